@@ -1,0 +1,1 @@
+"""Find a good neural network without training the candidates."""

@@ -1,0 +1,58 @@
+"""Zero-cost proxies: one record each, grouped by family of formula, in one dictionary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from trainless.errors import InputError, UnknownNameError
+from trainless.proxies.activations import ACTIVATIONS
+from trainless.proxies.base import Proxy
+from trainless.proxies.counts import COUNTS
+from trainless.proxies.flow import FLOW
+from trainless.proxies.gradients import GRADIENTS
+from trainless.proxies.jacobian import JACOBIAN
+from trainless.proxies.zen import ZEN
+
+__all__ = ["PROXIES", "Proxy", "proxies", "proxy"]
+
+PROXIES: dict[str, Proxy] = {
+    each.name: each for family in (COUNTS, FLOW, ZEN, GRADIENTS, JACOBIAN, ACTIVATIONS) for each in family
+}
+
+
+def proxy(name: str | Proxy) -> Proxy:
+    """Look a proxy up by its full name, variant included; a `Proxy` is given back as it is.
+
+    Raises:
+        UnknownNameError: no proxy has that name.
+
+    Example:
+        >>> proxy("nwot").paper
+        'Mellor et al., Neural Architecture Search without Training, ICML 2021'
+    """
+    if isinstance(name, Proxy):
+        return name
+    if name not in PROXIES:
+        raise UnknownNameError("proxy", name, PROXIES)
+    return PROXIES[name]
+
+
+def proxies(names: str | Iterable[str | Proxy] = "all") -> list[Proxy]:
+    """Look up several proxies: a list, or text with commas; ``"all"`` stands for all of them without variants.
+
+    Raises:
+        UnknownNameError: a name is unknown.
+        InputError: nothing is named.
+
+    Example:
+        >>> [each.name for each in proxies("nwot, zen:running")]
+        ['nwot', 'zen:running']
+    """
+    parts = [part.strip() for part in names.split(",") if part.strip()] if isinstance(names, str) else list(names)
+    chosen: dict[str, Proxy] = {}
+    for part in parts:
+        group = [each for each in PROXIES.values() if ":" not in each.name] if part == "all" else [proxy(part)]
+        chosen.update({each.name: each for each in group})
+    if not chosen:
+        raise InputError(f"No proxy is named in {names!r}: name at least one, or 'all'.")
+    return list(chosen.values())

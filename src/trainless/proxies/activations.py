@@ -1,0 +1,100 @@
+"""Proxies of the ReLU codes: which units are on for which input."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from trainless.proxies.base import Proxy
+from trainless.signals import PassSpec, Signal, Signals
+
+__all__ = ["ACTIVATIONS", "linear_regions", "nwot", "nwot_single_precision"]
+
+_KERNEL = frozenset({Signal.RELU_KERNEL})
+_SINGULAR = "the kernel is singular: two images have the same code, or no ReLU was seen"
+_PAPER = "Mellor et al., Neural Architecture Search without Training, ICML 2021"
+
+
+def nwot(signals: Signals) -> float:
+    """Log |det K|, K the number of ReLU units on which two images agree; −inf where two images never differ.
+
+    Example:
+        >>> round(nwot(Signals(relu_kernel=torch.tensor([[2.0, 1.0], [1.0, 2.0]]))), 6)  # log 3
+        1.098612
+    """
+    return _log_determinant(signals.relu_kernel, torch.float64)
+
+
+def nwot_single_precision(signals: Signals) -> float:
+    """`nwot` with the determinant in single precision, as FreeREA has it: −inf on more networks.
+
+    Example:
+        >>> round(nwot_single_precision(Signals(relu_kernel=torch.tensor([[2.0, 1.0], [1.0, 2.0]]))), 5)
+        1.09861
+    """
+    return _log_determinant(signals.relu_kernel, torch.float32)
+
+
+def _log_determinant(kernel: torch.Tensor | None, dtype: torch.dtype) -> float:
+    if kernel is None:
+        return math.nan
+    if not bool(kernel.isfinite().all()):
+        return math.nan
+    return float(torch.linalg.slogdet(kernel.to(dtype)).logabsdet)
+
+
+def linear_regions(signals: Signals) -> float:
+    """Number of distinct on-off patterns of all ReLU units over random inputs.
+
+    Example:
+        >>> linear_regions(Signals(relu_patterns=np.array([[1], [2], [1]], dtype=np.uint8)))
+        2
+    """
+    patterns = signals.relu_patterns
+    return math.nan if patterns is None else len(np.unique(patterns, axis=0))
+
+
+ACTIVATIONS = (
+    Proxy(
+        "nwot",
+        nwot,
+        PassSpec(),
+        _KERNEL,
+        data_independent=False,
+        paper=_PAPER,
+        summary="log-determinant of the kernel of ReLU codes",
+        when_not_finite=_SINGULAR,
+    ),
+    Proxy(
+        "nwot:output",
+        nwot_single_precision,
+        PassSpec(),
+        _KERNEL,
+        data_independent=False,
+        paper=f"{_PAPER}; as in FreeREA",
+        summary="nwot with the determinant in single precision",
+        when_not_finite=_SINGULAR,
+    ),
+    Proxy(
+        "nwot:all",
+        nwot,
+        PassSpec(dead_branches=True),
+        _KERNEL,
+        data_independent=False,
+        paper=f"{_PAPER}; as in NASLib",
+        summary="nwot with the ReLUs of branches that never reach the output",
+        when_not_finite=_SINGULAR,
+    ),
+    Proxy(
+        "linear_regions",
+        linear_regions,
+        PassSpec(input="noise", inputs=1000, image_size=4),
+        frozenset({Signal.RELU_PATTERNS}),
+        data_independent=True,
+        paper="Chen et al., TE-NAS, ICLR 2021",
+        summary="distinct ReLU patterns over 1,000 Gaussian inputs of 4 x 4 pixels",
+        when_not_finite="no ReLU was seen",
+    ),
+)

@@ -1,0 +1,142 @@
+"""Proxies of the loss's gradient on one labelled batch: from pruning at initialisation."""
+
+from __future__ import annotations
+
+from trainless.proxies.base import Proxy, total
+from trainless.signals import PassSpec, Signal, Signals
+
+__all__ = ["GRADIENTS", "fisher", "fisher_per_channel", "grad_norm", "grasp", "plain", "snip"]
+
+_BATCH = PassSpec()
+_GRADIENTS = frozenset({Signal.WEIGHTS, Signal.WEIGHT_GRADIENTS})
+_SALIENCIES = frozenset({Signal.WEIGHTS, Signal.CHANNEL_SALIENCIES})
+
+
+def grad_norm(signals: Signals) -> float:
+    """Σ_l ‖∂L/∂W_l‖₂ over the weight layers.
+
+    Example:
+        >>> import torch
+        >>> grad_norm(Signals(weight_gradients=[torch.tensor([3.0, 4.0])]))
+        5.0
+    """
+    return total([gradient.double().norm() for gradient in signals.weight_gradients])
+
+
+def plain(signals: Signals) -> float:
+    """Σ θ ⊙ ∂L/∂θ with its sign; lower is better, for it correlates negatively with accuracy.
+
+    Example:
+        >>> import torch
+        >>> plain(Signals(weights=[torch.tensor([2.0])], weight_gradients=[torch.tensor([-3.0])]))
+        -6.0
+    """
+    pairs = zip(signals.weights, signals.weight_gradients, strict=True)
+    return total([(weight.double() * gradient).sum() for weight, gradient in pairs])
+
+
+def snip(signals: Signals) -> float:
+    """Σ |θ ⊙ ∂L/∂θ|: how much the loss would change, to first order, if each weight were taken away.
+
+    Example:
+        >>> import torch
+        >>> snip(Signals(weights=[torch.tensor([2.0])], weight_gradients=[torch.tensor([-3.0])]))
+        6.0
+    """
+    pairs = zip(signals.weights, signals.weight_gradients, strict=True)
+    return total([(weight * gradient).abs().sum().double() for weight, gradient in pairs])
+
+
+def fisher(signals: Signals) -> float:
+    """Σ_l Σ_c Δ_c × (weights per output channel), Δ_c = ½ mean over images of (Σ_pixels a ∂L/∂a)².
+
+    Public code adds each channel's value to all weights of the channel before it sums, hence the factor; the sum over
+    channels alone is the variant ``fisher:channel``.
+
+    Example:
+        >>> import torch
+        >>> fisher(Signals(weights=[torch.ones(1, 4)], channel_saliencies=[torch.tensor([0.5])]))
+        2.0
+    """
+    pairs = zip(signals.weights, signals.channel_saliencies, strict=True)
+    return total([saliency.sum() * weight[0].numel() for weight, saliency in pairs])
+
+
+def fisher_per_channel(signals: Signals) -> float:
+    """Σ_l Σ_c Δ_c: the `fisher` information of channels, each counted once.
+
+    Example:
+        >>> import torch
+        >>> fisher_per_channel(Signals(channel_saliencies=[torch.tensor([0.5, 0.25])]))
+        0.75
+    """
+    return total([saliency.sum() for saliency in signals.channel_saliencies])
+
+
+def grasp(signals: Signals) -> float:
+    """Σ −θ ⊙ (H g): how the gradient's norm would change, to first order, if the weights were taken away.
+
+    Example:
+        >>> grasp(Signals(hessian_form=2.0))
+        -2.0
+    """
+    return -signals.hessian_form
+
+
+GRADIENTS = (
+    Proxy(
+        "grad_norm",
+        grad_norm,
+        _BATCH,
+        _GRADIENTS,
+        data_independent=False,
+        paper="Abdelfattah et al., ICLR 2021",
+        summary="sum over layers of the norm of the gradient",
+    ),
+    Proxy(
+        "plain",
+        plain,
+        _BATCH,
+        _GRADIENTS,
+        data_independent=False,
+        paper="Abdelfattah et al., ICLR 2021; Mozer & Smolensky, 1989",
+        summary="sum of weight times gradient",
+        higher_is_better=False,
+    ),
+    Proxy(
+        "snip",
+        snip,
+        _BATCH,
+        _GRADIENTS,
+        data_independent=False,
+        paper="Lee et al., ICLR 2019",
+        summary="sum of the magnitude of weight times gradient",
+    ),
+    Proxy(
+        "fisher",
+        fisher,
+        _BATCH,
+        _SALIENCIES,
+        data_independent=False,
+        paper="Turner et al., BlockSwap, ICLR 2020",
+        summary="Fisher information of the channels, each times its number of weights",
+    ),
+    Proxy(
+        "fisher:channel",
+        fisher_per_channel,
+        _BATCH,
+        frozenset({Signal.CHANNEL_SALIENCIES}),
+        data_independent=False,
+        paper="Turner et al., BlockSwap, ICLR 2020",
+        summary="Fisher information of the channels, each counted once",
+    ),
+    Proxy(
+        "grasp",
+        grasp,
+        _BATCH,
+        frozenset({Signal.HESSIAN_FORM}),
+        data_independent=False,
+        paper="Wang et al., ICLR 2020; sign as in Abdelfattah et al., ICLR 2021",
+        summary="change of the gradient flow when weights are taken away",
+    ),
+)

@@ -1,0 +1,44 @@
+"""Fixtures shared by all tests: the real data, one thread, fixed hypothesis settings."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+ROOT = Path(__file__).resolve().parent.parent
+
+settings.register_profile("trainless", deadline=None, derandomize=True, print_blob=True)
+settings.load_profile("trainless")
+
+
+def data_folder() -> Path:
+    """The folder of real data: TRAINLESS_DATA, or `shared/data` beside the project."""
+    return Path(os.environ.get("TRAINLESS_DATA") or ROOT.parent / "shared" / "data")
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real benchmark tables and images; the test is skipped where it is absent."""
+    folder = data_folder()
+    if not (folder / "README.md").is_file():
+        pytest.skip(f"real data is not at {folder} (set TRAINLESS_DATA)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """The folder of golden scores by independent implementations, beside the real data; skipped where absent."""
+    folder = data_folder().parent / "golden"
+    if not (folder / "networks.py").is_file():
+        pytest.skip(f"golden scores are not at {folder} (set TRAINLESS_DATA)")
+    return folder
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
