@@ -204,7 +204,8 @@ def _piecewise_linear(slope: Callable[..., torch.Tensor]) -> Callable[..., Jet]:
 
 def _relu_slope(x: torch.Tensor, *_: Any) -> torch.Tensor:
     # A product with 0 and 1: torch.where on broadcast blocks is five times slower.
-    return (x > 0).to(x.dtype)
+    positive: torch.Tensor = x > 0
+    return positive.to(x.dtype)
 
 
 def _leaky_relu_slope(x: torch.Tensor, negative_slope: float = 0.01, *_: Any) -> torch.Tensor:

@@ -39,6 +39,7 @@ class Observer(TorchFunctionMode):
 
     Args:
         rules: for a torch function what is called instead, with the same arguments. Several dictionaries may be given.
+            Whatever they are, ``view`` works on images that lie channels-last, as it would on others.
 
     Example:
         >>> with Observer({F.relu: lambda x, inplace=False: x}):
@@ -48,10 +49,20 @@ class Observer(TorchFunctionMode):
 
     def __init__(self, *rules: Rules) -> None:
         super().__init__()
-        self._rules = {function: rule for each in rules for function, rule in each.items()}
+        self._rules: dict[Any, Callable[..., Any]] = {torch.Tensor.view: _view}
+        for each in rules:
+            self._rules.update(each)
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return self._rules.get(func, func)(*args, **(kwargs or {}))
+
+
+def _view(input: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+    """A view, or a copy of the same values where the images lie channels-last and a view is impossible."""
+    try:
+        return input.view(*args, **kwargs)
+    except RuntimeError:
+        return input.reshape(*args, **kwargs)
 
 
 def batch_norm_bypassed() -> Rules:

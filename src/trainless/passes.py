@@ -301,7 +301,8 @@ class _Pass:
     ) -> float:
         for weight in weights:
             weight.requires_grad_()
-        loss = self._loss(self._forward(tensors)(images))
+        with Observer():
+            loss = self._loss(self._forward(tensors)(images))
         first = torch.autograd.grad(loss, weights, create_graph=True, allow_unused=True, materialize_grads=True)
         inner = torch.stack([(g.detach() * g).sum() for g in first]).sum()
         second = torch.autograd.grad(inner, weights, allow_unused=True, materialize_grads=True)

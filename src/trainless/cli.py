@@ -1,0 +1,535 @@
+"""The command line: parse, call, print.
+
+Exit codes: 0 success, 1 some architectures failed, 2 wrong input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from trainless.errors import InputError, TrainlessError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from trainless.scoring import Scorer
+    from trainless.search_spaces.base import SearchSpace
+    from trainless.types import Architecture
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Find a good neural network without training the candidates.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Space = Annotated[str, typer.Option(help="Search space; `trainless spaces` lists them.")]
+Channels = Annotated[int, typer.Option(help="Channels of the first stage.")]
+Cells = Annotated[int, typer.Option(help="Cells in each stage.")]
+Proxies = Annotated[str, typer.Option(help="Names with commas, or 'all'; `trainless proxies` lists them.")]
+Seed = Annotated[int, typer.Option(help="Decides the sample, the batch, the weights and all noise.")]
+Workers = Annotated[int | None, typer.Option(help="Worker processes of one thread each; default one a core.")]
+
+_MAXIMUM_ROWS = 20
+
+
+def main() -> None:
+    """Run the command line; a wrong input ends with one sentence and exit code 2."""
+    try:
+        app()
+    except InputError as error:
+        _fail(str(error), 2)
+    except TrainlessError as error:
+        _fail(str(error), 1)
+    except BrokenPipeError:
+        # The reader, such as `head`, has gone: nothing is wrong, and the interpreter must not complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"trainless: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+    if version:
+        from importlib.metadata import version as installed
+
+        typer.echo(installed("trainless"))
+        raise typer.Exit
+
+
+@app.command()
+def spaces(as_json: Json = False) -> None:
+    """List the search spaces."""
+    from trainless.search_spaces import SEARCH_SPACES
+
+    rows = []
+    for name, kind in SEARCH_SPACES.items():
+        space = kind()
+        options = ", ".join(f"{key}={value}" for key, value in space.options.items())
+        rows.append({"space": name, "architectures": space.size, "options": options, "summary": _first_line(kind)})
+    _print_rows(rows, as_json)
+
+
+@app.command()
+def proxies(as_json: Json = False) -> None:
+    """List the proxies with kind, direction and paper; a variant's name follows its proxy's after a colon."""
+    from trainless.proxies import PROXIES
+
+    rows = [
+        {
+            "proxy": each.name,
+            "kind": each.kind,
+            "better": "higher" if each.higher_is_better else "lower",
+            "measures": each.summary,
+            "paper": each.paper,
+        }
+        for each in PROXIES.values()
+    ]
+    _print_rows(rows, as_json)
+
+
+@app.command()
+def describe(
+    architecture: Annotated[str, typer.Argument(help="Architecture string, in quotes.")],
+    space: Space = "nasbench201",
+    channels: Channels = 16,
+    cells: Cells = 5,
+    classes: Annotated[int, typer.Option(help="Number of classes.")] = 10,
+    image_channels: Annotated[int, typer.Option(help="Colour channels of an image.")] = 3,
+    image_size: Annotated[int, typer.Option(help="Rows and columns of an image, in pixels.")] = 32,
+    as_json: Json = False,
+) -> None:
+    """Tell an architecture's parameters, multiply-adds and canonical form, and draw its cell."""
+    from trainless.types import Task
+
+    for name, value in (("--classes", classes), ("--image-channels", image_channels), ("--image-size", image_size)):
+        if value < 1:
+            raise InputError(f"{name} is {value}, expected at least 1.")
+    chosen = _space(space, channels, cells)
+    one = chosen.parse(architecture)
+    task = Task("custom", classes, image_channels, image_size, image_size)
+    canonical = chosen.canonical(one)
+    facts: dict[str, str | int] = {
+        "architecture": str(one),
+        "index": chosen.index(one),
+        "parameters": chosen.parameters(one, task),
+        "flops": chosen.flops(one, task),
+        "canonical": str(canonical),
+        "canonical_parameters": chosen.parameters(canonical, task),
+        "canonical_flops": chosen.flops(canonical, task),
+    }
+    if as_json:
+        _print_json(facts)
+        return
+    for key, value in facts.items():
+        number = f"{value:,}" if isinstance(value, int) and key != "index" else str(value)
+        typer.echo(f"{key.replace('_', ' '):22}{number}")
+    typer.echo(f"\n{chosen.draw(one)}")
+
+
+@app.command()
+def score(
+    data: Annotated[str, typer.Option(help="'digits', a folder of class folders, CIFAR batches, or an .npz file.")],
+    space: Space = "nasbench201",
+    proxies: Proxies = "all",
+    architectures: Annotated[Path | None, typer.Option(help="File with one architecture string a line.")] = None,
+    sample: Annotated[int | None, typer.Option(help="Score a seeded sample of so many architectures.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Score the whole space.")] = False,
+    seed: Seed = 0,
+    store: Annotated[str, typer.Option(help="Score store: a file, or a database URL.")] = "scores.db",
+    batch_size: Annotated[int, typer.Option(help="Images in the batch.")] = 64,
+    balanced: Annotated[bool, typer.Option(help="As many images of each class, or drawn from all alike.")] = True,
+    image_size: Annotated[int | None, typer.Option(help="Resize images to so many pixels.")] = None,
+    channels: Channels = 16,
+    cells: Cells = 5,
+    initialization: Annotated[str, typer.Option(help="How weights are drawn.")] = "kaiming_normal_fan_out",
+    repeats: Annotated[int, typer.Option(help="Initialisations that each score is averaged over.")] = 1,
+    dtype: Annotated[str, typer.Option(help="float32, or float64 for exact work.")] = "float32",
+    device: Annotated[str, typer.Option(help="cpu, or cuda where there is one.")] = "cpu",
+    workers: Workers = None,
+    as_json: Json = False,
+) -> None:
+    """Score architectures and store each score; run the same command again to go on after an interruption."""
+    from trainless.data import load_data
+    from trainless.scoring import Scorer
+
+    _check_names(proxies)
+    chosen_space = _space(space, channels, cells)
+    chosen = _architectures(chosen_space, architectures, sample, everything, seed)
+    scorer = Scorer(
+        chosen_space, proxies, load_data(_find_data(data), image_size=image_size), seed=seed, batch_size=batch_size,
+        balanced=balanced, initialization=initialization, dtype=dtype, device=device, workers=workers, repeats=repeats,
+        store=store,
+    )  # fmt: skip
+    table, seconds = _scored(scorer, chosen, f"Finished scores are in {store}: run the same command again to go on.")
+    failures = [{"architecture": f.architecture, "proxy": f.proxy, "reason": f.reason} for f in scorer.failures]
+    if as_json:
+        _print_json({"protocol": _protocol(scorer), "seconds": seconds, "scores": _records(table),
+                     "failures": failures})  # fmt: skip
+    else:
+        _print_rows(_records(table.head(_MAXIMUM_ROWS)))
+        if len(table) > _MAXIMUM_ROWS:
+            typer.echo(f"... and {len(table) - _MAXIMUM_ROWS} more: trainless show {store}")
+        typer.echo(f"{len(table)} architectures in {seconds:.1f} s, stored in {store}")
+        typer.echo("; ".join(f"{key}: {value}" for key, value in _protocol(scorer).items()))
+        for failure in failures[:_MAXIMUM_ROWS]:
+            typer.echo("failed: {architecture} {proxy}: {reason}".format(**failure), err=True)
+    if failures:
+        raise typer.Exit(1)
+
+
+@app.command()
+def show(
+    store: Annotated[str, typer.Argument(help="Score store: a file, or a database URL.")],
+    top: Annotated[int | None, typer.Option(help="Only the best so many.")] = None,
+    by: Annotated[str | None, typer.Option(help="Order by this proxy, best first; what is not finite last.")] = None,
+    run: Annotated[int | None, typer.Option(help="Which run, where the store holds several.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the table to this CSV file.")] = None,
+    parquet: Annotated[Path | None, typer.Option(help="Write the table to this Parquet file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the scores of a store, or write them to a file."""
+    from trainless.store import Store
+
+    if top is not None and top < 1:
+        raise InputError(f"--top is {top}, expected at least 1.")
+    with Store(store, create=False) as opened:
+        table = opened.table(_chosen_run(opened, run))
+    table = _ordered(table, by)
+    table = table if top is None else table.head(top)
+    for path, write in ((csv, table.to_csv), (parquet, table.to_parquet)):
+        if path:
+            _write_file(path, write)
+    if as_json:
+        _print_json(_records(table))
+    elif not (csv or parquet):
+        _print_rows(_records(table if top else table.head(_MAXIMUM_ROWS)))
+        if not top and len(table) > _MAXIMUM_ROWS:
+            typer.echo(
+                f"... and {len(table) - _MAXIMUM_ROWS} more: --top {len(table)} shows all, --csv FILE writes all"
+            )
+
+
+@app.command()
+def quickstart(
+    out: Annotated[Path, typer.Option(help="Folder for the page, the picture and the scores.")] = Path(
+        "trainless-quickstart"
+    ),
+    sample: Annotated[int, typer.Option(help="Number of cells to score.")] = 60,
+    seed: Seed = 0,
+    workers: Workers = None,
+    as_json: Json = False,
+) -> None:
+    """Score a sample of NAS-Bench-201 cells on the embedded digits images and rank them by the Hybrid proxy."""
+    from trainless.report import quickstart_figure, quickstart_page
+    from trainless.scoring import Scorer
+
+    space = _space("nasbench201", 16, 5)
+    chosen = _architectures(space, None, sample, False, seed)
+    _make_folder(out)
+    scorer = Scorer(space, "all", "digits", seed=seed, workers=workers, store=out / "scores.db")
+    scores, seconds = _scored(scorer, chosen, "Run the same command again to go on.")
+    ranking = _hybrid_ranking(space, scorer, scores)
+    costs = _costs(scorer)
+    page, picture = out / "quickstart.html", out / "quickstart.png"
+    title = f"{len(scores)} NAS-Bench-201 cells on digits, ranked by the Hybrid proxy"
+    protocol = {**_protocol(scorer), "seconds": f"{seconds:.1f}"}
+    _write_file(page, lambda path: Path(path).write_text(
+        quickstart_page(ranking, scores, costs, protocol, title), encoding="utf-8"))  # fmt: skip
+    _write_file(picture, lambda path: quickstart_figure(ranking, scores, costs, path))
+    if as_json:
+        files = {"page": str(page), "picture": str(picture)}
+        _print_json({"protocol": protocol, "ranking": _records(ranking), "costs": _records(costs), **files})
+        return
+    _print_rows(_records(ranking.head(_MAXIMUM_ROWS).rename_axis("architecture")))
+    _print_rows(_records(costs))
+    typer.echo(f"{len(scores)} cells in {seconds:.1f} s. Page: {page}  Picture: {picture}  Scores: {out / 'scores.db'}")
+
+
+# What the commands share.
+
+
+def _first_line(thing: Any) -> str:
+    return (thing.__doc__ or "").strip().splitlines()[0]
+
+
+def _check_names(names: str) -> None:
+    """Find a wrong proxy name before any data are read."""
+    from trainless.proxies import proxies as look_up
+
+    look_up(names)
+
+
+def _space(name: str, channels: int, cells: int) -> SearchSpace:
+    from trainless.search_spaces import search_space
+
+    return search_space(name, channels=channels, cells=cells)
+
+
+def _architectures(
+    space: SearchSpace, file: Path | None, sample: int | None, everything: bool, seed: int
+) -> list[Architecture]:
+    if (file is not None) + (sample is not None) + everything != 1:
+        raise InputError("Give exactly one of --architectures FILE, --sample N and --all.")
+    if seed < 0:
+        raise InputError(f"--seed is {seed}, expected 0 or more.")
+    if everything:
+        return list(space)
+    if sample is not None:
+        return _sample(space, sample, seed)
+    assert file is not None
+    return _read_architectures(space, file)
+
+
+def _sample(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
+    """Distinct architectures by seed: a larger sample with the same seed begins with the smaller one."""
+    import numpy as np
+
+    from trainless.seeding import derive_seed
+
+    if not 1 <= count <= space.size:
+        raise InputError(f"--sample is {count}, expected 1 to {space.size}.")
+    order = np.random.default_rng(derive_seed(seed, "sample")).permutation(space.size)
+    return [space[int(index)] for index in order[:count]]
+
+
+def _read_architectures(space: SearchSpace, file: Path) -> list[Architecture]:
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"--architectures {file} cannot be read: {_cause(error)}.") from error
+    chosen = []
+    for number, line in enumerate(lines, 1):
+        text = line.strip()
+        if text and not text.startswith("#"):
+            try:
+                chosen.append(space.parse(text))
+            except InputError as error:
+                raise InputError(f"{file}, line {number}: {error}") from error
+    if not chosen:
+        raise InputError(f"--architectures {file} holds no architecture: put one string on each line.")
+    return chosen
+
+
+def _find_data(data: str) -> str | Path:
+    """A path as given or, where that is not there, below the folder that TRAINLESS_DATA names."""
+    folder = os.environ.get("TRAINLESS_DATA")
+    if folder and not Path(data).exists() and (Path(folder) / data).exists():
+        return Path(folder) / data
+    return data
+
+
+def _cause(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _scored(scorer: Scorer, chosen: Sequence[Architecture], advice: str) -> tuple[pd.DataFrame, float]:
+    start = time.perf_counter()
+    try:
+        with _progress() as progress:
+            table = scorer.score(chosen, progress)
+    except KeyboardInterrupt:
+        typer.echo(f"trainless: interrupted. {advice}", err=True)
+        raise typer.Exit(130) from None
+    return table, time.perf_counter() - start
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """A progress bar with rate and time left on standard error, where that is a terminal."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    console = Console(stderr=True)
+    columns = (TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
+               TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())  # fmt: skip
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("", total=None, rate="")
+        first: list[tuple[float, int]] = []
+
+        def update(done: int, total: int) -> None:
+            now = time.monotonic()
+            first[:] = first or [(now, done)]
+            elapsed = now - first[0][0]
+            rate = f"{(done - first[0][1]) / elapsed:.2f}/s" if elapsed > 0 and done > first[0][1] else ""
+            bar.update(task, completed=done, total=total, rate=rate)
+
+        yield update
+
+
+def _protocol(scorer: Scorer) -> dict[str, str]:
+    """How the scores came about, in words."""
+    import torch
+
+    protocol, dataset = scorer.protocol, scorer.dataset
+    size = len(scorer.batch.images)
+    return {
+        "space": f"{scorer.space.name} ({', '.join(f'{k}={v}' for k, v in scorer.space.options.items())})",
+        "data": f"{scorer.batch.task.name}, batch of {size}, fingerprint {scorer.batch.fingerprint}",
+        "normalisation": f"mean {_numbers(dataset.mean)}, deviation {_numbers(dataset.std)}",
+        "initialization": protocol.initialization,
+        "repeats": str(protocol.repeats),
+        "seed": str(protocol.seed),
+        "precision": protocol.dtype,
+        "not finite": "ranked last",
+        "versions": f"trainless {_own_version()}, torch {torch.__version__}",
+    }
+
+
+def _own_version() -> str:
+    from importlib.metadata import version
+
+    return version("trainless")
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return " ".join(f"{value:.4f}" for value in values)
+
+
+def _hybrid_ranking(space: SearchSpace, scorer: Scorer, scores: pd.DataFrame) -> pd.DataFrame:
+    import pandas as pd
+
+    from trainless.aggregation import HYBRID_PAIR, hybrid, ranking
+
+    first, second = HYBRID_PAIR
+    task = scorer.batch.task
+    values = pd.Series(hybrid(scores[first], scores[second]), index=scores.index)
+    parsed = [space.parse(text) for text in scores.index]
+    table = pd.DataFrame(
+        {
+            "rank": ranking(values),
+            "hybrid": values,
+            first: scores[first],
+            second: scores[second],
+            "parameters": [space.parameters(each, task) for each in parsed],
+            "flops": [space.flops(each, task) for each in parsed],
+        },
+        index=scores.index,
+    )
+    return table.sort_values("rank", kind="stable")
+
+
+def _costs(scorer: Scorer) -> pd.DataFrame:
+    """Mean seconds a network and proxy, a pass shared by k proxies counting 1/k for each."""
+    import pandas as pd
+
+    kinds = [each.kind for each in scorer.proxies]
+    frame = pd.DataFrame({"seconds": scorer.costs, "kind": kinds}, index=[each.name for each in scorer.proxies])
+    return frame.rename_axis("proxy").sort_values("seconds", ascending=False)
+
+
+def _chosen_run(store: Any, number: int | None) -> Any:
+    if number is None:
+        return None
+    runs = store.runs()
+    if not 1 <= number <= len(runs):
+        raise InputError(f"--run is {number}, expected 1 to {len(runs)}.")
+    return runs[number - 1]
+
+
+def _ordered(table: pd.DataFrame, by: str | None) -> pd.DataFrame:
+    from trainless.aggregation import ranking
+    from trainless.proxies import PROXIES
+
+    if by is None:
+        return table
+    if by not in table.columns:
+        raise InputError(f"--by is '{by}', expected one of the stored proxies: {', '.join(table.columns)}.")
+    higher = PROXIES[by].higher_is_better if by in PROXIES else True
+    return table.loc[ranking(table[by], higher_is_better=higher).sort_values(kind="stable").index]
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The folder {folder} cannot be made: {_cause(error)}.") from error
+
+
+def _write_file(path: Path, write: Callable[[Any], Any]) -> None:
+    """Write a file so that there is either all of it or none."""
+    partial = path.with_name(f".{path.name}.partial")
+    # The ending decides the format for some writers.
+    partial = partial.with_suffix(f".partial{path.suffix}")
+    try:
+        write(partial)
+        partial.replace(path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {_cause(error)}.") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    rows = table.reset_index().to_dict(orient="records")
+    return [{str(key): value for key, value in row.items()} for row in rows]
+
+
+def _print_json(document: Any) -> None:
+    typer.echo(json.dumps(_plain(document), ensure_ascii=False, indent=1))
+
+
+def _plain(value: Any) -> Any:
+    """Make a value fit for JSON, which has no infinity and no NaN: they become text that ``float()`` reads."""
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _print_rows(rows: list[dict[str, Any]], as_json: bool = False) -> None:
+    """Print rows as a table as wide as the terminal, or as it needs where the output is no terminal."""
+    if as_json:
+        _print_json(rows)
+        return
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=SIMPLE, pad_edge=False)
+    for name in rows[0] if rows else ():
+        number = all(isinstance(row[name], int | float) for row in rows)
+        table.add_column(name, justify="right" if number else "left", no_wrap=name in ("architecture", "proxy"))
+    for row in rows:
+        table.add_row(*[_cell(value) for value in row.values()])
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, markup=False, width=10_000)
+    console.print(table)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value.is_integer() and abs(value) < 1e12 else f"{value:.5g}"
+    return f"{value:,}" if isinstance(value, int) else str(value)
+
+
+if __name__ == "__main__":
+    main()

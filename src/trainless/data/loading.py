@@ -1,0 +1,95 @@
+"""The one way in: from a name, a path or a data set to an `ImageDataset`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+from trainless.data.arrays import read_digits, read_npz, resize
+from trainless.data.cifar import is_cifar_file, is_cifar_folder, read_cifar_file, read_cifar_folder
+from trainless.data.dataset import ImageDataset, LabelledImages, channel_statistics
+from trainless.data.folders import read_image_folder
+from trainless.errors import DataError
+from trainless.types import Task
+
+__all__ = ["load_data"]
+
+_FORMS = (
+    "'digits', a folder with one folder of images per class, a CIFAR-10 or CIFAR-100 folder or batch file (binary or "
+    "Python), or an .npz file with arrays x and y"
+)
+
+
+def load_data(
+    source: str | os.PathLike[str] | ImageDataset, *, image_size: int | None = None, name: str | None = None
+) -> ImageDataset:
+    """Read a labelled set of images into memory.
+
+    It is normalised by the mean and population standard deviation of its own pixels after resizing, except CIFAR-10,
+    which has the constants that most papers use: mean (.4914, .4822, .4465), deviation (.2023, .1994, .2010).
+
+    Args:
+        source: one of
+
+            - ``"digits"``: the handwritten digits of scikit-learn, 1 x 8 x 8. A folder of that name is ``"./digits"``.
+            - a folder with one folder of image files per class, or with such folders inside ``train``.
+            - a CIFAR-10 or CIFAR-100 folder, binary or Python, of which the training batches are read; or one batch.
+            - an ``.npz`` file with uint8 images x and integer labels y.
+            - an `ImageDataset`, which keeps its normalisation.
+        image_size: rows and columns to which all images are resized; None keeps their size, and takes the most common
+            one where a folder mixes them.
+        name: name of the data set; None takes that of the folder or file, ``cifar10`` or ``cifar100``.
+
+    Raises:
+        DataError: the source is of no known form, is damaged, or has fewer than 2 classes.
+
+    Example:
+        >>> load_data("digits", image_size=16).task
+        Task(name='digits', classes=10, channels=1, height=16, width=16)
+    """
+    if image_size is not None and image_size < 1:
+        raise DataError(f"Image size {image_size} is too small: give at least 1 pixel.")
+    if isinstance(source, ImageDataset):
+        return _adapted(source, image_size, name)
+    try:
+        found = _read(source, image_size)
+    except OSError as error:
+        raise DataError(
+            f"'{source}' cannot be read ({error.strerror or error}): check the path and its rights."
+        ) from error
+    return _dataset(found, image_size, name)
+
+
+def _read(source: str | os.PathLike[str], image_size: int | None) -> LabelledImages:
+    if not isinstance(source, str | os.PathLike):
+        raise DataError(f"Data cannot be read from a {type(source).__name__}: give {_FORMS}.")
+    if source == "digits":
+        return read_digits()
+    path = Path(source).expanduser()
+    if not path.exists():
+        raise DataError(f"There is no data set or path '{source}': give {_FORMS}.")
+    if path.is_dir():
+        return read_cifar_folder(path) if is_cifar_folder(path) else read_image_folder(path, image_size)
+    if path.suffix.lower() == ".npz":
+        return read_npz(path)
+    if is_cifar_file(path):
+        return read_cifar_file(path)
+    raise DataError(f"File '{source}' is of no known form: give {_FORMS}.")
+
+
+def _dataset(found: LabelledImages, image_size: int | None, name: str | None) -> ImageDataset:
+    images = resize(found.images, image_size, image_size) if image_size else found.images
+    mean, std = found.normalisation or channel_statistics(images)
+    task = Task(name or found.name, len(found.class_names), *images.shape[1:])
+    return ImageDataset(task, images, found.labels, found.class_names, mean, std)
+
+
+def _adapted(data: ImageDataset, image_size: int | None, name: str | None) -> ImageDataset:
+    images = resize(data.images, image_size, image_size) if image_size else data.images
+    if images is data.images and name in (None, data.task.name):
+        return data
+    height, width = images.shape[2:]
+    return replace(
+        data, images=images, task=replace(data.task, name=name or data.task.name, height=height, width=width)
+    )

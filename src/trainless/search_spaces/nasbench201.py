@@ -1,0 +1,467 @@
+"""NAS-Bench-201 (Dong & Yang, ICLR 2020): 15,625 cells of six edges with five operations each."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import re
+from collections.abc import Mapping
+from functools import cache, lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from trainless.errors import ArchitectureError, InputError
+from trainless.search_spaces.base import SearchSpace
+from trainless.types import Architecture, Task
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["EDGES", "OPERATIONS", "NASBench201"]
+
+OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
+_NODES = 4
+_STAGES = 3
+_EXAMPLE = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"
+
+Genotype = tuple[str, ...]
+
+
+class NASBench201(SearchSpace):
+    """NAS-Bench-201: 15,625 cells of six edges with five operations each.
+
+    A network is a 3 x 3 convolution, three stages of cells with a residual reduction block between them, a last
+    batch normalisation and ReLU, global average pooling and a linear layer.
+
+    Args:
+        channels: channels of the first stage; each later one has twice as many.
+        cells: cells in each stage.
+
+    Raises:
+        InputError: an option is below 1.
+
+    Example:
+        >>> space = NASBench201()
+        >>> print(space[0])
+        |avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|nor_conv_1x1~0|skip_connect~1|skip_connect~2|
+    """
+
+    name = "nasbench201"
+    size = len(OPERATIONS) ** len(EDGES)
+
+    def __init__(self, channels: int = 16, cells: int = 5) -> None:
+        for option, value in (("channels", channels), ("cells", cells)):
+            if not isinstance(value, int) or value < 1:
+                raise InputError(f"The number of {option} is {value}, expected a whole number of at least 1.")
+        self.channels, self.cells = channels, cells
+
+    def __repr__(self) -> str:
+        return f"NASBench201(channels={self.channels}, cells={self.cells})"
+
+    @property
+    def options(self) -> Mapping[str, int | str]:
+        """Channels of the first stage and cells in each stage."""
+        return {"channels": self.channels, "cells": self.cells}
+
+    # Architectures and moves between them.
+
+    def __getitem__(self, index: int) -> Architecture:
+        if not 0 <= index < self.size:
+            raise IndexError(f"NAS-Bench-201 has architectures 0 to {self.size - 1}, not {index}")
+        return _architecture(_public_order()[index])
+
+    def index(self, architecture: Architecture) -> int:
+        """Tell an architecture's number in the public NATS-Bench order.
+
+        Example:
+            >>> space = NASBench201()
+            >>> space.index(space[1234])
+            1234
+        """
+        return _positions()[self._genotype(architecture)]
+
+    def mutate(self, architecture: Architecture, rng: np.random.Generator) -> Architecture:
+        """Replace the operation of one edge by a different one, both drawn uniformly."""
+        genotype = list(self._genotype(architecture))
+        edge = int(rng.integers(len(EDGES)))
+        others = [operation for operation in OPERATIONS if operation != genotype[edge]]
+        genotype[edge] = others[int(rng.integers(len(others)))]
+        return _architecture(tuple(genotype))
+
+    def crossover(self, a: Architecture, b: Architecture, rng: np.random.Generator) -> Architecture:
+        """Draw a child that takes each edge from either parent with equal probability."""
+        pairs = zip(self._genotype(a), self._genotype(b), strict=True)
+        return _architecture(tuple(pair[int(rng.integers(2))] for pair in pairs))
+
+    def neighbors(self, architecture: Architecture) -> list[Architecture]:
+        """List the 24 architectures that differ in the operation of exactly one edge."""
+        genotype = self._genotype(architecture)
+        return [
+            _architecture((*genotype[:edge], operation, *genotype[edge + 1 :]))
+            for edge in range(len(EDGES))
+            for operation in OPERATIONS
+            if operation != genotype[edge]
+        ]
+
+    def parse(self, text: str) -> Architecture:
+        """Read a published string, such as ``|nor_conv_3x3~0|+|none~0|skip_connect~1|+|...|``.
+
+        Raises:
+            ArchitectureError: the string is no cell of the space; the message tells what is wrong.
+
+        Example:
+            >>> NASBench201().parse("|none~0|+|none~0|none~1|+|none~0|none~1|conv~2|")
+            Traceback (most recent call last):
+                ...
+            trainless.errors.ArchitectureError: 'conv' is no operation of nasbench201 ... skip_connect, ...
+        """
+        nodes = text.strip().split("+")
+        if len(nodes) != _NODES - 1:
+            raise _no_cell(text, f"it has {len(nodes)} nodes")
+        genotype: dict[tuple[int, int], str] = {}
+        for target, node in enumerate(nodes, 1):
+            edges = node.strip().strip("|").split("|")
+            if len(edges) != target or not re.fullmatch(r"\|.*\|", node.strip()):
+                raise _no_cell(text, f"node {target} is written '{node}' and needs {target} edges between bars")
+            for source, edge in enumerate(edges):
+                operation, _, written = edge.partition("~")
+                if operation not in OPERATIONS:
+                    raise ArchitectureError(
+                        f"'{operation}' is no operation of nasbench201 (in '{text.strip()}'): "
+                        f"expected one of {', '.join(OPERATIONS)}."
+                    )
+                if written != str(source):
+                    raise _no_cell(text, f"edge '{edge}' of node {target} should come from node {source}")
+                genotype[source, target] = operation
+        return _architecture(tuple(genotype[edge] for edge in EDGES))
+
+    def canonical(self, architecture: Architecture) -> Architecture:
+        """Give the one representative of all cells that are the same network: dead edges of it are ``none``.
+
+        Two cells are the same if, after pruning what does not reach the output or is not reached from the input,
+        passing skips through and merging equal poolings of the same node, the same instances of operations are added
+        up in the same way. There are 5,260 classes.
+
+        Example:
+            >>> space = NASBench201()
+            >>> print(space.canonical(space.parse("|none~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|none~2|")))
+            |none~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|
+        """
+        return _architecture(_representatives()[network_form(self._genotype(architecture))])
+
+    def unique_string(self, architecture: Architecture, zeroize: bool = True) -> str:
+        """Give the string by which the benchmark's authors tell networks apart; 12,751 differ, or 6,466 with zeroize.
+
+        It says less than `canonical`: terms of dead nodes stay in its sums, so some equal networks differ, and one
+        convolution used twice reads like two convolutions, so some different networks are equal.
+
+        Args:
+            architecture: a cell.
+            zeroize: also simplify what follows from ``none``.
+
+        Example:
+            >>> space = NASBench201()
+            >>> space.unique_string(space.parse("|skip_connect~0|+|none~0|none~1|+|none~0|skip_connect~1|none~2|"))
+            '#+#+0'
+        """
+        return _unique_string(self._genotype(architecture), zeroize)
+
+    def encode(self, architecture: Architecture) -> np.ndarray:
+        """Give one hot value of five for each edge: a float64 vector of 30.
+
+        Example:
+            >>> NASBench201().encode(NASBench201()[0]).sum()
+            np.float64(6.0)
+        """
+        genotype = self._genotype(architecture)
+        return np.array([float(op == own) for own in genotype for op in OPERATIONS])
+
+    def _genotype(self, architecture: Architecture) -> Genotype:
+        if architecture.space != self.name:
+            raise ArchitectureError(
+                f"'{architecture}' is an architecture of '{architecture.space}', expected one of '{self.name}'."
+            )
+        return tuple(map(str, architecture.genotype))
+
+    # Networks.
+
+    def build(self, architecture: Architecture, task: Task) -> torch.nn.Module:
+        """Build the network: its children are ``features`` (up to global pooling), ``pool``, ``flatten`` and ``head``.
+
+        Args:
+            architecture: a cell; dead edges are built and run too.
+            task: the shape of an image and the number of classes; images need not be square.
+
+        Returns:
+            A module that maps ``(images, channels, height, width)`` to ``(images, classes)``.
+
+        Example:
+            >>> space, task = NASBench201(channels=4, cells=1), Task("toy", classes=3, height=8, width=8)
+            >>> [name for name, _ in space.build(space[0], task).named_children()]
+            ['features', 'pool', 'flatten', 'head']
+        """
+        from collections import OrderedDict
+
+        from torch import nn
+
+        from trainless.operations import ReductionBlock
+
+        genotype, channels = self._genotype(architecture), self.channels
+        layers: list[nn.Module] = [
+            nn.Conv2d(task.channels, channels, 3, padding=1, bias=False), nn.BatchNorm2d(channels)
+        ]  # fmt: skip
+        for stage in range(_STAGES):
+            if stage:
+                layers.append(ReductionBlock(channels, 2 * channels))
+                channels *= 2
+            layers += [_cell(genotype, channels) for _ in range(self.cells)]
+        layers += [nn.BatchNorm2d(channels), nn.ReLU()]
+        parts = {
+            "features": nn.Sequential(*layers),
+            "pool": nn.AdaptiveAvgPool2d(1),
+            "flatten": nn.Flatten(),
+            "head": nn.Linear(channels, task.classes),
+        }
+        return nn.Sequential(OrderedDict(parts))
+
+    def parameters(self, architecture: Architecture, task: Task) -> int:
+        """Count the trainable parameters, dead edges included, by a closed form.
+
+        Example:
+            >>> space = NASBench201()
+            >>> text = "|nor_conv_1x1~0|+|nor_conv_3x3~0|none~1|+|avg_pool_3x3~0|nor_conv_1x1~1|nor_conv_3x3~2|"
+            >>> space.parameters(space.parse(text), Task("cifar10", 10))
+            615386
+        """
+        frame, edge = _parameter_costs(self.channels, self.cells, task)
+        return frame + sum(edge[operation] for operation in self._genotype(architecture))
+
+    def flops(self, architecture: Architecture, task: Task) -> int:
+        """Count the multiply-adds of convolutions and linear layers for one image, dead edges included.
+
+        Example:
+            >>> space = NASBench201()
+            >>> text = "|nor_conv_1x1~0|+|nor_conv_3x3~0|none~1|+|avg_pool_3x3~0|nor_conv_1x1~1|nor_conv_3x3~2|"
+            >>> space.flops(space.parse(text), Task("cifar10", 10))
+            86426240
+        """
+        frame, edge = _multiply_add_costs(self.channels, self.cells, task)
+        return frame + sum(edge[operation] for operation in self._genotype(architecture))
+
+    def skip_spans(self, architecture: Architecture) -> tuple[int, ...]:
+        """Give target node minus source node of each skip edge.
+
+        Example:
+            >>> NASBench201().skip_spans(NASBench201()[0])
+            (1, 2, 1)
+        """
+        pairs = zip(EDGES, self._genotype(architecture), strict=True)
+        return tuple(target - source for (source, target), operation in pairs if operation == "skip_connect")
+
+    def draw(self, architecture: Architecture) -> str:
+        """Draw the cell as text: one line a node, what flows in, and whether it counts."""
+        genotype = self._genotype(architecture)
+        live = _live_edges(genotype)
+        lines = ["node 0  input"]
+        for node in range(1, _NODES):
+            incoming = [edge for edge in EDGES if edge[1] == node and genotype[EDGES.index(edge)] != "none"]
+            terms = [
+                f"{genotype[EDGES.index(edge)]}(node {edge[0]})" + ("" if edge in live else " [dead]")
+                for edge in incoming
+            ]
+            name = "output" if node == _NODES - 1 else "      "
+            lines.append(f"node {node}  {name} = {' + '.join(terms) or '0'}")
+        return "\n".join(lines)
+
+
+def _architecture(genotype: Genotype) -> Architecture:
+    return Architecture(NASBench201.name, genotype, _text(genotype))
+
+
+def _text(genotype: Genotype) -> str:
+    operation = dict(zip(EDGES, genotype, strict=True))
+    nodes = (
+        "|" + "|".join(f"{operation[source, target]}~{source}" for source in range(target)) + "|"
+        for target in range(1, _NODES)
+    )
+    return "+".join(nodes)
+
+
+def _no_cell(text: str, problem: str) -> ArchitectureError:
+    return ArchitectureError(
+        f"'{text.strip()}' is no architecture of nasbench201: {problem}, expected a form like '{_EXAMPLE}'."
+    )
+
+
+@cache
+def _public_order() -> list[Genotype]:
+    """All genotypes in the order in which NATS-Bench numbers them: its authors' shuffle with seed 88."""
+    order = list(itertools.product(OPERATIONS, repeat=len(EDGES)))
+    random.Random(88).shuffle(order)
+    return order
+
+
+@cache
+def _positions() -> dict[Genotype, int]:
+    return {genotype: index for index, genotype in enumerate(_public_order())}
+
+
+# Which networks are the same.
+
+
+def _live_edges(genotype: Genotype) -> set[tuple[int, int]]:
+    """Edges on a path from the input to the output."""
+    edges = [edge for edge, operation in zip(EDGES, genotype, strict=True) if operation != "none"]
+    from_input, to_output = {0}, {_NODES - 1}
+    for source, target in edges:  # EDGES lists every edge into a node before any edge out of it
+        if source in from_input:
+            from_input.add(target)
+    for source, target in reversed(edges):
+        if target in to_output:
+            to_output.add(source)
+    return {(source, target) for source, target in edges if source in from_input and target in to_output}
+
+
+@lru_cache(maxsize=None)
+def network_form(genotype: Genotype) -> tuple[object, ...]:
+    """Describe the network a cell amounts to, so that equal networks have equal descriptions.
+
+    A node is a multiset of terms: the input, poolings and instances of convolutions. Skips pass terms through, and
+    equal poolings are one term. Convolutions have weights of their own, so an instance is named by a number; of all
+    ways to number them the least description is taken, which makes it the same for isomorphic cells.
+
+    Example:
+        >>> skip, conv, none = "skip_connect", "nor_conv_3x3", "none"
+        >>> network_form((conv, none, skip, none, none, skip)) == network_form((skip, none, none, none, conv, none))
+        True
+    """
+    live = _live_edges(genotype)
+    operations = dict(zip(EDGES, genotype, strict=True))
+    instances = [edge for edge in EDGES if edge in live and operations[edge].startswith("nor_conv")]
+    forms = [
+        _numbered_form(operations, live, dict(zip(instances, numbers, strict=True)))
+        for numbers in itertools.permutations(range(len(instances)))
+    ]
+    return min(forms, key=repr)
+
+
+def _numbered_form(
+    operations: Mapping[tuple[int, int], str], live: set[tuple[int, int]], numbers: Mapping[tuple[int, int], int]
+) -> tuple[object, ...]:
+    """The output as a sorted tuple of terms, with every convolution instance named by its number."""
+    nodes: dict[int, tuple[object, ...]] = {0: ("input",)}
+    for target in range(1, _NODES):
+        terms: list[object] = []
+        for source in range(target):
+            if (source, target) not in live:
+                continue
+            operation = operations[source, target]
+            if operation == "skip_connect":
+                terms += nodes[source]
+            else:
+                terms.append((operation, numbers.get((source, target), -1), nodes[source]))
+        nodes[target] = tuple(sorted(terms, key=repr))
+    return nodes[_NODES - 1]
+
+
+@cache
+def _representatives() -> dict[tuple[object, ...], Genotype]:
+    """For each network the cell that is written with the fewest operations, the first of the public order."""
+    cheapest = sorted(_public_order(), key=lambda genotype: len(EDGES) - genotype.count("none"))
+    forms: dict[tuple[object, ...], Genotype] = {}
+    for genotype in cheapest:
+        forms.setdefault(network_form(genotype), genotype)
+    return forms
+
+
+def _unique_string(genotype: Genotype, zeroize: bool) -> str:
+    operations = dict(zip(EDGES, genotype, strict=True))
+    nodes = ["0"]
+    for target in range(1, _NODES):
+        terms = []
+        for source in range(target):
+            operation, string = operations[source, target], nodes[source]
+            if operation == "skip_connect":
+                terms.append(string)
+            elif zeroize and (operation == "none" or string == "#"):
+                terms.append("#")
+            else:
+                terms.append(f"({string})@{operation}")
+        nodes.append("+".join(sorted(terms)))
+    return nodes[-1]
+
+
+# Networks and what they cost.
+
+
+def _cell(genotype: Genotype, channels: int) -> torch.nn.Module:
+    from trainless.operations import Cell
+
+    operations = dict(zip(EDGES, genotype, strict=True))
+    return Cell(
+        [
+            [
+                (_operation(operations[source, target], channels), source)
+                for source in range(target)
+                if operations[source, target] != "none"
+            ]
+            for target in range(1, _NODES)
+        ]
+    )
+
+
+def _operation(name: str, channels: int) -> torch.nn.Module:
+    from torch import nn
+
+    from trainless.operations import average_pooling, relu_conv_bn
+
+    if name == "skip_connect":
+        return nn.Identity()
+    if name == "avg_pool_3x3":
+        return average_pooling()
+    return relu_conv_bn(channels, channels, 3 if name == "nor_conv_3x3" else 1)
+
+
+_Costs = tuple[int, dict[str, int]]
+
+
+def _stages(channels: int) -> list[int]:
+    return [channels * 2**stage for stage in range(_STAGES)]
+
+
+def _pixels(task: Task) -> list[int]:
+    """Pixels of the image in each stage; a reduction halves rows and columns and rounds up."""
+    sizes = [(-(-task.height // 2**stage), -(-task.width // 2**stage)) for stage in range(_STAGES)]
+    return [rows * columns for rows, columns in sizes]
+
+
+@lru_cache(maxsize=64)
+def _parameter_costs(channels: int, cells: int, task: Task) -> _Costs:
+    """Parameters of all but the cells, and of one operation on the same edge of every cell."""
+    stages = _stages(channels)
+    normalisation = sum(2 * c for c in stages) * cells
+    edge = dict.fromkeys(OPERATIONS, 0)
+    for name, kernel in (("nor_conv_1x1", 1), ("nor_conv_3x3", 9)):
+        edge[name] = sum(c * c * kernel for c in stages) * cells + normalisation
+    stem = task.channels * channels * 9 + 2 * channels
+    reductions = sum(_reduction_weights(i, o) + 4 * o for i, o in itertools.pairwise(stages))
+    return stem + reductions + 2 * stages[-1] + (stages[-1] + 1) * task.classes, edge
+
+
+@lru_cache(maxsize=64)
+def _multiply_add_costs(channels: int, cells: int, task: Task) -> _Costs:
+    """Multiply-adds of all but the cells, and of one operation on the same edge of every cell."""
+    stages, pixels = _stages(channels), _pixels(task)
+    edge = dict.fromkeys(OPERATIONS, 0)
+    for name, kernel in (("nor_conv_1x1", 1), ("nor_conv_3x3", 9)):
+        edge[name] = sum(c * c * kernel * p for c, p in zip(stages, pixels, strict=True)) * cells
+    stem = task.channels * channels * 9 * pixels[0]
+    pairs = zip(itertools.pairwise(stages), pixels[1:], strict=True)
+    reductions = sum(_reduction_weights(i, o) * p for (i, o), p in pairs)
+    return stem + reductions + stages[-1] * task.classes, edge
+
+
+def _reduction_weights(inputs: int, outputs: int) -> int:
+    return inputs * outputs * 9 + outputs * outputs * 9 + inputs * outputs

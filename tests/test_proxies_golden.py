@@ -1,0 +1,134 @@
+"""All proxies against scores by independent public implementations, on fixed weights and a fixed batch."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from trainless.passes import run_passes
+from trainless.proxies import proxy
+from trainless.scoring import plan_passes, score
+
+pytestmark = pytest.mark.data
+
+NETWORKS = ("tiny", "nb201_mixed", "nb201_light")
+# Our name, the name in the golden files.
+NASLIB = {
+    "synflow": "synflow", "synflow:log": "ZeroCost.query(synflow)", "l2_norm": "l2_norm", "epe_nas": "epe_nas",
+    "fisher": "fisher", "grad_norm": "grad_norm", "jacov": "jacov", "grasp": "grasp", "nwot": "nwot", "plain": "plain",
+    "snip": "snip",
+}  # fmt: skip
+SAMSUNG = {"grad_norm": "grad_norm", "snip": "snip", "grasp": "grasp", "fisher": "fisher", "jacov": "jacob_cov",
+           "plain": "plain", "synflow": "synflow"}  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def networks(golden: Path) -> Any:
+    spec = importlib.util.spec_from_file_location("golden_networks", golden / "networks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session", params=NETWORKS)
+def case(request: pytest.FixtureRequest, networks: Any, golden: Path) -> dict[str, Any]:
+    """A golden network, its scores by public code, and ours in both precisions."""
+    name = request.param
+    network = networks.build(name)
+    network.load_state_dict(torch.load(golden / f"{name}.pt", weights_only=True))
+    images, labels = networks.batch()
+    names = [*NASLIB, "params", "flops", "logsynflow", "nwot:output", "nwot:all"]
+    return {
+        "name": name,
+        "network": network,
+        "images": images,
+        "golden": json.loads((golden / f"{name}.json").read_text())["scores"],
+        torch.float32: score(network, images, labels, proxies=names),
+        torch.float64: score(network, images, labels, proxies=names, dtype=torch.float64),
+    }
+
+
+def tolerance(golden: dict[str, Any], name: str) -> float:
+    """The stated one for single precision: 1e-3, or five times what rounding does to the public code itself."""
+    single, double = golden["naslib"][name], golden["naslib_on_float64"].get(name)
+    return 1e-3 if double is None else max(1e-3, 5 * abs(single - double) / abs(double))
+
+
+@pytest.mark.parametrize(("ours", "theirs"), NASLIB.items())
+def test_double_precision_agrees_with_naslib(case: dict[str, Any], ours: str, theirs: str) -> None:
+    golden = case["golden"]
+    expected = golden["naslib_on_float64"].get(theirs, golden["naslib"][theirs])
+    assert case[torch.float64][ours] == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(("ours", "theirs"), NASLIB.items())
+def test_single_precision_agrees_with_naslib(case: dict[str, Any], ours: str, theirs: str) -> None:
+    golden = case["golden"]
+    assert case[torch.float32][ours] == pytest.approx(golden["naslib"][theirs], rel=tolerance(golden, theirs))
+
+
+@pytest.mark.parametrize(("ours", "theirs"), SAMSUNG.items())
+def test_single_precision_agrees_with_zero_cost_nas(case: dict[str, Any], ours: str, theirs: str) -> None:
+    golden = case["golden"]
+    assert case[torch.float32][ours] == pytest.approx(golden["samsung"][theirs], rel=tolerance(golden, NASLIB[ours]))
+
+
+def test_agrees_with_freerea(case: dict[str, Any]) -> None:
+    freerea = case["golden"]["freerea"]
+    for dtype in (torch.float32, torch.float64):
+        assert case[dtype]["logsynflow"] == pytest.approx(freerea["logsynflow"], rel=1e-4)
+        assert case[dtype]["synflow"] == pytest.approx(freerea["synflow"], rel=1e-4)
+        assert case[dtype]["nwot:output"] == pytest.approx(freerea["naswot"], rel=1e-4)
+        assert case[dtype]["nwot:all"] == pytest.approx(freerea["naswot"], rel=1e-4)
+        assert case[dtype]["params"] == freerea["params"] * 1e6
+
+
+def test_multiply_adds_of_the_mixed_network(case: dict[str, Any]) -> None:
+    # 86.43 M with convolutions and linear layers only; the light one by hand: stem 3·16·9·32², reductions, head.
+    stem = 3 * 16 * 9 * 32**2
+    reductions = (16 * 32 * 9 + 32 * 32 * 9 + 16 * 32) * 16**2 + (32 * 64 * 9 + 64 * 64 * 9 + 32 * 64) * 8**2
+    tiny = 3 * 8 * 9 * 32**2 + 8 * 16 * 9 * 16**2 + 16 * 10
+    expected = {"tiny": tiny, "nb201_mixed": 86_426_240, "nb201_light": stem + reductions + 640}
+    assert case[torch.float32]["flops"] == expected[case["name"]]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_zen_with_running_variances_agrees_with_naslib(case: dict[str, Any], seed: int) -> None:
+    chosen = proxy("zen:running")
+    results = run_passes(
+        case["network"], case["images"], None, plan_passes([chosen]),
+        generators=lambda name: torch.Generator().manual_seed(seed),
+    )  # fmt: skip
+    signals = results[chosen.pass_spec].signals
+    assert signals is not None
+    assert chosen.compute(signals)[0] == pytest.approx(case["golden"]["naslib"][f"zen@seed{seed}"], rel=1e-4)
+
+
+def test_linear_regions_agree_with_te_nas(case: dict[str, Any]) -> None:
+    import numpy as np
+
+    from trainless.observers import Observer, ReluObserver, packed
+    from trainless.proxies.activations import linear_regions
+    from trainless.signals import Signals
+
+    golden = case["golden"]["tenas_via_aznas"]
+    for images, name in ((64, "linear_regions"), (40, "linear_regions(40 distinct of 64)")):
+        batch = case["images"][torch.arange(64) % images]
+        relus = ReluObserver(packed)
+        with torch.no_grad(), Observer(relus.rules):
+            output = case["network"](batch)
+        patterns = np.concatenate(relus.reaching(output), axis=1)
+        assert linear_regions(Signals(relu_patterns=patterns)) == golden[name]
+
+
+def test_scores_are_finite(case: dict[str, Any]) -> None:
+    for dtype in (torch.float32, torch.float64):
+        assert all(math.isfinite(value) for value in case[dtype].values())
