@@ -138,8 +138,8 @@ def describe(
     if as_json:
         _print_json(facts)
         return
-    for key, value in facts.items():
-        number = f"{value:,}" if isinstance(value, int) and key != "index" else str(value)
+    for key, fact in facts.items():
+        number = f"{fact:,}" if isinstance(fact, int) and key != "index" else str(fact)
         typer.echo(f"{key.replace('_', ' '):22}{number}")
     typer.echo(f"\n{chosen.draw(one)}")
 

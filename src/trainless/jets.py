@@ -179,9 +179,11 @@ def _normalise(rows: torch.Tensor, weight: torch.Tensor | None, eps: float) -> t
     r = (v + eps).rsqrt()
     rs, rt = -0.5 * r**3 * vs, -0.5 * r**3 * vt
     rst = -0.5 * r**3 * vst + 0.75 * r**5 * vs * vt
-    factors = torch.stack([r, rs, rt, rst]).unsqueeze(1) * (1 if weight is None else weight)
+    factors = torch.stack([r, rs, rt, rst]).unsqueeze(1)
+    if weight is not None:
+        factors = factors * weight
     r, rs, rt, rst = factors.to(rows.dtype)
-    out = centred * r
+    out: torch.Tensor = centred * r
     out[1].addcmul_(c, rs)
     out[2].addcmul_(c, rt)
     out[3].addcmul_(c, rst).addcmul_(ct, rs).addcmul_(cs, rt)

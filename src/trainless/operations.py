@@ -45,7 +45,8 @@ class Zero(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Compute zeros, shaped as the input."""
-        return x * 0.0
+        zeros: torch.Tensor = x * 0.0
+        return zeros
 
 
 class ReductionBlock(nn.Module):
@@ -69,7 +70,8 @@ class ReductionBlock(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Compute the sum of both ways, shape ``(images, outputs, height / 2, width / 2)``."""
-        return self.shortcut(x) + self.main(x)
+        total: torch.Tensor = self.shortcut(x) + self.main(x)
+        return total
 
 
 class Cell(nn.Module):

@@ -109,7 +109,7 @@ class _Pool:
 
     def _ready(self) -> list[_Worker]:
         by_handle = {worker.connection: worker for worker in self.workers if worker.unit is not None}
-        return [by_handle[handle] for handle in multiprocessing.connection.wait(list(by_handle))]  # type: ignore[index]
+        return [by_handle[handle] for handle in multiprocessing.connection.wait(list(by_handle))]
 
     def _receive(self, worker: _Worker) -> tuple[Any] | None:
         """Take a worker's answer; where it died, put a new one in its place and give None."""

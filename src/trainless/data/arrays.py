@@ -94,7 +94,8 @@ def resize(images: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uin
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     """Read the arrays whose names are known, under these names in lower case."""
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # numpy.load leaves a file that it opened itself open when it fails.
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             wanted = [name for name in archive.files if name.lower() in _IMAGE_NAMES + _LABEL_NAMES]
             return {name.lower(): archive[name] for name in wanted}
     except (ValueError, TypeError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:

@@ -146,7 +146,18 @@ def _header(path: Path) -> _Header:
         width, height = image.size
         if _is_turned(image):
             width, height = height, width
-        return _Header(height, width, image.mode in _GREY_MODES)
+        return _Header(height, width, _is_grey(image))
+
+
+def _is_grey(image: Image.Image) -> bool:
+    if image.mode not in ("P", "PA") or image.palette is None:
+        return image.mode in _GREY_MODES
+    # A GIF is grey by its palette alone. `Image.getpalette` would decode the image.
+    layout, palette = image.palette.getdata()
+    if layout not in ("RGB", "BGRX"):
+        return False
+    colours = np.frombuffer(bytes(palette), np.uint8).reshape(-1, len(layout))[:, :3]
+    return bool((colours == colours[:, :1]).all())
 
 
 def _is_turned(image: Image.Image) -> bool:

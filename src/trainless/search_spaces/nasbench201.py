@@ -324,7 +324,7 @@ def _live_edges(genotype: Genotype) -> set[tuple[int, int]]:
     return {(source, target) for source, target in edges if source in from_input and target in to_output}
 
 
-@lru_cache(maxsize=None)
+@cache
 def network_form(genotype: Genotype) -> tuple[object, ...]:
     """Describe the network a cell amounts to, so that equal networks have equal descriptions.
 
