@@ -75,7 +75,7 @@ class ReductionBlock(nn.Module):
 
 
 class Cell(nn.Module):
-    """A cell: a directed acyclic graph whose nodes are sums of operations on earlier nodes.
+    """A cell: a directed acyclic graph whose nodes are sums of operations on earlier nodes; the last is the output.
 
     Args:
         nodes: for each node after the input, the operation on each edge and the node that the edge comes from.
@@ -89,18 +89,23 @@ class Cell(nn.Module):
 
     def __init__(self, nodes: list[list[tuple[nn.Module, int]]]) -> None:
         super().__init__()
-        edges = [node or [(Zero(), 0)] for node in nodes]
-        self.sources = [[source for _, source in node] for node in edges]
-        self.operations = nn.ModuleList(nn.ModuleList(operation for operation, _ in node) for node in edges)
+        read = {source for node in nodes for _, source in node} | {len(nodes)}
+        # A node without edges that nothing reads is only there for its number: it costs no arithmetic.
+        filled = [
+            node or [(Zero() if number in read else nn.Identity(), 0)] for number, node in enumerate(nodes, start=1)
+        ]
+        self.sources = [source for node in filled for _, source in node]
+        self.targets = [number for number, node in enumerate(filled, start=1) for _ in node]
+        self.operations = nn.ModuleList(operation for node in filled for operation, _ in node)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Compute the last node, shaped as the input."""
         values = [x]
-        for sources, operations in zip(self.sources, self.operations, strict=True):
-            assert isinstance(operations, nn.ModuleList)
-            terms = [operation(values[source]) for source, operation in zip(sources, operations, strict=True)]
-            total: torch.Tensor = terms[0]
-            for term in terms[1:]:
-                total = total + term
-            values.append(total)
+        # Edges in the order of their targets, by one flat loop: torch.jit.script can unroll no other.
+        for edge, operation in enumerate(self.operations):
+            term = operation(values[self.sources[edge]])
+            if self.targets[edge] == len(values):
+                values.append(term)
+            else:
+                values[-1] = values[-1] + term
         return values[-1]

@@ -106,10 +106,10 @@ def quickstart_figure(ranking: pd.DataFrame, scores: pd.DataFrame, costs: pd.Dat
         b'PNG'
     """
     from matplotlib.figure import Figure  # without pyplot, which would choose a backend for the whole process
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
 
     _check(ranking, scores, costs)
-    figure = Figure(figsize=(15.5, 9.5), layout="constrained")
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.12)  # type: ignore[union-attr]
+    figure = Figure(figsize=(15.5, 9.5), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12))
     grid = figure.add_gridspec(2, 2, width_ratios=(1, 1.45), height_ratios=(1.1, 1))
     _draw_scatter(figure.add_subplot(grid[0, 0]), ranking)
     _draw_costs(figure.add_subplot(grid[1, 0]), costs)
@@ -231,6 +231,7 @@ def _to_html(figure: Figure, name: str, *buttons: str) -> str:
         plot_bgcolor="rgba(0,0,0,0)",
         font={"family": "system-ui, sans-serif", "size": 13},
         dragmode=False,
+        hoverlabel={"bgcolor": "#1d2328", "bordercolor": "#a3adb5", "font": {"color": "#ffffff"}},
         modebar={"bgcolor": "rgba(0,0,0,0)"},
         margin={"l": 10, "r": 10, "t": 40, "b": 10},
     )
@@ -241,7 +242,12 @@ def _to_html(figure: Figure, name: str, *buttons: str) -> str:
         include_plotlyjs=False,
         div_id=name,
         default_height=f"{figure.layout.height}px",
-        config={"responsive": True, "displaylogo": False, "scrollZoom": False, "modeBarButtons": [[*buttons, "toImage"]]},
+        config={
+            "responsive": True,
+            "displaylogo": False,
+            "scrollZoom": False,
+            "modeBarButtons": [[*buttons, "toImage"]],
+        },
     )
     return html
 

@@ -6,7 +6,7 @@ Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -20,6 +20,7 @@ from trainless.errors import DataError
 __all__ = ["is_cifar_file", "is_cifar_folder", "read_cifar_file", "read_cifar_folder"]
 
 _PIXELS = 3 * 32 * 32
+_INTEGERS = frozenset(kind + size for kind in "iu" for size in "1248")
 
 
 @dataclass(frozen=True)
@@ -201,35 +202,73 @@ def _class_names(folder: Path, kind: _Format) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _encode_latin1(text: str, encoding: str) -> bytes:
-    """Stand in for ``codecs.encode``, by which pickles of old protocols make bytes."""
-    if encoding != "latin1":
-        raise pickle.UnpicklingError(f"encoding {encoding} is not allowed")
-    return text.encode("latin1")
+class _Dtype:
+    """Stands in for ``numpy.dtype``; only integers can be used."""
+
+    def __init__(self, code: Any, *flags: Any) -> None:
+        self.code, self.order = _text(code), "|"
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.order = _text(state[1])
+
+    def to_numpy(self) -> np.dtype[Any]:
+        if self.code not in _INTEGERS or self.order not in ("|", "=", "<", ">"):
+            raise pickle.UnpicklingError(f"its arrays are of type {self.order}{self.code} instead of integers")
+        kind: np.dtype[Any] = np.dtype(self.order + self.code)
+        return kind
+
+
+class _Array:
+    """Stands in for ``numpy.ndarray``: keeps what a pickle tells of an array until it is checked.
+
+    Crafted pickles make NumPy's own reconstruction read outside its memory.
+    """
+
+    state: tuple[Any, ...] = ()
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.state = state
+
+    @classmethod
+    def reconstruct(cls, *_: Any) -> _Array:
+        return cls()
+
+    @classmethod
+    def from_buffer(cls, buffer: Any, dtype: Any, shape: Any, order: Any, *_: Any) -> _Array:
+        array = cls()
+        array.state = (1, shape, dtype, order == "F", buffer)
+        return array
+
+    @classmethod
+    def scalar(cls, dtype: _Dtype, buffer: Any) -> int:
+        return int(cls.from_buffer(buffer, dtype, (1,), "C").to_numpy()[0])
+
+    def to_numpy(self) -> NDArray[Any]:
+        _, shape, dtype, is_fortran, buffer = self.state
+        content = buffer.encode("latin1") if isinstance(buffer, str) else buffer
+        if not isinstance(content, bytes | bytearray):
+            raise pickle.UnpicklingError("an array has no content")
+        return np.frombuffer(content, dtype.to_numpy()).reshape(shape, order="F" if is_fortran else "C")
 
 
 class _ArrayUnpickler(pickle.Unpickler):
-    """Reads plain containers and NumPy arrays; any other global is refused before it is imported."""
+    """Reads plain containers and arrays of integers; any other global is refused before it is imported."""
 
-    _ALLOWED = frozenset(
-        {
-            ("numpy", "dtype"),
-            ("numpy", "ndarray"),
-            ("numpy._core.multiarray", "_reconstruct"),
-            ("numpy._core.multiarray", "scalar"),
-            ("numpy._core.numeric", "_frombuffer"),
-        }
-    )
+    _STAND_INS: Mapping[tuple[str, str], Callable[..., Any]] = {
+        ("_codecs", "encode"): str.encode,  # how old protocols make bytes
+        ("numpy", "dtype"): _Dtype,
+        ("numpy", "ndarray"): _Array,
+        ("numpy._core.multiarray", "_reconstruct"): _Array.reconstruct,
+        ("numpy._core.multiarray", "scalar"): _Array.scalar,
+        ("numpy._core.numeric", "_frombuffer"): _Array.from_buffer,
+    }
 
     def find_class(self, module: str, name: str) -> Callable[..., Any]:
-        if (module, name) == ("_codecs", "encode"):
-            return _encode_latin1
         if module.startswith("numpy.core."):  # the name until NumPy 2, and that of the published files
             module = module.replace("numpy.core.", "numpy._core.")
-        if (module, name) not in self._ALLOWED:
+        if (module, name) not in self._STAND_INS:
             raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is no image data")
-        found: Callable[..., Any] = super().find_class(module, name)
-        return found
+        return self._STAND_INS[module, name]
 
 
 def _unpickle(path: Path) -> dict[str, Any]:
@@ -237,17 +276,23 @@ def _unpickle(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             # Python 2 wrote arrays as text of one byte a character: only latin1 gives them back.
-            content = _ArrayUnpickler(file, encoding="latin1").load()
+            content = _plain(_ArrayUnpickler(file, encoding="latin1").load())
     except Exception as error:  # a damaged pickle may raise anything
         raise DataError(
             f"'{path}' is no CIFAR batch of arrays and plain values ({error}): fetch it again from a source you trust."
         ) from error
     if not isinstance(content, dict):
         raise DataError(f"'{path}' holds a {type(content).__name__} instead of a dict: give a CIFAR batch.")
-    return {
-        _text(key): [_text(item) for item in value] if isinstance(value, list) else value
-        for key, value in content.items()
-    }
+    return content
+
+
+def _plain(value: Any) -> Any:
+    """Put text for bytes and arrays for their stand-ins, in a dict and in the lists that it holds."""
+    if isinstance(value, dict):
+        return {_text(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_text(item) for item in value]
+    return value.to_numpy() if isinstance(value, _Array) else _text(value)
 
 
 def _text(value: Any) -> Any:

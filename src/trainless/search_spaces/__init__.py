@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import inspect
+
 from trainless.errors import InputError, UnknownNameError
 from trainless.search_spaces.base import SearchSpace
 from trainless.search_spaces.nasbench201 import NASBench201
@@ -28,7 +30,9 @@ def search_space(name: str | SearchSpace, **options: int) -> SearchSpace:
         return name
     if name not in SEARCH_SPACES:
         raise UnknownNameError("search space", name, SEARCH_SPACES)
-    try:
-        return SEARCH_SPACES[name](**options)
-    except TypeError as error:
-        raise InputError(f"The options {', '.join(options)} do not fit the search space '{name}': {error}.") from error
+    kind = SEARCH_SPACES[name]
+    known = inspect.signature(kind).parameters
+    for option in options:
+        if option not in known:
+            raise InputError(f"The search space '{name}' has no option '{option}', expected one of {', '.join(known)}.")
+    return kind(**options)

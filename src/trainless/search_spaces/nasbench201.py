@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import random
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
@@ -29,11 +30,14 @@ _EXAMPLE = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_
 Genotype = tuple[str, ...]
 
 
+@dataclass(frozen=True)
 class NASBench201(SearchSpace):
     """NAS-Bench-201: 15,625 cells of six edges with five operations each.
 
     A network is a 3 x 3 convolution, three stages of cells with a residual reduction block between them, a last
     batch normalisation and ReLU, global average pooling and a linear layer.
+
+    Spaces are equal, and hash alike, by their options.
 
     Args:
         channels: channels of the first stage; each later one has twice as many.
@@ -51,14 +55,16 @@ class NASBench201(SearchSpace):
     name = "nasbench201"
     size = len(OPERATIONS) ** len(EDGES)
 
-    def __init__(self, channels: int = 16, cells: int = 5) -> None:
-        for option, value in (("channels", channels), ("cells", cells)):
-            if not isinstance(value, int) or value < 1:
-                raise InputError(f"The number of {option} is {value}, expected a whole number of at least 1.")
-        self.channels, self.cells = channels, cells
+    channels: int = 16
+    cells: int = 5
 
-    def __repr__(self) -> str:
-        return f"NASBench201(channels={self.channels}, cells={self.cells})"
+    def __post_init__(self) -> None:
+        for option, value in (("channels", self.channels), ("cells", self.cells)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                raise InputError(
+                    f"The number of {option} is {value!r}, expected a whole number of at least 1: "
+                    "leave it out for the benchmark's own."
+                )
 
     @property
     def options(self) -> Mapping[str, int | str]:
@@ -73,7 +79,7 @@ class NASBench201(SearchSpace):
         return _architecture(_public_order()[index])
 
     def index(self, architecture: Architecture) -> int:
-        """Tell an architecture's number in the public NATS-Bench order.
+        """Tell an architecture's number in the public NATS-Bench order; ArchitectureError if it is none of the space.
 
         Example:
             >>> space = NASBench201()
@@ -83,7 +89,13 @@ class NASBench201(SearchSpace):
         return _positions()[self._genotype(architecture)]
 
     def mutate(self, architecture: Architecture, rng: np.random.Generator) -> Architecture:
-        """Replace the operation of one edge by a different one, both drawn uniformly."""
+        """Replace the operation of one edge by a different one, both drawn uniformly.
+
+        Example:
+            >>> space = NASBench201()
+            >>> space.mutate(space[0], np.random.default_rng(0)) in space.neighbors(space[0])
+            True
+        """
         genotype = list(self._genotype(architecture))
         edge = int(rng.integers(len(EDGES)))
         others = [operation for operation in OPERATIONS if operation != genotype[edge]]
@@ -91,12 +103,24 @@ class NASBench201(SearchSpace):
         return _architecture(tuple(genotype))
 
     def crossover(self, a: Architecture, b: Architecture, rng: np.random.Generator) -> Architecture:
-        """Draw a child that takes each edge from either parent with equal probability."""
+        """Draw a child that takes each edge from either parent with equal probability.
+
+        Example:
+            >>> space = NASBench201()
+            >>> space.crossover(space[5], space[5], np.random.default_rng(0)) == space[5]
+            True
+        """
         pairs = zip(self._genotype(a), self._genotype(b), strict=True)
         return _architecture(tuple(pair[int(rng.integers(2))] for pair in pairs))
 
     def neighbors(self, architecture: Architecture) -> list[Architecture]:
-        """List the 24 architectures that differ in the operation of exactly one edge."""
+        """List the 24 architectures that differ in the operation of exactly one edge.
+
+        Example:
+            >>> space = NASBench201()
+            >>> len(set(space.neighbors(space[0])))
+            24
+        """
         genotype = self._genotype(architecture)
         return [
             _architecture((*genotype[:edge], operation, *genotype[edge + 1 :]))
@@ -122,7 +146,7 @@ class NASBench201(SearchSpace):
             raise _no_cell(text, f"it has {len(nodes)} nodes")
         genotype: dict[tuple[int, int], str] = {}
         for target, node in enumerate(nodes, 1):
-            edges = node.strip().strip("|").split("|")
+            edges = node.strip()[1:-1].split("|")
             if len(edges) != target or not re.fullmatch(r"\|.*\|", node.strip()):
                 raise _no_cell(text, f"node {target} is written '{node}' and needs {target} edges between bars")
             for source, edge in enumerate(edges):
@@ -149,7 +173,7 @@ class NASBench201(SearchSpace):
             >>> print(space.canonical(space.parse("|none~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|none~2|")))
             |none~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|
         """
-        return _architecture(_representatives()[network_form(self._genotype(architecture))])
+        return _architecture(_representatives()[_network_form(self._genotype(architecture))])
 
     def unique_string(self, architecture: Architecture, zeroize: bool = True) -> str:
         """Give the string by which the benchmark's authors tell networks apart; 12,751 differ, or 6,466 with zeroize.
@@ -183,7 +207,13 @@ class NASBench201(SearchSpace):
             raise ArchitectureError(
                 f"'{architecture}' is an architecture of '{architecture.space}', expected one of '{self.name}'."
             )
-        return tuple(map(str, architecture.genotype))
+        genotype = tuple(map(str, architecture.genotype))
+        if len(genotype) != len(EDGES) or not set(genotype) <= set(OPERATIONS):
+            raise ArchitectureError(
+                f"The genotype {architecture.genotype} is no cell of '{self.name}': "
+                f"expected {len(EDGES)} of the operations {', '.join(OPERATIONS)}."
+            )
+        return genotype
 
     # Networks.
 
@@ -261,19 +291,26 @@ class NASBench201(SearchSpace):
         return tuple(target - source for (source, target), operation in pairs if operation == "skip_connect")
 
     def draw(self, architecture: Architecture) -> str:
-        """Draw the cell as text: one line a node, what flows in, and whether it counts."""
+        """Draw the cell as text: for each node what is added up in it, with a mark on what is dead.
+
+        Example:
+            >>> space = NASBench201()
+            >>> text = "|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|avg_pool_3x3~1|none~2|"
+            >>> print(space.draw(space.parse(text)))
+            node 0 = input
+            node 1 = nor_conv_3x3(node 0)
+            node 2 = nor_conv_1x1(node 1) [dead]
+            output = skip_connect(node 0) + avg_pool_3x3(node 1)
+        """
         genotype = self._genotype(architecture)
         live = _live_edges(genotype)
-        lines = ["node 0  input"]
-        for node in range(1, _NODES):
-            incoming = [edge for edge in EDGES if edge[1] == node and genotype[EDGES.index(edge)] != "none"]
-            terms = [
-                f"{genotype[EDGES.index(edge)]}(node {edge[0]})" + ("" if edge in live else " [dead]")
-                for edge in incoming
-            ]
-            name = "output" if node == _NODES - 1 else "      "
-            lines.append(f"node {node}  {name} = {' + '.join(terms) or '0'}")
-        return "\n".join(lines)
+        terms: dict[int, list[str]] = {target: [] for _, target in EDGES}
+        for edge, operation in zip(EDGES, genotype, strict=True):
+            if operation != "none":
+                terms[edge[1]].append(f"{operation}(node {edge[0]})" + ("" if edge in live else " [dead]"))
+        names = [*(f"node {target}" for target in range(1, _NODES - 1)), "output"]
+        lines = [f"{name} = {' + '.join(terms[target]) or '0'}" for target, name in enumerate(names, start=1)]
+        return "\n".join(["node 0 = input", *lines])
 
 
 def _architecture(genotype: Genotype) -> Architecture:
@@ -325,7 +362,7 @@ def _live_edges(genotype: Genotype) -> set[tuple[int, int]]:
 
 
 @cache
-def network_form(genotype: Genotype) -> tuple[object, ...]:
+def _network_form(genotype: Genotype) -> str:
     """Describe the network a cell amounts to, so that equal networks have equal descriptions.
 
     A node is a multiset of terms: the input, poolings and instances of convolutions. Skips pass terms through, and
@@ -334,45 +371,62 @@ def network_form(genotype: Genotype) -> tuple[object, ...]:
 
     Example:
         >>> skip, conv, none = "skip_connect", "nor_conv_3x3", "none"
-        >>> network_form((conv, none, skip, none, none, skip)) == network_form((skip, none, none, none, conv, none))
-        True
+        >>> _network_form((conv, none, skip, none, none, skip))
+        'nor_conv_3x3.0(input)'
+        >>> _network_form((skip, none, none, none, conv, none))
+        'nor_conv_3x3.0(input)'
     """
     live = _live_edges(genotype)
-    operations = dict(zip(EDGES, genotype, strict=True))
-    instances = [edge for edge in EDGES if edge in live and operations[edge].startswith("nor_conv")]
-    forms = [
-        _numbered_form(operations, live, dict(zip(instances, numbers, strict=True)))
-        for numbers in itertools.permutations(range(len(instances)))
-    ]
-    return min(forms, key=repr)
+    pruned = {edge: operation for edge, operation in zip(EDGES, genotype, strict=True) if edge in live}
+    return min(_output_form(pruned, numbers) for numbers in _numberings(pruned))
 
 
-def _numbered_form(
-    operations: Mapping[tuple[int, int], str], live: set[tuple[int, int]], numbers: Mapping[tuple[int, int], int]
-) -> tuple[object, ...]:
-    """The output as a sorted tuple of terms, with every convolution instance named by its number."""
-    nodes: dict[int, tuple[object, ...]] = {0: ("input",)}
+_Numbers = Mapping[tuple[int, int], int]
+
+
+def _numberings(pruned: Mapping[tuple[int, int], str]) -> Iterator[_Numbers]:
+    """Ways to number the convolutions of which one has the least description.
+
+    An isomorphism keeps what a convolution reads when numbers are left out. So convolutions are put in the order of
+    that, and only those in a tie are permuted.
+    """
+    instances = [edge for edge in pruned if pruned[edge].startswith("nor_conv")]
+    nodes = _node_forms(pruned, dict.fromkeys(instances, 0))
+    reading = {edge: f"{pruned[edge]}({nodes[edge[0]]})" for edge in instances}
+    ties = itertools.groupby(sorted(instances, key=reading.__getitem__), key=reading.__getitem__)
+    for orders in itertools.product(*(itertools.permutations(tie) for _, tie in ties)):
+        yield {edge: number for number, edge in enumerate(itertools.chain.from_iterable(orders))}
+
+
+def _output_form(pruned: Mapping[tuple[int, int], str], numbers: _Numbers) -> str:
+    return _node_forms(pruned, numbers)[_NODES - 1]
+
+
+def _node_forms(pruned: Mapping[tuple[int, int], str], numbers: _Numbers) -> list[str]:
+    """The description of each node, with every convolution instance named by its number."""
+    terms: list[list[str]] = [["input"]]
+    forms = ["input"]
     for target in range(1, _NODES):
-        terms: list[object] = []
+        added: list[str] = []
         for source in range(target):
-            if (source, target) not in live:
-                continue
-            operation = operations[source, target]
+            operation, edge = pruned.get((source, target)), (source, target)
             if operation == "skip_connect":
-                terms += nodes[source]
-            else:
-                terms.append((operation, numbers.get((source, target), -1), nodes[source]))
-        nodes[target] = tuple(sorted(terms, key=repr))
-    return nodes[_NODES - 1]
+                added += terms[source]
+            elif operation is not None:
+                instance = f".{numbers[edge]}" if edge in numbers else ""
+                added.append(f"{operation}{instance}({forms[source]})")
+        terms.append(sorted(added))
+        forms.append("+".join(terms[target]))
+    return forms
 
 
 @cache
-def _representatives() -> dict[tuple[object, ...], Genotype]:
+def _representatives() -> dict[str, Genotype]:
     """For each network the cell that is written with the fewest operations, the first of the public order."""
     cheapest = sorted(_public_order(), key=lambda genotype: len(EDGES) - genotype.count("none"))
-    forms: dict[tuple[object, ...], Genotype] = {}
+    forms: dict[str, Genotype] = {}
     for genotype in cheapest:
-        forms.setdefault(network_form(genotype), genotype)
+        forms.setdefault(_network_form(genotype), genotype)
     return forms
 
 

@@ -1,0 +1,61 @@
+"""What the benchmark scripts share: where the real data is, and what the figures were measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+__all__ = ["data_folder", "machine", "matrix_product_peak", "print_table", "seconds"]
+
+
+def data_folder() -> Path:
+    """The folder that TRAINLESS_DATA names, or shared/data beside the project."""
+    folder = Path(os.environ.get("TRAINLESS_DATA") or Path(__file__).resolve().parents[2] / "shared" / "data")
+    if not folder.is_dir():
+        raise SystemExit(f"The real data is not at {folder}: set TRAINLESS_DATA to its folder.")
+    return folder
+
+
+def machine() -> str:
+    """One line on what the figures were measured on."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        model = names[0] if names else model
+    return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}, torch {torch.__version__}"
+
+
+def seconds(function: Callable[[], object], repeats: int = 3) -> float:
+    """Shortest wall-clock time of several runs."""
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def matrix_product_peak(threads: int) -> float:
+    """FLOP a second of a float32 product of 2,048 x 2,048 matrices, a multiply-add counting two."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    a = torch.randn(2048, 2048)
+    peak = 2 * 2048**3 / seconds(lambda: a @ a, 5)
+    torch.set_num_threads(before)
+    return peak
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Print a Markdown table with aligned columns."""
+    texts = [list(header), *([f"{v:.3f}" if isinstance(v, float) else str(v) for v in row] for row in rows)]
+    widths = [max(len(row[i]) for row in texts) for i in range(len(header))]
+    for number, row in enumerate(texts):
+        print("| " + " | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) + " |")
+        if number == 0:
+            print("|" + "|".join("-" * (width + 2) for width in widths) + "|")

@@ -1,0 +1,147 @@
+"""The blocks that networks are built from, against their formulas written out."""
+
+from __future__ import annotations
+
+import itertools
+import warnings
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from trainless.operations import Cell, ReductionBlock, Zero, average_pooling, relu_conv_bn
+
+
+def images(channels: int = 3, height: int = 6, width: int = 5) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randn(2, channels, height, width, dtype=torch.float64, generator=generator)
+
+
+class Times(nn.Module):
+    """Multiplies by a number and counts how often it is asked to."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor, self.calls = factor, 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        return x * self.factor
+
+
+class TestReluConvBn:
+    @pytest.mark.parametrize("kernel_size", [1, 3])
+    def test_it_is_its_formula(self, kernel_size: int) -> None:
+        block, x = relu_conv_bn(3, 4, kernel_size).double(), images()
+        (weight,) = (each for name, each in block.named_parameters() if each.dim() == 4)
+        y = F.conv2d(x.clamp(min=0), weight, padding=(kernel_size - 1) // 2)
+        mean, variance = y.mean((0, 2, 3), keepdim=True), y.var((0, 2, 3), keepdim=True, unbiased=False)
+        torch.testing.assert_close(block(x), (y - mean) / (variance + 1e-5).sqrt())
+
+    @pytest.mark.parametrize(("kernel_size", "parameters"), [(1, 3 * 4 + 8), (3, 3 * 4 * 9 + 8)])
+    def test_the_convolution_has_no_bias(self, kernel_size: int, parameters: int) -> None:
+        assert sum(each.numel() for each in relu_conv_bn(3, 4, kernel_size).parameters()) == parameters
+
+    def test_the_input_is_not_changed(self) -> None:
+        x = images()
+        before = x.clone()
+        relu_conv_bn(3, 4, 3).double()(x)
+        assert torch.equal(x, before)
+
+
+class TestAveragePooling:
+    def test_it_is_the_mean_of_the_neighbors_there_are(self) -> None:
+        x = images()
+        expected = torch.empty_like(x)
+        for row, column in itertools.product(range(6), range(5)):
+            window = x[:, :, max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
+            expected[:, :, row, column] = window.mean((2, 3))
+        torch.testing.assert_close(average_pooling()(x), expected)
+
+
+class TestZero:
+    def test_the_gradient_is_zero_and_not_missing(self) -> None:
+        x = images().requires_grad_()
+        y = Zero()(x)
+        assert torch.equal(y, torch.zeros_like(x))
+        (gradient,) = torch.autograd.grad(y.sum(), x)
+        assert torch.equal(gradient, torch.zeros_like(x))
+
+
+class TestReductionBlock:
+    @pytest.mark.parametrize(("height", "width"), [(6, 4), (5, 7), (1, 3)])
+    def test_it_halves_the_image_and_rounds_up(self, height: int, width: int) -> None:
+        block = ReductionBlock(3, 8).double()
+        assert block(images(3, height, width)).shape == (2, 8, (height + 1) // 2, (width + 1) // 2)
+
+    def test_the_shortcut_is_the_mean_of_two_by_two_pixels_and_a_linear_map(self) -> None:
+        block, x = ReductionBlock(3, 4).double(), images(3, 5, 6)
+        with torch.no_grad():
+            for each in block.main.parameters():
+                each.zero_()
+        (weight,) = block.shortcut.parameters()
+        means = torch.stack(
+            [
+                torch.stack([x[:, :, row : row + 2, column : column + 2].mean((2, 3)) for column in (0, 2, 4)], dim=2)
+                for row in (0, 2, 4)
+            ],
+            dim=2,
+        )
+        torch.testing.assert_close(block(x), torch.einsum("oi,nihw->nohw", weight[:, :, 0, 0], means))
+
+    def test_it_has_the_parameters_of_three_convolutions_and_two_normalisations(self) -> None:
+        parameters = sum(each.numel() for each in ReductionBlock(3, 4).parameters())
+        assert parameters == (3 * 4 * 9 + 8) + (4 * 4 * 9 + 8) + 3 * 4
+
+
+class TestCell:
+    def test_the_output_is_the_sum_over_paths(self) -> None:
+        factors = dict(zip([(0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3)], [2, 3, 5, 7, 11, 13], strict=True))
+        cell = Cell([[(Times(factors[i, j]), i) for i in range(j)] for j in (1, 2, 3)])
+        paths = 7 + 2 * 11 + 3 * 13 + 2 * 5 * 13
+        torch.testing.assert_close(cell(images()), paths * images())
+
+    def test_every_edge_runs_once_dead_ones_too(self) -> None:
+        dead, live = Times(2.0), Times(3.0)
+        cell = Cell([[(dead, 0)], [(live, 0)]])
+        torch.testing.assert_close(cell(images()), 3.0 * images())
+        assert (dead.calls, live.calls) == (1, 1)
+
+    def test_a_node_without_edges_is_zero(self) -> None:
+        cell = Cell([[], [(nn.Identity(), 0), (Times(5.0), 1)]])
+        assert torch.equal(cell(images()), images())
+
+    def test_a_cell_without_edges_is_zero_and_has_a_gradient(self) -> None:
+        x = images().requires_grad_()
+        y = Cell([[], [], []])(x)
+        assert torch.equal(y, torch.zeros_like(x))
+        (gradient,) = torch.autograd.grad(y.sum(), x)
+        assert torch.equal(gradient, torch.zeros_like(x))
+
+    @pytest.mark.parametrize(
+        ("nodes", "zeros"),
+        [([[], [(nn.Identity(), 0)]], 0), ([[], [(nn.Identity(), 1)]], 1), ([[], []], 1), ([[(nn.Identity(), 0)]], 0)],
+    )
+    def test_zeros_are_computed_only_where_they_are_read(
+        self, nodes: list[list[tuple[nn.Module, int]]], zeros: int
+    ) -> None:
+        assert sum(isinstance(each, Zero) for each in Cell(nodes).modules()) == zeros
+
+    def test_it_can_be_scripted(self) -> None:
+        cell, x = (
+            Cell([[(relu_conv_bn(3, 3, 3), 0)], [], [(average_pooling(), 1), (nn.Identity(), 2)]]).double(),
+            images(),
+        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            scripted = torch.jit.script(cell)
+            torch.testing.assert_close(scripted(x), cell(x))
+
+    def test_addition_leaves_the_terms_as_they_are(self) -> None:
+        x = images()
+        before = x.clone()
+        y = Cell([[(nn.Identity(), 0)], [(nn.Identity(), 0), (nn.Identity(), 1)]])(x)
+        np.testing.assert_array_equal(x, before)
+        torch.testing.assert_close(y, 2 * before)
