@@ -2,7 +2,7 @@
 
     python benchmarks/agreement.py [--sample 300] [--store agreement.db]
 
-Published: NASLib's scores of 9,445 NAS-Bench-201 cells on CIFAR-10 and FreeREA's of all, read from TRAINLESS_DATA. Ours:
+Published: NASLib's scores of 9,445 NAS-Bench-201 cells on CIFAR-10 and FreeREA's of all, from TRAINLESS_DATA. Ours:
 a seeded sample of the former, CIFAR-10 images, batch 64. Scores are stored, so that an interrupted run goes on.
 """
 
@@ -20,8 +20,8 @@ from trainless.search_spaces.nasbench201 import NASBench201
 
 PROXIES = "all, synflow:log, zen:running, nwot:all, nwot:output"
 NASLIB = {  # ours: theirs
-    "params": "params", "flops": "flops", "l2_norm": "l2_norm", "synflow": "synflow", "nwot:all": "nwot", "nwot": "nwot",
-    "snip": "snip", "grad_norm": "grad_norm", "fisher": "fisher", "jacov": "jacov", "grasp": "grasp",
+    "params": "params", "flops": "flops", "l2_norm": "l2_norm", "synflow": "synflow", "nwot": "nwot",
+    "nwot:all": "nwot", "snip": "snip", "grad_norm": "grad_norm", "fisher": "fisher", "jacov": "jacov", "grasp": "grasp",
     "zen": "zen", "zen:running": "zen", "plain": "plain", "epe_nas": "epe_nas",
 }  # fmt: skip
 FREEREA = {"synflow": "synflow", "logsynflow": "logsynflow", "nwot:output": "naswot", "linear_regions": "nregions"}

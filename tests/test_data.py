@@ -488,6 +488,13 @@ class TestCifarBinary:
         with pytest.raises(DataError, match=r"batches\.meta\.txt' has 2 class names instead of 10"):
             load_data(tmp_path)
 
+    @pytest.mark.parametrize("names", [7, ["cat"], None])
+    def test_wrong_pickled_names(self, tmp_path: Path, names: Any) -> None:
+        write_records(tmp_path / "data_batch_1.bin", [0, 1])
+        (tmp_path / "batches.meta").write_bytes(pickle.dumps({"label_names": names}))
+        with pytest.raises(DataError, match=r"batches\.meta' has . class names instead of 10"):
+            load_data(tmp_path)
+
     def test_only_test_batches(self, tmp_path: Path) -> None:
         write_records(tmp_path / "test_batch.bin", [0, 1])
         with pytest.raises(DataError, match="no training batches"):

@@ -356,7 +356,7 @@ class Scorer:
         """The part of a stored score's key that all scores of this scorer share."""
         protocol, task = self.protocol, self.batch.task
         fidelity = ",".join(
-            [*(f"{name}={value}" for name, value in self.space.options.items()), f"batch={len(self.batch.images)}",
+            [*(f"{name}={value}" for name, value in self.space.options.items()), f"classes={task.classes}", f"batch={len(self.batch.images)}",
              f"initialization={protocol.initialization}", f"dtype={protocol.dtype}", f"repeats={protocol.repeats}"]
         )  # fmt: skip
         return Run(self.space.name, f"{task.name}:{self.batch.fingerprint}", protocol.seed, fidelity)

@@ -193,7 +193,8 @@ def _class_names(folder: Path, kind: _Format) -> tuple[str, ...]:
     if text.is_file():
         source, names = text, text.read_text(encoding="utf-8", errors="replace").split("\n")
     elif pickled.is_file():
-        source, names = pickled, _unpickle(pickled).get(kind.names_key, [])
+        found = _unpickle(pickled).get(kind.names_key)
+        source, names = pickled, found if isinstance(found, list) else []
     else:
         return tuple(map(str, range(kind.classes)))
     names = [name.strip() for name in names if isinstance(name, str) and name.strip()]

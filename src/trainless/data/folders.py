@@ -110,7 +110,8 @@ def _class_folders(folder: Path) -> list[Path]:
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    inside = (path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return sorted(inside, key=lambda path: path.name)  # paths themselves sort without case on Windows
 
 
 def _image_files(class_folder: Path) -> list[Path]:
@@ -122,7 +123,7 @@ def _image_files(class_folder: Path) -> list[Path]:
         raise DataError(
             f"Class folder '{class_folder}' holds no images ({', '.join(sorted(_SUFFIXES))}): add some or remove it."
         )
-    return sorted(found)
+    return sorted(found, key=Path.as_posix)
 
 
 def _is_image_name(name: str) -> bool:

@@ -1,0 +1,110 @@
+"""Seconds a network: shared passes in two processes against each proxy by itself in the plain way.
+
+    python benchmarks/speed.py [--cells 20] [--batch-size 64]
+
+Both score the same seeded NAS-Bench-201 cells on CIFAR-10 images (from TRAINLESS_DATA) in one run. The plain way
+(`plain.py`) has all threads; ours has one process of one thread a core, warmed up by a light cell each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import time
+from collections.abc import Sequence
+
+import torch
+from common import data_folder, machine, matrix_product_peak, print_table
+from plain import PLAIN
+from torch.utils.flop_counter import FlopCounterMode
+
+from trainless.scoring import NetworkClass, Scorer, score_class
+from trainless.search_spaces.nasbench201 import NASBench201
+from trainless.types import Architecture
+
+THESIS = list(PLAIN)
+SPACE = NASBench201()
+# Light, and none of the sample: what they take is left out of the time.
+WARM_UP = ["|skip_connect~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|",
+           "|none~0|+|none~0|none~1|+|avg_pool_3x3~0|none~1|none~2|"]  # fmt: skip
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cells", type=int, default=20)
+    parser.add_argument("--batch-size", type=int, default=64)
+    arguments = parser.parse_args()
+    cores = os.cpu_count() or 1
+    data = data_folder() / "cifar-10-batches-bin"
+    chosen = _sample(arguments.cells)
+    scorers = {
+        label: Scorer(SPACE, names, data, batch_size=arguments.batch_size, workers=cores)
+        for label, names in (("all", THESIS), ("all but grasp", [n for n in THESIS if n != "grasp"]))
+    }
+    print(f"{machine()}; batch {arguments.batch_size} of CIFAR-10, float32, {len(chosen)} NAS-Bench-201 cells")
+    print(f"plain: 1 process, {cores} threads; ours: {cores} processes of 1 thread\n")
+
+    ours = {label: _seconds(scorer, chosen) for label, scorer in scorers.items()}
+    plain, difference = _plain(scorers["all"], chosen)
+    print_table(["proxy, plain way", "seconds a network"], [[name, value] for name, value in plain.items()])
+    print(f"\nlargest relative difference between the two ways, grasp left out: {difference:.1e}\n")
+
+    peak = matrix_product_peak(cores)
+    rows = []
+    for label, scorer in scorers.items():
+        baseline = sum(value for name, value in plain.items() if label == "all" or name != "grasp")
+        flop = _flop(scorer, chosen)
+        share = flop / (ours[label] * peak)
+        rows.append([label, baseline, ours[label], f"{baseline / ours[label]:.1f}x", flop / 1e9, f"{share:.0%}"])
+    print_table(["proxies", "plain, s", "ours, s", "faster", "GFLOP a network", "share of peak"], rows)
+    print(f"\nmatrix-product peak: {peak / 1e9:.0f} GFLOP/s with {cores} threads, float32")
+
+
+def _sample(count: int) -> list[Architecture]:
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    return [SPACE[int(i)] for i in rng.choice(SPACE.size, count, replace=False)]
+
+
+def _seconds(scorer: Scorer, chosen: Sequence[Architecture]) -> float:
+    """Wall-clock seconds a network, from the moment that all workers are warm."""
+    moments: list[float] = []
+    scorer.score([*WARM_UP[: len(chosen)], *map(str, chosen)], lambda done, _: moments.append(time.perf_counter()))
+    return (moments[-1] - moments[len(WARM_UP)]) / len(chosen)
+
+
+def _plain(scorer: Scorer, chosen: Sequence[Architecture]) -> tuple[dict[str, float], float]:
+    """Seconds a network of each proxy by itself, and how far its values are from ours at most."""
+    from trainless.scoring import _build
+
+    batch = scorer.batch.images, scorer.batch.labels
+    ours = scorer.score(chosen[:3])
+    torch.set_num_threads(os.cpu_count() or 1)
+    times = dict.fromkeys(PLAIN, 0.0)
+    difference = 0.0
+    PLAIN["snip"](_build(scorer.protocol, chosen[0], 0), batch)
+    for number, architecture in enumerate(chosen):
+        network = _build(scorer.protocol, SPACE.canonical(architecture), 0)
+        for name, formula in PLAIN.items():
+            start = time.perf_counter()
+            value = formula(network, batch)
+            times[name] += (time.perf_counter() - start) / len(chosen)
+            if number < len(ours) and name in ("snip", "grad_norm", "fisher", "synflow", "logsynflow", "nwot", "jacov"):
+                expected = ours[name].iloc[number]
+                difference = max(difference, abs(value - expected) / max(abs(expected), 1e-12))
+    return times, difference
+
+
+def _flop(scorer: Scorer, chosen: Sequence[Architecture]) -> float:
+    """Floating-point operations a network of convolutions and matrix products, as our passes do them."""
+    names = frozenset(each.name for each in scorer.proxies)
+    with FlopCounterMode(display=False) as counter:
+        for architecture in chosen:
+            score_class(scorer.protocol, NetworkClass(SPACE.canonical(architecture), ((architecture, names),)))
+    return counter.get_total_flops() / len(chosen)
+
+
+if __name__ == "__main__":
+    main()
