@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -207,12 +207,20 @@ def _for_member(score: Score, architecture: str, share: int) -> Score:
 
 def _score_architecture(protocol: Protocol, architecture: Architecture, chosen: Sequence[Proxy]) -> list[Score]:
     counted = [each for each in chosen if each.pass_spec.input == "architecture"]
-    run = [each for each in chosen if each.pass_spec.input != "architecture"]
     scores = [_count(protocol, architecture, each) for each in counted]
-    if run:
-        repeats = [_run(protocol, architecture, run, repeat) for repeat in range(protocol.repeats)]
-        scores += [_mean(values) for values in zip(*repeats, strict=True)]
+    for thin in (False, True):
+        run = [e for e in chosen if e.pass_spec.input != "architecture" and e.pass_spec.thin == thin]
+        if run:
+            sized = _thinned(protocol) if thin else protocol
+            repeats = [_run(sized, architecture, run, repeat) for repeat in range(protocol.repeats)]
+            scores += [_mean(values) for values in zip(*repeats, strict=True)]
     return scores
+
+
+def _thinned(protocol: Protocol) -> Protocol:
+    """The same with one colour channel and a network as thin as the space allows."""
+    task = replace(protocol.task, channels=1)
+    return replace(protocol, space=protocol.space.thin(), task=task, images=protocol.images[:, :1])
 
 
 def _count(protocol: Protocol, architecture: Architecture, each: Proxy) -> Score:

@@ -58,6 +58,8 @@ class PassSpec:
         repeats: how often the pass is repeated with new draws.
         dead_branches: whether branches that never reach the output count; an architecture is then scored as it is
             written and not as the network that it amounts to.
+        thin: whether an architecture is built with one colour channel and as few channels and cells as its space
+            allows; a bare network is taken as it is.
 
     Example:
         >>> PassSpec(input="ones", weights="absolute") == PassSpec(input="ones", weights="absolute")
@@ -72,6 +74,7 @@ class PassSpec:
     image_size: int = 0
     repeats: int = 1
     dead_branches: bool = False
+    thin: bool = False
 
 
 @dataclass(slots=True)

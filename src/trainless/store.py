@@ -7,14 +7,15 @@ any moment loses at most the transaction it was in, readers are not held up, and
 from __future__ import annotations
 
 import math
+import re
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pandas as pd
 import sqlalchemy as sql
@@ -32,9 +33,13 @@ __all__ = ["SCHEMA_VERSION", "Run", "Store"]
 
 SCHEMA_VERSION = 1
 _APPLICATION_ID = 0x7472_6C73  # "trls", in the header of an SQLite file
-_BUSY_SECONDS = 60
+_BUSY_SECONDS = 60.0
+_ATTEMPTS = 5
 _RUN_COLUMNS = ("space", "task", "seed", "fidelity")
 _KEY_COLUMNS = (*_RUN_COLUMNS, "architecture", "proxy", "proxy_version")
+_UPSERTS: dict[str, Callable[[sql.Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+_T = TypeVar("_T")
 
 _metadata = sql.MetaData()
 _meta = sql.Table(
@@ -55,8 +60,8 @@ _scores = sql.Table(
     sql.Column("proxy", sql.String(64), nullable=False),
     sql.Column("proxy_version", sql.Integer, nullable=False),
     sql.Column("value", sql.Double),
-    # Databases disagree on infinity and NaN, so these are text, and `value` is null beside them.
-    sql.Column("not_finite", sql.String(8)),
+    # Databases disagree on infinity and NaN, and SQLite drops the sign of zero: these are text, and `value` is null.
+    sql.Column("value_text", sql.String(8)),
     sql.Column("status", sql.String(16), nullable=False),
     sql.Column("reason", sql.Text, nullable=False),
     sql.Column("seconds", sql.Double, nullable=False),
@@ -75,12 +80,23 @@ class Run:
         task: name of the data set and fingerprint of the batch.
         seed: seed of the weights and the noise.
         fidelity: the rest of the protocol: size of the network and the batch, initialisation, precision.
+
+    Raises:
+        StoreError: the seed does not fit 64 bits.
+
+    Example:
+        >>> str(Run("toy", "digits:00", 0, "batch=64"))
+        'toy, digits:00, seed 0, batch=64'
     """
 
     space: str
     task: str
     seed: int
     fidelity: str
+
+    def __post_init__(self) -> None:
+        if not -(2**63) <= self.seed < 2**63:
+            raise StoreError(f"The seed is {self.seed}, which no database can hold: give one below 2**63.")
 
     def __str__(self) -> str:
         return f"{self.space}, {self.task}, seed {self.seed}, {self.fidelity}"
@@ -91,7 +107,8 @@ class Store:
 
     Args:
         location: a path, or a database URL with ``://``.
-        create: make the file where there is none. False opens an SQLite file for reading only.
+        create: make the store where there is none. False opens an SQLite file for reading only: neither it nor
+            its folder is changed, so both may be read-only.
 
     Raises:
         StoreError: it cannot be opened; the message tells why and what to do.
@@ -107,12 +124,20 @@ class Store:
     """
 
     def __init__(self, location: str | Path, *, create: bool = True) -> None:
-        self.location = str(location)
-        self._is_url = "://" in self.location
-        self._engine = self._url_engine() if self._is_url else self._file_engine(Path(location), create)
+        url = _parse_url(str(location)) if "://" in str(location) else None
+        self._path = Path(location) if url is None else _sqlite_path(url)
+        if self._path is None and url is not None:
+            self.location = url.render_as_string(hide_password=True)
+            self._engine = self._still = _url_engine(url, self.location)
+        else:
+            self._path = Path(self._path or location)
+            self.location = str(self._path)
+            _check_path(self._path, create)
+            self._engine = _file_engine(self._path, "" if create else "mode=ro")
+            self._still = _file_engine(self._path, "mode=ro&immutable=1")
+        self._reads_only = self._path is not None and not create
         try:
-            with self._explained():
-                self._check_schema(create)
+            self._check_schema(create)
         except BaseException:
             self.close()
             raise
@@ -128,67 +153,41 @@ class Store:
     def close(self) -> None:
         """Close all connections."""
         self._engine.dispose()
+        self._still.dispose()
 
     # Opening.
 
-    def _url_engine(self) -> sql.Engine:
-        try:
-            engine = sql.create_engine(self.location)
-        except (ArgumentError, NoSuchModuleError, ValueError) as error:
-            raise StoreError(
-                f"The store '{self.location}' is no database URL that SQLAlchemy knows: "
-                "give a path, or a URL such as postgresql+psycopg://user@host/name."
-            ) from error
-        except ModuleNotFoundError as error:
-            raise StoreError(
-                f"The store '{self.location}' needs the package '{error.name}': install it, or give a path."
-            ) from error
-        if engine.dialect.name == "sqlite":
-            sql.event.listen(engine, "connect", _prepare)
-        return engine
-
-    def _file_engine(self, path: Path, create: bool) -> sql.Engine:
-        if path.is_dir():
-            raise StoreError(
-                f"The store '{path}' is a folder, expected a file: give a file in it, as in {path}/scores.db."
-            )
-        if not create:
-            if not path.is_file():
-                raise StoreError(f"There is no store '{path}': check the path, or score something into it first.")
-            return sql.create_engine("sqlite://", creator=lambda: _open_for_reading(path), poolclass=sql.NullPool)
-        if not path.parent.is_dir():
-            raise StoreError(f"The store '{path}' would lie in '{path.parent}', which is no folder: make it first.")
-        engine = sql.create_engine("sqlite://", creator=lambda: sqlite3.connect(path, timeout=_BUSY_SECONDS),
-                                   poolclass=sql.NullPool)  # fmt: skip
-        sql.event.listen(engine, "connect", _prepare)
-        return engine
-
     def _check_schema(self, create: bool) -> None:
-        tables = set(sql.inspect(self._engine).get_table_names())
+        tables = set(self._read(lambda connection: sql.inspect(connection).get_table_names()))
         if not tables and create:
-            self._make_schema()
+            with self._explained():
+                self._make_schema()
         elif _meta.name not in tables:
             what = "an empty database" if not tables else f"a database with other tables ({', '.join(sorted(tables))})"
-            raise StoreError(f"'{self.location}' is {what} and no store of trainless: give another file.")
-        with self._engine.connect() as connection:
-            found = connection.scalar(sql.select(_meta.c.value).where(_meta.c.name == "schema"))
+            raise StoreError(f"'{self.location}' is {what} and no store of trainless: give another one.")
+        found = self._read(lambda connection: connection.scalar(_schema_query()))
         if found is None or not found.isdecimal():
-            raise StoreError(f"'{self.location}' does not tell the version of its schema: it is damaged, give another.")
+            raise StoreError(
+                f"'{self.location}' does not tell the version of its schema, it is damaged: give another store."
+            )
         if int(found) > SCHEMA_VERSION:
             raise StoreError(
                 f"'{self.location}' was written by a newer trainless (schema {found}, this one knows "
-                f"{SCHEMA_VERSION}): install the newer version, or give another file."
+                f"{SCHEMA_VERSION}): upgrade trainless, or give another store."
             )
+        # A version below SCHEMA_VERSION is to be migrated here; there is none before the first.
 
     def _make_schema(self) -> None:
-        with self._engine.begin() as connection:
-            if connection.dialect.name == "sqlite":
-                connection.exec_driver_sql(f"PRAGMA application_id = {_APPLICATION_ID}")
-            for table in _metadata.sorted_tables:
-                connection.execute(CreateTable(table, if_not_exists=True))
+        if self._path is not None:
+            _set_write_ahead(self._path)
         try:
-            with self._engine.begin() as connection:
-                connection.execute(_meta.insert().values(name="schema", value=str(SCHEMA_VERSION)))
+            with self._transaction() as connection:
+                if connection.dialect.name == "sqlite":
+                    connection.exec_driver_sql(f"PRAGMA application_id = {_APPLICATION_ID}")
+                for table in _metadata.sorted_tables:
+                    connection.execute(CreateTable(table, if_not_exists=True))
+                if connection.scalar(_schema_query()) is None:
+                    connection.execute(_meta.insert().values(name="schema", value=str(SCHEMA_VERSION)))
         except IntegrityError:
             pass  # another process made the same store at the same moment
 
@@ -201,39 +200,41 @@ class Store:
 
         Args:
             run: what the scores share.
-            scores: any number; of two with the same key the first counts.
+            scores: any number; two with the same key count as if written one after the other.
             versions: the version of each proxy.
 
         Raises:
             StoreError: nothing was written; the message tells why.
         """
         created = datetime.now(UTC).isoformat(timespec="seconds")
-        rows = {
-            (each.architecture, each.proxy): _row(run, each, versions[each.proxy], created)
-            for each in reversed(list(scores))
-        }
-        if not rows:
-            return
-        with self._explained(), self._engine.begin() as connection:
-            self._insert(connection, list(rows.values())[::-1])
+        rows: dict[tuple[str, str], dict[str, Any]] = {}
+        for score in scores:
+            key = (score.architecture, score.proxy)
+            if key not in rows or rows[key]["status"] == "failed":
+                rows[key] = _row(run, score, versions, created)
+        if rows:
+            with self._explained():
+                self._write_rows(list(rows.values()))
 
-    def _insert(self, connection: sql.Connection, rows: list[dict[str, Any]]) -> None:
-        dialect = connection.dialect.name
-        if dialect in ("sqlite", "postgresql"):
-            statement: Any = sqlite.insert(_scores) if dialect == "sqlite" else postgresql.insert(_scores)
-            new = {column.name: statement.excluded[column.name] for column in _scores.c if column.name != "id"}
-            connection.execute(
-                statement.on_conflict_do_update(
-                    index_elements=_KEY_COLUMNS, set_=new, where=_scores.c.status == "failed"
-                ),
-                rows,
-            )
-            return
-        for row in rows:
-            same = sql.and_(*(_scores.c[name] == row[name] for name in _KEY_COLUMNS))
-            connection.execute(_scores.delete().where(same, _scores.c.status == "failed"))
-            if not connection.scalar(sql.select(sql.func.count()).select_from(_scores).where(same)):
-                connection.execute(_scores.insert(), row)
+    def _write_rows(self, rows: list[dict[str, Any]]) -> None:
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                with self._transaction() as connection:
+                    _insert(connection, rows)
+            except DBAPIError as error:
+                if attempt == _ATTEMPTS or not _is_conflict(error):
+                    raise
+            else:
+                return
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sql.Connection]:
+        """Begin a transaction that writes; it is undone where an exception leaves it."""
+        with self._engine.begin() as connection:
+            if connection.dialect.name == "sqlite":
+                # Python's own begins too late: only before an INSERT, so that tables would be made one by one.
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            yield connection
 
     # Reading.
 
@@ -248,23 +249,20 @@ class Store:
             _of(run), _scores.c.status != "failed"
         )
         found: dict[str, set[str]] = {}
-        with self._explained(), self._engine.connect() as connection:
-            for architecture, proxy, version in connection.execute(query):
-                if versions.get(proxy) == version:
-                    found.setdefault(architecture, set()).add(proxy)
+        for architecture, proxy, version in self._fetch(query):
+            if versions.get(proxy) == version:
+                found.setdefault(architecture, set()).add(proxy)
         return found
 
     def runs(self) -> list[Run]:
         """List the runs that scores belong to, in the order of their first score."""
         columns = [_scores.c[name] for name in _RUN_COLUMNS]
         query = sql.select(*columns).group_by(*columns).order_by(sql.func.min(_scores.c.id))
-        with self._explained(), self._engine.connect() as connection:
-            return [Run(*row) for row in connection.execute(query)]
+        return [Run(*row) for row in self._fetch(query)]
 
     def count(self) -> int:
         """Count the scores, failed ones included."""
-        with self._explained(), self._engine.connect() as connection:
-            return int(connection.scalar(sql.select(sql.func.count()).select_from(_scores)) or 0)
+        return int(self._fetch(sql.select(sql.func.count()).select_from(_scores))[0][0])
 
     def rows(self, run: Run | None = None) -> pd.DataFrame:
         """Give one row a score with all that is known of it, in the order of writing.
@@ -272,19 +270,20 @@ class Store:
         Args:
             run: only scores of this run; None for all.
         """
-        query = sql.select(_scores).order_by(_scores.c.id)
-        if run is not None:
-            query = query.where(_of(run))
-        with self._explained(), self._engine.connect() as connection:
-            records = connection.execute(query).mappings().all()
-        names = [column.name for column in _scores.c]
-        frame = pd.DataFrame([dict(record) for record in records], columns=names)
-        special = frame["not_finite"].map(float, na_action="ignore").astype(float)
-        frame["value"] = frame["value"].astype(float).where(frame["not_finite"].isna(), special)
-        return frame.drop(columns=["id", "not_finite"])
+        columns = [column for column in _scores.c if column.name != "id"]
+        query = sql.select(*columns).order_by(_scores.c.id)
+        rows = self._fetch(query if run is None else query.where(_of(run)))
+        frame = pd.DataFrame(rows, columns=[column.name for column in columns])
+        exact = frame.pop("value_text").map(float, na_action="ignore").astype(float)
+        # The text "nan" is NaN in `value` too, so filling the gaps from the text is exact.
+        frame["value"] = frame["value"].astype(float).fillna(exact)
+        return frame.astype({"seed": "int64", "proxy_version": "int64", "seconds": float, "peak_memory": float})
 
     def table(self, run: Run | None = None) -> pd.DataFrame:
-        """Give one row an architecture and one column a proxy, of its latest version; NaN for what failed.
+        """Give one row an architecture and one column a proxy; NaN for what failed or is not there.
+
+        Of a proxy with scores of several versions only the latest version is shown, for versions cannot be compared.
+        Rows and columns are in the order of their first score.
 
         Args:
             run: the run to show; None where the store holds only one.
@@ -292,13 +291,12 @@ class Store:
         Raises:
             StoreError: the store is empty, or holds several runs and none is chosen.
         """
-        run = run or self._only_run()
-        frame = self.rows(run).sort_values("proxy_version", kind="stable")
-        frame = frame.drop_duplicates(["architecture", "proxy"], keep="last").sort_index()
-        values = frame.pivot(index="architecture", columns="proxy", values="value")
-        order = frame["architecture"].unique()
-        table: pd.DataFrame = values.reindex(index=order, columns=frame["proxy"].unique())
-        return table.rename_axis(index="architecture", columns=None)
+        frame = self.rows(run or self._only_run())
+        latest = frame["proxy_version"] == frame.groupby("proxy")["proxy_version"].transform("max")
+        shown = frame[latest & (frame["status"] != "failed")]
+        values = shown.pivot(index="architecture", columns="proxy", values="value")
+        table: pd.DataFrame = values.reindex(index=frame["architecture"].unique(), columns=frame["proxy"].unique())
+        return table.astype(float).rename_axis(index="architecture", columns=None)
 
     def _only_run(self) -> Run:
         runs = self.runs()
@@ -309,62 +307,170 @@ class Store:
             raise StoreError(f"The store '{self.location}' holds {len(runs)} runs, choose one by number ({listed}).")
         return runs[0]
 
+    def _fetch(self, query: sql.Select[*tuple[Any, ...]]) -> Sequence[sql.Row[*tuple[Any, ...]]]:
+        return self._read(lambda connection: connection.execute(query).all())
+
+    def _read(self, ask: Callable[[sql.Connection], _T]) -> _T:
+        """Ask a connection, and again where a file that was still did not stay so."""
+        while True:
+            stamp = self._stillness()
+            engine = self._engine if stamp is None else self._still
+            try:
+                with self._explained(), engine.connect() as connection:
+                    found = ask(connection)
+            except StoreError:
+                if stamp is None or self._stillness() == stamp:
+                    raise
+            else:
+                if stamp is None or self._stillness() == stamp:
+                    return found
+
+    def _stillness(self) -> tuple[int, int] | None:
+        """Tell the time and size of a file that is only read and that nobody writes, otherwise None.
+
+        Write-ahead mode makes two files beside the store even for a reader, and fails where the folder is read-only.
+        Without them the store can be read as one that does not change, without locks; a writer that comes meanwhile
+        shows by its log or in the time. Where there is a log, of a writer or a killed one, it has to be read too.
+        """
+        if not self._reads_only or self._path is None:
+            return None
+        if any(self._path.with_name(self._path.name + end).exists() for end in ("-wal", "-journal")):
+            return None
+        try:
+            status = self._path.stat()
+        except OSError:
+            return None
+        return status.st_mtime_ns, status.st_size
+
     @contextmanager
     def _explained(self) -> Iterator[None]:
         """Turn what a database says into one sentence."""
         try:
             yield
-        except DBAPIError as error:
-            raise StoreError(_explanation(self.location, str(error.orig))) from error
-        except ModuleNotFoundError as error:
-            raise StoreError(
-                f"The store '{self.location}' needs the package '{error.name}': install it, or give a path."
-            ) from error
+        except (DBAPIError, sqlite3.Error) as error:
+            message = str(error.orig if isinstance(error, DBAPIError) else error)
+            raise StoreError(_explanation(self.location, message)) from error
 
 
-def _prepare(connection: Any, _: Any) -> None:
-    cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {_BUSY_SECONDS * 1000}")
-    # In write-ahead mode NORMAL is as safe against a killed process as FULL; a power cut may cost the last second.
-    cursor.execute("PRAGMA journal_mode = WAL")
-    cursor.execute("PRAGMA synchronous = NORMAL")
-    cursor.close()
+def _parse_url(text: str) -> sql.URL:
+    try:
+        return sql.make_url(text)
+    except (ArgumentError, ValueError) as error:
+        shown = re.sub(r"(://[^:/]*):.*@", r"\1:***@", text)
+        raise StoreError(
+            f"The store '{shown}' is no database URL: give a path, or a URL such as "
+            "postgresql+psycopg://user@host/name."
+        ) from error
 
 
-def _open_for_reading(path: Path) -> sqlite3.Connection:
-    """Open a file that must not change; where even the index of its log cannot be made, as one that nobody writes."""
-    base = f"file:{quote(str(path.absolute()))}?mode=ro"
-    for address in (base, f"{base}&immutable=1"):
+def _sqlite_path(url: sql.URL) -> Path | None:
+    """The file of a plain SQLite URL, which then is as safe as one given as a path."""
+    plain = url.drivername in ("sqlite", "sqlite+pysqlite") and not url.query
+    return Path(url.database) if plain and url.database and url.database != ":memory:" else None
+
+
+def _url_engine(url: sql.URL, shown: str) -> sql.Engine:
+    try:
+        return sql.create_engine(url)
+    except (ArgumentError, NoSuchModuleError) as error:
+        raise StoreError(
+            f"The store '{shown}' is of a kind that SQLAlchemy does not know ('{url.drivername}'): give a path, "
+            "or a URL such as postgresql+psycopg://user@host/name."
+        ) from error
+    except ModuleNotFoundError as error:
+        raise StoreError(
+            f"The store '{shown}' needs the package '{error.name}': install it, or give a path."
+        ) from error
+
+
+def _check_path(path: Path, create: bool) -> None:
+    try:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            path.stat()
+    except (OSError, ValueError) as error:
+        cause = getattr(error, "strerror", None) or error
+        raise StoreError(f"The store {str(path)!r} cannot be looked up ({cause}): give another path.") from error
+    if path.is_dir():
+        raise StoreError(f"The store '{path}' is a folder, expected a file: give a file in it, as in {path}/scores.db.")
+    if not path.is_file() and not create:
+        raise StoreError(f"There is no store '{path}': check the path, or score something into it first.")
+    if not path.parent.is_dir():
+        raise StoreError(f"The store '{path}' would lie in '{path.parent}', which is no folder: make it first.")
+
+
+def _file_engine(path: Path, options: str) -> sql.Engine:
+    """An engine that opens the file anew for each transaction, so that workers never inherit a connection."""
+    address = f"{path.absolute().as_uri()}?{options}"
+
+    def connect() -> sqlite3.Connection:
         connection = sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS)
+        # In write-ahead mode as safe against a killed process as FULL; a power cut may cost the last transaction.
+        connection.execute("PRAGMA synchronous = NORMAL")
+        return connection
+
+    return sql.create_engine("sqlite://", creator=connect, poolclass=sql.NullPool)
+
+
+def _set_write_ahead(path: Path) -> None:
+    """Set what the file keeps for good; SQLite does not wait by itself for another process that does the same."""
+    deadline = time.monotonic() + _BUSY_SECONDS
+    while True:
         try:
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        except sqlite3.OperationalError:
-            connection.close()
-            if address != base:
+            with closing(sqlite3.connect(path.absolute(), timeout=_BUSY_SECONDS)) as connection:
+                connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if "locked" not in str(error) or time.monotonic() > deadline:
                 raise
-        except sqlite3.DatabaseError:
-            connection.close()
-            raise
-        else:
-            break
-    return connection
+            time.sleep(0.01)
+
+
+def _schema_query() -> sql.Select[str]:
+    return sql.select(_meta.c.value).where(_meta.c.name == "schema")
+
+
+def _insert(connection: sql.Connection, rows: list[dict[str, Any]]) -> None:
+    """Insert rows whose key is new or failed before."""
+    upsert = _UPSERTS.get(connection.dialect.name)
+    if upsert:
+        statement = upsert(_scores)
+        new = {column.name: statement.excluded[column.name] for column in _scores.c if column.name != "id"}
+        failed = _scores.c.status == "failed"
+        connection.execute(statement.on_conflict_do_update(index_elements=_KEY_COLUMNS, set_=new, where=failed), rows)
+        return
+    for row in rows:
+        same = sql.and_(*(_scores.c[name] == row[name] for name in _KEY_COLUMNS))
+        status = connection.scalar(sql.select(_scores.c.status).where(same))
+        if status is None:
+            connection.execute(_scores.insert(), row)
+        elif status == "failed":
+            connection.execute(_scores.update().where(same, _scores.c.status == "failed"), row)
+
+
+def _is_conflict(error: DBAPIError) -> bool:
+    """Tell whether another writer came between, so that the same transaction may well succeed now."""
+    return any(word in str(error.orig).lower() for word in ("deadlock", "duplicate", "unique", "could not serialize"))
 
 
 def _of(run: Run) -> sql.ColumnElement[bool]:
     return sql.and_(*(_scores.c[name] == value for name, value in asdict(run).items()))
 
 
-def _row(run: Run, score: Score, version: int, created: str) -> dict[str, Any]:
-    finite = math.isfinite(score.value)
+def _row(run: Run, score: Score, versions: Mapping[str, int], created: str) -> dict[str, Any]:
+    if score.proxy not in versions:
+        raise StoreError(f"There is no version of the proxy '{score.proxy}': give one for each proxy that is written.")
+    value = float(score.value)
+    exact = math.isfinite(value) and not (value == 0 and math.copysign(1, value) < 0)
     return {
         **asdict(run),
         "architecture": score.architecture,
         "proxy": score.proxy,
-        "proxy_version": version,
-        "value": float(score.value) if finite else None,
-        "not_finite": None if finite else str(float(score.value)),
+        "proxy_version": versions[score.proxy],
+        "value": value if exact else None,
+        "value_text": None if exact else str(value),
         "status": score.status,
-        "reason": score.reason,
+        # The message of an exception may hold bytes of a file name that are no text.
+        "reason": score.reason.encode(errors="backslashreplace").decode(),
         "seconds": score.seconds,
         "peak_memory": score.peak_memory,
         "created": created,
@@ -376,7 +482,7 @@ _EXPLANATIONS = {
     "malformed": "is a damaged SQLite database: restore it from a copy, or give another file",
     "readonly": "cannot be written, it or its folder is read-only: change the rights, or give another place",
     "disk is full": "cannot be written, the disk is full: make room and run the same again, nothing finished is lost",
-    "locked": f"was in use by another process for {_BUSY_SECONDS} seconds: wait for it to end, then run the same again",
+    "locked": "was in use by another process for too long: wait for it to end, then run the same again",
     "unable to open": "cannot be opened or made: check that its folder is there and may be written to",
     "disk i/o error": "cannot be read or written, the disk reports an error: check the disk, or give another place",
 }
@@ -387,4 +493,4 @@ def _explanation(location: str, message: str) -> str:
         if part in message.lower():
             return f"The store '{location}' {explanation}."
     first = (message.strip().splitlines() or ["no message"])[0]
-    return f"The store '{location}' cannot be used: the database says \"{first}\"."
+    return f"The store '{location}' cannot be used, the database says \"{first}\": check the location and its rights."

@@ -79,6 +79,10 @@ class SearchSpace(ABC):
         """Build the network as it is written, dead branches and all: plain PyTorch, PyTorch's initialisation."""
 
     @abstractmethod
+    def thin(self) -> SearchSpace:
+        """Give the same architectures with as few channels and repeated cells as there can be."""
+
+    @abstractmethod
     def parameters(self, architecture: Architecture, task: Task) -> int:
         """Count the trainable parameters of the network as it is written."""
 

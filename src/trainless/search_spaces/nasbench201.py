@@ -256,6 +256,15 @@ class NASBench201(SearchSpace):
         }
         return nn.Sequential(OrderedDict(parts))
 
+    def thin(self) -> NASBench201:
+        """Give the same cells with one channel and one cell a stage.
+
+        Example:
+            >>> NASBench201().thin()
+            NASBench201(channels=1, cells=1)
+        """
+        return NASBench201(channels=1, cells=1)
+
     def parameters(self, architecture: Architecture, task: Task) -> int:
         """Count the trainable parameters, dead edges included, by a closed form.
 
