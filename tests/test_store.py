@@ -11,8 +11,10 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -309,6 +311,20 @@ class TestOpening:
             assert connection.execute("SELECT name FROM sqlite_master").fetchall() == []
         with Store(path) as store:
             assert store.count() == 0
+
+    def test_several_may_make_the_same_store_at_once(self, tmp_path: Path) -> None:
+        barrier = threading.Barrier(4, timeout=10)
+
+        def make(_: int) -> list[int]:
+            counts = []
+            for number in range(40):
+                barrier.wait()
+                with Store(tmp_path / f"{number}.db") as store:
+                    counts.append(store.count())
+            return counts
+
+        with ThreadPoolExecutor(4) as threads:
+            assert list(threads.map(make, range(4))) == [[0] * 40] * 4
 
     def test_an_empty_file_becomes_a_store(self, path: Path) -> None:
         path.touch()

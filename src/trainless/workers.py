@@ -183,7 +183,7 @@ def _defined_in_main(shared: Any) -> bool:
 
 def _serve(connection: Any, function: Callable[..., Any], shared: Any) -> None:
     """The life of a worker: take a unit, answer, until the parent is gone."""
-    _keep_memory()
+    give_back = _keep_memory()
     while True:
         try:
             unit = connection.recv()
@@ -197,12 +197,21 @@ def _serve(connection: Any, function: Callable[..., Any], shared: Any) -> None:
             connection.send(answer)
         except OSError:
             return
+        give_back()
 
 
-def _keep_memory() -> None:
-    """Have glibc keep what is freed: handing activations back to the system after each network costs a tenth."""
-    with suppress(OSError, AttributeError):
-        mallopt = ctypes.CDLL(None).mallopt
+def _keep_memory() -> Callable[[], object]:
+    """Have glibc keep what is freed while a unit is worked on; give a function that hands it back after each.
+
+    A network's activations come and go by the hundred, and fetching each anew from the system costs a tenth of the
+    time. Kept from network to network they would fall to pieces, and the process would grow.
+    """
+    try:
+        libc = ctypes.CDLL(None)
         m_trim_threshold, m_mmap_threshold = -1, -3
-        mallopt(m_mmap_threshold, 1 << 30)
-        mallopt(m_trim_threshold, (1 << 31) - 1)
+        libc.mallopt(m_mmap_threshold, 1 << 30)
+        libc.mallopt(m_trim_threshold, (1 << 31) - 1)
+        trim = libc.malloc_trim
+    except (OSError, AttributeError, TypeError):  # another C library, or Windows
+        return lambda: None
+    return lambda: trim(0)
