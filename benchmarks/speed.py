@@ -16,7 +16,8 @@ from collections.abc import Sequence
 import torch
 from common import data_folder, machine, matrix_product_peak, print_table
 from plain import PLAIN
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from trainless.scoring import NetworkClass, Scorer, score_class
 from trainless.search_spaces.nasbench201 import NASBench201
@@ -97,13 +98,31 @@ def _plain(scorer: Scorer, chosen: Sequence[Architecture]) -> tuple[dict[str, fl
     return times, difference
 
 
+class _Count(TorchDispatchMode):
+    """Adds up the floating-point operations of convolutions and matrix products.
+
+    PyTorch's FlopCounterMode also follows modules, and so cannot be used around `torch.autograd.grad`.
+    """
+
+    total = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        out = func(*args, **(kwargs or {}))
+        formula = flop_registry.get(func._overloadpacket)
+        if formula:
+            self.total += formula(*args, **(kwargs or {}), out_val=out)
+        return out
+
+
 def _flop(scorer: Scorer, chosen: Sequence[Architecture]) -> float:
     """Floating-point operations a network of convolutions and matrix products, as our passes do them."""
     names = frozenset(each.name for each in scorer.proxies)
-    with FlopCounterMode(display=False) as counter:
+    with _Count() as counter:
         for architecture in chosen:
-            score_class(scorer.protocol, NetworkClass(SPACE.canonical(architecture), ((architecture, names),)))
-    return counter.get_total_flops() / len(chosen)
+            unit = NetworkClass(SPACE.canonical(architecture), ((architecture, names),))
+            failed = [each.reason for each in score_class(scorer.protocol, unit) if each.status == "failed"]
+            assert not failed, failed
+    return counter.total / len(chosen)
 
 
 if __name__ == "__main__":

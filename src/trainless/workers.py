@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import mmap
 import multiprocessing
 import multiprocessing.connection
+import os
 import signal
 import sys
 import threading
@@ -24,6 +26,7 @@ Unit = TypeVar("Unit")
 Result = TypeVar("Result")
 
 _TRIES = 2
+_KEPT_BYTES = 1100 << 20  # a worker hands free memory back from here on
 _STARTS = 3  # workers in a row that may die before their first answer
 
 
@@ -79,7 +82,7 @@ class _Pool:
         ours, theirs = self.context.Pipe()
         arguments = (theirs, self.function, self.shared)
         process = self.context.Process(target=_serve, args=arguments, daemon=True, name="trainless-worker")
-        with _deaf_to_interrupts(), _without_main_module(self.shared):
+        with _deaf_to_interrupts(), _without_main_module(self.shared), _large_pages():
             process.start()
         theirs.close()
         return _Worker(process, ours)
@@ -158,6 +161,20 @@ def _deaf_to_interrupts() -> Iterator[None]:
 
 
 @contextmanager
+def _large_pages() -> Iterator[None]:
+    """Let a process start with large memory pages, where the system has them: a twentieth faster."""
+    name = "GLIBC_TUNABLES"
+    if name in os.environ:  # the user's own choice
+        yield
+        return
+    os.environ[name] = "glibc.malloc.hugetlb=1"
+    try:
+        yield
+    finally:
+        del os.environ[name]
+
+
+@contextmanager
 def _without_main_module(shared: Any) -> Iterator[None]:
     """Keep a starting worker from running the user's script again, guarded by ``if __name__`` or not.
 
@@ -201,10 +218,10 @@ def _serve(connection: Any, function: Callable[..., Any], shared: Any) -> None:
 
 
 def _keep_memory() -> Callable[[], object]:
-    """Have glibc keep what is freed while a unit is worked on; give a function that hands it back after each.
+    """Have glibc keep what is freed; give a function that hands it back once there is too much of it.
 
     A network's activations come and go by the hundred, and fetching each anew from the system costs a tenth of the
-    time. Kept from network to network they would fall to pieces, and the process would grow.
+    time. Kept for ever they would fall to pieces, and the process would grow from network to network.
     """
     try:
         libc = ctypes.CDLL(None)
@@ -214,4 +231,13 @@ def _keep_memory() -> Callable[[], object]:
         trim = libc.malloc_trim
     except (OSError, AttributeError, TypeError):  # another C library, or Windows
         return lambda: None
-    return lambda: trim(0)
+    return lambda: trim(0) if _resident_bytes() > _KEPT_BYTES else None
+
+
+def _resident_bytes() -> int:
+    """Memory of this process that is in use now; 0 where the system does not tell."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * mmap.PAGESIZE
+    except OSError:
+        return 0
