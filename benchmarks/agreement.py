@@ -19,11 +19,10 @@ from trainless.scoring import Scorer
 from trainless.search_spaces.nasbench201 import NASBench201
 
 PROXIES = "all, synflow:log, zen:running, nwot:all, nwot:output"
-NASLIB = {  # ours: theirs
-    "params": "params", "flops": "flops", "l2_norm": "l2_norm", "synflow": "synflow", "nwot": "nwot",
-    "nwot:all": "nwot", "snip": "snip", "grad_norm": "grad_norm", "fisher": "fisher", "jacov": "jacov", "grasp": "grasp",
-    "zen": "zen", "zen:running": "zen", "plain": "plain", "epe_nas": "epe_nas",
-}  # fmt: skip
+# Ours: theirs.
+NASLIB = {name: name for name in ("params", "flops", "l2_norm", "synflow", "nwot", "snip", "grad_norm", "fisher",
+                                  "jacov", "grasp", "zen", "plain", "epe_nas")}  # fmt: skip
+NASLIB |= {"nwot:all": "nwot", "zen:running": "zen"}
 FREEREA = {"synflow": "synflow", "logsynflow": "logsynflow", "nwot:output": "naswot", "linear_regions": "nregions"}
 
 

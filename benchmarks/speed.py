@@ -19,7 +19,8 @@ from plain import PLAIN
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from trainless.scoring import NetworkClass, Scorer, score_class
+from trainless.evaluation import NetworkClass, build_network, score_class
+from trainless.scoring import Scorer
 from trainless.search_spaces.nasbench201 import NASBench201
 from trainless.types import Architecture
 
@@ -78,16 +79,14 @@ def _seconds(scorer: Scorer, chosen: Sequence[Architecture]) -> float:
 
 def _plain(scorer: Scorer, chosen: Sequence[Architecture]) -> tuple[dict[str, float], float]:
     """Seconds a network of each proxy by itself, and how far its values are from ours at most."""
-    from trainless.scoring import _build
-
     batch = scorer.batch.images, scorer.batch.labels
     ours = scorer.score(chosen[:3])
     torch.set_num_threads(os.cpu_count() or 1)
     times = dict.fromkeys(PLAIN, 0.0)
     difference = 0.0
-    PLAIN["snip"](_build(scorer.protocol, chosen[0], 0), batch)
+    PLAIN["snip"](build_network(scorer.protocol, chosen[0], 0), batch)
     for number, architecture in enumerate(chosen):
-        network = _build(scorer.protocol, SPACE.canonical(architecture), 0)
+        network = build_network(scorer.protocol, SPACE.canonical(architecture), 0)
         for name, formula in PLAIN.items():
             start = time.perf_counter()
             value = formula(network, batch)

@@ -15,9 +15,9 @@ from torch import nn
 
 import trainless
 from trainless.errors import NetworkError
+from trainless.evaluation import plan_passes, score
 from trainless.passes import run_passes, weight_layers
 from trainless.proxies import PROXIES, proxies
-from trainless.scoring import plan_passes, score
 from trainless.signals import PassSpec, Signal, Signals
 
 NAMES = list(networks.ALL)

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 import torch
 
+from trainless.evaluation import plan_passes, score
 from trainless.passes import run_passes
 from trainless.proxies import proxy
-from trainless.scoring import plan_passes, score
 
 pytestmark = pytest.mark.data
 

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from trainless.aggregation import hybrid
     from trainless.data import Batch, ImageDataset, load_data
+    from trainless.evaluation import score
     from trainless.proxies import PROXIES, Proxy, proxy
-    from trainless.scoring import Scorer, score
+    from trainless.scoring import Scorer
     from trainless.search_spaces import search_space
     from trainless.signals import PassSpec, Signal, Signals
     from trainless.store import Run, Store
@@ -27,7 +28,8 @@ _HOMES = {
     "aggregation": ("hybrid",),
     "data": ("Batch", "ImageDataset", "load_data"),
     "proxies": ("PROXIES", "Proxy", "proxy"),
-    "scoring": ("Scorer", "score"),
+    "evaluation": ("score",),
+    "scoring": ("Scorer",),
     "search_spaces": ("search_space",),
     "signals": ("PassSpec", "Signal", "Signals"),
     "store": ("Run", "Store"),

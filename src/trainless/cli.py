@@ -5,19 +5,17 @@ Exit codes: 0 success, 1 some architectures failed, 2 wrong input, 130 interrupt
 
 from __future__ import annotations
 
-import json
-import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from trainless.errors import InputError, TrainlessError
+from trainless.terminal import print_json, print_rows, progress, records, write_file
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -84,7 +82,7 @@ def spaces(as_json: Json = False) -> None:
         space = kind()
         options = ", ".join(f"{key}={value}" for key, value in space.options.items())
         rows.append({"space": name, "architectures": space.size, "options": options, "summary": _first_line(kind)})
-    _print_rows(rows, as_json)
+    print_rows(rows, as_json)
 
 
 @app.command()
@@ -102,7 +100,7 @@ def proxies(as_json: Json = False) -> None:
         }
         for each in PROXIES.values()
     ]
-    _print_rows(rows, as_json)
+    print_rows(rows, as_json)
 
 
 @app.command()
@@ -136,7 +134,7 @@ def describe(
         "canonical_flops": chosen.flops(canonical, task),
     }
     if as_json:
-        _print_json(facts)
+        print_json(facts)
         return
     for key, fact in facts.items():
         number = f"{fact:,}" if isinstance(fact, int) and key != "index" else str(fact)
@@ -181,10 +179,10 @@ def score(
     table, seconds = _scored(scorer, chosen, f"Finished scores are in {store}: run the same command again to go on.")
     failures = [{"architecture": f.architecture, "proxy": f.proxy, "reason": f.reason} for f in scorer.failures]
     if as_json:
-        _print_json({"protocol": _protocol(scorer), "seconds": seconds, "scores": _records(table),
+        print_json({"protocol": _protocol(scorer), "seconds": seconds, "scores": records(table),
                      "failures": failures})  # fmt: skip
     else:
-        _print_rows(_records(table.head(_MAXIMUM_ROWS)))
+        print_rows(records(table.head(_MAXIMUM_ROWS)))
         if len(table) > _MAXIMUM_ROWS:
             typer.echo(f"... and {len(table) - _MAXIMUM_ROWS} more: trainless show {store}")
         typer.echo(f"{len(table)} architectures in {seconds:.1f} s, stored in {store}")
@@ -216,11 +214,11 @@ def show(
     table = table if top is None else table.head(top)
     for path, write in ((csv, table.to_csv), (parquet, table.to_parquet)):
         if path:
-            _write_file(path, write)
+            write_file(path, write)
     if as_json:
-        _print_json(_records(table))
+        print_json(records(table))
     elif not (csv or parquet):
-        _print_rows(_records(table if top else table.head(_MAXIMUM_ROWS)))
+        print_rows(records(table if top else table.head(_MAXIMUM_ROWS)))
         if not top and len(table) > _MAXIMUM_ROWS:
             typer.echo(
                 f"... and {len(table) - _MAXIMUM_ROWS} more: --top {len(table)} shows all, --csv FILE writes all"
@@ -251,15 +249,15 @@ def quickstart(
     page, picture = out / "quickstart.html", out / "quickstart.png"
     title = f"{len(scores)} NAS-Bench-201 cells on digits, ranked by the Hybrid proxy"
     protocol = {**_protocol(scorer), "seconds": f"{seconds:.1f}"}
-    _write_file(page, lambda path: Path(path).write_text(
+    write_file(page, lambda path: Path(path).write_text(
         quickstart_page(ranking, scores, costs, protocol, title), encoding="utf-8"))  # fmt: skip
-    _write_file(picture, lambda path: quickstart_figure(ranking, scores, costs, path))
+    write_file(picture, lambda path: quickstart_figure(ranking, scores, costs, path))
     if as_json:
         files = {"page": str(page), "picture": str(picture)}
-        _print_json({"protocol": protocol, "ranking": _records(ranking), "costs": _records(costs), **files})
+        print_json({"protocol": protocol, "ranking": records(ranking), "costs": records(costs), **files})
         return
-    _print_rows(_records(ranking.head(_MAXIMUM_ROWS).rename_axis("architecture")))
-    _print_rows(_records(costs))
+    print_rows(records(ranking.head(_MAXIMUM_ROWS).rename_axis("architecture")))
+    print_rows(records(costs))
     typer.echo(f"{len(scores)} cells in {seconds:.1f} s. Page: {page}  Picture: {picture}  Scores: {out / 'scores.db'}")
 
 
@@ -343,42 +341,12 @@ def _cause(error: Exception) -> str:
 def _scored(scorer: Scorer, chosen: Sequence[Architecture], advice: str) -> tuple[pd.DataFrame, float]:
     start = time.perf_counter()
     try:
-        with _progress() as progress:
-            table = scorer.score(chosen, progress)
+        with progress() as update:
+            table = scorer.score(chosen, update)
     except KeyboardInterrupt:
         typer.echo(f"trainless: interrupted. {advice}", err=True)
         raise typer.Exit(130) from None
     return table, time.perf_counter() - start
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """A progress bar with rate and time left on standard error, where that is a terminal."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    console = Console(stderr=True)
-    columns = (TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
-               TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())  # fmt: skip
-    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("", total=None, rate="")
-        first: list[tuple[float, int]] = []
-
-        def update(done: int, total: int) -> None:
-            now = time.monotonic()
-            first[:] = first or [(now, done)]
-            elapsed = now - first[0][0]
-            rate = f"{(done - first[0][1]) / elapsed:.2f}/s" if elapsed > 0 and done > first[0][1] else ""
-            bar.update(task, completed=done, total=total, rate=rate)
-
-        yield update
 
 
 def _protocol(scorer: Scorer) -> dict[str, str]:
@@ -468,67 +436,6 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"The folder {folder} cannot be made: {_cause(error)}.") from error
-
-
-def _write_file(path: Path, write: Callable[[Any], Any]) -> None:
-    """Write a file so that there is either all of it or none."""
-    partial = path.with_name(f".{path.name}.partial")
-    # The ending decides the format for some writers.
-    partial = partial.with_suffix(f".partial{path.suffix}")
-    try:
-        write(partial)
-        partial.replace(path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {_cause(error)}.") from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
-    rows = table.reset_index().to_dict(orient="records")
-    return [{str(key): value for key, value in row.items()} for row in rows]
-
-
-def _print_json(document: Any) -> None:
-    typer.echo(json.dumps(_plain(document), ensure_ascii=False, indent=1))
-
-
-def _plain(value: Any) -> Any:
-    """Make a value fit for JSON, which has no infinity and no NaN: they become text that ``float()`` reads."""
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if hasattr(value, "item"):
-        value = value.item()
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _print_rows(rows: list[dict[str, Any]], as_json: bool = False) -> None:
-    """Print rows as a table as wide as the terminal, or as it needs where the output is no terminal."""
-    if as_json:
-        _print_json(rows)
-        return
-    from rich.box import SIMPLE
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(box=SIMPLE, pad_edge=False)
-    for name in rows[0] if rows else ():
-        number = all(isinstance(row[name], int | float) for row in rows)
-        table.add_column(name, justify="right" if number else "left", no_wrap=name in ("architecture", "proxy"))
-    for row in rows:
-        table.add_row(*[_cell(value) for value in row.values()])
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, markup=False, width=10_000)
-    console.print(table)
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, float):
-        return f"{value:,.0f}" if value.is_integer() and abs(value) < 1e12 else f"{value:.5g}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 if __name__ == "__main__":

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import itertools
-import random
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from trainless.errors import ArchitectureError, InputError
 from trainless.search_spaces.base import SearchSpace
+from trainless.search_spaces.nasbench201_cells import (
+    EDGES,
+    NODES,
+    OPERATIONS,
+    Genotype,
+    cell_text,
+    live_edges,
+    network_form,
+    positions,
+    public_order,
+    representatives,
+    unique_string,
+)
 from trainless.types import Architecture, Task
 
 if TYPE_CHECKING:
@@ -21,13 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["EDGES", "OPERATIONS", "NASBench201"]
 
-OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
-EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
-_NODES = 4
 _STAGES = 3
 _EXAMPLE = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"
-
-Genotype = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -76,7 +83,7 @@ class NASBench201(SearchSpace):
     def __getitem__(self, index: int) -> Architecture:
         if not 0 <= index < self.size:
             raise IndexError(f"NAS-Bench-201 has architectures 0 to {self.size - 1}, not {index}")
-        return _architecture(_public_order()[index])
+        return _architecture(public_order()[index])
 
     def index(self, architecture: Architecture) -> int:
         """Tell an architecture's number in the public NATS-Bench order; ArchitectureError if it is none of the space.
@@ -86,7 +93,7 @@ class NASBench201(SearchSpace):
             >>> space.index(space[1234])
             1234
         """
-        return _positions()[self._genotype(architecture)]
+        return positions()[self._genotype(architecture)]
 
     def mutate(self, architecture: Architecture, rng: np.random.Generator) -> Architecture:
         """Replace the operation of one edge by a different one, both drawn uniformly.
@@ -142,7 +149,7 @@ class NASBench201(SearchSpace):
             trainless.errors.ArchitectureError: 'conv' is no operation of nasbench201 ... skip_connect, ...
         """
         nodes = text.strip().split("+")
-        if len(nodes) != _NODES - 1:
+        if len(nodes) != NODES - 1:
             raise _no_cell(text, f"it has {len(nodes)} nodes")
         genotype: dict[tuple[int, int], str] = {}
         for target, node in enumerate(nodes, 1):
@@ -173,7 +180,7 @@ class NASBench201(SearchSpace):
             >>> print(space.canonical(space.parse("|none~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|none~2|")))
             |none~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|
         """
-        return _architecture(_representatives()[_network_form(self._genotype(architecture))])
+        return _architecture(representatives()[network_form(self._genotype(architecture))])
 
     def unique_string(self, architecture: Architecture, zeroize: bool = True) -> str:
         """Give the string by which the benchmark's authors tell networks apart; 12,751 differ, or 6,466 with zeroize.
@@ -190,7 +197,7 @@ class NASBench201(SearchSpace):
             >>> space.unique_string(space.parse("|skip_connect~0|+|none~0|none~1|+|none~0|skip_connect~1|none~2|"))
             '#+#+0'
         """
-        return _unique_string(self._genotype(architecture), zeroize)
+        return unique_string(self._genotype(architecture), zeroize)
 
     def encode(self, architecture: Architecture) -> np.ndarray:
         """Give one hot value of five for each edge: a float64 vector of 30.
@@ -312,148 +319,24 @@ class NASBench201(SearchSpace):
             output = skip_connect(node 0) + avg_pool_3x3(node 1)
         """
         genotype = self._genotype(architecture)
-        live = _live_edges(genotype)
+        live = live_edges(genotype)
         terms: dict[int, list[str]] = {target: [] for _, target in EDGES}
         for edge, operation in zip(EDGES, genotype, strict=True):
             if operation != "none":
                 terms[edge[1]].append(f"{operation}(node {edge[0]})" + ("" if edge in live else " [dead]"))
-        names = [*(f"node {target}" for target in range(1, _NODES - 1)), "output"]
+        names = [*(f"node {target}" for target in range(1, NODES - 1)), "output"]
         lines = [f"{name} = {' + '.join(terms[target]) or '0'}" for target, name in enumerate(names, start=1)]
         return "\n".join(["node 0 = input", *lines])
 
 
 def _architecture(genotype: Genotype) -> Architecture:
-    return Architecture(NASBench201.name, genotype, _text(genotype))
-
-
-def _text(genotype: Genotype) -> str:
-    operation = dict(zip(EDGES, genotype, strict=True))
-    nodes = (
-        "|" + "|".join(f"{operation[source, target]}~{source}" for source in range(target)) + "|"
-        for target in range(1, _NODES)
-    )
-    return "+".join(nodes)
+    return Architecture(NASBench201.name, genotype, cell_text(genotype))
 
 
 def _no_cell(text: str, problem: str) -> ArchitectureError:
     return ArchitectureError(
         f"'{text.strip()}' is no architecture of nasbench201: {problem}, expected a form like '{_EXAMPLE}'."
     )
-
-
-@cache
-def _public_order() -> list[Genotype]:
-    """All genotypes in the order in which NATS-Bench numbers them: its authors' shuffle with seed 88."""
-    order = list(itertools.product(OPERATIONS, repeat=len(EDGES)))
-    random.Random(88).shuffle(order)
-    return order
-
-
-@cache
-def _positions() -> dict[Genotype, int]:
-    return {genotype: index for index, genotype in enumerate(_public_order())}
-
-
-# Which networks are the same.
-
-
-def _live_edges(genotype: Genotype) -> set[tuple[int, int]]:
-    """Edges on a path from the input to the output."""
-    edges = [edge for edge, operation in zip(EDGES, genotype, strict=True) if operation != "none"]
-    from_input, to_output = {0}, {_NODES - 1}
-    for source, target in edges:  # EDGES lists every edge into a node before any edge out of it
-        if source in from_input:
-            from_input.add(target)
-    for source, target in reversed(edges):
-        if target in to_output:
-            to_output.add(source)
-    return {(source, target) for source, target in edges if source in from_input and target in to_output}
-
-
-@cache
-def _network_form(genotype: Genotype) -> str:
-    """Describe the network a cell amounts to, so that equal networks have equal descriptions.
-
-    A node is a multiset of terms: the input, poolings and instances of convolutions. Skips pass terms through, and
-    equal poolings are one term. Convolutions have weights of their own, so an instance is named by a number; of all
-    ways to number them the least description is taken, which makes it the same for isomorphic cells.
-
-    Example:
-        >>> skip, conv, none = "skip_connect", "nor_conv_3x3", "none"
-        >>> _network_form((conv, none, skip, none, none, skip))
-        'nor_conv_3x3.0(input)'
-        >>> _network_form((skip, none, none, none, conv, none))
-        'nor_conv_3x3.0(input)'
-    """
-    live = _live_edges(genotype)
-    pruned = {edge: operation for edge, operation in zip(EDGES, genotype, strict=True) if edge in live}
-    return min(_output_form(pruned, numbers) for numbers in _numberings(pruned))
-
-
-_Numbers = Mapping[tuple[int, int], int]
-
-
-def _numberings(pruned: Mapping[tuple[int, int], str]) -> Iterator[_Numbers]:
-    """Ways to number the convolutions of which one has the least description.
-
-    An isomorphism keeps what a convolution reads when numbers are left out. So convolutions are put in the order of
-    that, and only those in a tie are permuted.
-    """
-    instances = [edge for edge in pruned if pruned[edge].startswith("nor_conv")]
-    nodes = _node_forms(pruned, dict.fromkeys(instances, 0))
-    reading = {edge: f"{pruned[edge]}({nodes[edge[0]]})" for edge in instances}
-    ties = itertools.groupby(sorted(instances, key=reading.__getitem__), key=reading.__getitem__)
-    for orders in itertools.product(*(itertools.permutations(tie) for _, tie in ties)):
-        yield {edge: number for number, edge in enumerate(itertools.chain.from_iterable(orders))}
-
-
-def _output_form(pruned: Mapping[tuple[int, int], str], numbers: _Numbers) -> str:
-    return _node_forms(pruned, numbers)[_NODES - 1]
-
-
-def _node_forms(pruned: Mapping[tuple[int, int], str], numbers: _Numbers) -> list[str]:
-    """The description of each node, with every convolution instance named by its number."""
-    terms: list[list[str]] = [["input"]]
-    forms = ["input"]
-    for target in range(1, _NODES):
-        added: list[str] = []
-        for source in range(target):
-            operation, edge = pruned.get((source, target)), (source, target)
-            if operation == "skip_connect":
-                added += terms[source]
-            elif operation is not None:
-                instance = f".{numbers[edge]}" if edge in numbers else ""
-                added.append(f"{operation}{instance}({forms[source]})")
-        terms.append(sorted(added))
-        forms.append("+".join(terms[target]))
-    return forms
-
-
-@cache
-def _representatives() -> dict[str, Genotype]:
-    """For each network the cell that is written with the fewest operations, the first of the public order."""
-    cheapest = sorted(_public_order(), key=lambda genotype: len(EDGES) - genotype.count("none"))
-    forms: dict[str, Genotype] = {}
-    for genotype in cheapest:
-        forms.setdefault(_network_form(genotype), genotype)
-    return forms
-
-
-def _unique_string(genotype: Genotype, zeroize: bool) -> str:
-    operations = dict(zip(EDGES, genotype, strict=True))
-    nodes = ["0"]
-    for target in range(1, _NODES):
-        terms = []
-        for source in range(target):
-            operation, string = operations[source, target], nodes[source]
-            if operation == "skip_connect":
-                terms.append(string)
-            elif zeroize and (operation == "none" or string == "#"):
-                terms.append("#")
-            else:
-                terms.append(f"({string})@{operation}")
-        nodes.append("+".join(sorted(terms)))
-    return nodes[-1]
 
 
 # Networks and what they cost.
@@ -470,7 +353,7 @@ def _cell(genotype: Genotype, channels: int) -> torch.nn.Module:
                 for source in range(target)
                 if operations[source, target] != "none"
             ]
-            for target in range(1, _NODES)
+            for target in range(1, NODES)
         ]
     )
 

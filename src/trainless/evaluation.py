@@ -1,0 +1,306 @@
+"""Score one network, or one class of equal architectures: what a single process does.
+
+An architecture's scores depend on the protocol, the seed and the network alone: its weights are drawn from a stream
+named after it. So the order, the company and what else is asked for change nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from trainless.errors import NetworkError, TrainlessError
+from trainless.initialization import initialize
+from trainless.passes import PassResult, run_passes
+from trainless.proxies import Proxy, proxies
+from trainless.search_spaces.base import SearchSpace
+from trainless.seeding import derive_seed, preserve_rng_state
+from trainless.signals import PassSpec, Signal, Signals
+from trainless.types import Architecture, Score, Task
+
+__all__ = ["DTYPES", "NetworkClass", "Protocol", "build_network", "plan_passes", "score", "score_class"]
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+def plan_passes(chosen: Iterable[Proxy]) -> dict[PassSpec, frozenset[Signal]]:
+    """Merge what proxies need: for each distinct pass the signals wanted of it.
+
+    Example:
+        >>> len(plan_passes(proxies("snip, grad_norm, nwot, jacov")))
+        1
+    """
+    plan: dict[PassSpec, frozenset[Signal]] = {}
+    for each in chosen:
+        plan[each.pass_spec] = plan.get(each.pass_spec, frozenset()) | each.signals
+    return plan
+
+
+def score(
+    network: torch.nn.Module,
+    images: Any,
+    labels: Any = None,
+    *,
+    proxies: str | Iterable[str | Proxy] = "all",
+    seed: int = 0,
+    dtype: torch.dtype | None = None,
+) -> dict[str, float]:
+    """Compute zero-cost proxies of one network, which is left exactly as it was.
+
+    Args:
+        network: any module that maps the images to one tensor of shape ``(images, classes)``; scored with its present
+            weights, in train mode, on the images' device.
+        images: normalised images, shape ``(images, channels, height, width)``, at least two.
+        labels: class of each image as a whole number; needed by proxies of the loss and by epe_nas.
+        proxies: names, ``"all"``, or `Proxy` objects. ``"all"`` leaves out what only an architecture of a search space
+            has, and without labels what needs them.
+        seed: seed of the noise that some proxies put in.
+        dtype: precision; ``torch.float64`` for exact work, None for the network's own.
+
+    Returns:
+        For each proxy its raw number, which may be infinite or NaN.
+
+    Raises:
+        UnknownNameError: a proxy is unknown.
+        NetworkError: the network or the batch cannot be scored; the message says why.
+
+    Example:
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+        >>> score(network, torch.ones(2, 1, 2, 2), torch.tensor([0, 1]), proxies="params, flops")
+        {'params': 10.0, 'flops': 8.0}
+    """
+    images, labels = _checked_batch(network, images, labels)
+    chosen = _applicable(proxies, labels)
+    results = run_passes(network, images, labels, plan_passes(chosen), seed=seed, dtype=dtype)
+    for result in results.values():
+        if result.failure:
+            raise NetworkError(f"The network cannot be scored: {result.failure}")
+    return {each.name: each.compute(_signals(results[each.pass_spec]))[0] for each in chosen}
+
+
+def _checked_batch(network: torch.nn.Module, images: Any, labels: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
+    if not isinstance(network, torch.nn.Module):
+        raise NetworkError(f"The network is a {type(network).__name__}, expected a torch.nn.Module.")
+    images = torch.as_tensor(images)
+    if not images.is_floating_point():
+        raise NetworkError(f"The images are {images.dtype}, expected normalised floating-point numbers: convert them.")
+    if images.dim() < 2 or len(images) < 2:
+        raise NetworkError(
+            f"The images have shape {tuple(images.shape)}, expected at least two in the first dimension."
+        )
+    if labels is None:
+        return images, None
+    labels = torch.as_tensor(labels, device=images.device)
+    if labels.shape != (len(images),) or labels.is_floating_point():
+        raise NetworkError(
+            f"The labels are {labels.dtype} of shape {tuple(labels.shape)}, expected ({len(images)},) whole numbers."
+        )
+    return images, labels.long()
+
+
+def _applicable(names: str | Iterable[str | Proxy], labels: torch.Tensor | None) -> list[Proxy]:
+    """The proxies asked for; for ``"all"`` those that a bare network and this batch can have."""
+    chosen = proxies(names)
+    if not isinstance(names, str) or names.strip() != "all":
+        return chosen
+    chosen = [each for each in chosen if Signal.SKIP_SPANS not in each.signals]
+    return chosen if labels is not None else [each for each in chosen if each.data_independent]
+
+
+def _signals(result: PassResult) -> Signals:
+    assert result.signals is not None  # a pass without a failure has signals
+    return result.signals
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """All that decides a score but the architecture; plain data, so that a worker process can be given it.
+
+    Args:
+        space: the search space.
+        proxies: names of built-in proxies, or objects.
+        images: the batch, normalised, float32, shape ``(images, channels, height, width)``.
+        labels: class of each image.
+        task: what networks are built for.
+        seed: the seed of weights and noise.
+        initialization: a name of `trainless.initialization.INITIALIZATIONS`.
+        dtype: ``"float32"`` or ``"float64"``.
+        device: a PyTorch device such as ``"cpu"`` or ``"cuda"``.
+        repeats: over how many initialisations a score is averaged.
+    """
+
+    space: SearchSpace
+    proxies: tuple[str | Proxy, ...]
+    images: np.ndarray
+    labels: np.ndarray
+    task: Task
+    seed: int = 0
+    initialization: str = "kaiming_normal_fan_out"
+    dtype: str = "float32"
+    device: str = "cpu"
+    repeats: int = 1
+
+
+@dataclass(frozen=True)
+class NetworkClass:
+    """Architectures that amount to the same network, each with the proxies it still lacks.
+
+    Args:
+        representative: the one that is built for what they share.
+        members: each architecture with the names of its proxies.
+    """
+
+    representative: Architecture
+    members: tuple[tuple[Architecture, frozenset[str]], ...]
+
+
+def score_class(protocol: Protocol, unit: NetworkClass) -> list[Score]:
+    """Compute what the architectures of one class lack; what is the same for all of them once.
+
+    A failure is recorded as a score with its reason. Nothing global is changed.
+    """
+    with _one_thread(), preserve_rng_state():
+        return _score_class(protocol, unit)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread, so that sums are added up in the same order wherever a network is scored."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _score_class(protocol: Protocol, unit: NetworkClass) -> list[Score]:
+    chosen = proxies(protocol.proxies)
+    lacking = frozenset().union(*(names for _, names in unit.members))
+    shared = [each for each in chosen if each.name in lacking and not each.as_written]
+    once = _score_architecture(protocol, unit.representative, shared)
+    scores = []
+    for architecture, names in unit.members:
+        own = _score_architecture(protocol, architecture, [e for e in chosen if e.as_written and e.name in names])
+        for each in (*once, *own):
+            if each.proxy in names:
+                share = len(unit.members) if each in once else 1
+                scores.append(_for_member(each, str(architecture), share))
+    return scores
+
+
+def _for_member(score: Score, architecture: str, share: int) -> Score:
+    return Score(architecture, score.proxy, score.value, score.status, score.reason, score.seconds / share,
+                 _peak_memory())  # fmt: skip
+
+
+def _score_architecture(protocol: Protocol, architecture: Architecture, chosen: Sequence[Proxy]) -> list[Score]:
+    counted = [each for each in chosen if each.pass_spec.input == "architecture"]
+    scores = [_count(protocol, architecture, each) for each in counted]
+    for thin in (False, True):
+        run = [e for e in chosen if e.pass_spec.input != "architecture" and e.pass_spec.thin == thin]
+        if run:
+            sized = _thinned(protocol) if thin else protocol
+            repeats = [_run(sized, architecture, run, repeat) for repeat in range(protocol.repeats)]
+            scores += [_mean(values) for values in zip(*repeats, strict=True)]
+    return scores
+
+
+def _thinned(protocol: Protocol) -> Protocol:
+    """The same with one colour channel and a network as thin as the space allows."""
+    task = replace(protocol.task, channels=1)
+    return replace(protocol, space=protocol.space.thin(), task=task, images=protocol.images[:, :1])
+
+
+def _count(protocol: Protocol, architecture: Architecture, each: Proxy) -> Score:
+    """A proxy of the architecture as written: the search space knows what it reads in closed form."""
+    start = time.perf_counter()
+    space, signals = protocol.space, Signals()
+    if Signal.PARAMETERS in each.signals:
+        signals.parameters = space.parameters(architecture, protocol.task)
+    if Signal.MULTIPLY_ADDS in each.signals:
+        signals.multiply_adds = space.flops(architecture, protocol.task)
+    if Signal.SKIP_SPANS in each.signals:
+        signals.skip_spans = space.skip_spans(architecture)
+    value, reason = each.compute(signals)
+    return _scored(each, value, reason, time.perf_counter() - start)
+
+
+def _run(protocol: Protocol, architecture: Architecture, chosen: Sequence[Proxy], repeat: int) -> list[Score]:
+    start = time.perf_counter()
+    seed = protocol.seed if repeat == 0 else derive_seed(protocol.seed, "repeat", repeat)
+    try:
+        network = build_network(protocol, architecture, seed)
+        images = torch.from_numpy(protocol.images).to(protocol.device)
+        labels = torch.from_numpy(protocol.labels).to(protocol.device)
+        building = (time.perf_counter() - start) / len(chosen)
+        results = run_passes(
+            network, images, labels, plan_passes(chosen), seed=derive_seed(seed, str(architecture)),
+            dtype=DTYPES[protocol.dtype],
+        )  # fmt: skip
+    except (RuntimeError, ValueError, TypeError, MemoryError, TrainlessError) as error:
+        return [_failed(each, f"{type(error).__name__}: {error}".splitlines()[0]) for each in chosen]
+    return [_evaluated(each, results[each.pass_spec], chosen, building) for each in chosen]
+
+
+def build_network(protocol: Protocol, architecture: Architecture, seed: int) -> torch.nn.Module:
+    """Build an architecture's network with weights from the stream named after it, under the seed.
+
+    Example:
+        >>> from trainless.search_spaces import search_space
+        >>> space, none = search_space("nasbench201", channels=4, cells=1), np.zeros(0)
+        >>> protocol = Protocol(space, ("params",), none, none, Task("toy", classes=2, height=8, width=8))
+        >>> a, b = (build_network(protocol, space[0], seed=0) for _ in range(2))
+        >>> bool((a.head.weight == b.head.weight).all())
+        True
+    """
+    # The first draw, by the modules themselves, is thrown away.
+    network = protocol.space.build(architecture, protocol.task)
+    generator = torch.Generator().manual_seed(derive_seed(seed, "weights", str(architecture)))
+    initialize(network, protocol.initialization, generator)
+    return network
+
+
+def _evaluated(each: Proxy, result: PassResult, chosen: Sequence[Proxy], building: float) -> Score:
+    if result.signals is None:
+        return _failed(each, result.failure)
+    start = time.perf_counter()
+    sharing = sum(other.pass_spec == each.pass_spec for other in chosen)
+    value, reason = each.compute(result.signals)
+    return _scored(each, value, reason, building + result.seconds / sharing + time.perf_counter() - start)
+
+
+def _scored(each: Proxy, value: float, reason: str, seconds: float) -> Score:
+    return Score("", each.name, value, "not finite" if reason else "ok", reason, seconds)
+
+
+def _failed(each: Proxy, reason: str) -> Score:
+    return Score("", each.name, float("nan"), "failed", reason)
+
+
+def _mean(scores: Sequence[Score]) -> Score:
+    """The mean over initialisations; one that failed or is not finite decides."""
+    worst = next((s for s in scores if s.status == "failed"), None) or next((s for s in scores if s.reason), None)
+    seconds = sum(each.seconds for each in scores)
+    if len(scores) == 1 or worst:
+        one = worst or scores[0]
+        return Score("", one.proxy, one.value, one.status, one.reason, seconds)
+    value = sum(each.value for each in scores) / len(scores)
+    return Score("", scores[0].proxy, value, "ok", "", seconds)
+
+
+def _peak_memory() -> float | None:
+    """Highest resident memory of this process so far, in MiB, where the system tells."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return float(peak) / (1 << 20 if sys.platform == "darwin" else 1 << 10)
