@@ -238,6 +238,21 @@ def _relu_slope(x: torch.Tensor, *_: Any) -> torch.Tensor:
     return positive.to(x.dtype)
 
 
+def _hard_tangent(input: Jet, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Jet:
+    value = input.blocks[: input.images]
+    inside = (value > min_val) & (value < max_val)
+    result = input._quarters() * inside.to(value.dtype)
+    result[0] = value.clamp(min_val, max_val)  # not through the origin beyond its bounds
+    if not inplace:
+        return input._new(result.flatten(0, 1))
+    input.blocks = result.flatten(0, 1)
+    return input
+
+
+def _relu6(input: Jet, inplace: bool = False) -> Jet:
+    return _hard_tangent(input, 0.0, 6.0, inplace)
+
+
 def _leaky_relu_slope(x: torch.Tensor, negative_slope: float = 0.01, *_: Any) -> torch.Tensor:
     return _relu_slope(x) * (1 - negative_slope) + negative_slope
 
@@ -287,6 +302,8 @@ _RULES: dict[Any, Callable[..., Jet]] = {
     F.relu: _piecewise_linear(_relu_slope),
     torch.relu: _piecewise_linear(_relu_slope),
     torch.relu_: _relu_in_place,
+    F.relu6: _relu6,
+    F.hardtanh: _hard_tangent,
     F.leaky_relu: _piecewise_linear(_leaky_relu_slope),
     F.avg_pool2d: _linear_map(F.avg_pool2d),
     F.adaptive_avg_pool2d: _linear_map(F.adaptive_avg_pool2d),

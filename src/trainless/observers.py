@@ -30,7 +30,7 @@ Rules = Mapping[Any, Callable[..., Any]]
 
 _RELUS: tuple[Any, ...] = (
     F.relu, F.relu_, torch.relu, torch.relu_, torch.Tensor.relu, torch.Tensor.relu_,
-    F.relu6, F.leaky_relu, F.leaky_relu_, F.prelu, torch.prelu, F.rrelu,
+    F.relu6, F.hardtanh, F.leaky_relu, F.leaky_relu_, F.prelu, torch.prelu, F.rrelu,
 )  # fmt: skip
 
 
@@ -142,6 +142,8 @@ class ReluObserver:
         def rule(input: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
             version = input._version
             output = function(input, *args, **kwargs)
+            if function is F.hardtanh and (args[0] if args else kwargs.get("min_val", -1.0)) != 0:
+                return output  # only from 0 on is it a ReLU: nn.ReLU6 is written so
             self._kept.append((output.grad_fn, self._reduced(input, version, output)))
             return output
 

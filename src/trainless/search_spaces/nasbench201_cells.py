@@ -29,6 +29,12 @@ Genotype = tuple[str, ...]
 
 
 def cell_text(genotype: Genotype) -> str:
+    """Write a cell as its published string.
+
+    Example:
+        >>> cell_text(("none",) * 6)
+        '|none~0|+|none~0|none~1|+|none~0|none~1|none~2|'
+    """
     operation = dict(zip(EDGES, genotype, strict=True))
     nodes = (
         "|" + "|".join(f"{operation[source, target]}~{source}" for source in range(target)) + "|"
@@ -47,6 +53,7 @@ def public_order() -> list[Genotype]:
 
 @cache
 def positions() -> dict[Genotype, int]:
+    """Number of each genotype in the public order."""
     return {genotype: index for index, genotype in enumerate(public_order())}
 
 
@@ -136,6 +143,12 @@ def representatives() -> dict[str, Genotype]:
 
 
 def unique_string(genotype: Genotype, zeroize: bool) -> str:
+    """Give the string by which the benchmark's authors tell networks apart.
+
+    Example:
+        >>> unique_string(("skip_connect", "none", "none", "skip_connect", "none", "none"), zeroize=True)
+        '#+#+0'
+    """
     operations = dict(zip(EDGES, genotype, strict=True))
     nodes = ["0"]
     for target in range(1, NODES):
