@@ -17,6 +17,7 @@ from common import data_folder, machine, print_table
 
 from trainless.scoring import Scorer
 from trainless.search_spaces.nasbench201 import NASBench201
+from trainless.store import Store
 
 PROXIES = "all, synflow:log, zen:running, nwot:all, nwot:output"
 # Ours: theirs.
@@ -48,8 +49,12 @@ def main() -> None:
         for name in FREEREA.values()
     }
     rows = [_row(name, "NASLib", naslib.loc[chosen, theirs], ours) for name, theirs in NASLIB.items()]
+    levels = [table.assign(l2_norm=_levels(table["l2_norm"])) for table in ours]
+    rows.append(_row("l2_norm", "NASLib, by level", _levels(naslib.loc[chosen, "l2_norm"]), levels))
     rows += [_row(name, "FreeREA", freerea[theirs], ours) for name, theirs in FREEREA.items()]
     print_table(["proxy", "published by", "Spearman to published", "seed 0 to seed 1", "not finite"], rows)
+    with Store(arguments.store, create=False) as store:
+        print(f"highest peak memory of a worker: {store.rows()['peak_memory'].max():.0f} MiB")
     print("Initialisation: ours and FreeREA's Kaiming normal fan_out, NASLib's PyTorch's own (Kaiming uniform fan_in).")
 
 
@@ -57,6 +62,16 @@ def _row(name: str, source: str, published: pd.Series, ours: list[pd.DataFrame])
     first, second = (table[name].to_numpy() for table in ours)
     lost = int((~np.isfinite(first)).sum())
     return [name, source, _spearman(published.to_numpy(), first), _spearman(first, second), lost]
+
+
+def _levels(values: pd.Series) -> pd.Series:
+    """Number the values by level: a new one begins where the next larger value is more than 2 % larger.
+
+    The norm of a layer hardly depends on the draw, so l2_norm says how many convolutions a cell has, and within one
+    such level no more than which of two draws was the larger.
+    """
+    ordered = values.sort_values()
+    return (ordered.diff() > 0.02 * ordered).cumsum().reindex(values.index)
 
 
 def _spearman(a: np.ndarray, b: np.ndarray) -> float:

@@ -131,6 +131,7 @@ def test_show_orders_cuts_and_exports(run: Run, tmp_path: Path) -> None:
     best = document(run("show", "scores.db", "--top", 7, "--by", "nwot", "--json"))
     values = sorted((float(row["nwot"]) for row in everything), reverse=True)
     assert [float(row["nwot"]) for row in best] == values[:7]
+    assert list(best[0]) == ["architecture", "plain", "nwot"]  # in the order of `trainless proxies`
     assert -math.inf in values  # a cell without a path: shown, and last
     lowest = document(run("show", "scores.db", "--by", "plain", "--json"))
     assert [row["plain"] for row in lowest] == sorted(row["plain"] for row in everything)  # lower is better

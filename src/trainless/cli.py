@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -210,7 +210,7 @@ def show(
         raise InputError(f"--top is {top}, expected at least 1.")
     with Store(store, create=False) as opened:
         table = opened.table(_chosen_run(opened, run))
-    table = _ordered(table, by)
+    table = _ordered(table[_in_listed_order(table.columns)], by)
     table = table if top is None else table.head(top)
     for path, write in ((csv, table.to_csv), (parquet, table.to_parquet)):
         if path:
@@ -417,6 +417,14 @@ def _chosen_run(store: Any, number: int | None) -> Any:
     if not 1 <= number <= len(runs):
         raise InputError(f"--run is {number}, expected 1 to {len(runs)}.")
     return runs[number - 1]
+
+
+def _in_listed_order(names: Iterable[str]) -> list[str]:
+    """Order proxies as `trainless proxies` lists them, and after them those that are not listed."""
+    from trainless.proxies import PROXIES
+
+    places = {name: place for place, name in enumerate(PROXIES)}
+    return sorted(names, key=lambda name: places.get(name, len(places)))
 
 
 def _ordered(table: pd.DataFrame, by: str | None) -> pd.DataFrame:

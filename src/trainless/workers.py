@@ -26,7 +26,7 @@ Unit = TypeVar("Unit")
 Result = TypeVar("Result")
 
 _TRIES = 2
-_KEPT_BYTES = 1100 << 20  # a worker hands free memory back from here on
+_KEPT_BYTES = 700 << 20  # a worker hands free memory back from here on
 _STARTS = 3  # workers in a row that may die before their first answer
 
 
