@@ -80,6 +80,32 @@ class Smooth(nn.Module):
         return self.head(self.body(x))
 
 
+class Arithmetic(Plain):
+    """Slices, differences and quotients, which jets do not know, and an assertion about the type."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        assert isinstance(x, torch.Tensor)
+        x = self.relu(self.norm(self.first(x)))
+        x = torch.relu(self.second((x - x[:, :1]) / 2))
+        return self.head(x.mean((2, 3)))
+
+
+class Tied(nn.Module):
+    """Two layers that share one weight, and one layer that runs twice."""
+
+    def __init__(self, classes: int = 4) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 6, 3, padding=1)
+        self.first, self.second = nn.Conv2d(6, 6, 3, padding=1), nn.Conv2d(6, 6, 3, padding=1)
+        self.second.weight = self.first.weight
+        self.head = nn.Linear(6, classes)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = torch.relu(self.stem(x))
+        x = torch.relu(self.second(torch.relu(self.first(torch.relu(self.first(x))))))
+        return self.head(F.adaptive_avg_pool2d(x, 1).flatten(1))
+
+
 class DeadBranch(Plain):
     """A branch with a ReLU that never reaches the output."""
 
@@ -107,6 +133,8 @@ ALL = {
     "mobile": Mobile,
     "pooled": Pooled,
     "smooth": Smooth,
+    "arithmetic": Arithmetic,
+    "tied": Tied,
     "dead_branch": DeadBranch,
     "dropped": Dropped,
 }

@@ -170,7 +170,7 @@ class TestDrawing:
 
     def test_refuses_impossible_sizes(self) -> None:
         data = make_dataset([0, 1, 0])
-        with pytest.raises(DataError, match=r"batch of 4 .* has 3: give a --batch of at most"):
+        with pytest.raises(DataError, match=r"batch of 4 .* has 3: give a --batch-size of at most"):
             data.batch(4)
         for size in (1, 0, -5):
             with pytest.raises(InputError, match="at least 2"):

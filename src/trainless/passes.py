@@ -21,7 +21,7 @@ from torch.func import functional_call
 from torch.utils.flop_counter import FlopCounterMode
 
 from trainless.errors import NetworkError
-from trainless.jets import JetError, hessian_form
+from trainless.jets import hessian_form
 from trainless.observers import (
     FeatureObserver,
     Observer,
@@ -55,11 +55,14 @@ def weight_layers(network: nn.Module) -> dict[str, nn.Module]:
         >>> list(weight_layers(nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(8, 2))))
         ['0', '3']
     """
-    return {
-        name: module
-        for name, module in network.named_modules()
-        if isinstance(module, nn.modules.conv._ConvNd | nn.Linear) and "weight" in module._parameters
-    }
+    layers: dict[str, nn.Module] = {}
+    seen: set[int] = set()  # weights that two layers share count once
+    for name, module in network.named_modules():
+        if isinstance(module, nn.modules.conv._ConvNd | nn.Linear) and "weight" in module._parameters:
+            if id(module.weight) not in seen:
+                layers[name] = module
+            seen.add(id(module.weight))
+    return layers
 
 
 def run_passes(
@@ -105,8 +108,7 @@ def run_passes(
                 signals, failure = one.run(), ""
             except NetworkError as error:
                 signals, failure = None, str(error)
-            except (RuntimeError, ValueError, TypeError, AttributeError, NotImplementedError, IndexError) as error:
-                # A network is foreign code: whatever it raises belongs to this network's record.
+            except Exception as error:  # a network is foreign code: whatever it raises belongs to its record
                 signals, failure = None, f"{type(error).__name__}: {_first_line(error)}"
             results[spec] = PassResult(signals, time.perf_counter() - start, failure)
     return results
@@ -279,10 +281,15 @@ class _Pass:
     def _backward_loss(self, output: torch.Tensor, weights: list[torch.Tensor], saliencies: _ChannelSaliencies) -> None:
         loss = self._loss(output)
         saliencies.recording = True
-        gradients = torch.autograd.grad(loss, weights, allow_unused=True, materialize_grads=True) if weights else ()
+        self._take_gradients(loss, weights)
+        self.signals.channel_saliencies = saliencies.values()
+
+    def _take_gradients(self, objective: torch.Tensor, weights: list[torch.Tensor]) -> None:
+        gradients = (
+            torch.autograd.grad(objective, weights, allow_unused=True, materialize_grads=True) if weights else ()
+        )
         self.signals.weights = [weight.detach() for weight in weights]
         self.signals.weight_gradients = list(gradients)
-        self.signals.channel_saliencies = saliencies.values()
 
     def _hessian_form(
         self, tensors: Mapping[str, torch.Tensor], images: torch.Tensor, weights: list[torch.Tensor]
@@ -293,7 +300,7 @@ class _Pass:
             weight.requires_grad_(False)
         try:
             return hessian_form(self._forward(tensors), images, self.labels, weights, gradients)
-        except JetError:
+        except Exception:  # the network ran on tensors before, so whatever it raises now it owes to the jets
             return self._hessian_form_by_double_backward(tensors, images, weights)
 
     def _hessian_form_by_double_backward(
@@ -318,13 +325,7 @@ class _Pass:
         ones = torch.ones(1, *self.images.shape[1:], dtype=self.dtype, device=self.images.device)
         with Observer(batch_norm_bypassed()):
             output = self._checked(self._forward(tensors)(self._lay_out(ones)), 1)
-        gradients = (
-            torch.autograd.grad(output.sum(), weights, allow_unused=True, materialize_grads=True)
-            if weights
-            else ()
-        )  # fmt: skip
-        self.signals.weights = [weight.detach() for weight in weights]
-        self.signals.weight_gradients = list(gradients)
+        self._take_gradients(output.sum(), weights)
 
     def _noise(self, generator: torch.Generator) -> torch.Tensor:
         channels, height, width = self.images.shape[1:]

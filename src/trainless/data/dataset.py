@@ -230,10 +230,10 @@ def _fingerprint(images: torch.Tensor, labels: torch.Tensor) -> str:
 
 def _check_size(size: int, available: int, name: str) -> None:
     if size < 2:
-        raise DataError(f"A batch of {size} cannot be scored: give a --batch of at least 2 images.")
+        raise DataError(f"A batch of {size} cannot be scored: give a --batch-size of at least 2 images.")
     if size > available:
         raise DataError(
-            f"A batch of {size} images was asked for, but '{name}' has {available}: give a --batch of at most that."
+            f"A batch of {size} images was asked for, but '{name}' has {available}: give a --batch-size of at most that."
         )
 
 
