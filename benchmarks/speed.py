@@ -22,6 +22,7 @@ from torch.utils.flop_counter import flop_registry
 from trainless.evaluation import NetworkClass, build_network, score_class
 from trainless.scoring import Scorer
 from trainless.search_spaces.nasbench201 import NASBench201
+from trainless.store import Store
 from trainless.types import Architecture
 
 THESIS = list(PLAIN)
@@ -41,7 +42,7 @@ def main() -> None:
     data = data_folder() / "cifar-10-batches-bin"
     chosen = _sample(arguments.cells)
     scorers = {
-        label: Scorer(SPACE, names, data, batch_size=arguments.batch_size, workers=cores)
+        label: Scorer(SPACE, names, data, batch_size=arguments.batch_size, workers=cores, store=Store("sqlite://"))
         for label, names in (("all", THESIS), ("all but grasp", [n for n in THESIS if n != "grasp"]))
     }
     print(f"{machine()}; batch {arguments.batch_size} of CIFAR-10, float32, {len(chosen)} NAS-Bench-201 cells")
@@ -60,7 +61,10 @@ def main() -> None:
         share = flop / (ours[label] * peak)
         rows.append([label, baseline, ours[label], f"{baseline / ours[label]:.1f}x", flop / 1e9, f"{share:.0%}"])
     print_table(["proxies", "plain, s", "ours, s", "faster", "GFLOP a network", "share of peak"], rows)
-    print(f"\nmatrix-product peak: {peak / 1e9:.0f} GFLOP/s with {cores} threads, float32")
+    assert scorers["all"].store is not None
+    memory = scorers["all"].store.rows()["peak_memory"].max()
+    print(f"\nhighest peak memory of a worker: {memory:.0f} MiB")
+    print(f"matrix-product peak: {peak / 1e9:.0f} GFLOP/s with {cores} threads, float32")
 
 
 def _sample(count: int) -> list[Architecture]:
