@@ -233,7 +233,8 @@ def _check_size(size: int, available: int, name: str) -> None:
         raise DataError(f"A batch of {size} cannot be scored: give a --batch-size of at least 2 images.")
     if size > available:
         raise DataError(
-            f"A batch of {size} images was asked for, but '{name}' has {available}: give a --batch-size of at most that."
+            f"A batch of {size} images was asked for, but '{name}' has {available}: "
+            "give a --batch-size of at most that."
         )
 
 
