@@ -17,14 +17,18 @@ import pytest
 from trainless.store import Store
 
 COMMAND = [
-    sys.executable, "-m", "trainless.cli", "score", "--data", "digits", "--sample", "60", "--channels", "4",
+    sys.executable, "-m", "trainless.cli", "score", "--data", "digits", "--channels", "4",
     "--cells", "1", "--workers", "2", "--batch-size", "32", "--proxies", "params,snip,nwot,zen,synflow:log",
 ]  # fmt: skip
-ROWS = 60 * 5
+SAMPLE = 120
+ROWS = SAMPLE * 5
+LONG = 2000  # so many that no machine is done before the test has interrupted it
 
 
-def start(store: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([*COMMAND, "--store", str(store)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+def start(store: Path, sample: int = SAMPLE) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [*COMMAND, "--sample", str(sample), "--store", str(store)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
 
 
 def stored(path: Path) -> int:
@@ -87,7 +91,7 @@ def test_killed_run_resumes_to_the_same_table(undisturbed: pd.DataFrame, tmp_pat
 
 def test_interrupt_keeps_what_is_finished_and_says_how_to_go_on(tmp_path: Path) -> None:
     path = tmp_path / "scores.db"
-    process = start(path)
+    process = start(path, LONG)
     assert wait_until(process, path, 5)
     os.kill(process.pid, signal.SIGINT)
     out, errors = process.communicate(timeout=60)
@@ -95,11 +99,11 @@ def test_interrupt_keeps_what_is_finished_and_says_how_to_go_on(tmp_path: Path) 
     assert out == b""
     assert b"Traceback" not in errors
     assert b"run the same command again to go on" in errors
-    assert 5 <= stored(path) < ROWS
+    assert 5 <= stored(path) < LONG * 5
 
 
 def test_workers_end_with_the_run_that_is_killed(tmp_path: Path) -> None:
-    process = start(tmp_path / "scores.db")
+    process = start(tmp_path / "scores.db", LONG)
     assert wait_until(process, tmp_path / "scores.db", 1)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
     if not children.exists():
