@@ -25,9 +25,17 @@ ROWS = SAMPLE * 5
 LONG = 2000  # so many that no machine is done before the test has interrupted it
 
 
+def hear_interrupts() -> None:
+    """Undo what a shell does to commands in the background, which is to have them ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def start(store: Path, sample: int = SAMPLE) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [*COMMAND, "--sample", str(sample), "--store", str(store)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [*COMMAND, "--sample", str(sample), "--store", str(store)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        preexec_fn=hear_interrupts,
     )
 
 
