@@ -1,0 +1,44 @@
+"""Scores made of scores: the Hybrid proxy, log-rank and other sums, the study of their weights, rankings.
+
+Nothing here looks at a network: columns of scores come in, a column goes out, in the same order.
+"""
+
+from trainless.aggregation.aggregates import (
+    AGGREGATES,
+    Aggregate,
+    Hybrid,
+    LogRankSum,
+    MaximumSum,
+    RankSum,
+    ZScoreSum,
+    aggregate,
+    load_aggregate,
+)
+from trainless.aggregation.base import NON_FINITE_POLICY, average_ranks, finite_last, ranking
+from trainless.aggregation.sweep import CrossValidation, Sweep, cross_validate, sweep
+from trainless.aggregation.weighted import ALPHA, BETA, HYBRID_PAIR, hybrid, normalize
+
+__all__ = [
+    "AGGREGATES",
+    "ALPHA",
+    "BETA",
+    "HYBRID_PAIR",
+    "NON_FINITE_POLICY",
+    "Aggregate",
+    "CrossValidation",
+    "Hybrid",
+    "LogRankSum",
+    "MaximumSum",
+    "RankSum",
+    "Sweep",
+    "ZScoreSum",
+    "aggregate",
+    "average_ranks",
+    "cross_validate",
+    "finite_last",
+    "hybrid",
+    "load_aggregate",
+    "normalize",
+    "ranking",
+    "sweep",
+]

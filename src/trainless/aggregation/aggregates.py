@@ -1,0 +1,414 @@
+"""Aggregations as objects: fitted to a reference sample, they score new architectures too, and travel as JSON.
+
+A search scores architectures one by one and cannot wait for the largest score of all. An aggregate takes from a
+reference sample what a sum needs to know of the whole (largest values, ranks, means), keeps it, and scores any
+architecture against it. Scored against itself, a sample gets exactly what the formula gives for it.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from trainless.aggregation.base import NON_FINITE_POLICY, average_ranks, column, finite_last
+from trainless.aggregation.weighted import ALPHA, BETA, HYBRID_PAIR, check_weight, combine, largest_finite
+from trainless.errors import InputError, UnknownNameError
+
+__all__ = [
+    "AGGREGATES",
+    "Aggregate",
+    "Hybrid",
+    "LogRankSum",
+    "MaximumSum",
+    "RankSum",
+    "ZScoreSum",
+    "aggregate",
+    "load_aggregate",
+]
+
+_FORMAT = 1
+
+Array = npt.NDArray[np.float64]
+
+
+class Aggregate(ABC):
+    """A score made of the scores of several proxies, relative to a reference sample of architectures.
+
+    Args:
+        proxies: names of the columns it reads, in order.
+        lower_is_better: those among them whose sign is turned; None asks `trainless.proxies.PROXIES`.
+
+    Raises:
+        InputError: no name, or a name twice.
+
+    Example:
+        >>> reference = pd.DataFrame({"flops": [1.0, 2.0, 4.0], "nwot": [5.0, 9.0, 7.0]}, index=["a", "b", "c"])
+        >>> mix = LogRankSum(["flops", "nwot"]).fit(reference)
+        >>> mix.score(reference).round(3).to_dict()
+        {'a': -2.197, 'b': -0.405, 'c': -0.405}
+        >>> mix.score(pd.DataFrame({"flops": [3.0], "nwot": [8.0]}, index=["new"])).round(3).to_dict()
+        {'new': -0.365}
+    """
+
+    kind: ClassVar[str]
+    """The name under which `AGGREGATES` and a saved file know it."""
+    formula: ClassVar[str]
+
+    def __init__(self, proxies: Sequence[str], *, lower_is_better: Sequence[str] | None = None) -> None:
+        self.proxies = tuple(proxies)
+        if not self.proxies or len(set(self.proxies)) < len(self.proxies):
+            raise InputError(f"The proxies are {list(self.proxies)}, expected one or more different names.")
+        turned = _lower_is_better(self.proxies) if lower_is_better is None else lower_is_better
+        self.lower_is_better = tuple(name for name in self.proxies if name in set(turned))
+        self.reference: dict[str, Any] = {}
+        self.origin = ""
+
+    @property
+    def name(self) -> str:
+        """The kind and what it joins, such as ``log-rank(flops, nwot)``."""
+        return f"{self.kind}({', '.join(self.proxies)})"
+
+    def fit(self, scores: pd.DataFrame, origin: str = "") -> Self:
+        """Take from a reference sample what scoring needs; a second fit replaces the first.
+
+        Args:
+            scores: one row an architecture and a column for each of `proxies`; may hold infinities and NaN.
+            origin: where the sample comes from, kept for the record.
+
+        Raises:
+            InputError: a column is missing or cannot be used.
+        """
+        columns = self._columns(scores)
+        if not len(scores):
+            raise InputError("The reference sample is empty, expected at least one architecture.")
+        self.reference = self._summarise(columns)
+        self.origin = origin
+        return self
+
+    def score(self, scores: pd.DataFrame) -> pd.Series:
+        """Score architectures against the reference; higher is better.
+
+        Args:
+            scores: as for `fit`, of any architectures.
+
+        Returns:
+            One number an architecture, with the index of `scores`, named after the aggregate. Where a score of a proxy
+            is not finite, so that it is ranked last, `Hybrid`, `ZScoreSum` and `MaximumSum` give NaN or −∞, while the
+            rank sums take the lowest rank for that proxy alone.
+
+        Raises:
+            InputError: nothing was fitted, or a column is missing.
+        """
+        if not self.reference:
+            raise InputError(f"{self.name} has no reference sample yet: call fit with the scores of one first.")
+        return pd.Series(self._combine(self._columns(scores)), index=scores.index, name=self.name)
+
+    def fit_score(self, scores: pd.DataFrame) -> pd.Series:
+        """Score a sample against itself: the formula as the papers write it."""
+        return self.fit(scores).score(scores)
+
+    def save(self, path: str | Path) -> None:
+        """Write the aggregate with its reference as JSON.
+
+        Raises:
+            InputError: the file cannot be written.
+        """
+        document = {
+            "trainless": "aggregate",
+            "format": _FORMAT,
+            "kind": self.kind,
+            "formula": self.formula,
+            "proxies": list(self.proxies),
+            "lower_is_better": list(self.lower_is_better),
+            "options": self._options(),
+            "not_finite": NON_FINITE_POLICY,
+            "origin": self.origin,
+            "reference": self.reference,
+        }
+        try:
+            Path(path).write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+    # What a kind says of itself.
+
+    def _options(self) -> dict[str, Any]:
+        return {}
+
+    @abstractmethod
+    def _summarise(self, columns: list[Array]) -> dict[str, Any]:
+        """Tell what of a reference sample is to be kept, as JSON can hold it."""
+
+    @abstractmethod
+    def _combine(self, columns: list[Array]) -> Array:
+        """Join columns of scores by the reference."""
+
+    def _columns(self, scores: pd.DataFrame) -> list[Array]:
+        missing = [name for name in self.proxies if name not in scores.columns]
+        if missing:
+            raise InputError(
+                f"{self.name} needs scores of {', '.join(missing)}, which are not among "
+                f"{', '.join(map(str, scores.columns)) or 'any'}: score them first."
+            )
+        return [
+            (-1 if name in self.lower_is_better else 1) * column(scores[name], f"'{name}'") for name in self.proxies
+        ]
+
+
+class Hybrid(Aggregate):
+    """The Hybrid proxy: ``alpha · DIN + beta · DDN`` where ``DIN ≤ DDN``, ``DIN`` elsewhere (equations 5.3 and 5.4).
+
+    The reference gives the two largest finite scores by which DIN and DDN are normalised.
+
+    Args:
+        proxies: the data-independent and the data-dependent one.
+        alpha: weight of the data-independent score, at least 0.
+        beta: weight of the data-dependent score, at least 0.
+        condition: False takes the sum everywhere.
+        lower_is_better: as for `Aggregate`.
+
+    Raises:
+        InputError: other than two proxies, or a weight is negative or not finite.
+
+    Example:
+        >>> reference = pd.DataFrame({"logsynflow": [1.0, 2.0, 8.0], "nwot": [10.0, 20.0, 10.0]})
+        >>> Hybrid().fit(reference).score(reference).tolist()
+        [0.8125, 1.625, 1.0]
+    """
+
+    kind = "hybrid"
+    formula = "alpha * DIN + beta * DDN where DIN <= DDN, DIN elsewhere; each score divided by the reference's largest"
+
+    def __init__(
+        self,
+        proxies: Sequence[str] = HYBRID_PAIR,
+        *,
+        alpha: float = ALPHA,
+        beta: float = BETA,
+        condition: bool = True,
+        lower_is_better: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__(proxies, lower_is_better=lower_is_better)
+        if len(self.proxies) != 2:
+            raise InputError(
+                f"The Hybrid is given {len(self.proxies)} proxies, expected a data-independent and a "
+                "data-dependent one."
+            )
+        check_weight("alpha", alpha)
+        check_weight("beta", beta)
+        self.alpha, self.beta, self.condition = float(alpha), float(beta), condition
+
+    def _options(self) -> dict[str, Any]:
+        return {"alpha": self.alpha, "beta": self.beta, "condition": self.condition}
+
+    def _summarise(self, columns: list[Array]) -> dict[str, Any]:
+        return {"largest": [largest_finite(*each) for each in zip(columns, self.proxies, strict=True)]}
+
+    def _combine(self, columns: list[Array]) -> Array:
+        din, ddn = (each / largest for each, largest in zip(columns, self.reference["largest"], strict=True))
+        return combine(din, ddn, self.alpha, self.beta, self.condition)
+
+
+class RankSum(Aggregate):
+    """The sum of relative ranks, ``Σ rank / n``: each proxy counts by order alone.
+
+    The lowest rank is 1 and ties share their average; what is not finite is one tie below all finite scores.
+
+    Example:
+        >>> RankSum(["a", "b"]).fit_score(pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 9.0]})).tolist()
+        [1.0, 2.0]
+    """
+
+    kind = "rank"
+    formula = "sum of rank / n, the lowest rank being 1"
+
+    def _summarise(self, columns: list[Array]) -> dict[str, Any]:
+        # JSON has no infinity: the number of non-finite scores stands for them.
+        finite = [np.sort(each[np.isfinite(each)]) for each in columns]
+        return {"size": len(columns[0]), "finite": [each.tolist() for each in finite]}
+
+    def _combine(self, columns: list[Array]) -> Array:
+        total: Array = np.sum([self._term(ranks) for ranks in self._relative_ranks(columns)], axis=0)
+        return total
+
+    def _relative_ranks(self, columns: list[Array]) -> list[Array]:
+        size = self.reference["size"]
+        return [
+            average_ranks(finite_last(each), np.concatenate([np.full(size - len(finite), -np.inf), finite])) / size
+            for each, finite in zip(columns, self.reference["finite"], strict=True)
+        ]
+
+    def _term(self, relative_ranks: Array) -> Array:
+        return relative_ranks
+
+
+class LogRankSum(RankSum):
+    """The sum of the logarithms of relative ranks, ``Σ ln(rank / n)``, as AZ-NAS joins its proxies (CVPR 2024).
+
+    It rewards architectures that no proxy ranks low, and needs neither positive scores nor a scale.
+
+    Example:
+        >>> LogRankSum(["a", "b"]).fit_score(pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 9.0]})).round(4).tolist()
+        [-1.3863, 0.0]
+    """
+
+    kind = "log-rank"
+    formula = "sum of ln(rank / n), the lowest rank being 1"
+
+    def _term(self, relative_ranks: Array) -> Array:
+        logarithms: Array = np.log(relative_ranks)
+        return logarithms
+
+
+class ZScoreSum(Aggregate):
+    """The sum of standard scores, ``Σ (s − mean) / deviation``, by the finite scores of the reference.
+
+    Example:
+        >>> ZScoreSum(["a", "b"]).fit_score(pd.DataFrame({"a": [1.0, 3.0], "b": [5.0, 1.0]})).tolist()
+        [0.0, 0.0]
+    """
+
+    kind = "z-score"
+    formula = "sum of (score - mean) / population standard deviation of the reference's finite scores"
+
+    def _summarise(self, columns: list[Array]) -> dict[str, Any]:
+        means, deviations = [], []
+        for name, each in zip(self.proxies, columns, strict=True):
+            finite = each[np.isfinite(each)]
+            # A range of huge numbers overflows when squared.
+            with np.errstate(over="ignore"):
+                deviation = float(finite.std()) if len(finite) else 0.0
+            if not (math.isfinite(deviation) and deviation > 0):
+                raise InputError(
+                    f"The standard deviation of '{name}' over {len(finite)} finite scores is {deviation:g}, expected "
+                    "a finite one above 0: choose another proxy, or a sum of ranks."
+                )
+            means.append(float(finite.mean()))
+            deviations.append(deviation)
+        return {"mean": means, "deviation": deviations}
+
+    def _combine(self, columns: list[Array]) -> Array:
+        terms = zip(columns, self.reference["mean"], self.reference["deviation"], strict=True)
+        return _finite_sum([(each - mean) / deviation for each, mean, deviation in terms])
+
+
+class MaximumSum(Aggregate):
+    """The sum of scores each divided by the reference's largest, ``Σ s / max s``, as FreeREA joins its three metrics.
+
+    Its published proxies are nwot, logsynflow and skipped_layers (WACV 2023).
+
+    Example:
+        >>> MaximumSum(["a", "b"]).fit_score(pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 9.0]})).round(4).tolist()
+        [0.8333, 2.0]
+    """
+
+    kind = "maximum"
+    formula = "sum of score / the reference's largest finite score"
+
+    def __init__(
+        self,
+        proxies: Sequence[str] = ("nwot", "logsynflow", "skipped_layers"),
+        *,
+        lower_is_better: Sequence[str] | None = None,
+    ) -> None:
+        super().__init__(proxies, lower_is_better=lower_is_better)
+
+    def _summarise(self, columns: list[Array]) -> dict[str, Any]:
+        return {"largest": [largest_finite(*each) for each in zip(columns, self.proxies, strict=True)]}
+
+    def _combine(self, columns: list[Array]) -> Array:
+        return _finite_sum([each / top for each, top in zip(columns, self.reference["largest"], strict=True)])
+
+
+AGGREGATES: dict[str, type[Aggregate]] = {
+    each.kind: each for each in (Hybrid, LogRankSum, RankSum, ZScoreSum, MaximumSum)
+}
+"""Every kind of aggregate by its name."""
+
+
+def aggregate(kind: str | Aggregate, proxies: Sequence[str] | None = None, **options: Any) -> Aggregate:
+    """Look an aggregate up by kind; an `Aggregate` is given back as it is.
+
+    Args:
+        kind: a name of `AGGREGATES`.
+        proxies: what it joins; None takes the published ones, where there are such.
+        options: further arguments of the kind, such as ``alpha``.
+
+    Raises:
+        UnknownNameError: no aggregate has that name.
+        InputError: the kind has no published proxies and none are given, or an option does not fit.
+
+    Example:
+        >>> aggregate("hybrid", alpha=1, beta=3).proxies
+        ('logsynflow', 'nwot')
+    """
+    if isinstance(kind, Aggregate):
+        return kind
+    if kind not in AGGREGATES:
+        raise UnknownNameError("aggregate", kind, AGGREGATES)
+    try:
+        return AGGREGATES[kind](*([] if proxies is None else [proxies]), **options)
+    except TypeError as error:
+        raise InputError(f"The aggregate '{kind}' cannot be made of that ({error}): name its proxies.") from error
+
+
+def load_aggregate(path: str | Path) -> Aggregate:
+    """Read an aggregate that `Aggregate.save` wrote.
+
+    Raises:
+        InputError: the file cannot be read, is of another kind, or of a newer format.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     RankSum(["a"]).fit(pd.DataFrame({"a": [1.0, 2.0]})).save(Path(folder) / "mix.json")
+        ...     load_aggregate(Path(folder) / "mix.json").score(pd.DataFrame({"a": [9.0]})).tolist()
+        [1.25]
+    """
+    try:
+        document = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as JSON ({error}): give a file that an aggregate wrote.") from error
+    if not isinstance(document, dict) or document.get("trainless") != "aggregate":
+        raise InputError(f"{path} holds no aggregate of trainless: give a file that an aggregate wrote.")
+    if document.get("format") != _FORMAT:
+        raise InputError(
+            f"{path} has format {document.get('format')}, this trainless knows {_FORMAT}: upgrade trainless, or fit "
+            "the aggregate again."
+        )
+    try:
+        return _restored(document)
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path} is damaged ({error}): fit the aggregate again.") from error
+
+
+def _restored(document: Mapping[str, Any]) -> Aggregate:
+    made = aggregate(
+        document["kind"], document["proxies"], lower_is_better=document["lower_is_better"], **document["options"]
+    )
+    made.reference, made.origin = document["reference"], document["origin"]
+    # A reference that lacks something shows on the first score: find it now.
+    made.score(pd.DataFrame({name: [1.0] for name in made.proxies}))
+    return made
+
+
+def _finite_sum(terms: list[Array]) -> Array:
+    """Sum terms: NaN where one is NaN, otherwise −∞ where one is infinite, of either sign."""
+    unknown = np.any(np.isnan(terms), axis=0)
+    finite = np.all(np.isfinite(terms), axis=0)
+    total = np.sum(np.where(np.isfinite(terms), terms, 0.0), axis=0)
+    return np.where(unknown, np.nan, np.where(finite, total, -np.inf))
+
+
+def _lower_is_better(names: Sequence[str]) -> list[str]:
+    from trainless.proxies import PROXIES
+
+    return [name for name in names if name in PROXIES and not PROXIES[name].higher_is_better]

@@ -1,0 +1,434 @@
+"""The study of the Hybrid's two weights: every pair of a grid, exactly, in seconds.
+
+Only the ratio beta / alpha decides the order of two architectures for which the condition DIN ≤ DDN holds, so two
+architectures change places at one ratio at most: at ``−(x_i − x_j) / (y_i − y_j)``, where x is DIN and y is DDN.
+Sorting these crossings of all pairs into the grid's distinct ratios gives Kendall's and Spearman's numerators at every
+ratio by one cumulative sum, instead of sorting the architectures again for each pair of weights. Architectures for
+which the condition does not hold are few: they are compared with the others for each pair of weights by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from trainless.aggregation.aggregates import Hybrid
+from trainless.aggregation.base import check_same_index, column, finite_last
+from trainless.aggregation.weighted import HYBRID_PAIR, combine, largest_finite
+from trainless.errors import InputError
+
+__all__ = ["CrossValidation", "Sweep", "cross_validate", "grid", "sweep"]
+
+Array = npt.NDArray[np.float64]
+
+_BLOCK = 128  # rows of pairs at a time
+_MOST_FLIPPED = 200  # with more, evaluating each pair of weights by itself is quicker
+_ROUNDING = 16 * np.finfo(float).eps
+
+
+def grid(stop: float = 100.0, step: float = 0.5) -> Array:
+    """Give the weights of the thesis's study: 0 to 100 in steps of 0.5, 201 of them.
+
+    Raises:
+        InputError: the step is not above zero, or above the end.
+
+    Example:
+        >>> len(grid()), grid(1.0).tolist()
+        (201, [0.0, 0.5, 1.0])
+    """
+    if not 0 < step <= stop:
+        raise InputError(f"The grid ends at {stop} with step {step}, expected a step above 0 and no larger.")
+    return np.arange(int(np.floor(stop / step + 1e-9)) + 1, dtype=np.float64) * step
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """Correlations of the Hybrid with accuracies at every pair of weights.
+
+    Args:
+        pair: the data-independent and the data-dependent proxy.
+        alphas: weights of the first, shape ``(a,)``.
+        betas: weights of the second, shape ``(b,)``.
+        kendall: tau-b, shape ``(a, b)``; NaN where all values are tied.
+        spearman: rho, shape ``(a, b)``; NaN there too.
+        condition: whether the condition DIN ≤ DDN was on.
+        flipped: for how many architectures it does not hold.
+    """
+
+    pair: tuple[str, str]
+    alphas: Array
+    betas: Array
+    kendall: Array
+    spearman: Array
+    condition: bool = True
+    flipped: int = 0
+
+    def best(self, metric: str = "kendall") -> tuple[float, float, float]:
+        """Find the weights with the largest correlation: the smallest alpha that reaches it, then the smallest beta.
+
+        Values that differ by less than 1e-12 count as equal, since rounding would else decide among weights of one
+        ratio.
+
+        Args:
+            metric: ``"kendall"`` or ``"spearman"``.
+
+        Returns:
+            alpha, beta and the correlation; this is in-sample, see `cross_validate`.
+
+        Example:
+            >>> study = Sweep(HYBRID_PAIR, grid(1), grid(1), np.eye(3), np.eye(3))
+            >>> study.best()
+            (0.0, 0.0, 1.0)
+        """
+        values = self._values(metric)
+        top = np.nanmax(values)
+        first, second = np.argwhere(values >= top - 1e-12)[0]
+        return float(self.alphas[first]), float(self.betas[second]), float(values[first, second])
+
+    def at(self, alpha: float, beta: float, metric: str = "kendall") -> float:
+        """Give the correlation at one pair of weights of the grid.
+
+        Raises:
+            InputError: the grid does not hold that pair.
+        """
+        found = np.argwhere(np.isclose(self.alphas, alpha)), np.argwhere(np.isclose(self.betas, beta))
+        if not all(len(each) for each in found):
+            raise InputError(f"The grid holds no pair alpha {alpha}, beta {beta}: choose one of its points.")
+        return float(self._values(metric)[found[0][0, 0], found[1][0, 0]])
+
+    def by_ratio(self) -> pd.DataFrame:
+        """List the distinct ratios beta / alpha upwards with the best correlations at each.
+
+        Returns:
+            Columns ``kendall`` and ``spearman``, indexed by ``ratio``; alpha 0 is the ratio infinity.
+        """
+        alpha, beta = np.meshgrid(self.alphas, self.betas, indexing="ij")
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = beta / alpha
+        frame = pd.DataFrame(
+            {"ratio": ratio.ravel(), "kendall": self.kendall.ravel(), "spearman": self.spearman.ravel()}
+        )
+        return frame.dropna().groupby("ratio").max()
+
+    def _values(self, metric: str) -> Array:
+        if metric not in ("kendall", "spearman"):
+            raise InputError(f"The metric is '{metric}', expected kendall or spearman.")
+        return self.kendall if metric == "kendall" else self.spearman
+
+
+def sweep(
+    data_independent: npt.ArrayLike,
+    data_dependent: npt.ArrayLike,
+    accuracies: npt.ArrayLike,
+    *,
+    alphas: npt.ArrayLike | None = None,
+    betas: npt.ArrayLike | None = None,
+    condition: bool = True,
+    pair: tuple[str, str] = HYBRID_PAIR,
+    progress: Callable[[int, int], None] | None = None,
+) -> Sweep:
+    """Compute Kendall's tau-b and Spearman's rho of the Hybrid at every pair of weights of a grid.
+
+    The same numbers as computing the Hybrid and both correlations for each pair, with what is not finite as one tie
+    below all other architectures.
+
+    Args:
+        data_independent: one score an architecture, shape ``(n,)``, higher is better.
+        data_dependent: the same for the other proxy.
+        accuracies: shape ``(n,)``, finite.
+        alphas: weights of the first, at least 0; None is `grid`.
+        betas: weights of the second.
+        condition: False takes the weighted sum everywhere.
+        pair: names of the two proxies, for the record.
+        progress: called with the number of steps done and of all.
+
+    Raises:
+        InputError: the three do not belong together, fewer than two architectures, an accuracy is not finite, a weight
+            is negative, or a score cannot be normalised.
+
+    Example:
+        >>> study = sweep([1.0, 2.0, 3.0, 4.0], [1.0, 9.0, 2.0, 8.0], [10.0, 30.0, 20.0, 40.0], condition=False)
+        >>> study.best()
+        (0.5, 0.5, 1.0)
+    """
+    check_same_index(data_independent, data_dependent, "The two proxies' scores")
+    check_same_index(data_independent, accuracies, "The scores and the accuracies")
+    first, second = column(data_independent, pair[0]), column(data_dependent, pair[1])
+    truth = column(accuracies, "accuracies")
+    if not len(first) == len(second) == len(truth) >= 2:
+        raise InputError(
+            f"There are {len(first)} and {len(second)} scores and {len(truth)} accuracies, expected as many of each, "
+            "at least 2."
+        )
+    if not np.isfinite(truth).all():
+        raise InputError("An accuracy is not finite, expected a number for each architecture: leave the others out.")
+    rows, columns = _weights(alphas, "alpha"), _weights(betas, "beta")
+    din = first / largest_finite(first, pair[0])
+    ddn = second / largest_finite(second, pair[1])
+    work = _Work(din, ddn, truth, condition, progress or (lambda done, total: None))
+    kendall, spearman = work.run(rows, columns)
+    return Sweep(pair, rows, columns, kendall, spearman, condition, int(work.flipped.sum()))
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """Weights fitted on some architectures and measured on others.
+
+    Args:
+        folds: one row a fold: ``alpha``, ``beta``, ``kendall_in_sample``, ``kendall``, ``spearman`` and the number of
+            ``networks`` held out; the last two correlations are of the held-out architectures.
+        kendall: mean of the held-out tau-b.
+        spearman: mean of the held-out rho.
+    """
+
+    folds: pd.DataFrame
+    kendall: float
+    spearman: float
+
+
+def cross_validate(
+    scores: pd.DataFrame,
+    accuracies: pd.Series,
+    *,
+    pair: tuple[str, str] = HYBRID_PAIR,
+    folds: int = 5,
+    seed: int = 0,
+    alphas: npt.ArrayLike | None = None,
+    betas: npt.ArrayLike | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> CrossValidation:
+    """Fit the Hybrid's weights on all folds but one, and measure them on the one left out.
+
+    The held-out architectures have no part in the weights, nor in the largest scores that normalise.
+
+    Args:
+        scores: one row an architecture, with the columns of `pair`.
+        accuracies: with the same index.
+        pair: the data-independent and the data-dependent proxy.
+        folds: number of parts, at least 2.
+        seed: decides the parts.
+        alphas: as for `sweep`.
+        betas: as for `sweep`.
+        progress: called with the number of folds done and of all.
+
+    Raises:
+        InputError: too few architectures for so many folds, or as for `sweep`.
+
+    Example:
+        >>> rng = np.random.default_rng(0)
+        >>> truth = pd.Series(rng.uniform(size=60))
+        >>> scores = pd.DataFrame({"logsynflow": truth + rng.uniform(size=60), "nwot": truth + rng.uniform(size=60)})
+        >>> len(cross_validate(scores, truth, folds=3, alphas=[1.0], betas=[0.5, 1.0]).folds)
+        3
+    """
+    from scipy.stats import kendalltau, spearmanr
+
+    check_same_index(scores[pair[0]], accuracies, "The scores and the accuracies")
+    if not 2 <= folds <= len(scores) // 2:
+        raise InputError(f"There are {folds} folds for {len(scores)} architectures, expected 2 to half as many.")
+    part = np.random.default_rng(seed).permutation(len(scores)) % folds
+    rows = []
+    for fold in range(folds):
+        train, held = scores[part != fold], scores[part == fold]
+        study = sweep(train[pair[0]], train[pair[1]], accuracies[part != fold], alphas=alphas, betas=betas, pair=pair)
+        alpha, beta, inside = study.best()
+        values = finite_last(Hybrid(pair, alpha=alpha, beta=beta).fit(train).score(held).to_numpy())
+        truth = accuracies[part == fold]
+        rows.append(
+            {
+                "alpha": alpha,
+                "beta": beta,
+                "kendall_in_sample": inside,
+                "kendall": float(kendalltau(values, truth).statistic),
+                "spearman": float(spearmanr(values, truth).statistic),
+                "networks": len(held),
+            }
+        )
+        if progress:
+            progress(fold + 1, folds)
+    frame = pd.DataFrame(rows)
+    return CrossValidation(frame, float(frame["kendall"].mean()), float(frame["spearman"].mean()))
+
+
+def _weights(values: npt.ArrayLike | None, name: str) -> Array:
+    weights = grid() if values is None else column(values, name)
+    if not len(weights) or not np.isfinite(weights).all() or (weights < 0).any():
+        raise InputError(f"The weights {name} hold a negative or infinite number, or none: give numbers of at least 0.")
+    return weights
+
+
+@dataclass
+class _Work:
+    """One study; higher of x, y and truth is better, and `flipped` tells where the condition does not hold."""
+
+    x: Array
+    y: Array
+    truth: Array
+    condition: bool
+    progress: Callable[[int, int], None]
+    finite: npt.NDArray[np.bool_] = field(init=False)
+    flipped: npt.NDArray[np.bool_] = field(init=False)
+    ranks: Array = field(init=False)
+
+    def __post_init__(self) -> None:
+        from scipy.stats import rankdata
+
+        self.finite = np.isfinite(self.x) & np.isfinite(self.y)
+        with np.errstate(invalid="ignore"):
+            self.flipped = self.finite & (self.x > self.y) & self.condition
+        self.ranks = rankdata(self.truth) - (len(self.truth) + 1) / 2
+
+    def run(self, alphas: Array, betas: Array) -> tuple[Array, Array]:
+        shape = len(alphas), len(betas)
+        kendall, spearman = np.full(shape, np.nan), np.full(shape, np.nan)
+        direct = np.ones(shape, dtype=bool)
+        if self.flipped.sum() <= _MOST_FLIPPED:
+            direct = self._fill(alphas, betas, kendall, spearman)
+        left = np.argwhere(direct)
+        for done, (row, place) in enumerate(left):
+            kendall[row, place], spearman[row, place] = self._direct(alphas[row], betas[place])
+            if done % 100 == 0:
+                self.progress(direct.size - len(left) + done, direct.size)
+        self.progress(direct.size, direct.size)
+        return kendall, spearman
+
+    def _direct(self, alpha: float, beta: float) -> tuple[float, float]:
+        """Both correlations at one pair of weights, by sorting."""
+        from scipy.stats import kendalltau, rankdata
+
+        values = finite_last(combine(self.x, self.y, alpha, beta, self.condition))
+        ranks = rankdata(values) - (len(values) + 1) / 2
+        scale = np.sqrt((ranks @ ranks) * (self.ranks @ self.ranks))
+        if scale == 0:
+            return np.nan, np.nan
+        return float(kendalltau(values, self.truth).statistic), float(ranks @ self.ranks / scale)
+
+    def _fill(self, alphas: Array, betas: Array, kendall: Array, spearman: Array) -> npt.NDArray[np.bool_]:
+        """Fill in all that crossings give, and tell which pairs of weights have to be evaluated by themselves.
+
+        These are the ones with a weight of 0, where architectures of equal score are tied, and those where rounding
+        might decide between two architectures or tie them.
+        """
+        direct = np.ones(kendall.shape, dtype=bool)
+        inner = np.ix_(alphas > 0, betas > 0)
+        if not direct[inner].size:
+            return direct
+        alpha, beta = np.meshgrid(alphas[alphas > 0], betas[betas > 0], indexing="ij")
+        ratios, place = np.unique(beta / alpha, return_inverse=True)
+        place = place.reshape(alpha.shape)
+        concordance, covariance, near = self._crossings(ratios)
+        fixed = self._fixed_pairs()
+        concordance, covariance = concordance + fixed[0], covariance + fixed[1]
+        flipped, ties = self._flipped_pairs(alpha, beta)
+        scales = self._scales()
+        if min(scales) == 0:
+            return direct
+        kendall[inner] = (concordance[place] + flipped[0]) / scales[0]
+        spearman[inner] = (covariance[place] + flipped[1]) / scales[1]
+        direct[inner] = near[place] | ties
+        return direct
+
+    def _crossings(self, ratios: Array) -> tuple[Array, Array, npt.NDArray[np.bool_]]:
+        """Sum sign(v_i − v_j) · sign(t_i − t_j) and sign(v_i − v_j) · (r_i − r_j) over pairs that obey the condition.
+
+        v is x + ratio · y, t the accuracy and r its rank.
+
+        Returns:
+            Both sums at each ratio, and whether a crossing lies so near a ratio that rounding would decide.
+        """
+        chosen = np.flatnonzero(self.finite & ~self.flipped)
+        order = chosen[np.lexsort((self.y[chosen], self.x[chosen]))]
+        x, y, truth, ranks = self.x[order], self.y[order], self.truth[order], self.ranks[order]
+        steps = np.zeros((2, len(ratios) + 1))
+        near = np.zeros(len(ratios), dtype=bool)
+        for start in range(0, len(order), _BLOCK):
+            rows = slice(start, min(start + _BLOCK, len(order)))
+            # Only pairs i < j: x_j ≥ x_i, and so v_j > v_i at ratio 0 wherever they are not equal.
+            upper = np.arange(start, len(order))[None, :] > np.arange(start, rows.stop)[:, None]
+            dx, dy = x[None, start:] - x[rows, None], y[None, start:] - y[rows, None]
+            sign = np.sign(truth[None, start:] - truth[rows, None])
+            drank = ranks[None, start:] - ranks[rows, None]
+            varied = upper & ((dx != 0) | (dy != 0))
+            # Where x is equal the order by y has put the larger one behind, too.
+            steps[:, 0] += sign[varied].sum(), drank[varied].sum()
+            crossing = varied & (dy < 0) & (dx > 0)
+            fall = -dy[crossing]
+            at = dx[crossing] / fall
+            bins = np.searchsorted(ratios, at)
+            for row, weights in enumerate((sign, drank)):
+                steps[row] -= np.bincount(bins, 2 * weights[crossing], minlength=len(ratios) + 1)
+            self._mark_near(near, ratios, at, bins, fall)
+            self.progress(start, 2 * len(order))
+        # A pair whose crossing is sorted before ratio k has already crossed there; bin 0 holds the start as well.
+        totals = np.cumsum(steps[:, :-1], axis=1)
+        return totals[0], totals[1], near
+
+    def _mark_near(
+        self, near: npt.NDArray[np.bool_], ratios: Array, at: Array, bins: npt.NDArray[np.intp], fall: Array
+    ) -> None:
+        # Both scores are at most about 1, so a difference of sums is known to a few units of 1 + ratio.
+        slack = _ROUNDING * (1 + at) / fall + _ROUNDING * at
+        for places in (np.minimum(bins, len(ratios) - 1), np.maximum(bins - 1, 0)):
+            close = np.abs(ratios[places] - at) <= slack
+            near[places[close]] = True
+
+    def _fixed_pairs(self) -> tuple[float, float]:
+        """The two sums over pairs whose order no weight changes: those with or between what is special."""
+        bottom, inside = np.flatnonzero(~self.finite), np.flatnonzero(self.finite)
+        flipped = np.flatnonzero(self.flipped)
+        low = _sums(np.full(len(bottom), 0.0), bottom, np.full(len(inside), 1.0), inside, self)
+        among = _sums(self.x[flipped], flipped, self.x[flipped], flipped, self)
+        return low[0] + among[0] / 2, low[1] + among[1] / 2
+
+    def _flipped_pairs(self, alpha: Array, beta: Array) -> tuple[tuple[Array, Array], npt.NDArray[np.bool_]]:
+        """The two sums over pairs of which one obeys the condition and one does not, at each pair of weights."""
+        sums = np.zeros((2, *alpha.shape))
+        ties = np.zeros(alpha.shape, dtype=bool)
+        flipped = np.flatnonzero(self.flipped)
+        others = np.flatnonzero(self.finite & ~self.flipped)
+        if not len(flipped) or not len(others):
+            return (sums[0], sums[1]), ties
+        x, y = self.x[others], self.y[others]
+        weights = [
+            np.stack([np.sign(self.truth[one] - self.truth[others]), self.ranks[one] - self.ranks[others]])
+            for one in flipped
+        ]
+        for place in np.ndindex(alpha.shape):
+            values = alpha[place] * x + beta[place] * y
+            for one, weight in zip(flipped, weights, strict=True):
+                sign = np.sign(self.x[one] - values)
+                sums[(slice(None), *place)] += weight @ sign
+                ties[place] |= not sign.all()
+            if not any(place[1:]):
+                self.progress(alpha.size + place[0] * alpha.shape[1], 2 * alpha.size)
+        return (sums[0], sums[1]), ties
+
+    def _scales(self) -> tuple[float, float]:
+        """The denominators of both sums, with the ties that all weights leave."""
+        groups = pd.DataFrame({"x": self.x, "y": self.y})
+        groups.loc[self.flipped, "y"] = np.inf
+        groups.loc[~self.finite] = -np.inf
+        sizes = groups.value_counts(sort=False).to_numpy(dtype=float)
+        truths = pd.Series(self.truth).value_counts(sort=False).to_numpy(dtype=float)
+        n = float(len(self.truth))
+        pairs, cubes = n * (n - 1) / 2, n**3 - n
+        tied = [(float((each * (each - 1)).sum() / 2), float((each**3 - each).sum())) for each in (sizes, truths)]
+        kendall = np.sqrt((pairs - tied[0][0]) * (pairs - tied[1][0]))
+        # Σ over pairs of sign · (r_i − r_j) is twice the covariance sum of the ranks.
+        spearman = 2 * np.sqrt((cubes - tied[0][1]) * (cubes - tied[1][1])) / 12
+        return float(kendall), float(spearman)
+
+
+def _sums(lows: Array, at: npt.NDArray[Any], highs: Array, also: npt.NDArray[Any], work: _Work) -> tuple[float, float]:
+    """Sum over all pairs of one architecture of each of two groups, given their values."""
+    if not len(at) or not len(also):
+        return 0.0, 0.0
+    sign = np.sign(highs[None, :] - lows[:, None])
+    truth = work.truth[also][None, :] - work.truth[at][:, None]
+    ranks = work.ranks[also][None, :] - work.ranks[at][:, None]
+    return float((sign * np.sign(truth)).sum()), float((sign * ranks).sum())

@@ -1,0 +1,184 @@
+"""Aggregates equal the formulas on their own sample, score new architectures by it, and come back from disk."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from scipy.stats import rankdata, zscore
+
+from trainless.aggregation import (
+    AGGREGATES,
+    Aggregate,
+    Hybrid,
+    LogRankSum,
+    MaximumSum,
+    RankSum,
+    ZScoreSum,
+    aggregate,
+    hybrid,
+    load_aggregate,
+)
+from trainless.errors import InputError, UnknownNameError
+
+PAIR = ("a", "b")
+SAMPLE = pd.DataFrame({"a": [1.0, 5.0, 2.0, 2.0], "b": [10.0, 20.0, 40.0, 5.0]}, index=list("wxyz"))
+
+
+def every(pair: tuple[str, str] = PAIR) -> list[Aggregate]:
+    return [kind(pair) for kind in AGGREGATES.values()]
+
+
+class TestFormulas:
+    def test_hybrid_is_the_function(self) -> None:
+        for options in ({}, {"alpha": 2.0, "beta": 0.5}, {"condition": False}):
+            expected = hybrid(SAMPLE["a"], SAMPLE["b"], **options)
+            assert Hybrid(PAIR, **options).fit_score(SAMPLE).tolist() == expected.tolist()
+
+    def test_sums_equal_scipy(self) -> None:
+        ranks = [rankdata(SAMPLE[name]) / 4 for name in PAIR]
+        np.testing.assert_allclose(RankSum(PAIR).fit_score(SAMPLE), sum(ranks))
+        np.testing.assert_allclose(LogRankSum(PAIR).fit_score(SAMPLE), sum(np.log(each) for each in ranks))
+        np.testing.assert_allclose(ZScoreSum(PAIR).fit_score(SAMPLE), sum(zscore(SAMPLE[name]) for name in PAIR))
+
+    def test_maximum_sum_is_freereas(self) -> None:
+        assert MaximumSum(PAIR).fit_score(SAMPLE).tolist() == [0.2 + 0.25, 1.5, 1.4, 0.4 + 0.125]
+        assert MaximumSum().proxies == ("nwot", "logsynflow", "skipped_layers")
+
+    def test_lower_is_better_turns_the_sign(self) -> None:
+        turned = SAMPLE.assign(a=-SAMPLE["a"])
+        expected = RankSum(PAIR).fit_score(turned)
+        assert RankSum(PAIR, lower_is_better=["a"]).fit_score(SAMPLE).tolist() == expected.tolist()
+        assert RankSum(["nwot", "plain"]).lower_is_better == ("plain",)
+
+    @given(st.lists(st.floats(-50, 50), min_size=3, max_size=20))
+    def test_rank_sums_do_not_change_under_monotone_maps(self, values: list[float]) -> None:
+        one = pd.DataFrame({"a": values, "b": values[::-1]})
+        other = pd.DataFrame({"a": one["a"] * 8 - 3, "b": one["b"] / 4})
+        for kind in (RankSum, LogRankSum):
+            if (other.rank() == one.rank()).all(axis=None):
+                assert kind(PAIR).fit_score(one).tolist() == kind(PAIR).fit_score(other).tolist()
+
+
+class TestNotFinite:
+    SCORES = pd.DataFrame({"a": [1.0, np.nan, 3.0, np.inf], "b": [1.0, 2.0, -np.inf, 4.0]})
+
+    @pytest.mark.parametrize("kind", [Hybrid, ZScoreSum, MaximumSum])
+    def test_weighted_sums_give_what_ranks_last(self, kind: type[Aggregate]) -> None:
+        values = kind(PAIR).fit_score(self.SCORES)
+        assert np.isfinite(values[0])
+        assert np.isnan(values[1])
+        assert values[2] == values[3] == -np.inf
+
+    def test_rank_sums_tie_them_below_the_finite_of_that_proxy(self) -> None:
+        # a: both NaN and inf share rank 1.5; b: -inf has rank 1.
+        assert RankSum(PAIR).fit_score(self.SCORES).tolist() == [(3 + 2) / 4, (1.5 + 3) / 4, (4 + 1) / 4, (1.5 + 4) / 4]
+
+
+class TestReference:
+    @pytest.mark.parametrize("mix", every(), ids=lambda mix: mix.kind)
+    def test_an_architecture_scores_the_same_in_any_company(self, mix: Aggregate) -> None:
+        together = mix.fit(SAMPLE).score(SAMPLE)
+        for name in SAMPLE.index:
+            assert mix.score(SAMPLE.loc[[name]])[name] == together[name]
+
+    @pytest.mark.parametrize("mix", every(), ids=lambda mix: mix.kind)
+    def test_a_new_architecture_better_in_all_is_ranked_first(self, mix: Aggregate) -> None:
+        mix.fit(SAMPLE)
+        assert mix.score(pd.DataFrame({"a": [6.0], "b": [99.0]}))[0] > mix.score(SAMPLE).max()
+
+    def test_hybrid_normalises_by_the_reference(self) -> None:
+        new = pd.DataFrame({"a": [4.0], "b": [80.0]}, index=["new"])
+        assert Hybrid(PAIR).fit(SAMPLE).score(new)["new"] == 0.5 * 4 / 5 + 1.5 * 80 / 40
+
+    def test_unfitted_is_refused(self) -> None:
+        with pytest.raises(InputError, match=r"rank\(a, b\) has no reference sample yet"):
+            RankSum(PAIR).score(SAMPLE)
+
+    def test_missing_column_is_named(self) -> None:
+        with pytest.raises(InputError, match="needs scores of c, which are not among a, b"):
+            RankSum(["a", "c"]).fit(SAMPLE)
+
+    def test_empty_sample_is_refused(self) -> None:
+        with pytest.raises(InputError, match="reference sample is empty"):
+            RankSum(PAIR).fit(SAMPLE.head(0))
+
+    def test_constant_scores_have_no_standard_score(self) -> None:
+        with pytest.raises(InputError, match="standard deviation of 'a' over 4 finite scores is 0"):
+            ZScoreSum(PAIR).fit(SAMPLE.assign(a=1.0))
+
+
+class TestFiles:
+    @pytest.mark.parametrize("mix", every(), ids=lambda mix: mix.kind)
+    def test_comes_back_the_same(self, mix: Aggregate, tmp_path: Path) -> None:
+        sample = pd.concat([SAMPLE, pd.DataFrame({"a": [np.nan, 3.3], "b": [1.0, np.inf]}, index=["n", "i"])])
+        mix.fit(sample, origin="a toy").save(tmp_path / "mix.json")
+        again = load_aggregate(tmp_path / "mix.json")
+        assert type(again) is type(mix)
+        assert again.origin == "a toy"
+        pd.testing.assert_series_equal(again.score(sample), mix.score(sample))
+        assert json.loads((tmp_path / "mix.json").read_text())["not_finite"] == "ranked last"
+
+    def test_options_come_back(self, tmp_path: Path) -> None:
+        Hybrid(PAIR, alpha=3, beta=0.25, condition=False, lower_is_better=["b"]).fit(
+            SAMPLE.assign(b=-SAMPLE["b"])
+        ).save(tmp_path / "mix.json")
+        again = load_aggregate(tmp_path / "mix.json")
+        assert isinstance(again, Hybrid)
+        assert (again.alpha, again.beta, again.condition, again.lower_is_better) == (3, 0.25, False, ("b",))
+
+    @pytest.mark.parametrize(
+        ("text", "message"),
+        [
+            ("nonsense", "cannot be read as JSON"),
+            ("[]", "holds no aggregate"),
+            ('{"trainless": "aggregate", "format": 99}', "has format 99, this trainless knows 1"),
+            ('{"trainless": "aggregate", "format": 1}', "is damaged"),
+            ('{"trainless": "aggregate", "format": 1, "kind": "rank", "proxies": ["a"], "lower_is_better": [], '
+             '"options": {}, "reference": {"size": 2}}', "is damaged"),
+            ('{"trainless": "aggregate", "format": 1, "kind": "hybrid", "proxies": ["a", "b"], "lower_is_better": [], '
+             '"options": {"alpha": -1}, "reference": {"largest": [1, 1]}}', "is damaged"),
+        ],
+    )  # fmt: skip
+    def test_damaged_file_is_refused(self, text: str, message: str, tmp_path: Path) -> None:
+        (tmp_path / "mix.json").write_text(text)
+        with pytest.raises(InputError, match=message):
+            load_aggregate(tmp_path / "mix.json")
+
+    def test_missing_file_and_folder(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="cannot be read"):
+            load_aggregate(tmp_path / "none.json")
+        with pytest.raises(InputError, match="cannot be written"):
+            RankSum(PAIR).fit(SAMPLE).save(tmp_path / "none" / "mix.json")
+
+
+class TestLookUp:
+    def test_by_name_with_options(self) -> None:
+        found = aggregate("hybrid", alpha=1, beta=2)
+        assert isinstance(found, Hybrid)
+        assert (found.alpha, found.beta, found.proxies) == (1, 2, ("logsynflow", "nwot"))
+        assert aggregate(found) is found
+
+    def test_unknown_name(self) -> None:
+        with pytest.raises(UnknownNameError, match="did you mean 'log-rank'"):
+            aggregate("log-rang", PAIR)
+
+    @pytest.mark.parametrize(
+        ("make", "message"),
+        [
+            (lambda: aggregate("rank"), "name its proxies"),
+            (lambda: aggregate("rank", PAIR, alpha=1), "cannot be made of that"),
+            (lambda: RankSum([]), "expected one or more different names"),
+            (lambda: RankSum(["a", "a"]), "expected one or more different names"),
+            (lambda: Hybrid(["a"]), "is given 1 proxies"),
+            (lambda: Hybrid(alpha=-1), "alpha is -1"),
+        ],
+    )
+    def test_what_makes_no_sense_is_refused(self, make, message: str) -> None:
+        with pytest.raises(InputError, match=message):
+            make()
