@@ -42,7 +42,9 @@ def test_commands_named_in_the_documentation_exist() -> None:
     found = commands()
     assert len(found) >= 5
     for command in found:
-        known = root.commands[command[1]]  # type: ignore[attr-defined]
+        known, words = root, iter(command[1:])
+        while hasattr(known, "commands") and (word := next(words, None)):
+            known = known.commands[word]
         options = {option for parameter in known.params for option in parameter.opts + parameter.secondary_opts}
         assert {word for word in command if word.startswith("--")} <= options, command
 
@@ -53,7 +55,9 @@ def test_options_named_in_the_text_exist() -> None:
     from trainless.cli import app
 
     root = typer.main.get_command(app)
-    options = {o for c in root.commands.values() for p in c.params for o in p.opts + p.secondary_opts}  # type: ignore[attr-defined]
+    groups = [root, *(command for command in root.commands.values() if hasattr(command, "commands"))]  # type: ignore[attr-defined]
+    known = [command for group in groups for command in group.commands.values()]  # type: ignore[attr-defined]
+    options = {o for command in known for p in command.params for o in p.opts + p.secondary_opts}
     for page in PAGES:
         prose = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
         named = set(re.findall(r"`(--[a-z-]+)", prose))

@@ -1,20 +1,32 @@
-"""The command line: parse, call, print.
-
-Exit codes: 0 success, 1 some architectures failed, 2 wrong input, 130 interrupted.
-"""
+"""The commands that score: spaces, proxies, describe, score, show, quickstart."""
 
 from __future__ import annotations
 
-import os
-import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trainless.errors import InputError, TrainlessError
+from trainless.cli.shared import (
+    MAXIMUM_ROWS,
+    Cells,
+    Channels,
+    Json,
+    Proxies,
+    Seed,
+    Space,
+    Workers,
+    cause,
+    chosen_run,
+    find_data,
+    first_line,
+    in_listed_order,
+    make_folder,
+    own_version,
+)
+from trainless.errors import InputError
 from trainless.terminal import print_json, print_rows, progress, records, write_file
 
 if TYPE_CHECKING:
@@ -24,55 +36,9 @@ if TYPE_CHECKING:
     from trainless.search_spaces.base import SearchSpace
     from trainless.types import Architecture
 
-__all__ = ["app", "main"]
-
-app = typer.Typer(
-    help="Find a good neural network without training the candidates.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-Space = Annotated[str, typer.Option(help="Search space; `trainless spaces` lists them.")]
-Channels = Annotated[int, typer.Option(help="Channels of the first stage.")]
-Cells = Annotated[int, typer.Option(help="Cells in each stage.")]
-Proxies = Annotated[str, typer.Option(help="Names with commas, or 'all'; `trainless proxies` lists them.")]
-Seed = Annotated[int, typer.Option(help="Decides the sample, the batch, the weights and all noise.")]
-Workers = Annotated[int | None, typer.Option(help="Worker processes of one thread each; default one a core.")]
-
-_MAXIMUM_ROWS = 20
+__all__ = ["describe", "proxies", "quickstart", "score", "show", "spaces"]
 
 
-def main() -> None:
-    """Run the command line; a wrong input ends with one sentence and exit code 2."""
-    try:
-        app()
-    except InputError as error:
-        _fail(str(error), 2)
-    except TrainlessError as error:
-        _fail(str(error), 1)
-    except BrokenPipeError:
-        # The reader, such as `head`, has gone: nothing is wrong, and the interpreter must not complain at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _fail(message: str, code: int) -> None:
-    print(f"trainless: {message}", file=sys.stderr)
-    sys.exit(code)
-
-
-@app.callback(invoke_without_command=True)
-def _version(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
-    if version:
-        from importlib.metadata import version as installed
-
-        typer.echo(installed("trainless"))
-        raise typer.Exit
-
-
-@app.command()
 def spaces(as_json: Json = False) -> None:
     """List the search spaces."""
     from trainless.search_spaces import SEARCH_SPACES
@@ -81,11 +47,10 @@ def spaces(as_json: Json = False) -> None:
     for name, kind in SEARCH_SPACES.items():
         space = kind()
         options = ", ".join(f"{key}={value}" for key, value in space.options.items())
-        rows.append({"space": name, "architectures": space.size, "options": options, "summary": _first_line(kind)})
+        rows.append({"space": name, "architectures": space.size, "options": options, "summary": first_line(kind)})
     print_rows(rows, as_json)
 
 
-@app.command()
 def proxies(as_json: Json = False) -> None:
     """List the proxies with kind, direction and paper; a variant's name follows its proxy's after a colon."""
     from trainless.proxies import PROXIES
@@ -103,7 +68,6 @@ def proxies(as_json: Json = False) -> None:
     print_rows(rows, as_json)
 
 
-@app.command()
 def describe(
     architecture: Annotated[str, typer.Argument(help="Architecture string, in quotes.")],
     space: Space = "nasbench201",
@@ -142,7 +106,6 @@ def describe(
     typer.echo(f"\n{chosen.draw(one)}")
 
 
-@app.command()
 def score(
     data: Annotated[str, typer.Option(help="'digits', a folder of class folders, CIFAR batches, or an .npz file.")],
     space: Space = "nasbench201",
@@ -172,7 +135,7 @@ def score(
     chosen_space = _space(space, channels, cells)
     chosen = _architectures(chosen_space, architectures, sample, everything, seed)
     scorer = Scorer(
-        chosen_space, proxies, load_data(_find_data(data), image_size=image_size), seed=seed, batch_size=batch_size,
+        chosen_space, proxies, load_data(find_data(data), image_size=image_size), seed=seed, batch_size=batch_size,
         balanced=balanced, initialization=initialization, dtype=dtype, device=device, workers=workers, repeats=repeats,
         store=store,
     )  # fmt: skip
@@ -182,18 +145,17 @@ def score(
         print_json({"protocol": _protocol(scorer), "seconds": seconds, "scores": records(table),
                      "failures": failures})  # fmt: skip
     else:
-        print_rows(records(table.head(_MAXIMUM_ROWS)))
-        if len(table) > _MAXIMUM_ROWS:
-            typer.echo(f"... and {len(table) - _MAXIMUM_ROWS} more: trainless show {store}")
+        print_rows(records(table.head(MAXIMUM_ROWS)))
+        if len(table) > MAXIMUM_ROWS:
+            typer.echo(f"... and {len(table) - MAXIMUM_ROWS} more: trainless show {store}")
         typer.echo(f"{len(table)} architectures in {seconds:.1f} s, stored in {store}")
         typer.echo("; ".join(f"{key}: {value}" for key, value in _protocol(scorer).items()))
-        for failure in failures[:_MAXIMUM_ROWS]:
+        for failure in failures[:MAXIMUM_ROWS]:
             typer.echo("failed: {architecture} {proxy}: {reason}".format(**failure), err=True)
     if failures:
         raise typer.Exit(1)
 
 
-@app.command()
 def show(
     store: Annotated[str, typer.Argument(help="Score store: a file, or a database URL.")],
     top: Annotated[int | None, typer.Option(help="Only the best so many.")] = None,
@@ -209,8 +171,8 @@ def show(
     if top is not None and top < 1:
         raise InputError(f"--top is {top}, expected at least 1.")
     with Store(store, create=False) as opened:
-        table = opened.table(_chosen_run(opened, run))
-    table = _ordered(table[_in_listed_order(table.columns)], by)
+        table = opened.table(chosen_run(opened, run))
+    table = _ordered(table[in_listed_order(table.columns)], by)
     table = table if top is None else table.head(top)
     for path, write in ((csv, table.to_csv), (parquet, table.to_parquet)):
         if path:
@@ -218,14 +180,11 @@ def show(
     if as_json:
         print_json(records(table))
     elif not (csv or parquet):
-        print_rows(records(table if top else table.head(_MAXIMUM_ROWS)))
-        if not top and len(table) > _MAXIMUM_ROWS:
-            typer.echo(
-                f"... and {len(table) - _MAXIMUM_ROWS} more: --top {len(table)} shows all, --csv FILE writes all"
-            )
+        print_rows(records(table if top else table.head(MAXIMUM_ROWS)))
+        if not top and len(table) > MAXIMUM_ROWS:
+            typer.echo(f"... and {len(table) - MAXIMUM_ROWS} more: --top {len(table)} shows all, --csv FILE writes all")
 
 
-@app.command()
 def quickstart(
     out: Annotated[Path, typer.Option(help="Folder for the page, the picture and the scores.")] = Path(
         "trainless-quickstart"
@@ -241,7 +200,7 @@ def quickstart(
 
     space = _space("nasbench201", 16, 5)
     chosen = _architectures(space, None, sample, False, seed)
-    _make_folder(out)
+    make_folder(out)
     scorer = Scorer(space, "all", "digits", seed=seed, workers=workers, store=out / "scores.db")
     scores, seconds = _scored(scorer, chosen, "Run the same command again to go on.")
     ranking = _hybrid_ranking(space, scorer, scores)
@@ -256,16 +215,12 @@ def quickstart(
         files = {"page": str(page), "picture": str(picture)}
         print_json({"protocol": protocol, "ranking": records(ranking), "costs": records(costs), **files})
         return
-    print_rows(records(ranking.head(_MAXIMUM_ROWS).rename_axis("architecture")))
+    print_rows(records(ranking.head(MAXIMUM_ROWS).rename_axis("architecture")))
     print_rows(records(costs))
     typer.echo(f"{len(scores)} cells in {seconds:.1f} s. Page: {page}  Picture: {picture}  Scores: {out / 'scores.db'}")
 
 
 # What the commands share.
-
-
-def _first_line(thing: Any) -> str:
-    return (thing.__doc__ or "").strip().splitlines()[0]
 
 
 def _check_names(names: str) -> None:
@@ -312,7 +267,7 @@ def _read_architectures(space: SearchSpace, file: Path) -> list[Architecture]:
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"--architectures {file} cannot be read: {_cause(error)}.") from error
+        raise InputError(f"--architectures {file} cannot be read: {cause(error)}.") from error
     chosen = []
     for number, line in enumerate(lines, 1):
         text = line.strip()
@@ -324,18 +279,6 @@ def _read_architectures(space: SearchSpace, file: Path) -> list[Architecture]:
     if not chosen:
         raise InputError(f"--architectures {file} holds no architecture: put one string on each line.")
     return chosen
-
-
-def _find_data(data: str) -> str | Path:
-    """A path as given or, where that is not there, below the folder that TRAINLESS_DATA names."""
-    folder = os.environ.get("TRAINLESS_DATA")
-    if folder and not Path(data).exists() and (Path(folder) / data).exists():
-        return Path(folder) / data
-    return data
-
-
-def _cause(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)
 
 
 def _scored(scorer: Scorer, chosen: Sequence[Architecture], advice: str) -> tuple[pd.DataFrame, float]:
@@ -364,14 +307,8 @@ def _protocol(scorer: Scorer) -> dict[str, str]:
         "seed": str(protocol.seed),
         "precision": protocol.dtype,
         "not finite": "ranked last",
-        "versions": f"trainless {_own_version()}, torch {torch.__version__}",
+        "versions": f"trainless {own_version()}, torch {torch.__version__}",
     }
-
-
-def _own_version() -> str:
-    from importlib.metadata import version
-
-    return version("trainless")
 
 
 def _numbers(values: Sequence[float]) -> str:
@@ -410,23 +347,6 @@ def _costs(scorer: Scorer) -> pd.DataFrame:
     return frame.rename_axis("proxy").sort_values("seconds", ascending=False)
 
 
-def _chosen_run(store: Any, number: int | None) -> Any:
-    if number is None:
-        return None
-    runs = store.runs()
-    if not 1 <= number <= len(runs):
-        raise InputError(f"--run is {number}, expected 1 to {len(runs)}.")
-    return runs[number - 1]
-
-
-def _in_listed_order(names: Iterable[str]) -> list[str]:
-    """Order proxies as `trainless proxies` lists them, and after them those that are not listed."""
-    from trainless.proxies import PROXIES
-
-    places = {name: place for place, name in enumerate(PROXIES)}
-    return sorted(names, key=lambda name: places.get(name, len(places)))
-
-
 def _ordered(table: pd.DataFrame, by: str | None) -> pd.DataFrame:
     from trainless.aggregation import ranking
     from trainless.proxies import PROXIES
@@ -437,14 +357,3 @@ def _ordered(table: pd.DataFrame, by: str | None) -> pd.DataFrame:
         raise InputError(f"--by is '{by}', expected one of the stored proxies: {', '.join(table.columns)}.")
     higher = PROXIES[by].higher_is_better if by in PROXIES else True
     return table.loc[ranking(table[by], higher_is_better=higher).sort_values(kind="stable").index]
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"The folder {folder} cannot be made: {_cause(error)}.") from error
-
-
-if __name__ == "__main__":
-    main()

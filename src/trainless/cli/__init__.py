@@ -1,0 +1,55 @@
+"""The command line: parse, call, print.
+
+Exit codes: 0 success, 1 some architectures failed, 2 wrong input, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from trainless.cli import scoring
+from trainless.cli.shared import own_version
+from trainless.errors import InputError, TrainlessError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    help="Find a good neural network without training the candidates.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for _command in (
+    scoring.spaces, scoring.proxies, scoring.describe, scoring.score, scoring.show, scoring.quickstart,
+):  # fmt: skip
+    app.command()(_command)
+
+
+def main() -> None:
+    """Run the command line; a wrong input ends with one sentence and exit code 2."""
+    try:
+        app()
+    except InputError as error:
+        _fail(str(error), 2)
+    except TrainlessError as error:
+        _fail(str(error), 1)
+    except BrokenPipeError:
+        # The reader, such as `head`, has gone: nothing is wrong, and the interpreter must not complain at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"trainless: {message}", file=sys.stderr)
+    sys.exit(code)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
+    if version:
+        typer.echo(own_version())
+        raise typer.Exit

@@ -1,0 +1,92 @@
+"""What the commands share: options, the way to data, runs and folders."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from trainless.errors import InputError
+
+__all__ = [
+    "MAXIMUM_ROWS",
+    "Cells",
+    "Channels",
+    "Json",
+    "Proxies",
+    "Seed",
+    "Space",
+    "Workers",
+    "cause",
+    "chosen_run",
+    "find_data",
+    "first_line",
+    "in_listed_order",
+    "make_folder",
+    "own_version",
+]
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
+Space = Annotated[str, typer.Option(help="Search space; `trainless spaces` lists them.")]
+Channels = Annotated[int, typer.Option(help="Channels of the first stage.")]
+Cells = Annotated[int, typer.Option(help="Cells in each stage.")]
+Proxies = Annotated[str, typer.Option(help="Names with commas, or 'all'; `trainless proxies` lists them.")]
+Seed = Annotated[int, typer.Option(help="Decides the sample, the batch, the weights and all noise.")]
+Workers = Annotated[int | None, typer.Option(help="Worker processes of one thread each; default one a core.")]
+
+MAXIMUM_ROWS = 20
+"""How many rows a command prints before it names the option that shows more."""
+
+
+def first_line(thing: Any) -> str:
+    """Give the first line of a docstring."""
+    return (thing.__doc__ or "").strip().splitlines()[0]
+
+
+def find_data(data: str) -> str | Path:
+    """A path as given or, where that is not there, below the folder that TRAINLESS_DATA names."""
+    folder = os.environ.get("TRAINLESS_DATA")
+    if folder and not Path(data).exists() and (Path(folder) / data).exists():
+        return Path(folder) / data
+    return data
+
+
+def cause(error: Exception) -> str:
+    """Say why something could not be read or written."""
+    return getattr(error, "strerror", None) or str(error)
+
+
+def own_version() -> str:
+    """Tell the installed version."""
+    from importlib.metadata import version
+
+    return version("trainless")
+
+
+def chosen_run(store: Any, number: int | None) -> Any:
+    """Look a run up by its number, counted from 1; None stays None."""
+    if number is None:
+        return None
+    runs = store.runs()
+    if not 1 <= number <= len(runs):
+        raise InputError(f"--run is {number}, expected 1 to {len(runs)}.")
+    return runs[number - 1]
+
+
+def in_listed_order(names: Iterable[str]) -> list[str]:
+    """Order proxies as `trainless proxies` lists them, and after them those that are not listed."""
+    from trainless.proxies import PROXIES
+
+    places = {name: place for place, name in enumerate(PROXIES)}
+    return sorted(names, key=lambda name: places.get(name, len(places)))
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder with its parents, where it is not there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The folder {folder} cannot be made: {cause(error)}.") from error
