@@ -10,10 +10,10 @@ beginning of that sample. Batch 64, seed 0. ImageNet16-120 is the first 120 clas
 from __future__ import annotations
 
 import argparse
-import contextlib
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from common import data_folder, machine
 
 from trainless.data import ImageDataset, load_data
@@ -25,7 +25,7 @@ from trainless.types import Task
 CHEAP = "params, flops, skipped_layers, l2_norm, synflow:log, logsynflow, nwot"
 DEAR = "zen:running, grad_norm, plain, snip, fisher, jacov, epe_nas"
 SAMPLE, GRASP_SAMPLE = 1500, 500
-EXPORT = Path(__file__).resolve().parents[1] / "src" / "trainless" / "tables" / "own_scores.csv.gz"
+EXPORT = Path(__file__).resolve().parents[1] / "src" / "trainless" / "reproduction" / "own_scores.csv.gz"
 
 
 def main() -> None:
@@ -81,11 +81,7 @@ def export(path: Path) -> None:
             table = store.table(run)
             for proxy in table.columns:
                 columns[f"{run.task.partition(':')[0]}.{proxy}"] = table[proxy]
-    import pandas as pd
-
     frame = pd.DataFrame(columns).reindex([str(cell) for cell in space]).rename_axis("architecture")
-    with contextlib.suppress(FileExistsError):
-        EXPORT.parent.mkdir(parents=True)
     # A fixed time stamp inside the archive: the same scores give the same bytes.
     frame.to_csv(EXPORT, float_format="%.7g", compression={"method": "gzip", "mtime": 0})
     print(f"{len(frame)} cells, {len(frame.columns)} columns: {EXPORT}")
