@@ -20,7 +20,7 @@ from trainless.errors import (
 class TestHierarchy:
     def test_every_exception_has_the_one_root(self) -> None:
         kinds = [getattr(errors, name) for name in errors.__all__]
-        assert len(kinds) == 8
+        assert len(kinds) == 9
         assert all(issubclass(kind, TrainlessError) for kind in kinds)
 
     @pytest.mark.parametrize("kind", [ArchitectureError, DataError, NetworkError, StoreError, UnknownNameError])

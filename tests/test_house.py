@@ -24,6 +24,7 @@ ORDER = (
     "errors",
     "types",
     "seeding",
+    "pickles",
     "data",
     "operations",
     "initialization",

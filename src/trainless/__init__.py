@@ -13,26 +13,32 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from trainless.aggregation import hybrid
+    from trainless.aggregation import Hybrid, aggregate, hybrid, load_aggregate, sweep
     from trainless.data import Batch, ImageDataset, load_data
     from trainless.evaluation import score
+    from trainless.metrics import evaluate
     from trainless.proxies import PROXIES, Proxy, proxy
     from trainless.scoring import Scorer
     from trainless.search_spaces import search_space
     from trainless.signals import PassSpec, Signal, Signals
     from trainless.store import Run, Store
+    from trainless.study import Study, make_study
+    from trainless.tables import benchmark_table, published_scores
     from trainless.types import Architecture, Score, Task
 
 # Where each public name lives: importing trainless itself loads none of it, and so not PyTorch.
 _HOMES = {
-    "aggregation": ("hybrid",),
+    "aggregation": ("Hybrid", "aggregate", "hybrid", "load_aggregate", "sweep"),
     "data": ("Batch", "ImageDataset", "load_data"),
+    "metrics": ("evaluate",),
     "proxies": ("PROXIES", "Proxy", "proxy"),
     "evaluation": ("score",),
     "scoring": ("Scorer",),
     "search_spaces": ("search_space",),
     "signals": ("PassSpec", "Signal", "Signals"),
     "store": ("Run", "Store"),
+    "study": ("Study", "make_study"),
+    "tables": ("benchmark_table", "published_scores"),
     "types": ("Architecture", "Score", "Task"),
 }
 _MODULES = {name: module for module, names in _HOMES.items() for name in names}
@@ -41,6 +47,7 @@ __all__ = [
     "PROXIES",
     "Architecture",
     "Batch",
+    "Hybrid",
     "ImageDataset",
     "PassSpec",
     "Proxy",
@@ -50,12 +57,20 @@ __all__ = [
     "Signal",
     "Signals",
     "Store",
+    "Study",
     "Task",
+    "aggregate",
+    "benchmark_table",
+    "evaluate",
     "hybrid",
+    "load_aggregate",
     "load_data",
+    "make_study",
     "proxy",
+    "published_scores",
     "score",
     "search_space",
+    "sweep",
 ]
 
 

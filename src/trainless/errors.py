@@ -6,7 +6,8 @@
     │   ├── ArchitectureError            text or a genotype that is no architecture of the space
     │   ├── DataError                    files or images that cannot be used
     │   ├── NetworkError                 a network that the passes cannot score
-    │   └── StoreError                   a score store that cannot be opened, read or written
+    │   ├── StoreError                   a score store that cannot be opened, read or written
+    │   └── TableError                   a table of true accuracies that cannot be had, read or asked that
     └── ScoringError                     something failed while scoring, through no fault of the input
 
 The command line prints the message of an `InputError` as one sentence and exits with 2.
@@ -24,6 +25,7 @@ __all__ = [
     "NetworkError",
     "ScoringError",
     "StoreError",
+    "TableError",
     "TrainlessError",
     "UnknownNameError",
 ]
@@ -71,6 +73,10 @@ class NetworkError(InputError):
 
 class StoreError(InputError):
     """A score store cannot be opened, read or written."""
+
+
+class TableError(InputError):
+    """A table of true accuracies cannot be had or read, or lacks what it was asked for."""
 
 
 class ScoringError(TrainlessError):

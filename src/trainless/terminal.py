@@ -15,11 +15,38 @@ from trainless.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["print_json", "print_rows", "progress", "records", "write_file"]
+__all__ = ["Update", "print_json", "print_rows", "progress", "records", "write_file", "write_text"]
+
+
+class Update:
+    """What moves a progress bar: call it with the steps done and the number of all.
+
+    Args:
+        bar: Rich's progress display.
+        name: what is being done.
+    """
+
+    def __init__(self, bar: Any, name: str) -> None:
+        self._bar = bar
+        self._task = bar.add_task("", total=None, rate="", name=name)
+        self._first: tuple[float, int] | None = None
+
+    def __call__(self, done: int, total: int) -> None:
+        now = time.monotonic()
+        self._first = self._first or (now, done)
+        elapsed = now - self._first[0]
+        rate = f"{(done - self._first[1]) / elapsed:.2f}/s" if elapsed > 0 and done > self._first[1] else ""
+        self._bar.update(self._task, completed=done, total=total, rate=rate)
+
+    def stage(self, name: str) -> Update:
+        """Begin a stage of the work: the bar takes its name and starts anew."""
+        self._bar.reset(self._task, total=None, name=name, rate="")
+        self._first = None
+        return self
 
 
 @contextmanager
-def progress() -> Iterator[Callable[[int, int], None]]:
+def progress(name: str) -> Iterator[Update]:
     """Show a progress bar with rate and time left on standard error, where that is a terminal."""
     from rich.console import Console
     from rich.progress import (
@@ -32,20 +59,10 @@ def progress() -> Iterator[Callable[[int, int], None]]:
     )
 
     console = Console(stderr=True)
-    columns = (TextColumn("scoring"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
+    columns = (TextColumn("{task.fields[name]}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
                TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())  # fmt: skip
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
-        task = bar.add_task("", total=None, rate="")
-        first: list[tuple[float, int]] = []
-
-        def update(done: int, total: int) -> None:
-            now = time.monotonic()
-            first[:] = first or [(now, done)]
-            elapsed = now - first[0][0]
-            rate = f"{(done - first[0][1]) / elapsed:.2f}/s" if elapsed > 0 and done > first[0][1] else ""
-            bar.update(task, completed=done, total=total, rate=rate)
-
-        yield update
+        yield Update(bar, name)
 
 
 def write_file(path: Path, write: Callable[[Any], Any]) -> None:
@@ -60,6 +77,11 @@ def write_file(path: Path, write: Callable[[Any], Any]) -> None:
         raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text as UTF-8 so that there is either all of it or none."""
+    write_file(path, lambda partial: Path(partial).write_text(text, encoding="utf-8"))
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -80,12 +80,19 @@ class Sweep:
         Returns:
             alpha, beta and the correlation; this is in-sample, see `cross_validate`.
 
+        Raises:
+            InputError: no pair of weights has a correlation, since all scores or all accuracies are equal.
+
         Example:
             >>> study = Sweep(HYBRID_PAIR, grid(1), grid(1), np.eye(3), np.eye(3))
             >>> study.best()
             (0.0, 0.0, 1.0)
         """
         values = self._values(metric)
+        if np.isnan(values).all():
+            raise InputError(
+                "No pair of weights has a correlation, since all scores or all accuracies are equal: give others."
+            )
         top = np.nanmax(values)
         first, second = np.argwhere(values >= top - 1e-12)[0]
         return float(self.alphas[first]), float(self.betas[second]), float(values[first, second])
@@ -107,13 +114,16 @@ class Sweep:
         Returns:
             Columns ``kendall`` and ``spearman``, indexed by ``ratio``; alpha 0 is the ratio infinity.
         """
-        alpha, beta = np.meshgrid(self.alphas, self.betas, indexing="ij")
+        frame = self.frame()
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = beta / alpha
-        frame = pd.DataFrame(
-            {"ratio": ratio.ravel(), "kendall": self.kendall.ravel(), "spearman": self.spearman.ravel()}
-        )
-        return frame.dropna().groupby("ratio").max()
+            ratio = frame["beta"] / frame["alpha"]
+        return frame.assign(ratio=ratio).dropna().groupby("ratio")[["kendall", "spearman"]].max()
+
+    def frame(self) -> pd.DataFrame:
+        """List every pair of weights: columns ``alpha``, ``beta``, ``kendall`` and ``spearman``."""
+        alpha, beta = np.meshgrid(self.alphas, self.betas, indexing="ij")
+        columns = {"alpha": alpha, "beta": beta, "kendall": self.kendall, "spearman": self.spearman}
+        return pd.DataFrame({name: values.ravel() for name, values in columns.items()})
 
     def _values(self, metric: str) -> Array:
         if metric not in ("kendall", "spearman"):

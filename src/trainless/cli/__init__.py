@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from trainless.cli import scoring
+from trainless.cli import benchmarks, scoring, studies
 from trainless.cli.shared import own_version
 from trainless.errors import InputError, TrainlessError
 
@@ -26,8 +26,14 @@ app = typer.Typer(
 )
 for _command in (
     scoring.spaces, scoring.proxies, scoring.describe, scoring.score, scoring.show, scoring.quickstart,
+    studies.evaluate, studies.report,
 ):  # fmt: skip
     app.command()(_command)
+for _name, _group in (
+    ("tables", benchmarks.tables), ("scores", benchmarks.scores),
+    ("hybrid", studies.hybrid), ("reproduce", studies.reproduce),
+):  # fmt: skip
+    app.add_typer(_group, name=_name)
 
 
 def main() -> None:

@@ -23,11 +23,12 @@ from trainless.cli.shared import (
     find_data,
     first_line,
     in_listed_order,
+    interruptible,
     make_folder,
     own_version,
 )
 from trainless.errors import InputError
-from trainless.terminal import print_json, print_rows, progress, records, write_file
+from trainless.terminal import print_json, print_rows, progress, records, write_file, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -208,8 +209,7 @@ def quickstart(
     page, picture = out / "quickstart.html", out / "quickstart.png"
     title = f"{len(scores)} NAS-Bench-201 cells on digits, ranked by the Hybrid proxy"
     protocol = {**_protocol(scorer), "seconds": f"{seconds:.1f}"}
-    write_file(page, lambda path: Path(path).write_text(
-        quickstart_page(ranking, scores, costs, protocol, title), encoding="utf-8"))  # fmt: skip
+    write_text(page, quickstart_page(ranking, scores, costs, protocol, title))
     write_file(picture, lambda path: quickstart_figure(ranking, scores, costs, path))
     if as_json:
         files = {"page": str(page), "picture": str(picture)}
@@ -283,12 +283,8 @@ def _read_architectures(space: SearchSpace, file: Path) -> list[Architecture]:
 
 def _scored(scorer: Scorer, chosen: Sequence[Architecture], advice: str) -> tuple[pd.DataFrame, float]:
     start = time.perf_counter()
-    try:
-        with progress() as update:
-            table = scorer.score(chosen, update)
-    except KeyboardInterrupt:
-        typer.echo(f"trainless: interrupted. {advice}", err=True)
-        raise typer.Exit(130) from None
+    with interruptible(advice), progress("scoring") as update:
+        table = scorer.score(chosen, update)
     return table, time.perf_counter() - start
 
 

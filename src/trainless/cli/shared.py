@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +26,7 @@ __all__ = [
     "find_data",
     "first_line",
     "in_listed_order",
+    "interruptible",
     "make_folder",
     "own_version",
 ]
@@ -57,6 +59,16 @@ def find_data(data: str) -> str | Path:
 def cause(error: Exception) -> str:
     """Say why something could not be read or written."""
     return getattr(error, "strerror", None) or str(error)
+
+
+@contextmanager
+def interruptible(advice: str) -> Iterator[None]:
+    """Turn Ctrl-C into one sentence and exit code 130."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"trainless: interrupted. {advice}", err=True)
+        raise typer.Exit(130) from None
 
 
 def own_version() -> str:

@@ -6,7 +6,7 @@ Krizhevsky, "Learning multiple layers of features from tiny images", 2009.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeGuard
@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 
 from trainless.data.dataset import LabelledImages, Normalisation
 from trainless.errors import DataError
+from trainless.pickles import read_pickle
 
 __all__ = ["is_cifar_file", "is_cifar_folder", "read_cifar_file", "read_cifar_folder"]
 
 _PIXELS = 3 * 32 * 32
-_INTEGERS = frozenset(kind + size for kind in "iu" for size in "1248")
+_OPERATIONS = 2**21  # 50,000 labels that are NumPy scalars take 400,000, and CIFAR-100 has two lists of them
 
 
 @dataclass(frozen=True)
@@ -203,97 +204,21 @@ def _class_names(folder: Path, kind: _Format) -> tuple[str, ...]:
     return tuple(names)
 
 
-class _Dtype:
-    """Stands in for ``numpy.dtype``; only integers can be used."""
-
-    def __init__(self, code: Any, *flags: Any) -> None:
-        self.code, self.order = _text(code), "|"
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.order = _text(state[1])
-
-    def to_numpy(self) -> np.dtype[Any]:
-        if self.code not in _INTEGERS or self.order not in ("|", "=", "<", ">"):
-            raise pickle.UnpicklingError(f"its arrays are of type {self.order}{self.code} instead of integers")
-        kind: np.dtype[Any] = np.dtype(self.order + self.code)
-        return kind
-
-
-class _Array:
-    """Stands in for ``numpy.ndarray``: keeps what a pickle tells of an array until it is checked.
-
-    Crafted pickles make NumPy's own reconstruction read outside its memory.
-    """
-
-    state: tuple[Any, ...] = ()
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.state = state
-
-    @classmethod
-    def reconstruct(cls, *_: Any) -> _Array:
-        return cls()
-
-    @classmethod
-    def from_buffer(cls, buffer: Any, dtype: Any, shape: Any, order: Any, *_: Any) -> _Array:
-        array = cls()
-        array.state = (1, shape, dtype, order == "F", buffer)
-        return array
-
-    @classmethod
-    def scalar(cls, dtype: _Dtype, buffer: Any) -> int:
-        return int(cls.from_buffer(buffer, dtype, (1,), "C").to_numpy()[0])
-
-    def to_numpy(self) -> NDArray[Any]:
-        _, shape, dtype, is_fortran, buffer = self.state
-        content = buffer.encode("latin1") if isinstance(buffer, str) else buffer
-        if not isinstance(content, bytes | bytearray):
-            raise pickle.UnpicklingError("an array has no content")
-        return np.frombuffer(content, dtype.to_numpy()).reshape(shape, order="F" if is_fortran else "C")
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Reads plain containers and arrays of integers; any other global is refused before it is imported."""
-
-    _STAND_INS: Mapping[tuple[str, str], Callable[..., Any]] = {
-        ("_codecs", "encode"): str.encode,  # how old protocols make bytes
-        ("numpy", "dtype"): _Dtype,
-        ("numpy", "ndarray"): _Array,
-        ("numpy._core.multiarray", "_reconstruct"): _Array.reconstruct,
-        ("numpy._core.multiarray", "scalar"): _Array.scalar,
-        ("numpy._core.numeric", "_frombuffer"): _Array.from_buffer,
-    }
-
-    def find_class(self, module: str, name: str) -> Callable[..., Any]:
-        if module.startswith("numpy.core."):  # the name until NumPy 2, and that of the published files
-            module = module.replace("numpy.core.", "numpy._core.")
-        if (module, name) not in self._STAND_INS:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is no image data")
-        return self._STAND_INS[module, name]
-
-
 def _unpickle(path: Path) -> dict[str, Any]:
     """Read a pickled dict, with keys and values that are bytes as text."""
     try:
-        with path.open("rb") as file:
-            # Python 2 wrote arrays as text of one byte a character: only latin1 gives them back.
-            content = _plain(_ArrayUnpickler(file, encoding="latin1").load())
-    except Exception as error:  # a damaged pickle may raise anything
+        content = read_pickle(path.read_bytes(), integers_only=True, operations=_OPERATIONS)
+    except (OSError, pickle.UnpicklingError) as error:
         raise DataError(
             f"'{path}' is no CIFAR batch of arrays and plain values ({error}): fetch it again from a source you trust."
         ) from error
     if not isinstance(content, dict):
         raise DataError(f"'{path}' holds a {type(content).__name__} instead of a dict: give a CIFAR batch.")
-    return content
+    return {_text(key): _text_list(value) for key, value in content.items()}
 
 
-def _plain(value: Any) -> Any:
-    """Put text for bytes and arrays for their stand-ins, in a dict and in the lists that it holds."""
-    if isinstance(value, dict):
-        return {_text(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_text(item) for item in value]
-    return value.to_numpy() if isinstance(value, _Array) else _text(value)
+def _text_list(value: Any) -> Any:
+    return [_text(item) for item in value] if isinstance(value, list) else value
 
 
 def _text(value: Any) -> Any:

@@ -1,15 +1,13 @@
 """The quickstart's result as one self-contained HTML page and as one picture.
 
 Both show the same three views: the two scores of the Hybrid proxy against each other, the rank correlation of all
-proxies, and what each proxy costs. The page, whose frame is `report.html` beside this file, loads nothing: its styles,
-its script and plotly.js are inside, and its content security policy forbids the browser to fetch anything.
+proxies, and what each proxy costs. The page, whose frame it shares with the other pages, loads nothing.
 """
 
 from __future__ import annotations
 
 import math
 from html import escape
-from importlib import resources
 from pathlib import Path
 from string import Template
 from typing import TYPE_CHECKING, Any
@@ -19,6 +17,8 @@ import pandas as pd
 
 from trainless.aggregation import ALPHA, BETA, HYBRID_PAIR, NON_FINITE_POLICY, normalize
 from trainless.errors import InputError
+from trainless.report.formats import count, milliseconds, number
+from trainless.report.frame import LAYOUT, document, plotly_config, read
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -63,23 +63,20 @@ def quickstart_page(
         >>> page.startswith("<!DOCTYPE html>"), "<h1>One cell</h1>" in page
         (True, True)
     """
-    from plotly.offline import get_plotlyjs
-
     _check(ranking, scores, costs)
     entries = "".join(f"<dt>{escape(str(key))}</dt><dd>{escape(str(value))}</dd>" for key, value in protocol.items())
-    template = Template(resources.files("trainless").joinpath("report.html").read_text(encoding="utf-8"))
-    return template.substitute(
+    body = Template(read("quickstart.html")).substitute(
         title=escape(title),
         introduction=_introduction(ranking),
         protocol=entries,
         ranking=_ranking_table(ranking),
         rows_note=escape(_rows_note(ranking)),
-        plotly=get_plotlyjs(),
         scatter=_to_html(_scatter(ranking), "scatter", "zoomIn2d", "zoomOut2d", "resetScale2d"),
         scatter_note=escape(_scatter_note(ranking)),
         correlation=_to_html(_heat_map(scores), "correlation"),
         costs=_to_html(_cost_bars(costs), "costs"),
     )
+    return document(title, body)
 
 
 def quickstart_figure(ranking: pd.DataFrame, scores: pd.DataFrame, costs: pd.DataFrame, path: str | Path) -> None:
@@ -160,23 +157,6 @@ def _kinds(costs: pd.DataFrame) -> list[tuple[str, str]]:
     return [(kind, _PALETTE[place % len(_PALETTE)]) for place, kind in enumerate(kinds)]
 
 
-def _number(value: float, form: str = "#,.5g") -> str:
-    if math.isnan(value):
-        return "NaN"
-    return format(value, form).replace("-", "−").replace("inf", "∞")
-
-
-def _milliseconds(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def _count(value: float) -> str:
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.1f} {unit}"
-    return f"{value:.0f}"
-
-
 def _rows_note(ranking: pd.DataFrame) -> str:
     note = "FLOPs are multiply-adds of one image."
     if len(ranking) > _MAXIMUM_ROWS:
@@ -215,26 +195,16 @@ def _ranking_row(architecture: str, row: pd.Series) -> str:
     cells = [
         f"<td>{int(row['rank'])}</td>",
         f'<th scope="row"><code>{escape(architecture)}</code></th>',
-        f"<td>{_number(row['hybrid'], '.4f')}</td>",
-        *(f"<td>{_number(row[name])}</td>" for name in HYBRID_PAIR),
+        f"<td>{number(row['hybrid'], '.4f')}</td>",
+        *(f"<td>{number(row[name])}</td>" for name in HYBRID_PAIR),
         f"<td>{int(row['parameters']):,}</td>",
-        f"<td>{_count(row['flops'])}</td>",
+        f"<td>{count(row['flops'])}</td>",
     ]
     return f"<tr>{''.join(cells)}</tr>"
 
 
 def _to_html(figure: Figure, name: str, *buttons: str) -> str:
-    # Without dragging and scroll zoom a finger on a figure still scrolls the page.
-    figure.update_layout(
-        template="none",
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        font={"family": "system-ui, sans-serif", "size": 13},
-        dragmode=False,
-        hoverlabel={"bgcolor": "#1d2328", "bordercolor": "#a3adb5", "font": {"color": "#ffffff"}},
-        modebar={"bgcolor": "rgba(0,0,0,0)"},
-        margin={"l": 10, "r": 10, "t": 40, "b": 10},
-    )
+    figure.update_layout(template="none", **LAYOUT)
     for axes in (figure.update_xaxes, figure.update_yaxes):
         axes(automargin=True, title_standoff=12)
     html: str = figure.to_html(
@@ -242,12 +212,7 @@ def _to_html(figure: Figure, name: str, *buttons: str) -> str:
         include_plotlyjs=False,
         div_id=name,
         default_height=f"{figure.layout.height}px",
-        config={
-            "responsive": True,
-            "displaylogo": False,
-            "scrollZoom": False,
-            "modeBarButtons": [[*buttons, "toImage"]],
-        },
+        config=plotly_config(*buttons),
     )
     return html
 
@@ -281,8 +246,8 @@ def _hover(architecture: str, row: pd.Series) -> str:
     # One line a node, since a phone is narrower than the whole string.
     lines = escape(architecture).replace("|+|", "|+<br>|")
     return (
-        f"<b>rank {int(row['rank'])}</b>, hybrid {_number(row['hybrid'], '.4f')}<br>{lines}<br>"
-        f"{int(row['parameters']):,} parameters, {_count(row['flops'])} FLOPs"
+        f"<b>rank {int(row['rank'])}</b>, hybrid {number(row['hybrid'], '.4f')}<br>{lines}<br>"
+        f"{int(row['parameters']):,} parameters, {count(row['flops'])} FLOPs"
     )
 
 
@@ -328,7 +293,7 @@ def _cost_bars(costs: pd.DataFrame) -> Figure:
             name=escape(kind),
             orientation="h",
             marker_color=colour,
-            text=[_milliseconds(value) for value in rows["milliseconds"]],
+            text=[milliseconds(value) for value in rows["milliseconds"]],
             textposition="outside",
             cliponaxis=False,
             hovertemplate="%{y}: %{x:.4g} ms<extra></extra>",
@@ -393,7 +358,7 @@ def _draw_costs(axes: Axes, costs: pd.DataFrame) -> None:
     for kind, colour in _kinds(table):
         chosen = (table["kind"].astype(str) == kind).to_numpy()
         bars = axes.barh(places[chosen], table["milliseconds"].to_numpy()[chosen], color=colour, label=kind)
-        axes.bar_label(bars, [_milliseconds(value) for value in table["milliseconds"][chosen]], padding=3, fontsize=9)
+        axes.bar_label(bars, [milliseconds(value) for value in table["milliseconds"][chosen]], padding=3, fontsize=9)
     axes.set_yticks(places, [str(name) for name in table.index], parse_math=False)
     axes.set(title="Cost of each proxy", xlabel="milliseconds a network; a shared pass is divided among its proxies")
     axes.margins(x=0.14)

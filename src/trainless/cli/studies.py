@@ -1,0 +1,254 @@
+"""The commands that hold scores against true accuracies: evaluate, hybrid fit, report, reproduce thesis."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from trainless.cli.shared import Json, cause, chosen_run, interruptible, make_folder
+from trainless.errors import InputError
+from trainless.terminal import print_json, print_rows, progress, records, write_file, write_text
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from trainless.study import Study
+
+__all__ = ["evaluate", "hybrid", "report", "reproduce"]
+
+hybrid = typer.Typer(help="The Hybrid proxy and its weights.", no_args_is_help=True)
+reproduce = typer.Typer(help="Published results once more.", no_args_is_help=True)
+
+StoreArgument = Annotated[str, typer.Argument(help="Score store: a file, or a database URL.")]
+Table = Annotated[str, typer.Option(help="Table of true accuracies: a name (`trainless tables`) or a file.")]
+Dataset = Annotated[str | None, typer.Option(help="Data set of the table; may be left out where it has one.")]
+Split = Annotated[str | None, typer.Option(help="Split of the accuracies, such as valid, test, test_seed888.")]
+RunNumber = Annotated[int | None, typer.Option("--run", help="Which run, where the store holds several.")]
+Names = Annotated[str | None, typer.Option(help="Only these proxies, with commas between; default all stored.")]
+Resamples = Annotated[int, typer.Option(help="Bootstrap samples behind each interval; 0 for none.")]
+
+_SHOWN = ("kendall", "kendall_low", "kendall_high", "spearman", "weighted_kendall", "top_kendall", "precision_at",
+          "ndcg_at", "best_of_top", "argmax_accuracy", "regret", "networks", "not_finite", "seconds",
+          "nearest", "redundancy", "kind")  # fmt: skip
+
+
+def evaluate(
+    store: StoreArgument,
+    table: Table,
+    dataset: Dataset = None,
+    split: Split = None,
+    proxies: Names = None,
+    run: RunNumber = None,
+    k: Annotated[int, typer.Option("--top", help="How many of the best-scored count as found.")] = 10,
+    resamples: Resamples = 200,
+    csv: Annotated[Path | None, typer.Option(help="Write all columns to this CSV file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Hold scores against true accuracies: correlations, top k, regret, each with its interval, and cost."""
+    _check_places(csv)
+    with interruptible("Nothing was changed."), progress("evaluating") as update:
+        study = _study(store, table, dataset, split, proxies, run)
+        board = study.leaderboard(resamples=resamples, k=k, progress=update)
+    if csv:
+        write_file(csv, board.to_csv)
+    found = min(k, len(study.accuracies))
+    if as_json:
+        print_json({"protocol": dict(study.protocol), "top": found, "resamples": resamples,
+                    "proxies": records(board.rename_axis("proxy"))})  # fmt: skip
+        return
+    shown = board[[name for name in _SHOWN if name in board.columns]]
+    print_rows(records(shown.rename_axis("proxy")))
+    typer.echo("; ".join(f"{key}: {value}" for key, value in study.protocol.items()))
+    intervals = "; the intervals hold 95 %" if resamples else ""
+    typer.echo(f"precision_at, ndcg_at and best_of_top count the best {found}{intervals}.")
+
+
+@hybrid.command("fit")
+def fit(
+    store: StoreArgument,
+    table: Table,
+    dataset: Dataset = None,
+    split: Split = None,
+    run: RunNumber = None,
+    folds: Annotated[int, typer.Option(help="Parts of the cross-validation.")] = 5,
+    out: Annotated[Path | None, typer.Option(help="Save the fitted Hybrid with its reference as JSON.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw figure 6.1, the correlations over the weights.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write every pair of weights to this CSV file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Study the Hybrid's weights alpha and beta: all 40,401 pairs of the grid, in-sample and by cross-validation."""
+    from trainless.aggregation import ALPHA, BETA, HYBRID_PAIR, Hybrid, cross_validate
+
+    _check_places(out, figure, csv)
+    with interruptible("Nothing was changed."), progress("weights") as update:
+        study = _study(store, table, dataset, split, ", ".join(HYBRID_PAIR), run, with_sweep=True, update=update)
+        weights = study.sweep
+        if weights is None:
+            raise InputError(f"The store lacks {' or '.join(HYBRID_PAIR)}, of which the Hybrid is made: score both.")
+        held = cross_validate(study.scores[list(HYBRID_PAIR)], study.accuracies, folds=folds, progress=update)
+    alpha, beta, inside = weights.best()
+    rows = [
+        {"weights": "as published", "alpha": ALPHA, "beta": BETA, "kendall": weights.at(ALPHA, BETA),
+         "spearman": weights.at(ALPHA, BETA, "spearman"), "measured": "on all; nothing was fitted"},
+        {"weights": "best of the grid", "alpha": alpha, "beta": beta, "kendall": inside,
+         "spearman": weights.at(alpha, beta, "spearman"), "measured": "in-sample, too good"},
+        {"weights": f"fitted {folds} times", "alpha": held.folds["alpha"].median(), "beta": held.folds["beta"].median(),
+         "kendall": held.kendall, "spearman": held.spearman, "measured": "held out, mean over folds; median weights"},
+    ]  # fmt: skip
+    if out:
+        mix = Hybrid(alpha=alpha, beta=beta).fit(study.scores, origin=study.title)
+        write_file(out, mix.save)
+    if csv:
+        write_file(csv, lambda path: weights.frame().to_csv(path, index=False))
+    if figure:
+        from trainless.report import sweep_figure
+
+        write_file(figure, lambda path: sweep_figure(weights, path))
+    if as_json:
+        print_json({"protocol": dict(study.protocol), "flipped": weights.flipped, "weights": rows,
+                    "folds": records(held.folds)})  # fmt: skip
+        return
+    print_rows(rows)
+    typer.echo(f"DIN > DDN, so that the sum is not taken, for {weights.flipped} of {len(study.scores):,}.")
+    typer.echo("; ".join(f"{key}: {value}" for key, value in study.protocol.items()))
+
+
+def report(
+    store: StoreArgument,
+    table: Table,
+    dataset: Dataset = None,
+    split: Split = None,
+    proxies: Names = None,
+    run: RunNumber = None,
+    out: Annotated[Path, typer.Option(help="HTML file to write.")] = Path("report.html"),
+    figures: Annotated[Path | None, typer.Option(help="Folder for PNG, SVG, LaTeX and Markdown, for papers.")] = None,
+    resamples: Resamples = 200,
+    as_json: Json = False,
+) -> None:
+    """Write one self-contained HTML page that explains how well the stored scores find good architectures."""
+    from trainless.report import study_page
+
+    _check_places(out)
+    if figures:
+        make_folder(figures)
+    with interruptible("Files that were finished stay."), progress("evaluating") as update:
+        study = _study(store, table, dataset, split, proxies, run, with_sweep=True, update=update)
+        board = study.leaderboard(resamples, progress=update.stage("intervals"))
+        write_text(out, study_page(study, leaderboard=board))
+        files = [str(out)]
+        if figures:
+            files += _paper_files(study, board, figures)
+    if as_json:
+        print_json({"files": files, "protocol": dict(study.protocol)})
+    else:
+        typer.echo("\n".join(files))
+
+
+def _paper_files(study: Study, board: pd.DataFrame, folder: Path) -> list[str]:
+    from trainless.report import latex_table, markdown_table, study_figures
+
+    try:
+        files = [str(path) for path in study_figures(study, folder, leaderboard=board)]
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written to: {cause(error)}.") from error
+    for ending, text in (("md", markdown_table(board)), ("tex", latex_table(board, study.title, "tab:proxies"))):
+        path = folder / f"leaderboard.{ending}"
+        write_text(path, text)
+        files.append(str(path))
+    return files
+
+
+@reproduce.command("thesis")
+def thesis(
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of public files; default the cache or TRAINLESS_DATA.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the report, figures and tables.")] = None,
+    scores: Annotated[Path | None, typer.Option(help="Store of our own scores; default those packaged.")] = None,
+    resamples: Resamples = 200,
+    as_json: Json = False,
+) -> None:
+    """Compute tables 6.1 to 6.7 and figure 6.1 of the thesis on the Hybrid proxy, ours beside the thesis's."""
+    import pandas as pd
+
+    from trainless.reproduction import reproduce_thesis
+
+    if out:
+        make_folder(out)
+    with interruptible("Files that were finished stay."), progress("") as update:
+        found = reproduce_thesis(data, scores, resamples=resamples, with_extras=out is not None, progress=update.stage)
+        written = found.write(out) if out else []
+    if as_json:
+        print_json(found.rows)
+        return
+    _print_reproduction(pd.DataFrame(found.rows))
+    if out:
+        typer.echo(f"{len(written)} files in {out}: open {out / 'report.html'}")
+
+
+def _print_reproduction(rows: pd.DataFrame) -> None:
+    for (table, dataset), part in rows.groupby(["table", "dataset"], sort=False):
+        typer.echo(f"\nTable {table}, {dataset}")
+        print_rows(
+            [
+                {
+                    "proxy": row["proxy"],
+                    "source": row["source"],
+                    "tau": _figure(row["kendall"], 3),
+                    "thesis": _figure(row["thesis_kendall"], 2),
+                    "rho": _figure(row["spearman"], 3),
+                    "thesis ": _figure(row["thesis_spearman"], 2),
+                    "top %": _figure(row["top_accuracy"], 2),
+                    "thesis  ": _figure(row["thesis_top_accuracy"], 2),
+                    "networks": row["networks"],
+                    "difference": row["difference"].partition(": ")[0],
+                }
+                for row in part.to_dict(orient="records")
+            ]
+        )
+    typer.echo("\nWhat differs from the thesis's making:")
+    for reason in dict.fromkeys(
+        reason for text in rows["difference"] for reason in text.partition(": ")[2].split("; ") if reason
+    ):
+        typer.echo(f"- {reason}")
+
+
+def _figure(value: Any, digits: int) -> str:
+    return "" if value is None or value != value else f"{value:.{digits}f}"
+
+
+def _check_places(*paths: Path | None) -> None:
+    """Refuse a file that cannot be written before anything long is computed for it."""
+    for path in filter(None, paths):
+        if path.is_dir():
+            raise InputError(f"{path} cannot be written: it is a folder, give a file in it.")
+        if not (path.parent.is_dir() and os.access(path.parent, os.W_OK)):
+            raise InputError(f"{path} cannot be written: '{path.parent}' is no folder that may be written to.")
+
+
+def _study(
+    store: str, table: str, dataset: str | None, split: str | None, proxies: str | None, run: int | None,
+    *, with_sweep: bool = False, update: Any = None,
+) -> Study:  # fmt: skip
+    from trainless.store import Store
+    from trainless.study import study_from_store
+    from trainless.tables import benchmark_table
+
+    found = benchmark_table(table)
+    chosen = dataset or (found.datasets[0] if len(found.datasets) == 1 else "")
+    if not chosen:
+        raise InputError(f"--dataset is missing, expected one of {', '.join(found.datasets)}.")
+    splits = found.splits(chosen)
+    if split is None:
+        raise InputError(f"--split is missing, expected one of {', '.join(splits)}.")
+    names = None if proxies is None else [name.strip() for name in proxies.split(",") if name.strip()]
+    if names == []:
+        raise InputError("--proxies names none, expected some with commas between: leave it out for all.")
+    with Store(store, create=False) as opened:
+        return study_from_store(
+            opened, found, chosen, split, run=chosen_run(opened, run), proxies=names, with_sweep=with_sweep,
+            progress=update,
+        )  # fmt: skip

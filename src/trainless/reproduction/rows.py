@@ -1,0 +1,272 @@
+"""The thesis's tables once more, from published scores and from our own: one row a figure, with what differs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from trainless.aggregation import HYBRID_PAIR, Hybrid
+from trainless.errors import InputError
+from trainless.metrics import evaluate
+from trainless.reproduction.thesis import DATASETS, THESIS, Figure
+from trainless.store import Store
+from trainless.tables import BenchmarkTable, benchmark_table, published_scores
+
+__all__ = ["OwnScores", "ScoreSet", "own_scores", "own_scores_from_store", "published_sets", "reproduce_rows"]
+
+_OWN_FILE = "own_scores.csv.gz"
+_TOLERANCE = 0.005  # half a unit of the last decimal that the thesis prints
+# The thesis's names for proxies of which trainless has variants: its synflow ranks as the logarithm does, and its zen
+# is NASLib's, from running variances.
+_COLUMNS = {"synflow": ("synflow:log", "synflow"), "zen": ("zen:running", "zen")}
+
+
+@dataclass(frozen=True, eq=False)
+class ScoreSet:
+    """Scores with the accuracies that they are held against.
+
+    Args:
+        scores: one row an architecture, one column a proxy, raw.
+        accuracies: in percent, for the architectures that have one.
+        split: the split of the accuracies.
+        origin: whose scores they are.
+        source: ``"published"`` or ``"own"``.
+        remarks: what sets them apart from the thesis's, one sentence each without a full stop.
+    """
+
+    scores: pd.DataFrame
+    accuracies: pd.Series
+    split: str
+    origin: str
+    source: str
+    remarks: tuple[str, ...] = ()
+
+    def column(self, proxy: str) -> str | None:
+        """Find the column that holds a proxy of the thesis, if there is one."""
+        names = _COLUMNS.get(proxy, (proxy,))
+        return next((name for name in names if name in self.scores.columns), None)
+
+
+OwnScores = dict[str, pd.DataFrame]
+"""By data set, one row an architecture and one column a proxy."""
+
+
+def own_scores() -> OwnScores:
+    """Read our own scores of NAS-Bench-201, which come with the package.
+
+    `benchmarks/own_scores.py` made them: batch 64, seed 0, Kaiming normal by fan out, float32. A proxy that was scored
+    for a sample of cells only is NaN elsewhere. There is no epe_nas of the two data sets with over 64 classes: it
+    correlates images of one class, and their batch of 64 holds at most one of each.
+
+    Example:
+        >>> sorted(own_scores())
+        ['ImageNet16-120', 'cifar10', 'cifar100']
+    """
+    from importlib import resources
+
+    with resources.as_file(resources.files("trainless.reproduction") / _OWN_FILE) as path:
+        table = pd.read_csv(path, index_col="architecture")
+    names = dict.fromkeys(str(name).rsplit(".", 1)[0] for name in table.columns)
+    return {
+        name: table.filter(regex=f"^{name}\\.")
+        .rename(columns=lambda column: column.rsplit(".", 1)[1])
+        .dropna(axis="columns", how="all")
+        for name in names
+    }
+
+
+def own_scores_from_store(path: str | Path) -> OwnScores:
+    """Read the scores of a store, run by run; the name of a run's images tells the data set.
+
+    Args:
+        path: the store; where several runs are of one data set the one with the most architectures counts.
+
+    Raises:
+        StoreError: there is no store.
+        InputError: no run is named after a data set of the thesis.
+    """
+    found: OwnScores = {}
+    with Store(path, create=False) as store:
+        runs = store.runs()
+        for run in runs:
+            name = _dataset_of(run.task)
+            if name and run.space == "nasbench201":
+                table = store.table(run).dropna(axis="columns", how="all")
+                if name not in found or len(table) > len(found[name]):
+                    found[name] = table
+    if not found:
+        raise InputError(
+            f"The store '{path}' holds {len(runs)} runs, but none of NAS-Bench-201 on images named "
+            f"{', '.join(DATASETS)}: score with such a data set, or leave --scores out."
+        )
+    return found
+
+
+def _dataset_of(task: str) -> str | None:
+    name = task.partition(":")[0].lower()
+    # The longest, since cifar100 begins with cifar10.
+    return max((each for each in DATASETS if name.startswith(each.lower())), key=len, default=None)
+
+
+def published_sets(folder: str | Path | None = None) -> dict[str, list[ScoreSet]]:
+    """Read the published scores of each data set, the preferred ones first.
+
+    Args:
+        folder: where the public files are; None is the cache or TRAINLESS_DATA.
+
+    Raises:
+        TableError: a file is missing or damaged.
+    """
+    table = benchmark_table("nasbench201", folder)
+    sets: dict[str, list[ScoreSet]] = {}
+    for dataset in DATASETS:
+        freerea = published_scores(f"freerea.{dataset}", folder)
+        chosen = [
+            _with_accuracies(table, dataset, freerea.scores, freerea.origin, "published", (
+                "FreeREA's own code with Kaiming normal weights gave the scores (nwot as the mean of three draws), "
+                "the thesis ran NASLib's with PyTorch's own",
+            ))
+        ]  # fmt: skip
+        if dataset == "cifar10":
+            naslib = published_scores("naslib.cifar10", folder)
+            chosen.append(_with_accuracies(table, dataset, naslib.scores, naslib.origin, "published", (
+                f"NASLib's scores are of {len(naslib.scores):,} cells, the thesis's of all",
+            )))  # fmt: skip
+        suite = published_scores(f"suite-zero.nasbench201.{dataset}", folder)
+        assert suite.accuracies is not None
+        chosen.append(
+            ScoreSet(suite.scores, suite.accuracies, suite.split, suite.origin, "published", (
+                f"NAS-Bench-Suite-Zero's scores are of a sample of {len(suite.scores):,} cells, the thesis's of all",
+            ))
+        )  # fmt: skip
+        sets[dataset] = chosen
+    return sets
+
+
+def own_sets(scores: OwnScores, folder: str | Path | None = None) -> dict[str, list[ScoreSet]]:
+    """Hold our own scores against the accuracies of NAS-Bench-201; see `published_sets`."""
+    table = benchmark_table("nasbench201", folder)
+    remark = "our own initialisation is Kaiming normal by fan out, the thesis's PyTorch's own, and the batch is another"
+    return {
+        dataset: [_with_accuracies(table, dataset, each, "trainless", "own", (remark,))]
+        for dataset, each in scores.items()
+    }
+
+
+def _with_accuracies(
+    table: BenchmarkTable, dataset: str, scores: pd.DataFrame, origin: str, source: str, remarks: tuple[str, ...]
+) -> ScoreSet:
+    """Take the thesis's accuracies, single-seed test, or where they are not public the mean over seeds."""
+    if "test_seed888" in table.splits(dataset):
+        return ScoreSet(scores, table.accuracies(dataset, "test_seed888"), "test_seed888", origin, source, remarks)
+    remark = f"the single-seed test accuracies of {dataset} are not public as a table, so the mean over seeds is used"
+    return ScoreSet(scores, table.accuracies(dataset, "test"), "test", origin, source, (*remarks, remark))
+
+
+def reproduce_rows(
+    sets: dict[str, list[ScoreSet]],
+    table: BenchmarkTable,
+    *,
+    resamples: int = 200,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[dict[str, Any]]:
+    """Compute the figures of tables 6.1 to 6.7, each beside the thesis's.
+
+    Args:
+        sets: by data set, the score sets from which a proxy is taken: the first that has it.
+        table: NAS-Bench-201, for table 6.1, which is about the mean over seeds.
+        resamples: bootstrap samples behind each interval; 0 for none.
+        progress: called with the figures done and the number of all.
+
+    Returns:
+        One dictionary a figure: ``table``, ``dataset``, ``proxy``, ``kendall``, ``kendall_low``, ``kendall_high``,
+        ``spearman``, ``spearman_low``, ``spearman_high``, ``top_accuracy`` (percent), the three with ``thesis_`` before
+        them, ``source``, ``origin``, ``split``, ``networks``, ``not_finite``, ``top_architecture`` and ``difference``.
+    """
+    figures = [each for each in THESIS if _find(sets.get(each.dataset, []), each) is not None]
+    rows = []
+    for done, figure in enumerate(figures):
+        if progress:
+            progress(done, len(figures))
+        found = _find(sets[figure.dataset], figure)
+        assert found is not None
+        if figure.table == "6.1":
+            found = replace(found, accuracies=table.accuracies(figure.dataset, "test"), split="test")
+        rows.append(_row(figure, found, resamples))
+    if progress:
+        progress(len(figures), len(figures))
+    return rows
+
+
+def _find(sets: Iterable[ScoreSet], figure: Figure) -> ScoreSet | None:
+    needs = HYBRID_PAIR if figure.proxy == "hybrid" else (figure.proxy,)
+    return next((each for each in sets if all(each.column(name) for name in needs)), None)
+
+
+def _row(figure: Figure, found: ScoreSet, resamples: int) -> dict[str, Any]:
+    values = _values(figure.proxy, found)
+    truth = found.accuracies.loc[found.accuracies.index.intersection(values.index)]
+    board = evaluate(values.loc[truth.index].to_frame("it"), truth, k=1, resamples=resamples)
+    measured: dict[str, Any] = {str(name): value for name, value in board.loc["it"].items()}
+    ordered = values.loc[truth.index]
+    top = str(ordered.where(np.isfinite(ordered)).idxmax())
+    row = {
+        "table": figure.table,
+        "dataset": figure.dataset,
+        "proxy": figure.proxy,
+        **{name: _rounded(measured.get(name)) for name in (
+            "kendall", "kendall_low", "kendall_high", "spearman", "spearman_low", "spearman_high")},
+        "top_accuracy": round(float(measured["argmax_accuracy"]), 2),
+        "thesis_kendall": figure.kendall,
+        "thesis_spearman": figure.spearman,
+        "thesis_top_accuracy": figure.top_accuracy,
+        "source": found.source,
+        "origin": found.origin,
+        "split": found.split,
+        "networks": int(measured["networks"]),
+        "not_finite": int(measured["not_finite"]),
+        "top_architecture": top,
+    }  # fmt: skip
+    return {**row, "difference": _difference(row, found)}
+
+
+def _values(proxy: str, found: ScoreSet) -> pd.Series:
+    """A proxy's scores where it was scored, higher being better, or the Hybrid's."""
+    if proxy == "hybrid":
+        return Hybrid().fit_score(found.scores[list(HYBRID_PAIR)].dropna(how="all"))
+    # The thesis correlates plain as it is, and so reports a negative figure: no sign is turned.
+    return found.scores[found.column(proxy)].dropna()
+
+
+def _rounded(value: Any) -> float | None:
+    return None if value is None or not math.isfinite(value) else round(float(value), 4)
+
+
+def _difference(row: dict[str, Any], found: ScoreSet) -> str:
+    """Say how far a figure is from the thesis's, and what of the making is not the same."""
+    parts = []
+    for name in ("kendall", "spearman"):
+        if row[name] is not None and abs(row[name] - row[f"thesis_{name}"]) > _TOLERANCE:
+            parts.append(f"{name} {row[name] - row[f'thesis_{name}']:+.3f}")
+    thesis_top = row["thesis_top_accuracy"]
+    if thesis_top is not None and abs(row["top_accuracy"] - thesis_top) > 0.01:
+        parts.append(f"the top cell {row['top_accuracy'] - thesis_top:+.2f} points, where one cell's score decides")
+    if not parts:
+        return "equal to the digits that the thesis prints"
+    reasons = list(found.remarks)
+    if row["table"] == "6.1":
+        reasons = ["the thesis quotes FreeREA's paper here; these are that paper's cached scores"] \
+            if row["source"] == "published" else reasons  # fmt: skip
+    if row["networks"] < 15625 and not any(f"{row['networks']:,} cells" in each for each in reasons):
+        reasons.append(f"{row['networks']:,} of the 15,625 cells have both a score and an accuracy")
+    if row["not_finite"]:
+        some = "1 score that is not finite is" if row["not_finite"] == 1 else \
+            f"{row['not_finite']} scores that are not finite are"  # fmt: skip
+        reasons.append(f"{some} ranked last")
+    return f"{', '.join(parts)}: {'; '.join(reasons)}"

