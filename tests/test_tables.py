@@ -217,6 +217,15 @@ class TestImport:
         get_table("nasbench201-suite-zero", tmp_path / "scores.json")
         assert benchmark_table("nasbench201-suite-zero").splits("cifar100") == ("test_seed888",)
 
+    def test_a_folder_within_the_layout(self, tmp_path: Path) -> None:
+        for dataset in ("cifar10", "cifar100", "ImageNet16-120"):
+            (tmp_path / "mine" / dataset).mkdir(parents=True)
+            (tmp_path / "mine" / dataset / "accuracies.csv").write_text("index,accuracy\n0,85.5\n7,91.0\n")
+        get_table("nasbench201-freerea", tmp_path / "mine")
+        table = benchmark_table("nasbench201-freerea")
+        assert table.accuracies("cifar100", "test").tolist() == [85.5, 91.0]
+        assert len(table.frame) == 15_625
+
     def test_another_space_is_refused_and_the_old_copy_kept(self, toy: BenchmarkTable, tmp_path: Path) -> None:
         get_table("nasbench201", _joined(tmp_path))
         (tmp_path / "sizes.csv").write_text("architecture,cifar10.test\n8:8:8:8:8,90\n")

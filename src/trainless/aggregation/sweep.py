@@ -249,13 +249,15 @@ def cross_validate(
         alpha, beta, inside = study.best()
         values = finite_last(Hybrid(pair, alpha=alpha, beta=beta).fit(train).score(held).to_numpy())
         truth = accuracies[part == fold]
+        tau = float(kendalltau(values, truth).statistic)
         rows.append(
             {
                 "alpha": alpha,
                 "beta": beta,
                 "kendall_in_sample": inside,
-                "kendall": float(kendalltau(values, truth).statistic),
-                "spearman": float(spearmanr(values, truth).statistic),
+                "kendall": tau,
+                # Where all values are tied neither is known, of which one warns.
+                "spearman": tau if np.isnan(tau) else float(spearmanr(values, truth).statistic),
                 "networks": len(held),
             }
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -159,32 +160,51 @@ def _imported(name: str, source: TableSource, path: Path, progress: Progress | N
 
 
 def _read_local(name: str, source: TableSource, path: Path, progress: Progress | None) -> BenchmarkTable:
-    """Recognise what is given: a folder of public files, one file of it, a NATS-Bench folder, or the plain format."""
+    """Recognise what is given: public files, a NATS-Bench folder, or the plain format."""
     if not path.exists():
         raise TableError(f"There is no file or folder '{path}': give a copy that exists.")
-    if path.is_dir():
-        if not source.missing(path):
-            return source.read(name, path, progress)
-        if (path / "meta.pickle.pbz2").exists() or list(path.glob("*.pickle.pbz2")):
-            return read_nats_folder(path, progress)
-        raise TableError(
-            f"'{path}' lacks {source.missing(path)[0]} of the table '{name}', and is no NATS-Bench folder: give a "
-            "folder of the public files as docs/tables.md lays them out, or a table in the plain format."
-        )
-    if len(source.files) == 1 and path.suffix == Path(source.files[0]).suffix:
-        return _alone(name, source, path)
-    return read_table(path, name)
+    if path.is_dir() and not source.missing(path):
+        return source.read(name, path, progress)
+    if places := _without_their_folders(source, path):
+        return _read_in_place(name, source, places, progress)
+    if path.is_file():
+        return read_table(path, name)
+    if any(path.glob("*.pickle.pbz2")):
+        return read_nats_folder(path, progress)
+    raise TableError(
+        f"'{path}' lacks {source.missing(path)[0]} of the table '{name}', and is no NATS-Bench folder: give a folder "
+        "of the public files as docs/tables.md lays them out, or a table in the plain format."
+    )
 
 
-def _alone(name: str, source: TableSource, path: Path) -> BenchmarkTable:
-    """Read a table that one public file makes, wherever that lies, as if it were in its place."""
-    import tempfile
+def _without_their_folders(source: TableSource, path: Path) -> dict[str, Path]:
+    """Find all files of a table below a folder that is itself part of the layout, or the one file that makes it."""
+    if path.is_file():
+        only = source.files[0]
+        return {only: path} if len(source.files) == 1 and path.suffix == Path(only).suffix else {}
+    for depth in range(1, 3):
+        places = {file: path.joinpath(*Path(file).parts[depth:]) for file in source.files}
+        if all(place.is_file() for place in places.values()):
+            return places
+    return {}
 
+
+def _read_in_place(
+    name: str, source: TableSource, places: dict[str, Path], progress: Progress | None
+) -> BenchmarkTable:
+    """Read public files from elsewhere as if they were in their layout."""
     with tempfile.TemporaryDirectory() as folder:
-        place = Path(folder, source.files[0])
-        place.parent.mkdir(parents=True)
-        place.symlink_to(path.resolve())
-        return source.read(name, Path(folder))
+        for file, place in places.items():
+            link = Path(folder, file)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            link.symlink_to(place.resolve())
+        try:
+            return source.read(name, Path(folder), progress)
+        except TableError as error:  # which names a link that nobody has seen
+            told = str(error)
+            for file, place in places.items():
+                told = told.replace(str(Path(folder, file)), str(place))
+            raise TableError(told) from error
 
 
 def published_scores(

@@ -18,6 +18,7 @@ __all__ = [
     "DATASETS",
     "architectures_by_index",
     "cell_string",
+    "read_freerea_accuracies",
     "read_freerea_column",
     "read_hardware",
     "read_hardware_table",
@@ -128,6 +129,17 @@ def _column(frame: pd.DataFrame, column: str, path: Path) -> pd.Series:
     return frame[column].astype(float)
 
 
+def read_freerea_accuracies(folder: Path) -> BenchmarkTable:
+    """Read the test accuracies of all cells, the mean over seeds, from FreeREA's cache.
+
+    Raises:
+        TableError: a file is missing, damaged, or of another form.
+    """
+    files = {dataset: folder / "nats-tss-freerea" / dataset / "accuracies.csv" for dataset in DATASETS}
+    columns = {f"{dataset}.test": read_freerea_column(path, "accuracy") for dataset, path in files.items()}
+    return BenchmarkTable("nasbench201-freerea", "nasbench201", _in_order(columns))
+
+
 def read_single_seed(path: Path) -> pd.Series:
     """Read single-seed test accuracies in percent, as NASLib calls them validation accuracies, by architecture.
 
@@ -172,14 +184,13 @@ def read_nasbench201(folder: Path) -> BenchmarkTable:
     joined = folder / "tables" / "nasbench201.csv.gz"
     if joined.is_file():
         return read_table(joined)
-    columns: dict[str, pd.Series] = {}
-    for dataset in DATASETS:
-        columns[f"{dataset}.test"] = read_freerea_column(
-            folder / "nats-tss-freerea" / dataset / "accuracies.csv", "accuracy"
-        )
-        if dataset != "cifar100":  # of which nobody published single seeds
-            columns[f"{dataset}.test_seed888"] = read_single_seed(folder / "nb201-test-seed888" / f"{dataset}.csv")
-    frame = _in_order(columns).join(read_hardware_table(folder).frame)
+    seeds = {
+        f"{dataset}.test_seed888": read_single_seed(folder / "nb201-test-seed888" / f"{dataset}.csv")
+        for dataset in DATASETS
+        if dataset != "cifar100"  # of which nobody published single seeds
+    }
+    tables = read_freerea_accuracies(folder).frame, _in_order(seeds), read_hardware_table(folder).frame
+    frame = pd.concat(tables, axis="columns")
     return BenchmarkTable("nasbench201", "nasbench201", frame)
 
 

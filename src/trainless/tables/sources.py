@@ -11,7 +11,7 @@ from pathlib import Path
 
 from trainless.tables.base import BenchmarkTable
 from trainless.tables.nasbench101 import read_nasbench101, read_validation
-from trainless.tables.nasbench201 import DATASETS, read_hardware_table, read_nasbench201
+from trainless.tables.nasbench201 import DATASETS, read_freerea_accuracies, read_hardware_table, read_nasbench201
 from trainless.tables.nats import read_nats_folder
 from trainless.tables.published import TRANSNAS_TASKS, suite_zero_file, suite_zero_table
 from trainless.tables.transnas import read_transnas_macro
@@ -135,6 +135,14 @@ TABLES: dict[str, TableSource] = {
         _plainly(read_nasbench201),
         _ACCURACIES + _SEEDS + _HARDWARE,
         "tables/nasbench201.csv.gz",
+    ),
+    "nasbench201-freerea": TableSource(
+        "nasbench201",
+        "all 15,625 cells: test, as FreeREA caches it",
+        "NATS-Bench by way of FreeREA",
+        "MIT",
+        _plainly(read_freerea_accuracies),
+        _ACCURACIES,
     ),
     "nasbench101": TableSource(
         "nasbench101",
