@@ -182,3 +182,9 @@ class TestLookUp:
     def test_what_makes_no_sense_is_refused(self, make, message: str) -> None:
         with pytest.raises(InputError, match=message):
             make()
+
+
+def test_equal_products_of_ranks_are_equal_log_rank_sums() -> None:
+    # Ranks (2, 6), (3, 4), (4, 3), (6, 2) of six: one product, 12, and so one tie.
+    scores = pd.DataFrame({"a": [2.0, 3.0, 4.0, 6.0, 1.0, 5.0], "b": [6.0, 4.0, 3.0, 2.0, 1.0, 5.0]})
+    assert LogRankSum(["a", "b"]).fit_score(scores)[:4].nunique() == 1

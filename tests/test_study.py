@@ -85,7 +85,7 @@ class TestMakeStudy:
         assert board.loc["snip", "nearest"] == "nwot"
         assert board.loc["snip", "redundancy"] == pytest.approx(1)
         assert board.loc["params", "redundancy"] < 0.5
-        assert pd.isna(board.loc["hybrid", "nearest"])
+        assert board.loc["hybrid", "nearest"] == ""
         assert np.isnan(board.loc["hybrid", "redundancy"])
 
     def test_a_mix_costs_what_its_proxies_cost(self) -> None:

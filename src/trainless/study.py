@@ -110,7 +110,7 @@ class Study:
         )
         proxies = [name for name in self.scores.columns if self.kinds.get(str(name)) != "mix"]
         shared = redundancy(self.oriented[proxies]).reindex(table.index)
-        table = table.assign(nearest=shared["nearest"], redundancy=shared["r_squared"])
+        table = table.assign(nearest=shared["nearest"].fillna(""), redundancy=shared["r_squared"])
         return table.sort_values("kendall", ascending=False, kind="stable")
 
     def top_curves(self, ks: Iterable[int] | None = None) -> pd.DataFrame:

@@ -236,7 +236,8 @@ class RankSum(Aggregate):
         return {"size": len(columns[0]), "finite": [each.tolist() for each in finite]}
 
     def _combine(self, columns: list[Array]) -> Array:
-        total: Array = np.sum([self._term(ranks) for ranks in self._relative_ranks(columns)], axis=0)
+        # Rounded, so that equal products of ranks, such as 2 · 6 and 3 · 4, stay equal as sums of logarithms.
+        total: Array = np.sum([self._term(ranks) for ranks in self._relative_ranks(columns)], axis=0).round(12)
         return total
 
     def _relative_ranks(self, columns: list[Array]) -> list[Array]:

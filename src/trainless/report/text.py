@@ -269,7 +269,9 @@ def _has_interval(name: str, present: list[str]) -> bool:
 
 def _cells(frame: pd.DataFrame, column: Column) -> list[Cell]:
     if not column.form:
-        return [Cell("–" if pd.isna(value) else str(value), None) for value in frame[column.name].tolist()]
+        return [
+            Cell("–" if pd.isna(value) or value == "" else str(value), None) for value in frame[column.name].tolist()
+        ]
     values = frame[column.name].to_numpy()
     numbers = values.astype(float)
     texts = [_text(value, column.form) for value in values.tolist()]

@@ -17,13 +17,19 @@ from trainless.reproduction.rows import OwnScores
 from trainless.reproduction.thesis import DATASETS
 from trainless.tables import benchmark_table, published_scores
 
-__all__ = ["THESIS_PROXIES", "Source", "candidates", "choose", "compare_mixes", "mix_sources", "own_mix_sources"]
+__all__ = [
+    "COUNTS", "THESIS_PROXIES", "Source", "candidates", "choose", "compare_mixes", "everywhere", "mix_sources",
+    "notable_mixes", "own_mix_sources", "sizes_of", "thesis_mixes", "worst_and_mean",
+]  # fmt: skip
 
 THESIS_PROXIES = (
     "synflow:log", "snip", "jacov", "grad_norm", "grasp", "fisher", "epe_nas", "l2_norm", "logsynflow", "nwot", "plain",
     "zen:running",
 )  # fmt: skip
-"""The twelve proxies of the thesis, of which the mixes are made; params and flops are not among them."""
+"""The twelve proxies of the thesis's tables, of which the mixes are made."""
+
+COUNTS = ("params", "flops")
+"""The two that need no pass, which join the search for robust mixes."""
 
 _TRANSNAS_TASKS = (
     "autoencoder", "class_object", "class_scene", "jigsaw", "normal", "room_layout", "segmentsemantic",
@@ -74,17 +80,37 @@ def mix_sources(folder: str | Path | None = None) -> list[Source]:
 
 
 def own_mix_sources(scores: OwnScores, folder: str | Path | None = None) -> list[Source]:
-    """Hold our own scores against the test accuracies, over the cells for which every proxy but grasp was scored."""
+    """Hold our own scores against the test accuracies, over the cells that are in the sample of the dear proxies."""
     table = benchmark_table("nasbench201", folder)
     return [
         _joined(
             f"own NB201 {dataset}",
-            scores[dataset].dropna(axis="index", how="any", subset=scores[dataset].columns.difference(["grasp"])),
+            everywhere(scores[dataset], sampled=True),
             table.accuracies(dataset, "test"),
         )
         for dataset in DATASETS
         if dataset in scores
     ]
+
+
+def everywhere(scores: pd.DataFrame, *, sampled: bool = False) -> pd.DataFrame:
+    """Keep the proxies that were scored for all cells, or also those of the larger sample, on its cells.
+
+    A proxy that was scored for fewer cells would have no score on the rest, which is not the same as a bad one.
+
+    Args:
+        scores: one row a cell, one column a proxy; NaN where it was not scored.
+        sampled: keep the sample's proxies and cells; grasp, which has a smaller sample, is left out.
+
+    Example:
+        >>> scores = pd.DataFrame({"nwot": [1.0, 2.0], "snip": [3.0, None]})
+        >>> everywhere(scores).shape, everywhere(scores, sampled=True).shape
+        ((2, 1), (1, 2))
+    """
+    if sampled:
+        return scores.drop(columns="grasp", errors="ignore").dropna()
+    chosen: pd.DataFrame = scores.loc[:, scores.count() == scores.count().max()]
+    return chosen
 
 
 def _joined(name: str, scores: pd.DataFrame, accuracies: pd.Series) -> Source:
@@ -172,13 +198,18 @@ def choose(table: pd.DataFrame, source: str) -> str:
     return str(table[source].idxmax())
 
 
-def notable_mixes(table: pd.DataFrame, chosen_on: str, sizes: Mapping[str, int]) -> pd.DataFrame:
-    """Keep of a comparison what a reader needs: the best pair and triple on one source, and the most robust ones.
+def notable_mixes(
+    table: pd.DataFrame, chosen_on: str, sizes: Mapping[str, int], allowed: Sequence[str] | None = None
+) -> pd.DataFrame:
+    """Keep of a comparison what a reader needs: the best of each size on one source, and the most robust ones.
+
+    Robust is the mix with the best worst case; it may lack one source, for no public scores have all proxies on all.
 
     Args:
         table: what `compare_mixes` gave, with single proxies too.
         chosen_on: the source on which the best are chosen.
         sizes: number of proxies of each mix.
+        allowed: the mixes among which the best are chosen; None is all.
 
     Returns:
         Rows of the table with a first column ``why``.
@@ -187,12 +218,12 @@ def notable_mixes(table: pd.DataFrame, chosen_on: str, sizes: Mapping[str, int])
     picked: dict[str, str] = {}
     for number, word in ((1, "proxy"), (2, "pair"), (3, "triple")):
         rows = table[size == number]
-        if len(rows):
-            picked.setdefault(choose(rows, chosen_on), f"best {word} on {chosen_on}")
-            # A mix that lacks a benchmark cannot be called robust.
-            robust = rows.dropna().min(axis=1)
-            if len(robust):
-                picked.setdefault(str(robust.idxmax()), f"{word} with the best worst case")
+        best = rows if allowed is None else rows.loc[rows.index.intersection(list(allowed))]
+        if best[chosen_on].notna().any():
+            picked.setdefault(choose(best, chosen_on), f"best {word} on {chosen_on}")
+        robust = rows.dropna(thresh=len(rows.columns) - 1).min(axis=1)
+        if len(robust):
+            picked.setdefault(str(robust.idxmax()), f"most robust {word}")
     return table.loc[list(picked)].assign(why=list(picked.values()))[["why", *table.columns]]
 
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trainless.aggregation import HYBRID_PAIR, Hybrid
+from trainless.aggregation import HYBRID_PAIR, Hybrid, finite_last
 from trainless.errors import InputError
-from trainless.metrics import evaluate
+from trainless.metrics import evaluate, kendall
 from trainless.reproduction.thesis import DATASETS, THESIS, Figure
 from trainless.store import Store
 from trainless.tables import BenchmarkTable, benchmark_table, published_scores
@@ -21,10 +21,18 @@ from trainless.tables import BenchmarkTable, benchmark_table, published_scores
 __all__ = ["OwnScores", "ScoreSet", "own_scores", "own_scores_from_store", "published_sets", "reproduce_rows"]
 
 _OWN_FILE = "own_scores.csv.gz"
+_ENOUGH = 100  # architectures in common, for a comparison that means something
 _TOLERANCE = 0.005  # half a unit of the last decimal that the thesis prints
 # The thesis's names for proxies of which trainless has variants: its synflow ranks as the logarithm does, and its zen
 # is NASLib's, from running variances.
 _COLUMNS = {"synflow": ("synflow:log", "synflow"), "zen": ("zen:running", "zen")}
+
+
+# What is known of single proxies beside what holds for a whole set.
+_CAUSES = {
+    "zen": "the thesis's zen is that of NAS-Bench-Suite-Zero, which no public scores that name cells repeat",
+    "epe_nas": "epe_nas depends on how many images of each class the batch holds, which nobody states",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +46,7 @@ class ScoreSet:
         origin: whose scores they are.
         source: ``"published"`` or ``"own"``.
         remarks: what sets them apart from the thesis's, one sentence each without a full stop.
+        reference: scores of the same proxies by others, to be compared with on the same architectures.
     """
 
     scores: pd.DataFrame
@@ -46,6 +55,7 @@ class ScoreSet:
     origin: str
     source: str
     remarks: tuple[str, ...] = ()
+    reference: pd.DataFrame | None = None
 
     def column(self, proxy: str) -> str | None:
         """Find the column that holds a proxy of the thesis, if there is one."""
@@ -61,7 +71,8 @@ def own_scores() -> OwnScores:
     """Read our own scores of NAS-Bench-201, which come with the package.
 
     `benchmarks/own_scores.py` made them: batch 64, seed 0, Kaiming normal by fan out, float32. A proxy that was scored
-    for a sample of cells only is NaN elsewhere. There is no epe_nas of the two data sets with over 64 classes: it
+    for a sample of 1,500 distinct networks (grasp: 500) has a score for every cell that is one of them, and is NaN
+    elsewhere. There is no epe_nas of the two data sets with over 64 classes: it
     correlates images of one class, and their batch of 64 holds at most one of each.
 
     Example:
@@ -150,12 +161,17 @@ def published_sets(folder: str | Path | None = None) -> dict[str, list[ScoreSet]
 
 
 def own_sets(scores: OwnScores, folder: str | Path | None = None) -> dict[str, list[ScoreSet]]:
-    """Hold our own scores against the accuracies of NAS-Bench-201; see `published_sets`."""
+    """Hold our own scores against the accuracies of NAS-Bench-201, with published ones for reference."""
     table = benchmark_table("nasbench201", folder)
+    names = {each: f"suite-zero.nasbench201.{each}" for each in scores} | {"cifar10": "naslib.cifar10"}
     remark = "our own initialisation is Kaiming normal by fan out, the thesis's PyTorch's own, and the batch is another"
-    return {
-        dataset: [_with_accuracies(table, dataset, each, "trainless", "own", (remark,))]
+    sets = {
+        dataset: _with_accuracies(table, dataset, each, "trainless", "own", (remark,))
         for dataset, each in scores.items()
+    }
+    return {
+        dataset: [replace(each, reference=published_scores(names[dataset], folder).scores)]
+        for dataset, each in sets.items()
     }
 
 
@@ -233,7 +249,7 @@ def _row(figure: Figure, found: ScoreSet, resamples: int) -> dict[str, Any]:
         "not_finite": int(measured["not_finite"]),
         "top_architecture": top,
     }  # fmt: skip
-    return {**row, "difference": _difference(row, found)}
+    return {**row, "difference": _difference(row, found, _compared(figure.proxy, values, found))}
 
 
 def _values(proxy: str, found: ScoreSet) -> pd.Series:
@@ -248,7 +264,21 @@ def _rounded(value: Any) -> float | None:
     return None if value is None or not math.isfinite(value) else round(float(value), 4)
 
 
-def _difference(row: dict[str, Any], found: ScoreSet) -> str:
+def _compared(proxy: str, values: pd.Series, found: ScoreSet) -> str:
+    """Tell what published scores of the same proxy reach on the same architectures, where there are enough."""
+    names = [name for name in _COLUMNS.get(proxy, (proxy,)) if found.reference is not None and name in found.reference]
+    if found.reference is None or not names:
+        return ""
+    theirs = found.reference[names[0]]
+    common = values.index.intersection(theirs.index).intersection(found.accuracies.index)
+    if len(common) < _ENOUGH:
+        return ""
+    truth = found.accuracies[common].to_numpy()
+    taus = [kendall(finite_last(each[common].to_numpy()), truth) for each in (theirs, values)]
+    return f"on {len(common):,} of the same cells published scores give kendall {taus[0]:.3f}, ours {taus[1]:.3f}"
+
+
+def _difference(row: dict[str, Any], found: ScoreSet, compared: str) -> str:
     """Say how far a figure is from the thesis's, and what of the making is not the same."""
     parts = []
     for name in ("kendall", "spearman"):

@@ -15,8 +15,11 @@ from trainless.aggregation import HYBRID_PAIR, Sweep, cross_validate
 from trainless.errors import InputError
 from trainless.report import latex_table, markdown_table, several_studies_page, study_figures
 from trainless.reproduction.mixes import (
+    COUNTS,
+    THESIS_PROXIES,
     candidates,
     compare_mixes,
+    everywhere,
     mix_sources,
     notable_mixes,
     own_mix_sources,
@@ -143,7 +146,9 @@ class Reproduction:
         ))  # fmt: skip
         listed.append((
             "mixes", f"Mixes of proxies, chosen on {_CHOSEN_ON} and measured elsewhere (Kendall's τ)", self.mixes,
-            "No accuracy of the other benchmarks had a part in the choice; a mix itself never sees one.",
+            "No accuracy of the other benchmarks had a part in the choice of the best, and none in a mix itself. The "
+            "most robust have the best worst case over all columns, of which they may lack one; they may hold params "
+            "and flops, and are chosen on what they are measured on.",
         ))  # fmt: skip
         return listed
 
@@ -194,11 +199,11 @@ def _studies(
     wanted = [("FreeREA", name, sets[0].scores, sets[0].origin) for name, sets in published.items()]
     ours = "trainless, batch 64, seed 0"
     for name, scores in own.items():
-        # Of a sample only are the dear proxies; of a smaller one is grasp.
-        everywhere = scores.columns[scores.count() == scores.count().max()]
-        wanted.append(("own", name, scores[everywhere], ours))
-        sample = scores.drop(columns="grasp", errors="ignore").dropna()
-        wanted.append((f"own, {len(sample):,} networks", name, sample, f"{ours}; a seeded sample of distinct networks"))
+        wanted.append(("own", name, everywhere(scores), ours))
+        sample = everywhere(scores, sampled=True)
+        if len(sample.columns) > len(everywhere(scores).columns):
+            note = f"{ours}; the {len(sample):,} cells that are in a seeded sample of distinct networks"
+            wanted.append(("own sample", name, sample, note))
     studies = []
     for done, (source, dataset, each, origin) in enumerate(wanted):
         progress(done, len(wanted))
@@ -209,7 +214,7 @@ def _studies(
                 title=f"{dataset}, {source}",
                 parameters=each.get("params"),
                 protocol={"scores": origin, "accuracies": f"NAS-Bench-201, {dataset}, test, mean over seeds"},
-                with_sweep=True,
+                with_sweep=source != "own sample",
             )
         )
     progress(len(wanted), len(wanted))
@@ -261,21 +266,17 @@ def compare_with_record(own: OwnScores, table: BenchmarkTable) -> pd.DataFrame:
         ``thesis_spearman``, ``suite_zero_spearman`` and ``networks``; the record has a row of its own.
     """
     rows: list[dict[str, Any]] = []
-    for dataset in own:
-        study = make_study(own[dataset], table.accuracies(dataset, "test"), title=dataset)
-        for name, values in study.scores.items():  # plain as it is, like the thesis's
-            rows.append({"dataset": dataset, "proxy": name} | _measured(values, study.accuracies))
-        mixes = make_study(
-            own[dataset].dropna(subset=own[dataset].columns.difference(["grasp"])),
-            table.accuracies(dataset, "test"),
-            title=dataset,
-            mixes={mix.name: mix for mix in candidates(sizes=[2])},
-        )
+    for dataset, scores in own.items():
+        truth = table.accuracies(dataset, "test")
+        whole = make_study(everywhere(scores), truth, title=dataset)
+        for name in [*whole.scores.columns, *scores.columns.difference(whole.scores.columns)]:
+            values = whole.scores[name] if name in whole.scores else scores[name]
+            rows.append({"dataset": dataset, "proxy": name} | _measured(values, truth))  # plain as the thesis has it
+        sample = everywhere(scores, sampled=True)
+        mixes = make_study(sample, truth, title=dataset, mixes={mix.name: mix for mix in candidates(sizes=[2])})
         best = mixes.leaderboard(resamples=0).query("kind == 'mix'").index[0]
-        rows.append(
-            {"dataset": dataset, "proxy": f"{best}, the best pair in-sample"}
-            | _measured(mixes.oriented[best], mixes.accuracies)
-        )
+        rows.append({"dataset": dataset, "proxy": f"{best}, the best pair in-sample"}
+                    | _measured(mixes.oriented[best], truth))  # fmt: skip
         kendall, spearman = RECORD[dataset]
         rows.append({"dataset": dataset, "proxy": "VKDNW_agg, the record", "kendall": kendall, "spearman": spearman})
     frame = pd.DataFrame(rows)
@@ -285,7 +286,8 @@ def compare_with_record(own: OwnScores, table: BenchmarkTable) -> pd.DataFrame:
     frame["thesis_spearman"] = [thesis[key].spearman if key in thesis else None for key in keys]
     frame["suite_zero_spearman"] = [SUITE_ZERO_SPEARMAN[key[0]].get(key[1]) for key in keys]
     order = frame["dataset"].map({name: place for place, name in enumerate(DATASETS)})
-    return frame.assign(order=order).sort_values(["order", "kendall"], ascending=[True, False]).drop(columns="order")
+    ordered = frame.assign(order=order).sort_values(["order", "kendall"], ascending=[True, False])
+    return ordered.drop(columns="order").reset_index(drop=True)
 
 
 def _measured(values: pd.Series, accuracies: pd.Series) -> dict[str, Any]:
@@ -306,11 +308,12 @@ def _thesis_name(name: str) -> str:
 
 
 def _mixes(own: OwnScores, folder: str | Path | None, progress: Progress) -> pd.DataFrame:
-    mixes = [*candidates(sizes=(1, 2, 3)), *thesis_mixes()]
+    own_proxies = [mix.name for mix in candidates(sizes=(1, 2, 3))]
+    mixes = [*candidates((*THESIS_PROXIES, *COUNTS), sizes=(1, 2, 3)), *thesis_mixes()]
     unique = list({mix.name: mix for mix in mixes}.values())
     table = compare_mixes([*mix_sources(folder), *own_mix_sources(own, folder)], unique, progress=progress)
     fixed = table.loc[[mix.name for mix in thesis_mixes()]].assign(why="fixed before")
-    shown = pd.concat([notable_mixes(table, _CHOSEN_ON, sizes_of(unique)), fixed])
+    shown = pd.concat([notable_mixes(table, _CHOSEN_ON, sizes_of(unique), own_proxies), fixed])
     shown = shown[~shown.index.duplicated()]
     rounded: pd.DataFrame = worst_and_mean(shown).round(3)
     return rounded.reset_index()
