@@ -75,18 +75,18 @@ def datasets() -> list[ImageDataset]:
 def export(path: Path) -> None:
     """Write one row a cell and one column a data set and proxy, seven significant digits.
 
-    Of a sampled proxy each cell has the score of its distinct network, which is what scoring the cell itself gives.
+    A sampled proxy stands at one cell of each network in the sample: classes of equal networks have from one cell to
+    hundreds, so a sample of all their cells would be a few networks many times over.
     """
     space = NASBench201()
-    cells = {str(cell): str(space.canonical(cell)) for cell in space}
     columns = {}
     with Store(path, create=False) as store:
         for run in store.runs():
             table = store.table(run)
-            for proxy, scores in table.items():
-                keys = cells if scores.count() == len(cells) else cells.values()
-                columns[f"{run.task.partition(':')[0]}.{proxy}"] = scores.reindex(list(keys)).to_numpy()
-    frame = pd.DataFrame(columns, index=pd.Index(cells, name="architecture")).dropna(axis="columns", how="all")
+            for proxy in table.columns:
+                columns[f"{run.task.partition(':')[0]}.{proxy}"] = table[proxy]
+    frame = pd.DataFrame(columns).dropna(axis="columns", how="all")
+    frame = frame.reindex([str(cell) for cell in space]).rename_axis("architecture")
     # A fixed time stamp inside the archive: the same scores give the same bytes.
     frame.to_csv(EXPORT, float_format="%.7g", compression={"method": "gzip", "mtime": 0})
     print(f"{len(frame)} cells, {len(frame.columns)} columns: {EXPORT}")

@@ -36,6 +36,11 @@ _KNOWN: dict[str, tuple[str, str, bool | None]] = {
     "not_finite": ("not finite", ",.0f", False),
     "nearest": ("nearest proxy", "", None),
     "redundancy": ("R² by the others", ".2f", None),
+    "thesis_kendall": ("thesis's τ", ".2f", None),
+    "thesis_spearman": ("thesis's ρ", ".2f", None),
+    "top_accuracy": ("first choice, %", ".2f", None),
+    "thesis_top_accuracy": ("thesis's first choice, %", ".2f", None),
+    "suite_zero_spearman": ("Suite-Zero's ρ", ".2f", None),
 }
 _MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#$~&])")
 _LABEL_FORBIDDEN = re.compile(r"[^\w:.-]", re.ASCII)

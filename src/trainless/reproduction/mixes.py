@@ -80,7 +80,7 @@ def mix_sources(folder: str | Path | None = None) -> list[Source]:
 
 
 def own_mix_sources(scores: OwnScores, folder: str | Path | None = None) -> list[Source]:
-    """Hold our own scores against the test accuracies, over the cells that are in the sample of the dear proxies."""
+    """Hold our own scores against the test accuracies, over the sample that the dear proxies have."""
     table = benchmark_table("nasbench201", folder)
     return [
         _joined(

@@ -71,9 +71,9 @@ def own_scores() -> OwnScores:
     """Read our own scores of NAS-Bench-201, which come with the package.
 
     `benchmarks/own_scores.py` made them: batch 64, seed 0, Kaiming normal by fan out, float32. A proxy that was scored
-    for a sample of 1,500 distinct networks (grasp: 500) has a score for every cell that is one of them, and is NaN
-    elsewhere. There is no epe_nas of the two data sets with over 64 classes: it
-    correlates images of one class, and their batch of 64 holds at most one of each.
+    for a sample of 1,500 distinct networks (grasp: 500) has a score at one cell of each, and is NaN elsewhere. There is
+    no epe_nas of the two data sets with over 64 classes: it correlates images of one class, and their batch of 64 holds
+    at most one of each.
 
     Example:
         >>> sorted(own_scores())
@@ -275,7 +275,7 @@ def _compared(proxy: str, values: pd.Series, found: ScoreSet) -> str:
         return ""
     truth = found.accuracies[common].to_numpy()
     taus = [kendall(finite_last(each[common].to_numpy()), truth) for each in (theirs, values)]
-    return f"on {len(common):,} of the same cells published scores give kendall {taus[0]:.3f}, ours {taus[1]:.3f}"
+    return f"{proxy} as published has kendall {taus[0]:.3f} on {len(common):,} of the same cells, ours {taus[1]:.3f}"
 
 
 def _difference(row: dict[str, Any], found: ScoreSet, compared: str) -> str:

@@ -91,7 +91,7 @@ class Reproduction:
                 self.studies,
                 "The Hybrid proxy, reproduced",
                 introduction_html=self._introduction(),
-                tables=[(caption, table, note) for _, caption, table, note in tables],
+                tables=[(caption, _titled(table), note) for _, caption, table, note in tables],
                 leaderboards=self.leaderboards,
             ),
             encoding="utf-8",
@@ -102,8 +102,8 @@ class Reproduction:
         for name, caption, table, _ in tables:
             texts = {
                 "csv": table.to_csv(index=False),
-                "md": markdown_table(table),
-                "tex": latex_table(table, caption, f"tab:{name}"),
+                "md": markdown_table(_titled(table)),
+                "tex": latex_table(_titled(table), caption, f"tab:{name}"),
             }
             for ending, text in texts.items():
                 path = folder / f"{name}.{ending}"
@@ -127,14 +127,19 @@ class Reproduction:
     def _tables(self) -> list[tuple[str, str, pd.DataFrame, str]]:
         """Name, caption, table and note of everything that is printed as a table."""
         frame = pd.DataFrame(self.rows)
-        columns = ["proxy", "source", "kendall", "thesis_kendall", "spearman", "thesis_spearman", "top_accuracy",
-                   "thesis_top_accuracy", "networks", "split", "difference"]  # fmt: skip
+        columns = ["proxy", "dataset", "source", "kendall", "thesis_kendall", "spearman", "thesis_spearman",
+                   "top_accuracy", "thesis_top_accuracy", "networks", "split", "difference"]  # fmt: skip
         listed = []
         for number in sorted(frame["table"].unique()):
             part = frame[frame["table"] == number]
             datasets = ", ".join(dict.fromkeys(part["dataset"]))
-            shown = part[["dataset", *columns] if number == "6.1" else columns].dropna(axis=1, how="all")
-            listed.append((f"table-{number}", f"Table {number} of the thesis: {datasets}", shown, ""))
+            shown = part[columns].dropna(axis=1, how="all")
+            shown = shown.drop(columns=[] if number == "6.1" else "dataset")
+            split_up = part["difference"].str.partition(": ")
+            reasons = dict.fromkeys(reason for text in split_up[2] for reason in text.split("; ") if reason)
+            note = f"What differs in the making: {'; '.join(reasons)}." if reasons else ""
+            shown = shown.assign(difference=split_up[0])
+            listed.append((f"table-{number}", f"Table {number} of the thesis: {datasets}", shown, note))
         listed.append((
             "weights", "Weights of the Hybrid: figure 6.1, and what of it holds elsewhere", self.weights,
             "In-sample figures are fitted and measured on the same cells, and so too good; held-out ones are means "
@@ -202,7 +207,7 @@ def _studies(
         wanted.append(("own", name, everywhere(scores), ours))
         sample = everywhere(scores, sampled=True)
         if len(sample.columns) > len(everywhere(scores).columns):
-            note = f"{ours}; the {len(sample):,} cells that are in a seeded sample of distinct networks"
+            note = f"{ours}; a seeded sample of {len(sample):,} distinct networks, one cell of each"
             wanted.append(("own sample", name, sample, note))
     studies = []
     for done, (source, dataset, each, origin) in enumerate(wanted):
@@ -317,6 +322,11 @@ def _mixes(own: OwnScores, folder: str | Path | None, progress: Progress) -> pd.
     shown = shown[~shown.index.duplicated()]
     rounded: pd.DataFrame = worst_and_mean(shown).round(3)
     return rounded.reset_index()
+
+
+def _titled(table: pd.DataFrame) -> pd.DataFrame:
+    """A table whose rows are named by its first column, as a page and a paper show them."""
+    return table.set_index(str(table.columns[0]))
 
 
 def _slug(title: str) -> str:
