@@ -249,7 +249,10 @@ def _row(figure: Figure, found: ScoreSet, resamples: int) -> dict[str, Any]:
         "not_finite": int(measured["not_finite"]),
         "top_architecture": top,
     }  # fmt: skip
-    return {**row, "difference": _difference(row, found, _compared(figure.proxy, values, found))}
+    return {
+        **row,
+        "difference": _difference(row, found, (_sampled(values, found), _compared(figure.proxy, values, found))),
+    }
 
 
 def _values(proxy: str, found: ScoreSet) -> pd.Series:
@@ -278,7 +281,15 @@ def _compared(proxy: str, values: pd.Series, found: ScoreSet) -> str:
     return f"{proxy} as published has kendall {taus[0]:.3f} on {len(common):,} of the same cells, ours {taus[1]:.3f}"
 
 
-def _difference(row: dict[str, Any], found: ScoreSet, compared: str) -> str:
+def _sampled(values: pd.Series, found: ScoreSet) -> str:
+    if found.source == "published" or len(values) == len(found.scores):
+        return ""
+    return (
+        f"one cell each of {len(values):,} distinct networks, drawn with a seed, is another population than all cells"
+    )
+
+
+def _difference(row: dict[str, Any], found: ScoreSet, notes: Iterable[str]) -> str:
     """Say how far a figure is from the thesis's, and what of the making is not the same."""
     parts = []
     for name in ("kendall", "spearman"):
@@ -293,8 +304,9 @@ def _difference(row: dict[str, Any], found: ScoreSet, compared: str) -> str:
     if row["table"] == "6.1":
         reasons = ["the thesis quotes FreeREA's paper here; these are that paper's cached scores"] \
             if row["source"] == "published" else reasons  # fmt: skip
-    if row["networks"] < 15625 and not any(f"{row['networks']:,} cells" in each for each in reasons):
+    if row["networks"] < 15625 and not any(f"{row['networks']:,}" in each for each in [*reasons, *notes]):
         reasons.append(f"{row['networks']:,} of the 15,625 cells have both a score and an accuracy")
+    reasons += [each for each in (*notes, _CAUSES.get(row["proxy"], "")) if each]
     if row["not_finite"]:
         some = "1 score that is not finite is" if row["not_finite"] == 1 else \
             f"{row['not_finite']} scores that are not finite are"  # fmt: skip
