@@ -96,6 +96,27 @@ class TestMakeStudy:
         assert study.memory["hybrid"] == 100
         assert np.isnan(study.seconds["plain"])
 
+    def test_front_of_a_metric_where_lower_is_better(self) -> None:
+        perfect = pd.DataFrame({"nwot": TRUTH, "plain": TRUTH})  # plain is better lower, so this one is the worst
+        study = make_study(perfect, TRUTH, title="toy", seconds=pd.Series({"nwot": 0.5, "plain": 0.5}), mixes={})
+        assert study.front(metric="regret")["on_front"].to_dict() == {"nwot": True, "plain": False}
+        with pytest.raises(InputError, match=r"There is no metric 'nope'"):
+            study.front(metric="nope")
+
+    def test_rows_that_cannot_be_joined(self) -> None:
+        twice = pd.concat([SCORES, SCORES.iloc[:1]])
+        with pytest.raises(InputError, match="The scores have 'cell0' more than once"):
+            make_study(twice, TRUTH, title="toy")
+        with pytest.raises(InputError, match="The accuracies have 'cell0' more than once"):
+            make_study(SCORES, pd.concat([TRUTH, TRUTH.iloc[:1]]), title="toy")
+        with pytest.raises(InputError, match="The accuracy of 'cell3' is not finite"):
+            make_study(SCORES, TRUTH.where(TRUTH.index != "cell3"), title="toy")
+
+    def test_a_proxy_without_any_score_is_named(self) -> None:
+        study = make_study(SCORES.assign(snip=np.nan), TRUTH, title="toy")
+        assert "snip" not in study.scores
+        assert study.protocol["without any score"] == "snip"
+
     def test_front_takes_the_metric_and_the_seconds(self) -> None:
         seconds = pd.Series({"logsynflow": 0.25, "nwot": 0.5, "plain": 9.0, "params": 0.001})
         study = make_study(SCORES, TRUTH, title="toy", seconds=seconds, mixes={})
@@ -210,3 +231,11 @@ class TestUnequalSamples:
         store.write(run, [Score(str(SCORES.index[20]), "snip", 1.0, "ok", "", 0.5)], {"snip": 1})
         with pytest.raises(InputError, match=r"scored by all of the proxies \(jacov 11, snip 1\)"):
             study_from_store(store, TABLE, "digits", "test", proxies=["jacov", "snip"])
+
+    def test_only_the_latest_version_of_a_proxy_counts(self, store: Store) -> None:
+        run = store.runs()[0]
+        newer = [Score(str(name), "nwot", -float(place), "ok", "", 9.0) for place, name in enumerate(SCORES.index[:5])]
+        store.write(run, newer, {"nwot": 2})
+        study = study_from_store(store, TABLE, "digits", "test", proxies=["nwot"])
+        assert study.scores["nwot"].tolist() == [0.0, -1.0, -2.0, -3.0, -4.0]
+        assert study.seconds["nwot"] == 9

@@ -279,6 +279,14 @@ class Store:
         frame["value"] = frame["value"].astype(float).fillna(exact)
         return frame.astype({"seed": "int64", "proxy_version": "int64", "seconds": float, "peak_memory": float})
 
+    def latest_rows(self, run: Run) -> pd.DataFrame:
+        """Give the rows of a run without those of earlier versions of a proxy, as `table` shows them.
+
+        Args:
+            run: the run.
+        """
+        return _latest(self.rows(run))
+
     def table(self, run: Run | None = None) -> pd.DataFrame:
         """Give one row an architecture and one column a proxy; NaN for what failed or is not there.
 
@@ -292,8 +300,8 @@ class Store:
             StoreError: the store is empty, or holds several runs and none is chosen.
         """
         frame = self.rows(run or self._only_run())
-        latest = frame["proxy_version"] == frame.groupby("proxy")["proxy_version"].transform("max")
-        shown = frame[latest & (frame["status"] != "failed")]
+        latest = _latest(frame)
+        shown = latest[latest["status"] != "failed"]
         values = shown.pivot(index="architecture", columns="proxy", values="value")
         table: pd.DataFrame = values.reindex(index=frame["architecture"].unique(), columns=frame["proxy"].unique())
         return table.astype(float).rename_axis(index="architecture", columns=None)
@@ -350,6 +358,12 @@ class Store:
         except (DBAPIError, sqlite3.Error) as error:
             message = str(error.orig if isinstance(error, DBAPIError) else error)
             raise StoreError(_explanation(self.location, message)) from error
+
+
+def _latest(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the latest version of each proxy, for scores of different versions cannot be compared."""
+    newest = rows.groupby("proxy")["proxy_version"].transform("max")
+    return rows[rows["proxy_version"] == newest]
 
 
 def _parse_url(text: str) -> sql.URL:

@@ -27,8 +27,8 @@ from trainless.aggregation import (
     ZScoreSum,
 )
 from trainless.aggregation import sweep as sweep_weights
-from trainless.errors import InputError
-from trainless.metrics import agreement, best_of_top, cost_quality_front, costs_of, evaluate, redundancy
+from trainless.errors import InputError, UnknownNameError
+from trainless.metrics import METRICS, agreement, best_of_top, cost_quality_front, costs_of, evaluate, redundancy
 from trainless.proxies import PROXIES
 from trainless.store import Run, Store
 from trainless.tables import BenchmarkTable, PublishedScores
@@ -45,7 +45,7 @@ MIXES: dict[str, Aggregate] = {
     "log-rank(flops, nwot)": LogRankSum(("flops", "nwot")),
     "log-rank(synflow:log, jacov)": LogRankSum(("synflow:log", "jacov")),
 }
-"""The mixes that are added to every study whose scores allow it; `docs/mixes.md` compares many more."""
+"""The mixes that are added to every study whose scores allow it; `docs/reproduction.md` compares many more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +120,7 @@ class Study:
             ks: values of k; None takes about 40 from 1 to all, evenly spread in the logarithm.
         """
         size = len(self.accuracies)
-        chosen = sorted(set(ks or np.geomspace(1, size, 40).round().astype(int).tolist()))
+        chosen = sorted(set(np.geomspace(1, size, 40).round().astype(int).tolist() if ks is None else ks))
         columns = {
             name: [best_of_top(values.to_numpy(), self.accuracies.to_numpy(), k) for k in chosen]
             for name, values in self.oriented.items()
@@ -136,10 +136,17 @@ class Study:
 
         Args:
             leaderboard: what `leaderboard` gave; None computes it without intervals.
-            metric: a column of it.
+            metric: a name of `trainless.metrics.METRICS`; where lower is better, as of regret, the quality has its
+                sign turned.
+
+        Raises:
+            UnknownNameError: there is no such metric.
         """
+        if metric not in METRICS:
+            raise UnknownNameError("metric", metric, METRICS)
         table = self.leaderboard(resamples=0) if leaderboard is None else leaderboard
-        return cost_quality_front(table[metric], table["seconds"])
+        quality = table[metric] if METRICS[metric].higher_is_better else -table[metric]
+        return cost_quality_front(quality, table["seconds"])
 
 
 def make_study(
@@ -170,7 +177,7 @@ def make_study(
         progress: called with steps done and all of that study.
 
     Raises:
-        InputError: no architecture is in both, or fewer than two are.
+        InputError: fewer than two architectures are in both, one is there twice, or an accuracy is not finite.
 
     Example:
         >>> scores = pd.DataFrame({"logsynflow": [1.0, 2.0, 3.0], "nwot": [5.0, 6.0, 9.0]}, index=["a", "b", "c"])
@@ -178,6 +185,14 @@ def make_study(
         >>> study.leaderboard(resamples=0, k=1)["kendall"].to_dict()["hybrid"]
         1.0
     """
+    for what, index in (("scores", scores.index), ("accuracies", accuracies.index)):
+        if index.has_duplicates:
+            raise InputError(
+                f"The {what} have '{index[index.duplicated()][0]}' more than once: keep one row of each architecture."
+            )
+    if not np.isfinite(accuracies.to_numpy(float)).all():
+        unknown = accuracies.index[~np.isfinite(accuracies.to_numpy(float))][0]
+        raise InputError(f"The accuracy of '{unknown}' is not finite: leave out the architectures without one.")
     common = scores.index.intersection(accuracies.index)
     if len(common) < 2:
         raise InputError(
@@ -186,6 +201,7 @@ def make_study(
             f"{_example(accuracies.index)})."
         )
     table = scores.loc[common].dropna(axis=1, how="all")
+    empty = [str(name) for name in scores.columns if name not in table.columns]
     added = _fitted(MIXES if mixes is None else mixes, table)
     joined = table.assign(**{name: mix.score(table) for name, mix in added.items()})
     truth = accuracies.loc[common]
@@ -205,6 +221,7 @@ def make_study(
         memory=_of_mixes(memory, joined.columns, added, max),
         protocol={
             **(protocol or {}),
+            **({"without any score": ", ".join(empty)} if empty else {}),
             "architectures": f"{len(common):,}",
             "not finite": NON_FINITE_POLICY,
             "equal scores": "keep the order of the scores where one has to be chosen",
@@ -253,7 +270,7 @@ def study_from_store(
             f"The store holds no scores of {', '.join(missing)}, expected some of "
             f"{', '.join(map(str, scores.columns))}: score them first, or leave them out."
         )
-    rows = store.rows(chosen)
+    rows = store.latest_rows(chosen)
     costs = costs_of(rows)
     wanted = list(scores.columns if proxies is None else dict.fromkeys(proxies))
     complete = _tried_by_all(rows, wanted)

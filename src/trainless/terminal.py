@@ -73,8 +73,8 @@ def write_file(path: Path, write: Callable[[Any], Any]) -> None:
     try:
         write(partial)
         partial.replace(path)
-    except OSError as error:
-        raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error
+    except (OSError, ImportError, ValueError) as error:  # the last two where an ending asks for what is not there
+        raise InputError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}.") from error
     finally:
         partial.unlink(missing_ok=True)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import reprlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 _FORMAT = 1
+_LARGEST_SIZE = 10**9  # of the reference in a file; no sample comes near it
 
 Array = npt.NDArray[np.float64]
 
@@ -63,6 +65,10 @@ class Aggregate(ABC):
     formula: ClassVar[str]
 
     def __init__(self, proxies: Sequence[str], *, lower_is_better: Sequence[str] | None = None) -> None:
+        for names in (proxies, lower_is_better):
+            # A string is a sequence of its letters.
+            if isinstance(names, str):
+                raise InputError(f"'{names}' stands for a list of names, expected one: write ['{names}'].")
         self.proxies = tuple(proxies)
         if not self.proxies or len(set(self.proxies)) < len(self.proxies):
             raise InputError(f"The proxies are {list(self.proxies)}, expected one or more different names.")
@@ -133,8 +139,9 @@ class Aggregate(ABC):
             "origin": self.origin,
             "reference": self.reference,
         }
+        text = json.dumps(document, indent=1, allow_nan=False, default=np.ndarray.tolist)
         try:
-            Path(path).write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+            Path(path).write_text(text + "\n", encoding="utf-8")
         except OSError as error:
             raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error
 
@@ -145,7 +152,11 @@ class Aggregate(ABC):
 
     @abstractmethod
     def _summarise(self, columns: list[Array]) -> dict[str, Any]:
-        """Tell what of a reference sample is to be kept, as JSON can hold it."""
+        """Tell what of a reference sample is to be kept: finite numbers, and arrays or lists of arrays of them."""
+
+    @abstractmethod
+    def _checked(self, saved: Mapping[str, Any]) -> dict[str, Any]:
+        """Turn a saved reference into what `_summarise` gave, and refuse what it cannot have given."""
 
     @abstractmethod
     def _combine(self, columns: list[Array]) -> Array:
@@ -162,8 +173,32 @@ class Aggregate(ABC):
             (-1 if name in self.lower_is_better else 1) * column(scores[name], f"'{name}'") for name in self.proxies
         ]
 
+    def _one_each(self, saved: Mapping[str, Any], name: str, positive: bool = False) -> Array:
+        """Read a finite number for each proxy from a saved reference."""
+        values = column(saved[name], f"the reference's '{name}'")
+        usable = np.isfinite(values) & ((values > 0) | (not positive))
+        if len(values) != len(self.proxies) or not usable.all():
+            raise InputError(
+                f"the reference's '{name}' is {reprlib.repr(values.tolist())}, expected a finite number"
+                f"{' above 0' * positive} for each of {len(self.proxies)} proxies."
+            )
+        return values
 
-class Hybrid(Aggregate):
+
+class _ByLargest(Aggregate):
+    """What divides each score by the largest finite one of the reference."""
+
+    def _summarise(self, columns: list[Array]) -> dict[str, Any]:
+        return {"largest": np.array([largest_finite(*each) for each in zip(columns, self.proxies, strict=True)])}
+
+    def _checked(self, saved: Mapping[str, Any]) -> dict[str, Any]:
+        return {"largest": self._one_each(saved, "largest", positive=True)}
+
+    def _divided(self, columns: list[Array]) -> list[Array]:
+        return [each / largest for each, largest in zip(columns, self.reference["largest"], strict=True)]
+
+
+class Hybrid(_ByLargest):
     """The Hybrid proxy: ``alpha · DIN + beta · DDN`` where ``DIN ≤ DDN``, ``DIN`` elsewhere (equations 5.3 and 5.4).
 
     The reference gives the two largest finite scores by which DIN and DDN are normalised.
@@ -176,7 +211,8 @@ class Hybrid(Aggregate):
         lower_is_better: as for `Aggregate`.
 
     Raises:
-        InputError: other than two proxies, or a weight is negative or not finite.
+        InputError: other than two proxies, a weight is negative or not finite, or the condition is neither True nor
+            False.
 
     Example:
         >>> reference = pd.DataFrame({"logsynflow": [1.0, 2.0, 8.0], "nwot": [10.0, 20.0, 10.0]})
@@ -204,16 +240,15 @@ class Hybrid(Aggregate):
             )
         check_weight("alpha", alpha)
         check_weight("beta", beta)
-        self.alpha, self.beta, self.condition = float(alpha), float(beta), condition
+        if condition not in (True, False):
+            raise InputError(f"condition is {condition!r}, expected True or False.")
+        self.alpha, self.beta, self.condition = float(alpha), float(beta), bool(condition)
 
     def _options(self) -> dict[str, Any]:
         return {"alpha": self.alpha, "beta": self.beta, "condition": self.condition}
 
-    def _summarise(self, columns: list[Array]) -> dict[str, Any]:
-        return {"largest": [largest_finite(*each) for each in zip(columns, self.proxies, strict=True)]}
-
     def _combine(self, columns: list[Array]) -> Array:
-        din, ddn = (each / largest for each, largest in zip(columns, self.reference["largest"], strict=True))
+        din, ddn = self._divided(columns)
         return combine(din, ddn, self.alpha, self.beta, self.condition)
 
 
@@ -232,8 +267,25 @@ class RankSum(Aggregate):
 
     def _summarise(self, columns: list[Array]) -> dict[str, Any]:
         # JSON has no infinity: the number of non-finite scores stands for them.
-        finite = [np.sort(each[np.isfinite(each)]) for each in columns]
-        return {"size": len(columns[0]), "finite": [each.tolist() for each in finite]}
+        return {"size": len(columns[0]), "finite": [np.sort(each[np.isfinite(each)]) for each in columns]}
+
+    def _checked(self, saved: Mapping[str, Any]) -> dict[str, Any]:
+        size, finite = saved["size"], [column(each, "the reference's 'finite'") for each in saved["finite"]]
+        if len(finite) != len(self.proxies):
+            raise InputError(
+                f"the reference's 'finite' holds {len(finite)} lists, expected one for each of {len(self.proxies)} "
+                "proxies."
+            )
+        for name, each in zip(self.proxies, finite, strict=True):
+            if not np.isfinite(each).all() or (each[1:] < each[:-1]).any():
+                raise InputError(f"the reference's 'finite' of '{name}' is not finite numbers sorted upwards.")
+        least = max(1, *map(len, finite))
+        if type(size) is not int or not least <= size <= _LARGEST_SIZE:
+            raise InputError(
+                f"the reference's 'size' is {reprlib.repr(size)}, expected a whole number from {least} to "
+                f"{_LARGEST_SIZE}."
+            )
+        return {"size": size, "finite": finite}
 
     def _combine(self, columns: list[Array]) -> Array:
         # Rounded, so that equal products of ranks, such as 2 · 6 and 3 · 4, stay equal as sums of logarithms.
@@ -243,7 +295,7 @@ class RankSum(Aggregate):
     def _relative_ranks(self, columns: list[Array]) -> list[Array]:
         size = self.reference["size"]
         return [
-            average_ranks(finite_last(each), np.concatenate([np.full(size - len(finite), -np.inf), finite])) / size
+            _ranks(each, finite, size - len(finite)) / size
             for each, finite in zip(columns, self.reference["finite"], strict=True)
         ]
 
@@ -294,14 +346,20 @@ class ZScoreSum(Aggregate):
                 )
             means.append(float(finite.mean()))
             deviations.append(deviation)
-        return {"mean": means, "deviation": deviations}
+        return {"mean": np.array(means), "deviation": np.array(deviations)}
+
+    def _checked(self, saved: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "mean": self._one_each(saved, "mean"),
+            "deviation": self._one_each(saved, "deviation", positive=True),
+        }
 
     def _combine(self, columns: list[Array]) -> Array:
         terms = zip(columns, self.reference["mean"], self.reference["deviation"], strict=True)
         return _finite_sum([(each - mean) / deviation for each, mean, deviation in terms])
 
 
-class MaximumSum(Aggregate):
+class MaximumSum(_ByLargest):
     """The sum of scores each divided by the reference's largest, ``Σ s / max s``, as FreeREA joins its three metrics.
 
     Its published proxies are nwot, logsynflow and skipped_layers (WACV 2023).
@@ -322,11 +380,8 @@ class MaximumSum(Aggregate):
     ) -> None:
         super().__init__(proxies, lower_is_better=lower_is_better)
 
-    def _summarise(self, columns: list[Array]) -> dict[str, Any]:
-        return {"largest": [largest_finite(*each) for each in zip(columns, self.proxies, strict=True)]}
-
     def _combine(self, columns: list[Array]) -> Array:
-        return _finite_sum([each / top for each, top in zip(columns, self.reference["largest"], strict=True)])
+        return _finite_sum(self._divided(columns))
 
 
 AGGREGATES: dict[str, type[Aggregate]] = {
@@ -365,7 +420,7 @@ def load_aggregate(path: str | Path) -> Aggregate:
     """Read an aggregate that `Aggregate.save` wrote.
 
     Raises:
-        InputError: the file cannot be read, is of another kind, or of a newer format.
+        InputError: the file cannot be read, is of another kind or of a newer format, or holds what no `fit` gives.
 
     Example:
         >>> import tempfile
@@ -376,7 +431,7 @@ def load_aggregate(path: str | Path) -> Aggregate:
     """
     try:
         document = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read as JSON ({error}): give a file that an aggregate wrote.") from error
     if not isinstance(document, dict) or document.get("trainless") != "aggregate":
         raise InputError(f"{path} holds no aggregate of trainless: give a file that an aggregate wrote.")
@@ -388,17 +443,22 @@ def load_aggregate(path: str | Path) -> Aggregate:
     try:
         return _restored(document)
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path} is damaged ({error}): fit the aggregate again.") from error
+        reason = f"it lacks {error}" if isinstance(error, KeyError) else str(error).removesuffix(".")
+        raise InputError(f"{path} is damaged ({reason}): fit the aggregate again.") from error
 
 
 def _restored(document: Mapping[str, Any]) -> Aggregate:
     made = aggregate(
         document["kind"], document["proxies"], lower_is_better=document["lower_is_better"], **document["options"]
     )
-    made.reference, made.origin = document["reference"], document["origin"]
-    # A reference that lacks something shows on the first score: find it now.
-    made.score(pd.DataFrame({name: [1.0] for name in made.proxies}))
+    made.reference, made.origin = made._checked(document["reference"]), str(document["origin"])
     return made
+
+
+def _ranks(values: Array, finite: Array, others: int) -> Array:
+    """Rank values in a reference of sorted finite scores and a number of others, which are one tie below these."""
+    ranks = others + average_ranks(finite_last(values), finite)
+    return np.where(np.isfinite(values), ranks, (others + 1) / 2)
 
 
 def _finite_sum(terms: list[Array]) -> Array:

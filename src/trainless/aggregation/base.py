@@ -26,7 +26,7 @@ def column(values: npt.ArrayLike, name: str) -> npt.NDArray[np.float64]:
     """
     try:
         array = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (OverflowError, TypeError, ValueError) as error:
         raise InputError(f"{name} holds something that is no number ({error}), expected numbers only.") from error
     if array.ndim != 1:
         raise InputError(f"{name} has shape {array.shape}, expected one number an architecture, shape (n,).")

@@ -4,15 +4,13 @@ Only the ratio beta / alpha decides the order of two architectures for which the
 architectures change places at one ratio at most: at ``−(x_i − x_j) / (y_i − y_j)``, where x is DIN and y is DDN.
 Sorting these crossings of all pairs into the grid's distinct ratios gives Kendall's and Spearman's numerators at every
 ratio by one cumulative sum, instead of sorting the architectures again for each pair of weights. Architectures for
-which the condition does not hold are few: they are compared with the others for each pair of weights by itself.
+which the condition does not hold are few and keep x as their value: another one passes them at one beta for each alpha.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
@@ -57,7 +55,8 @@ class Sweep:
         kendall: tau-b, shape ``(a, b)``; NaN where all values are tied.
         spearman: rho, shape ``(a, b)``; NaN there too.
         condition: whether the condition DIN ≤ DDN was on.
-        flipped: for how many architectures it does not hold.
+        flipped: number of architectures with DIN > DDN, whose value is DIN alone whatever the weights; 0 where the
+            condition was off.
     """
 
     pair: tuple[str, str]
@@ -145,7 +144,8 @@ def sweep(
     """Compute Kendall's tau-b and Spearman's rho of the Hybrid at every pair of weights of a grid.
 
     The same numbers as computing the Hybrid and both correlations for each pair, with what is not finite as one tie
-    below all other architectures.
+    below all other architectures. Only two architectures whose scores differ in the last digits of double precision
+    may differ: here they keep the order of their scores, where rounding might make their sums equal.
 
     Args:
         data_independent: one score an architecture, shape ``(n,)``, higher is better.
@@ -195,8 +195,9 @@ class CrossValidation:
     Args:
         folds: one row a fold: ``alpha``, ``beta``, ``kendall_in_sample``, ``kendall``, ``spearman`` and the number of
             ``networks`` held out; the last two correlations are of the held-out architectures.
-        kendall: mean of the held-out tau-b.
-        spearman: mean of the held-out rho.
+        kendall: mean of the held-out tau-b over all folds; NaN where one fold has none, since all its values or all its
+            accuracies are equal: a mean over the others would be of other architectures.
+        spearman: mean of the held-out rho, likewise.
     """
 
     folds: pd.DataFrame
@@ -217,7 +218,8 @@ def cross_validate(
 ) -> CrossValidation:
     """Fit the Hybrid's weights on all folds but one, and measure them on the one left out.
 
-    The held-out architectures have no part in the weights, nor in the largest scores that normalise.
+    The held-out architectures have no part in the weights, nor in the largest scores that normalise. The means are over
+    all folds, and NaN where a fold has no correlation.
 
     Args:
         scores: one row an architecture, with the columns of `pair`.
@@ -267,7 +269,8 @@ def cross_validate(
         if progress:
             progress(fold + 1, folds)
     frame = pd.DataFrame(rows)
-    return CrossValidation(frame, float(frame["kendall"].mean()), float(frame["spearman"].mean()))
+    means = frame[["kendall", "spearman"]].mean(skipna=False)
+    return CrossValidation(frame, float(means["kendall"]), float(means["spearman"]))
 
 
 def _weights(values: npt.ArrayLike | None, name: str) -> Array:
@@ -333,28 +336,25 @@ class _Work:
         inner = np.ix_(alphas > 0, betas > 0)
         if not direct[inner].size:
             return direct
-        alpha, beta = np.meshgrid(alphas[alphas > 0], betas[betas > 0], indexing="ij")
-        ratios, place = np.unique(beta / alpha, return_inverse=True)
-        place = place.reshape(alpha.shape)
-        concordance, covariance, near = self._crossings(ratios)
-        fixed = self._fixed_pairs()
-        concordance, covariance = concordance + fixed[0], covariance + fixed[1]
-        flipped, ties = self._flipped_pairs(alpha, beta)
+        alpha, beta = alphas[alphas > 0], betas[betas > 0]
+        ratios, place = np.unique(beta / alpha[:, None], return_inverse=True)
+        crossing, near = self._crossings(ratios)
+        flipped, close = self._flipped_pairs(alpha, beta)
         scales = self._scales()
         if min(scales) == 0:
             return direct
-        kendall[inner] = (concordance[place] + flipped[0]) / scales[0]
-        spearman[inner] = (covariance[place] + flipped[1]) / scales[1]
-        direct[inner] = near[place] | ties
+        sums = crossing[:, place] + flipped + self._fixed_pairs()[:, None, None]
+        kendall[inner], spearman[inner] = sums[0] / scales[0], sums[1] / scales[1]
+        direct[inner] = near[place] | close
         return direct
 
-    def _crossings(self, ratios: Array) -> tuple[Array, Array, npt.NDArray[np.bool_]]:
+    def _crossings(self, ratios: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
         """Sum sign(v_i − v_j) · sign(t_i − t_j) and sign(v_i − v_j) · (r_i − r_j) over pairs that obey the condition.
 
         v is x + ratio · y, t the accuracy and r its rank.
 
         Returns:
-            Both sums at each ratio, and whether a crossing lies so near a ratio that rounding would decide.
+            Both sums at each ratio, shape ``(2, ratios)``, and whether rounding would decide on a crossing there.
         """
         chosen = np.flatnonzero(self.finite & ~self.flipped)
         order = chosen[np.lexsort((self.y[chosen], self.x[chosen]))]
@@ -374,54 +374,54 @@ class _Work:
             crossing = varied & (dy < 0) & (dx > 0)
             fall = -dy[crossing]
             at = dx[crossing] / fall
-            bins = np.searchsorted(ratios, at)
-            for row, weights in enumerate((sign, drank)):
-                steps[row] -= np.bincount(bins, 2 * weights[crossing], minlength=len(ratios) + 1)
-            self._mark_near(near, ratios, at, bins, fall)
+            # Both scores are at most about 1, so a difference of sums is known to a few units of 1 + ratio.
+            slack = _ROUNDING * (1 + at) / fall + _ROUNDING * at
+            falls, close = _binned(ratios, at, slack, (sign[crossing], drank[crossing]))
+            steps -= 2 * falls
+            near |= close
             self.progress(start, 2 * len(order))
         # A pair whose crossing is sorted before ratio k has already crossed there; bin 0 holds the start as well.
-        totals = np.cumsum(steps[:, :-1], axis=1)
-        return totals[0], totals[1], near
+        return np.cumsum(steps[:, :-1], axis=1), near
 
-    def _mark_near(
-        self, near: npt.NDArray[np.bool_], ratios: Array, at: Array, bins: npt.NDArray[np.intp], fall: Array
-    ) -> None:
-        # Both scores are at most about 1, so a difference of sums is known to a few units of 1 + ratio.
-        slack = _ROUNDING * (1 + at) / fall + _ROUNDING * at
-        for places in (np.minimum(bins, len(ratios) - 1), np.maximum(bins - 1, 0)):
-            close = np.abs(ratios[places] - at) <= slack
-            near[places[close]] = True
-
-    def _fixed_pairs(self) -> tuple[float, float]:
-        """The two sums over pairs whose order no weight changes: those with or between what is special."""
-        bottom, inside = np.flatnonzero(~self.finite), np.flatnonzero(self.finite)
+    def _fixed_pairs(self) -> Array:
+        """Both sums over pairs whose order no weight changes: one or both not finite, or both flipped."""
+        low, high = np.sort(self.truth[~self.finite]), self.truth[self.finite]
+        # Whatever is finite is above what is not, so that accuracies alone decide on a sign.
+        signs = np.searchsorted(low, high, "left") + np.searchsorted(low, high, "right") - len(low)
+        ranks = len(low) * self.ranks[self.finite].sum() - len(high) * self.ranks[~self.finite].sum()
         flipped = np.flatnonzero(self.flipped)
-        low = _sums(np.full(len(bottom), 0.0), bottom, np.full(len(inside), 1.0), inside, self)
-        among = _sums(self.x[flipped], flipped, self.x[flipped], flipped, self)
-        return low[0] + among[0] / 2, low[1] + among[1] / 2
+        among = [self._gains(one, flipped) @ np.sign(self.x[one] - self.x[flipped]) for one in flipped]
+        return np.array([signs.sum(), ranks]) + np.sum(among, axis=0) / 2
 
-    def _flipped_pairs(self, alpha: Array, beta: Array) -> tuple[tuple[Array, Array], npt.NDArray[np.bool_]]:
-        """The two sums over pairs of which one obeys the condition and one does not, at each pair of weights."""
-        sums = np.zeros((2, *alpha.shape))
-        ties = np.zeros(alpha.shape, dtype=bool)
-        flipped = np.flatnonzero(self.flipped)
-        others = np.flatnonzero(self.finite & ~self.flipped)
-        if not len(flipped) or not len(others):
-            return (sums[0], sums[1]), ties
-        x, y = self.x[others], self.y[others]
-        weights = [
-            np.stack([np.sign(self.truth[one] - self.truth[others]), self.ranks[one] - self.ranks[others]])
-            for one in flipped
-        ]
-        for place in np.ndindex(alpha.shape):
-            values = alpha[place] * x + beta[place] * y
-            for one, weight in zip(flipped, weights, strict=True):
-                sign = np.sign(self.x[one] - values)
-                sums[(slice(None), *place)] += weight @ sign
-                ties[place] |= not sign.all()
-            if not any(place[1:]):
-                self.progress(alpha.size + place[0] * alpha.shape[1], 2 * alpha.size)
-        return (sums[0], sums[1]), ties
+    def _flipped_pairs(self, alphas: Array, betas: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
+        """Both sums over pairs of which one is flipped and one is not, at each pair of weights.
+
+        Returns:
+            Shape ``(2, alphas, betas)``, and whether rounding would decide there.
+        """
+        levels, place = np.unique(betas, return_inverse=True)
+        sums = np.zeros((2, len(alphas), len(levels)))
+        near = np.zeros(sums.shape[1:], dtype=bool)
+        flipped, others = np.flatnonzero(self.flipped), np.flatnonzero(self.finite & ~self.flipped)
+        moving, still = others[self.y[others] != 0], others[self.y[others] == 0]
+        x, y = self.x[moving], self.y[moving]
+        for done, one in enumerate(flipped):
+            # The flipped one's value less the other's has the sign of y up to the crossing, and the opposite one after.
+            gains, rest = self._gains(one, moving) * np.sign(y), self._gains(one, still)
+            for row, alpha in enumerate(alphas):
+                with np.errstate(over="ignore"):
+                    at = (self.x[one] - alpha * x) / y
+                    slack = _ROUNDING * (abs(self.x[one]) + alpha * np.abs(x)) / np.abs(y)
+                steps, close = _binned(levels, at, slack, gains)
+                signs = np.sign(self.x[one] - alpha * self.x[still])
+                sums[:, row] += (gains.sum(axis=1) + rest @ signs)[:, None] - 2 * np.cumsum(steps[:, :-1], axis=1)
+                near[row] |= close | (signs == 0).any()
+            self.progress(len(flipped) + done, 2 * len(flipped))
+        return sums[:, :, place], near[:, place]
+
+    def _gains(self, one: np.intp, others: npt.NDArray[np.intp]) -> Array:
+        """By how much one architecture beats others: the sign of the accuracies' difference, and that of the ranks."""
+        return np.stack([np.sign(self.truth[one] - self.truth[others]), self.ranks[one] - self.ranks[others]])
 
     def _scales(self) -> tuple[float, float]:
         """The denominators of both sums, with the ties that all weights leave."""
@@ -439,11 +439,16 @@ class _Work:
         return float(kendall), float(spearman)
 
 
-def _sums(lows: Array, at: npt.NDArray[Any], highs: Array, also: npt.NDArray[Any], work: _Work) -> tuple[float, float]:
-    """Sum over all pairs of one architecture of each of two groups, given their values."""
-    if not len(at) or not len(also):
-        return 0.0, 0.0
-    sign = np.sign(highs[None, :] - lows[:, None])
-    truth = work.truth[also][None, :] - work.truth[at][:, None]
-    ranks = work.ranks[also][None, :] - work.ranks[at][:, None]
-    return float((sign * np.sign(truth)).sum()), float((sign * ranks).sum())
+def _binned(levels: Array, at: Array, slack: Array, weights: Iterable[Array]) -> tuple[Array, npt.NDArray[np.bool_]]:
+    """Sum the weights of crossings between sorted levels, and tell the levels to which one is nearer than its slack.
+
+    Returns:
+        Shape ``(2, levels + 1)``, of which column k is of the crossings below level k and not below the one before; and
+        shape ``(levels,)``.
+    """
+    bins = np.searchsorted(levels, at)
+    sums = np.stack([np.bincount(bins, each, minlength=len(levels) + 1) for each in weights])
+    near = np.zeros(len(levels), dtype=bool)
+    for places in (np.minimum(bins, len(levels) - 1), np.maximum(bins - 1, 0)):
+        near[places[np.abs(levels[places] - at) <= slack]] = True
+    return sums, near

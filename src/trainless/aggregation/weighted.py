@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import sys
 
 import numpy as np
 import numpy.typing as npt
@@ -95,7 +95,7 @@ def check_weight(name: str, weight: float) -> None:
     Example:
         >>> check_weight("alpha", 0.5)
     """
-    if not (math.isfinite(weight) and weight >= 0):
+    if not 0 <= weight <= sys.float_info.max:
         raise InputError(f"{name} is {weight}, expected a finite number of at least 0.")
 
 

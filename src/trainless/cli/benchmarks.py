@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from trainless.cli.shared import Json, interruptible
+from trainless.errors import InputError
 from trainless.terminal import print_json, print_rows, progress
 
 __all__ = ["scores", "tables"]
@@ -15,7 +16,7 @@ __all__ = ["scores", "tables"]
 tables = typer.Typer(help="List the tables of true accuracies, or get one.", invoke_without_command=True)
 scores = typer.Typer(help="Published scores of others.", no_args_is_help=True)
 
-Data = Annotated[Path | None, typer.Option(help="Folder of public files; default TRAINLESS_DATA.")]
+Data = Annotated[Path | None, typer.Option(help="Folder of public files; default the cache, then TRAINLESS_DATA.")]
 
 
 @tables.callback()
@@ -25,6 +26,8 @@ def listing(context: typer.Context, data: Data = None, as_json: Json = False) ->
         from trainless.tables import table_listing
 
         print_rows(table_listing(data), as_json)
+    elif data is not None or as_json:
+        raise InputError(f"Options stand behind '{context.invoked_subcommand}', not before it: move them there.")
 
 
 @tables.command("get")

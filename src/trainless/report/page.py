@@ -187,7 +187,10 @@ def _sections(views: Views, captions: Mapping[str, str], prefix: str, level: int
 
     board = scrolled(table, f"{prefix}-leaderboard", "tall")
     if "kendall_low" in views.leaderboard:
-        board += '\n<p class="note">In smaller type the 95 % interval by bootstrap over architectures.</p>'
+        board += (
+            '\n<p class="note">In smaller type the 95 % interval by bootstrap over architectures; where single '
+            "architectures decide, as for the first choice, it is rough.</p>"
+        )
     parts = [
         _protocol(views, prefix, level),
         section("leaderboard", board),

@@ -16,6 +16,7 @@ from trainless.metrics import kendall, spearman
 from trainless.reproduction.rows import OwnScores
 from trainless.reproduction.thesis import DATASETS
 from trainless.tables import benchmark_table, published_scores
+from trainless.tables.published import TRANSNAS_TASKS
 
 __all__ = [
     "COUNTS", "THESIS_PROXIES", "Source", "candidates", "choose", "compare_mixes", "everywhere", "mix_sources",
@@ -30,10 +31,6 @@ THESIS_PROXIES = (
 
 COUNTS = ("params", "flops")
 """The two that need no pass, which join the search for robust mixes."""
-
-_TRANSNAS_TASKS = (
-    "autoencoder", "class_object", "class_scene", "jigsaw", "normal", "room_layout", "segmentsemantic",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +68,7 @@ def mix_sources(folder: str | Path | None = None) -> list[Source]:
         extra = published_scores(f"freerea.{dataset}", folder).scores["logsynflow"]
         sources.append(_joined(f"NB201 {dataset}", scores.join(extra), table.accuracies(dataset, "test")))
     others = {"NB101": "suite-zero.nasbench101.cifar10", "NB301": "suite-zero.nasbench301.cifar10"}
-    others |= {f"TransNAS {task}": f"suite-zero.transnas-macro.{task}" for task in _TRANSNAS_TASKS}
+    others |= {f"TransNAS {task}": f"suite-zero.transnas-macro.{task}" for task in TRANSNAS_TASKS}
     for label, name in others.items():
         found = published_scores(name, folder)
         assert found.accuracies is not None
@@ -94,7 +91,7 @@ def own_mix_sources(scores: OwnScores, folder: str | Path | None = None) -> list
 
 
 def everywhere(scores: pd.DataFrame, *, sampled: bool = False) -> pd.DataFrame:
-    """Keep the proxies that were scored for all cells, or also those of the larger sample, on its cells.
+    """Keep the proxies with the most scores, or also those of the sample, on its cells.
 
     A proxy that was scored for fewer cells would have no score on the rest, which is not the same as a bad one.
 
@@ -255,11 +252,17 @@ def sizes_of(mixes: Iterable[Aggregate]) -> dict[str, int]:
 
 
 def worst_and_mean(table: pd.DataFrame) -> pd.DataFrame:
-    """Add to a comparison the lowest and the mean value over its sources.
+    """Add to a comparison over how many sources each mix was measured, its lowest and its mean value.
+
+    Both are NaN where more than one source is missing, for a mean over other benchmarks cannot be compared.
 
     Example:
         >>> worst_and_mean(pd.DataFrame({"a": [0.2], "b": [0.4]})).round(2).iloc[0].to_dict()
-        {'a': 0.2, 'b': 0.4, 'lowest': 0.2, 'mean': 0.3}
+        {'a': 0.2, 'b': 0.4, 'sources': 2.0, 'lowest': 0.2, 'mean': 0.3}
     """
     numbers = table.select_dtypes(include=[np.number])
-    return table.assign(lowest=numbers.min(axis=1), mean=numbers.mean(axis=1))
+    known = numbers.count(axis=1)
+    enough = known >= len(numbers.columns) - 1
+    return table.assign(
+        sources=known, lowest=numbers.min(axis=1).where(enough), mean=numbers.mean(axis=1).where(enough)
+    )

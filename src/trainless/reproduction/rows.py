@@ -15,12 +15,13 @@ from trainless.aggregation import HYBRID_PAIR, Hybrid, finite_last
 from trainless.errors import InputError
 from trainless.metrics import evaluate, kendall
 from trainless.reproduction.thesis import DATASETS, THESIS, Figure
-from trainless.store import Store
+from trainless.store import Run, Store
 from trainless.tables import BenchmarkTable, benchmark_table, published_scores
 
 __all__ = ["OwnScores", "ScoreSet", "own_scores", "own_scores_from_store", "published_sets", "reproduce_rows"]
 
 _OWN_FILE = "own_scores.csv.gz"
+_CELLS = 15_625
 _ENOUGH = 100  # architectures in common, for a comparison that means something
 _TOLERANCE = 0.005  # half a unit of the last decimal that the thesis prints
 # The thesis's names for proxies of which trainless has variants: its synflow ranks as the logarithm does, and its zen
@@ -47,6 +48,7 @@ class ScoreSet:
         source: ``"published"`` or ``"own"``.
         remarks: what sets them apart from the thesis's, one sentence each without a full stop.
         reference: scores of the same proxies by others, to be compared with on the same architectures.
+        sample: what the architectures of a proxy are that was not scored for all.
     """
 
     scores: pd.DataFrame
@@ -56,6 +58,7 @@ class ScoreSet:
     source: str
     remarks: tuple[str, ...] = ()
     reference: pd.DataFrame | None = None
+    sample: str = ""
 
     def column(self, proxy: str) -> str | None:
         """Find the column that holds a proxy of the thesis, if there is one."""
@@ -107,8 +110,8 @@ def own_scores_from_store(path: str | Path) -> OwnScores:
         runs = store.runs()
         for run in runs:
             name = _dataset_of(run.task)
-            if name and run.space == "nasbench201":
-                table = store.table(run).dropna(axis="columns", how="all")
+            if name and run.space == "nasbench201" and not run.fidelity.startswith("origin="):
+                table = _with_failures(store, run)
                 if name not in found or len(table) > len(found[name]):
                     found[name] = table
     if not found:
@@ -117,6 +120,15 @@ def own_scores_from_store(path: str | Path) -> OwnScores:
             f"{', '.join(DATASETS)}: score with such a data set, or leave --scores out."
         )
     return found
+
+
+def _with_failures(store: Store, run: Run) -> pd.DataFrame:
+    """The run's table, with -inf for what was tried and gave nothing finite, and NaN for what was not tried."""
+    rows = store.latest_rows(run)
+    tried = rows.assign(tried=True).pivot(index="architecture", columns="proxy", values="tried").fillna(False)
+    table = store.table(run)
+    failed = tried.reindex(index=table.index, columns=table.columns, fill_value=False).astype(bool) & table.isna()
+    return table.mask(failed, -np.inf).dropna(axis="columns", how="all")
 
 
 def _dataset_of(task: str) -> str | None:
@@ -160,17 +172,27 @@ def published_sets(folder: str | Path | None = None) -> dict[str, list[ScoreSet]
     return sets
 
 
-def own_sets(scores: OwnScores, folder: str | Path | None = None) -> dict[str, list[ScoreSet]]:
-    """Hold our own scores against the accuracies of NAS-Bench-201, with published ones for reference."""
+def own_sets(
+    scores: OwnScores, folder: str | Path | None = None, *, packaged: bool = True
+) -> dict[str, list[ScoreSet]]:
+    """Hold our own scores against the accuracies of NAS-Bench-201, with published ones for reference.
+
+    Args:
+        scores: by data set.
+        folder: as for `published_sets`.
+        packaged: whether they are those of `own_scores`, of which is known how the sample was drawn.
+    """
     table = benchmark_table("nasbench201", folder)
     names = {each: f"suite-zero.nasbench201.{each}" for each in scores} | {"cifar10": "naslib.cifar10"}
     remark = "our own initialisation is Kaiming normal by fan out, the thesis's PyTorch's own, and the batch is another"
+    sample = "distinct networks, one cell each, drawn with a seed, are another population than all cells"
+    sample = sample if packaged else ""
     sets = {
         dataset: _with_accuracies(table, dataset, each, "trainless", "own", (remark,))
         for dataset, each in scores.items()
     }
     return {
-        dataset: [replace(each, reference=published_scores(names[dataset], folder).scores)]
+        dataset: [replace(each, reference=published_scores(names[dataset], folder).scores, sample=sample)]
         for dataset, each in sets.items()
     }
 
@@ -203,7 +225,8 @@ def reproduce_rows(
     Returns:
         One dictionary a figure: ``table``, ``dataset``, ``proxy``, ``kendall``, ``kendall_low``, ``kendall_high``,
         ``spearman``, ``spearman_low``, ``spearman_high``, ``top_accuracy`` (percent), the three with ``thesis_`` before
-        them, ``source``, ``origin``, ``split``, ``networks``, ``not_finite``, ``top_architecture`` and ``difference``.
+        them, ``source``, ``origin``, ``split``, ``networks``, ``not_finite``, ``top_architecture``, ``difference``,
+        which is empty where ours is the thesis's to its digits, and ``reasons``, what of the making is not the same.
     """
     figures = [each for each in THESIS if _find(sets.get(each.dataset, []), each) is not None]
     rows = []
@@ -230,9 +253,8 @@ def _row(figure: Figure, found: ScoreSet, resamples: int) -> dict[str, Any]:
     truth = found.accuracies.loc[found.accuracies.index.intersection(values.index)]
     board = evaluate(values.loc[truth.index].to_frame("it"), truth, k=1, resamples=resamples)
     measured: dict[str, Any] = {str(name): value for name, value in board.loc["it"].items()}
-    ordered = values.loc[truth.index]
-    top = str(ordered.where(np.isfinite(ordered)).idxmax())
-    row = {
+    finite = values.loc[truth.index][np.isfinite(values.loc[truth.index])]
+    row: dict[str, Any] = {
         "table": figure.table,
         "dataset": figure.dataset,
         "proxy": figure.proxy,
@@ -247,18 +269,16 @@ def _row(figure: Figure, found: ScoreSet, resamples: int) -> dict[str, Any]:
         "split": found.split,
         "networks": int(measured["networks"]),
         "not_finite": int(measured["not_finite"]),
-        "top_architecture": top,
+        "top_architecture": str(finite.idxmax()) if len(finite) else "",
     }  # fmt: skip
-    return {
-        **row,
-        "difference": _difference(row, found, (_sampled(values, found), _compared(figure.proxy, values, found))),
-    }
+    row["difference"] = _difference(row)
+    return {**row, "reasons": _reasons(row, values, found) if row["difference"] else []}
 
 
 def _values(proxy: str, found: ScoreSet) -> pd.Series:
     """A proxy's scores where it was scored, higher being better, or the Hybrid's."""
     if proxy == "hybrid":
-        return Hybrid().fit_score(found.scores[list(HYBRID_PAIR)].dropna(how="all"))
+        return Hybrid().fit_score(found.scores[list(HYBRID_PAIR)].dropna())
     # The thesis correlates plain as it is, and so reports a negative figure: no sign is turned.
     return found.scores[found.column(proxy)].dropna()
 
@@ -281,34 +301,34 @@ def _compared(proxy: str, values: pd.Series, found: ScoreSet) -> str:
     return f"{proxy} as published has kendall {taus[0]:.3f} on {len(common):,} of the same cells, ours {taus[1]:.3f}"
 
 
-def _sampled(values: pd.Series, found: ScoreSet) -> str:
-    if found.source == "published" or len(values) == len(found.scores):
-        return ""
-    return (
-        f"one cell each of {len(values):,} distinct networks, drawn with a seed, is another population than all cells"
-    )
-
-
-def _difference(row: dict[str, Any], found: ScoreSet, notes: Iterable[str]) -> str:
-    """Say how far a figure is from the thesis's, and what of the making is not the same."""
+def _difference(row: dict[str, Any]) -> str:
+    """Say how far a figure is from the thesis's; empty where it is the same to the digits that the thesis prints."""
     parts = []
     for name in ("kendall", "spearman"):
-        if row[name] is not None and abs(row[name] - row[f"thesis_{name}"]) > _TOLERANCE:
+        if row[name] is None:
+            parts.append(f"{name} is not defined, since all scores are equal")
+        elif abs(row[name] - row[f"thesis_{name}"]) > _TOLERANCE:
             parts.append(f"{name} {row[name] - row[f'thesis_{name}']:+.3f}")
     thesis_top = row["thesis_top_accuracy"]
     if thesis_top is not None and abs(row["top_accuracy"] - thesis_top) > 0.01:
-        parts.append(f"the top cell {row['top_accuracy'] - thesis_top:+.2f} points, where one cell's score decides")
-    if not parts:
-        return "equal to the digits that the thesis prints"
+        parts.append(f"first choice {row['top_accuracy'] - thesis_top:+.2f} points")
+    return ", ".join(parts)
+
+
+def _reasons(row: dict[str, Any], values: pd.Series, found: ScoreSet) -> list[str]:
+    """Say what of the making is not the thesis's."""
     reasons = list(found.remarks)
-    if row["table"] == "6.1":
-        reasons = ["the thesis quotes FreeREA's paper here; these are that paper's cached scores"] \
-            if row["source"] == "published" else reasons  # fmt: skip
-    if row["networks"] < 15625 and not any(f"{row['networks']:,}" in each for each in [*reasons, *notes]):
-        reasons.append(f"{row['networks']:,} of the 15,625 cells have both a score and an accuracy")
-    reasons += [each for each in (*notes, _CAUSES.get(row["proxy"], "")) if each]
+    if row["table"] == "6.1" and row["source"] == "published":
+        reasons = ["the thesis quotes FreeREA's paper here; these are that paper's cached scores"]
+    if found.sample and len(values) < len(found.scores):
+        reasons.append(f"{len(values):,} {found.sample}")
+    elif row["networks"] < (_CELLS if found.source == "own" else len(values)):  # others' remarks tell their sample
+        reasons.append(f"{row['networks']:,} of the {_CELLS:,} cells have both a score and an accuracy")
+    reasons += [_compared(row["proxy"], values, found), _CAUSES.get(row["proxy"], "")]
     if row["not_finite"]:
         some = "1 score that is not finite is" if row["not_finite"] == 1 else \
             f"{row['not_finite']} scores that are not finite are"  # fmt: skip
         reasons.append(f"{some} ranked last")
-    return f"{', '.join(parts)}: {'; '.join(reasons)}"
+    if "first choice" in row["difference"]:
+        reasons.append("a first choice hangs on the scores of single cells")
+    return [reason for reason in reasons if reason]

@@ -135,10 +135,8 @@ class Reproduction:
             datasets = ", ".join(dict.fromkeys(part["dataset"]))
             shown = part[columns].dropna(axis=1, how="all")
             shown = shown.drop(columns=[] if number == "6.1" else "dataset")
-            split_up = part["difference"].str.partition(": ")
-            reasons = dict.fromkeys(reason for text in split_up[2] for reason in text.split("; ") if reason)
+            reasons = dict.fromkeys(reason for reasons in part["reasons"] for reason in reasons)
             note = f"What differs in the making: {'; '.join(reasons)}." if reasons else ""
-            shown = shown.assign(difference=split_up[0])
             listed.append((f"table-{number}", f"Table {number} of the thesis: {datasets}", shown, note))
         listed.append((
             "weights", "Weights of the Hybrid: figure 6.1, and what of it holds elsewhere", self.weights,
@@ -182,7 +180,7 @@ def reproduce_thesis(
     stage = progress or (lambda name: lambda done, total: None)
     table = benchmark_table("nasbench201", folder)
     own = own_scores() if scores is None else own_scores_from_store(scores)
-    published, ours = published_sets(folder), own_sets(own, folder)
+    published, ours = published_sets(folder), own_sets(own, folder, packaged=scores is None)
     rows = reproduce_rows(published, table, resamples=resamples, progress=stage("published scores"))
     rows += reproduce_rows(ours, table, resamples=resamples, progress=stage("our own scores"))
     if not with_extras:
@@ -279,9 +277,10 @@ def compare_with_record(own: OwnScores, table: BenchmarkTable) -> pd.DataFrame:
             rows.append({"dataset": dataset, "proxy": name} | _measured(values, truth))  # plain as the thesis has it
         sample = everywhere(scores, sampled=True)
         mixes = make_study(sample, truth, title=dataset, mixes={mix.name: mix for mix in candidates(sizes=[2])})
-        best = mixes.leaderboard(resamples=0).query("kind == 'mix'").index[0]
-        rows.append({"dataset": dataset, "proxy": f"{best}, the best pair in-sample"}
-                    | _measured(mixes.oriented[best], truth))  # fmt: skip
+        board = mixes.leaderboard(resamples=0)
+        for best in board.index[board["kind"] == "mix"][:1]:
+            rows.append({"dataset": dataset, "proxy": f"{best}, the best pair in-sample"}
+                        | _measured(mixes.oriented[best], truth))  # fmt: skip
         kendall, spearman = RECORD[dataset]
         rows.append({"dataset": dataset, "proxy": "VKDNW_agg, the record", "kendall": kendall, "spearman": spearman})
     frame = pd.DataFrame(rows)
@@ -298,8 +297,7 @@ def compare_with_record(own: OwnScores, table: BenchmarkTable) -> pd.DataFrame:
 def _measured(values: pd.Series, accuracies: pd.Series) -> dict[str, Any]:
     from trainless.metrics import kendall, spearman
 
-    # What was scored for a sample only is NaN elsewhere; a score that is not finite is -inf or NaN within the sample.
-    scored = values.dropna()
+    scored = values.dropna()  # what was scored for a sample only is NaN elsewhere
     truth = accuracies.loc[scored.index]
     return {
         "kendall": round(kendall(scored.to_numpy(), truth.to_numpy()), _ROUNDED),

@@ -32,7 +32,7 @@ class BenchmarkTable:
         licence: the licence of the values.
 
     Raises:
-        TableError: the index or the columns are not as stated, or an architecture is there twice.
+        TableError: the index or the columns are not as stated, or an architecture or a column is there twice.
 
     Example:
         >>> rows = {"cifar10.valid": [90.5, 91.5], "cifar10.test": [91.0, 93.0], "cifar10.parameters": [1000, 2000]}
@@ -60,6 +60,9 @@ class BenchmarkTable:
                 f"Table '{self.name}' has the column '{nameless[0]}', expected names of the form <data set>.<column> "
                 "such as 'cifar10.test': rename it."
             )
+        if self.frame.columns.has_duplicates:
+            twice = self.frame.columns[self.frame.columns.duplicated()][0]
+            raise TableError(f"Table '{self.name}' has the column '{twice}' more than once: keep one of them.")
         if not columns or not len(self.frame):
             raise TableError(
                 f"Table '{self.name}' has {len(self.frame)} rows and {len(columns)} columns of values, expected at "

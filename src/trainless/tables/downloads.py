@@ -15,6 +15,7 @@ from typing import Any
 from platformdirs import user_cache_path
 
 from trainless.errors import TableError
+from trainless.tables.files import shown
 
 __all__ = ["cache_folder", "fetch"]
 
@@ -28,6 +29,9 @@ def cache_folder() -> Path:
 
     The folder need not exist.
 
+    Raises:
+        TableError: TRAINLESS_CACHE begins with the home folder of a user that there is not.
+
     Example:
         >>> os.environ["TRAINLESS_CACHE"] = "caches/trainless"
         >>> cache_folder().as_posix()
@@ -35,7 +39,14 @@ def cache_folder() -> Path:
         >>> del os.environ["TRAINLESS_CACHE"]
     """
     chosen = os.environ.get("TRAINLESS_CACHE")
-    return Path(chosen).expanduser() if chosen else user_cache_path("trainless")
+    if not chosen:
+        return user_cache_path("trainless")
+    try:
+        return Path(chosen).expanduser()
+    except RuntimeError as error:
+        raise TableError(
+            f"TRAINLESS_CACHE is '{shown(chosen)}', and there is no such home folder: write the path in full."
+        ) from error
 
 
 def fetch(

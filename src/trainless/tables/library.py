@@ -12,6 +12,7 @@ from typing import Any
 from trainless.errors import TableError, UnknownNameError
 from trainless.tables.base import BenchmarkTable
 from trainless.tables.downloads import cache_folder, fetch
+from trainless.tables.files import contents, exists, is_file, is_folder
 from trainless.tables.nats import read_nats_folder
 from trainless.tables.plain import read_table, write_table
 from trainless.tables.published import PublishedScores, published_files, read_published
@@ -32,7 +33,7 @@ def benchmark_table(name: str | Path | BenchmarkTable, folder: str | Path | None
 
     Raises:
         UnknownNameError: there is no such table.
-        TableError: the table is known but not here, or cannot be read.
+        TableError: the table is known but not here, or cannot be read, or a path cannot be looked up.
 
     Example:
         >>> import pandas as pd
@@ -45,16 +46,16 @@ def benchmark_table(name: str | Path | BenchmarkTable, folder: str | Path | None
     if str(name) in TABLES:
         return _known_table(str(name), folder)
     path = Path(name)
-    if path.is_dir():
+    if is_folder(path):
         return read_nats_folder(path)
-    if path.is_file() or path.suffix:
+    if is_file(path) or path.suffix:
         return read_table(path)
     raise UnknownNameError("table", str(name), TABLES)
 
 
 def _known_table(name: str, folder: str | Path | None) -> BenchmarkTable:
     source = TABLES[name]
-    if folder is None and (cached := _cached(name)).is_file():
+    if folder is None and is_file(cached := _cached(name)):
         return read_table(cached, name)
     for place in _folders(folder):
         if not source.missing(place):
@@ -161,15 +162,15 @@ def _imported(name: str, source: TableSource, path: Path, progress: Progress | N
 
 def _read_local(name: str, source: TableSource, path: Path, progress: Progress | None) -> BenchmarkTable:
     """Recognise what is given: public files, a NATS-Bench folder, or the plain format."""
-    if not path.exists():
+    if not exists(path):
         raise TableError(f"There is no file or folder '{path}': give a copy that exists.")
-    if path.is_dir() and not source.missing(path):
+    if is_folder(path) and not source.missing(path):
         return source.read(name, path, progress)
     if places := _without_their_folders(source, path):
         return _read_in_place(name, source, places, progress)
-    if path.is_file():
+    if is_file(path):
         return read_table(path, name)
-    if any(path.glob("*.pickle.pbz2")):
+    if any(file.name.endswith(".pickle.pbz2") for file in contents(path)):
         return read_nats_folder(path, progress)
     raise TableError(
         f"'{path}' lacks {source.missing(path)[0]} of the table '{name}', and is no NATS-Bench folder: give a folder "
@@ -179,12 +180,13 @@ def _read_local(name: str, source: TableSource, path: Path, progress: Progress |
 
 def _without_their_folders(source: TableSource, path: Path) -> dict[str, Path]:
     """Find all files of a table below a folder that is itself part of the layout, or the one file that makes it."""
-    if path.is_file():
+    if is_file(path):
         only = source.files[0]
         return {only: path} if len(source.files) == 1 and path.suffix == Path(only).suffix else {}
     for depth in range(1, 3):
         places = {file: path.joinpath(*Path(file).parts[depth:]) for file in source.files}
-        if all(place.is_file() for place in places.values()):
+        # Further down, several may come to share one name: which of them the file is cannot be told.
+        if len(set(places.values())) == len(places) and all(map(is_file, places.values())):
             return places
     return {}
 
@@ -224,7 +226,7 @@ def published_scores(
     """
     files = published_files(name)
     for place in _folders(folder):
-        if all((place / path).is_file() for path in files):
+        if all(is_file(place / path) for path in files):
             return read_published(name, place)
     if fetch_missing and folder is None:
         download(files, cache_folder() / "public", progress)
@@ -240,6 +242,9 @@ def table_listing(folder: str | Path | None = None) -> list[dict[str, Any]]:
 
     Args:
         folder: as for `benchmark_table`.
+
+    Raises:
+        TableError: a path cannot be looked up.
 
     Example:
         >>> table_listing()[0]["table"]
@@ -260,6 +265,6 @@ def table_listing(folder: str | Path | None = None) -> list[dict[str, Any]]:
 
 
 def _where(name: str, source: TableSource, folder: str | Path | None) -> str:
-    if folder is None and _cached(name).is_file():
+    if folder is None and is_file(_cached(name)):
         return "cache"
     return next((f"files in {place}" for place in _folders(folder) if not source.missing(place)), "no")

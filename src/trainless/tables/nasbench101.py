@@ -9,10 +9,8 @@ bits in the order (0,1), (0,2), (1,2), (0,3), ... with the first as the least: s
 
 from __future__ import annotations
 
-import ast
 import hashlib
-import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from itertools import permutations
 from pathlib import Path
@@ -24,6 +22,7 @@ from numpy.typing import NDArray
 
 from trainless.errors import TableError
 from trainless.tables.base import BenchmarkTable
+from trainless.tables.files import number, read_json, reason, shown, whole_numbers
 
 __all__ = ["canonical_cells", "cell_from_key", "cell_string", "module_hash", "read_nasbench101", "read_validation"]
 
@@ -31,6 +30,7 @@ _OPERATIONS = ("conv3x3", "conv1x1", "maxpool3x3")  # as the public table of gra
 _KEY_OPERATIONS = (None, None, 2, 1, 0)  # NASLib's codes: input, output, maxpool3x3, conv1x1, conv3x3
 _VERTICES = 7
 _EPOCHS = (4, 12, 36, 108)
+_COUNTS = ("vertices", "edge_bits", "op_code", "params")
 _OPS_SHIFT = 21  # a cell as one integer: operations above the 21 bits of the edges
 
 
@@ -139,15 +139,17 @@ def cell_from_key(key: str) -> str:
         'conv1x1(0)+output(1)'
     """
     try:
-        values = [int(value) for value in ast.literal_eval(key)]
+        values = whole_numbers(key)
         matrix = np.array(values[: _VERTICES**2], bool).reshape(_VERTICES, _VERTICES)
         live = _live(matrix)
         operations = [_KEY_OPERATIONS[values[_VERTICES**2 + vertex]] for vertex in live[1:-1]]
-        if len(values) != _VERTICES * (_VERTICES + 1) or np.tril(matrix).any() or None in operations:
+        if len(values) != _VERTICES * (_VERTICES + 1) or max(values[: _VERTICES**2]) > 1:
             raise ValueError
-    except (ValueError, SyntaxError, IndexError, TypeError) as error:
+        if np.tril(matrix).any() or None in operations:
+            raise ValueError
+    except (ValueError, IndexError) as error:
         raise TableError(
-            f"'{key}' is no cell in NASLib's form, expected 49 bits of an upper triangular matrix that joins input "
+            f"'{shown(key)}' is no cell in NASLib's form, expected 49 bits of an upper triangular matrix that joins input "
             "and output, and 7 operations: fetch the file again."
         ) from error
     pruned = matrix[np.ix_(live, live)]
@@ -221,7 +223,10 @@ def read_nasbench101(path: Path) -> BenchmarkTable:
     Raises:
         TableError: the file is missing, damaged, or of another form.
     """
-    graphs = _read_graphs(path)
+    return _accuracies(_read_graphs(path))
+
+
+def _accuracies(graphs: Mapping[str, NDArray[Any]]) -> BenchmarkTable:
     numbers = canonical_cells(graphs["vertices"], graphs["edge_bits"], graphs["op_code"])
     strings = [
         cell_string(size, number)
@@ -247,22 +252,50 @@ def _hashes(cells: Iterable[tuple[int, int, int]], progress: Callable[[int, int]
 
 
 def _read_graphs(path: Path) -> dict[str, NDArray[Any]]:
-    expected = ("vertices", "edge_bits", "op_code", "test_accuracy", "params")
     try:
         with np.load(path, allow_pickle=False) as file:
-            graphs = {name: file[name] for name in expected}
-        sizes = graphs["vertices"]
-        if any(array.shape != sizes.shape for array in graphs.values()) or not len(sizes):
-            raise ValueError("its arrays are of different lengths")
-        if sizes.min() < 2 or sizes.max() > _VERTICES or (graphs["op_code"] >= 3.0 ** (sizes - 2.0)).any():
-            raise ValueError("it holds graphs that are no cells")
-        if (graphs["edge_bits"] >= 2.0 ** (sizes * (sizes - 1.0) / 2)).any():
-            raise ValueError("it holds edges of vertices that are not there")
+            graphs = {name: file[name] for name in (*_COUNTS, "test_accuracy")}
     except Exception as error:  # a damaged archive raises whatever its decoder does
-        raise TableError(
-            f"'{path}' is no table of NAS-Bench-101's graphs ({' '.join(str(error).split())}): fetch it again."
-        ) from error
+        # NumPy's own words for what is no array advise to unpickle it.
+        why = "it is damaged, or holds other things than numbers" if isinstance(error, ValueError) else reason(error)
+        raise _no_graphs(path, why) from error
+    if fault := _fault(graphs):
+        raise _no_graphs(path, fault)
     return graphs
+
+
+def _no_graphs(path: Path, why: str) -> TableError:
+    return TableError(f"'{path}' is no table of NAS-Bench-101's graphs ({why}): fetch it again.")
+
+
+def _fault(graphs: Mapping[str, NDArray[Any]]) -> str:
+    """What is wrong with a table of graphs; empty where nothing is."""
+    accuracies = graphs["test_accuracy"]
+    if not accuracies.size or any(array.shape != (accuracies.size,) for array in graphs.values()):
+        return "its arrays are of different lengths"
+    if any(graphs[name].dtype.kind not in "iu" for name in _COUNTS):
+        return "its graphs and parameters are not whole numbers"
+    if accuracies.dtype.kind != "f" or not ((accuracies >= 0) & (accuracies <= 1)).all():
+        return "its accuracies are not numbers between 0 and 1"
+    sizes, edges, codes, parameters = (graphs[name].astype(np.int64) for name in _COUNTS)
+    if sizes.min() < 2 or sizes.max() > _VERTICES or codes.min() < 0 or (codes >= 3 ** (sizes - 2)).any():
+        return "it holds graphs that are no cells"
+    if edges.min() < 0 or (edges >> (sizes * (sizes - 1) // 2)).any():
+        return "it holds edges of vertices that are not there"
+    if parameters.min() < 0:
+        return "it holds negative numbers of parameters"
+    return "" if _all_on_paths(sizes, edges) else "it holds vertices on no path from input to output"
+
+
+def _all_on_paths(sizes: NDArray[np.int64], edge_bits: NDArray[np.int64]) -> bool:
+    """Edges go up, so a vertex is on a path when one leads to it and one on from it."""
+    left = np.zeros_like(edge_bits)  # the vertices that an edge leads on from, as bits
+    for target in range(1, _VERTICES):
+        sources = edge_bits >> _bit(0, target) & ((1 << target) - 1)
+        if (sources[target < sizes] == 0).any():
+            return False
+        left |= sources
+    return bool((left == (1 << (sizes - 1)) - 1).all())
 
 
 def read_validation(
@@ -280,19 +313,24 @@ def read_validation(
     Raises:
         TableError: a file is missing, damaged, or of another form.
     """
-    try:
-        content = json.loads(validation.read_text(encoding="utf-8"))
-        columns = {f"cifar10.valid_epoch{epochs}": content[f"{epochs}_final_validation_accuracy"] for epochs in _EPOCHS}
-        columns["cifar10.train_seconds"] = content["final_training_time"]
-        values = pd.DataFrame(columns, index=content["key"]).astype(float)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise TableError(
-            f"'{validation}' is no list of NAS-Bench-101's validation accuracies ({error}): fetch it again."
-        ) from error
-    cells, table = _read_graphs(graphs), read_nasbench101(graphs)
+    values, cells = _read_values(validation), _read_graphs(graphs)
     hashes = _hashes(
         zip(*(cells[name].tolist() for name in ("vertices", "edge_bits", "op_code")), strict=True), progress
     )
-    values = values.mul([100.0] * len(_EPOCHS) + [1.0])
-    frame = table.frame.assign(key=hashes).merge(values, left_on="key", right_index=True, how="inner")
+    frame = _accuracies(cells).frame.assign(key=hashes).merge(values, left_on="key", right_index=True, how="inner")
     return BenchmarkTable("nasbench101-valid", "nasbench101", frame.drop(columns="key"))
+
+
+def _read_values(path: Path) -> pd.DataFrame:
+    """Accuracies in percent and seconds, by hash."""
+    content = read_json(path)
+    names = {f"{epochs}_final_validation_accuracy": f"cifar10.valid_epoch{epochs}" for epochs in _EPOCHS}
+    names["final_training_time"] = "cifar10.train_seconds"
+    try:
+        columns = {column: [number(value) for value in content[name]] for name, column in names.items()}
+        values = pd.DataFrame(columns, index=pd.Index(map(str, content["key"])))
+    except (LookupError, TypeError, ValueError) as error:
+        raise TableError(
+            f"'{path}' is no list of NAS-Bench-101's validation accuracies ({reason(error)}): fetch it again."
+        ) from error
+    return values.mul([100.0] * len(_EPOCHS) + [1.0])

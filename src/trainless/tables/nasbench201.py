@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from functools import lru_cache
 from pathlib import Path
 
@@ -12,12 +11,14 @@ import pandas as pd
 from trainless.errors import TableError
 from trainless.search_spaces import search_space
 from trainless.tables.base import BenchmarkTable
+from trainless.tables.files import is_file, shown, whole_numbers
 from trainless.tables.plain import read_plain, read_table
 
 __all__ = [
     "DATASETS",
     "architectures_by_index",
     "cell_string",
+    "column_of_numbers",
     "read_freerea_accuracies",
     "read_freerea_column",
     "read_hardware",
@@ -51,16 +52,16 @@ def cell_string(codes: str) -> str:
     """
     try:
         return _BY_TARGET.format(*(_OPERATIONS[code] for code in _codes(codes)))
-    except (ValueError, SyntaxError, IndexError, TypeError) as error:
+    except (ValueError, IndexError) as error:
         raise TableError(
-            f"'{codes}' is no cell in NASLib's form, expected six codes from 0 to 4 such as (4, 0, 3, 1, 4, 3): fetch "
+            f"'{shown(codes)}' is no cell in NASLib's form, expected six codes from 0 to 4 such as (4, 0, 3, 1, 4, 3): fetch "
             "the file again."
         ) from error
 
 
-def _codes(text: str) -> tuple[int, ...]:
-    codes = tuple(ast.literal_eval(text))
-    if len(codes) != 6 or min(codes) < 0:
+def _codes(text: str) -> list[int]:
+    codes = whole_numbers(text)
+    if len(codes) != 6:
         raise ValueError
     return codes
 
@@ -93,7 +94,7 @@ def with_architectures(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
         strings = _by_index(frame["index"], path)
     else:
         raise TableError(
-            f"'{path}' has the columns {', '.join(map(str, frame.columns[:4]))}, expected 'net' or 'index' among them: "
+            f"'{path}' has the columns {shown(', '.join(map(str, frame.columns[:4])))}, expected 'net' or 'index' among them: "
             "give the public file."
         )
     indexed = frame.set_axis(pd.Index(strings, name="architecture"), axis="index")
@@ -109,7 +110,9 @@ def _by_index(index: pd.Series, path: Path) -> list[str]:
     known = architectures_by_index()
     wrong = [value for value in index if not (isinstance(value, int | np.integer) and 0 <= value < len(known))]
     if wrong:
-        raise TableError(f"'{path}' has the index {wrong[0]}, expected 0 to {len(known) - 1}: fetch the file again.")
+        raise TableError(
+            f"'{path}' has the index {shown(wrong[0])}, expected 0 to {len(known) - 1}: fetch the file again."
+        )
     return [known[value] for value in index]
 
 
@@ -120,10 +123,19 @@ def read_freerea_column(path: Path, column: str) -> pd.Series:
         TableError: the file is missing, damaged, or lacks the column.
     """
     frame = with_architectures(read_plain(path), path)
-    return _column(frame, column, path)
+    return column_of_numbers(frame, column, path)
 
 
-def _column(frame: pd.DataFrame, column: str, path: Path) -> pd.Series:
+def column_of_numbers(frame: pd.DataFrame, column: str, path: Path) -> pd.Series:
+    """Take a column of a file that holds numbers, or nothing at all, which is NaN.
+
+    Raises:
+        TableError: there is no such column, or a value of it is no number.
+
+    Example:
+        >>> column_of_numbers(pd.DataFrame({"nwot": [700, None]}), "nwot", Path("nwot.csv")).tolist()
+        [700.0, nan]
+    """
     if column not in frame.columns or not pd.api.types.is_numeric_dtype(frame[column]):
         raise TableError(f"'{path}' has no column '{column}' of numbers: give the public file.")
     return frame[column].astype(float)
@@ -146,7 +158,7 @@ def read_single_seed(path: Path) -> pd.Series:
     Raises:
         TableError: the file is missing, damaged, or of another form.
     """
-    return _column(with_architectures(read_plain(path), path), "val_accs", path)
+    return column_of_numbers(with_architectures(read_plain(path), path), "val_accs", path)
 
 
 def read_hardware(path: Path) -> pd.DataFrame:
@@ -159,7 +171,7 @@ def read_hardware(path: Path) -> pd.DataFrame:
     chosen = [name for name in frame.columns if str(name).endswith(("_latency", "_energy"))]
     if not chosen:
         raise TableError(f"'{path}' has no columns that end in _latency or _energy: give the file of HW-NAS-Bench.")
-    return frame[chosen].astype(float)
+    return pd.DataFrame({name: column_of_numbers(frame, name, path) for name in chosen})
 
 
 def read_hardware_table(folder: Path) -> BenchmarkTable:
@@ -176,13 +188,13 @@ def read_hardware_table(folder: Path) -> BenchmarkTable:
 
 
 def read_nasbench201(folder: Path) -> BenchmarkTable:
-    """Read the table of NAS-Bench-201 from its public files: the joined one, or else the raw ones that are there.
+    """Read the table of NAS-Bench-201 from its public files: the joined one where it is there, or else all raw ones.
 
     Raises:
         TableError: a raw file is missing, or one is damaged.
     """
     joined = folder / "tables" / "nasbench201.csv.gz"
-    if joined.is_file():
+    if is_file(joined):
         return read_table(joined)
     seeds = {
         f"{dataset}.test_seed888": read_single_seed(folder / "nb201-test-seed888" / f"{dataset}.csv")

@@ -24,6 +24,8 @@ import pandas as pd
 from trainless.errors import TableError
 from trainless.pickles import read_pickle
 from trainless.tables.base import BenchmarkTable
+from trainless.tables.files import contents, is_folder
+from trainless.tables.plain import SPACE_STRINGS
 
 __all__ = ["read_nats_folder"]
 
@@ -31,11 +33,7 @@ _Content = Mapping[str, Mapping[str, Any]]  # by length of training
 
 _FILE = re.compile(r"[0-9]{6}\.pickle\.pbz2")
 _LIMIT = 64 << 20  # bytes after decompression; the largest files have 0.3 MiB
-_OPERATION = "(none|skip_connect|nor_conv_1x1|nor_conv_3x3|avg_pool_3x3)"
-_STRINGS = {
-    "nasbench201": re.compile(r"\|O~0\|\+\|O~0\|O~1\|\+\|O~0\|O~1\|O~2\|".replace("O", _OPERATION)),
-    "nats-sss": re.compile(r"[0-9]{1,4}(:[0-9]{1,4}){4}"),
-}
+_STEPS = 2**19  # of the unpickler; the largest files take 48,285
 _LENGTHS = {"nasbench201": ("200", "12"), "nats-sss": ("90", "12", "01")}  # epochs, the longest first
 # For each data set and split, the runs and the evaluation that it is taken from.
 _SPLITS = {
@@ -98,7 +96,7 @@ def read_nats_folder(folder: str | Path, progress: Callable[[int, int], None] | 
 
 
 def _files(folder: Path) -> list[Path]:
-    files = sorted(path for path in folder.iterdir() if _FILE.fullmatch(path.name)) if folder.is_dir() else []
+    files = sorted(path for path in contents(folder) if _FILE.fullmatch(path.name)) if is_folder(folder) else []
     if not files:
         raise TableError(
             f"'{folder}' is no folder with files such as 000011.pickle.pbz2: give an unpacked folder of NATS-Bench, "
@@ -113,7 +111,7 @@ def _read_file(path: Path) -> _Content:
             content = file.read(_LIMIT + 1)
         if len(content) > _LIMIT:
             raise ValueError(f"it unpacks to more than {_LIMIT >> 20} MiB")
-        results: _Content = read_pickle(content)
+        results: _Content = read_pickle(content, operations=_STEPS)
     except (OSError, EOFError, ValueError, pickle.UnpicklingError) as error:
         raise TableError(
             f"'{path}' cannot be read as a file of NATS-Bench ({error}): fetch it again from a source you trust."
@@ -126,7 +124,7 @@ def _architecture(content: _Content, path: Path, space: str | None = None) -> tu
     try:
         results = next(iter(content.values()))
         name, index = results["arch_str"], operator.index(results["arch_index"])
-        found = next(space for space, pattern in _STRINGS.items() if pattern.fullmatch(name))
+        found = next(space for space in _LENGTHS if SPACE_STRINGS[space].fullmatch(name))
     except (AttributeError, LookupError, StopIteration, TypeError) as error:
         raise TableError(f"'{path}' holds no architecture of NATS-Bench: fetch it again.") from error
     if index != int(path.name[:6]):

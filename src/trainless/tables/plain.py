@@ -13,19 +13,22 @@ import pandas as pd
 
 from trainless.errors import TableError
 from trainless.tables.base import BenchmarkTable
+from trainless.tables.files import reason, shown
 
-__all__ = ["read_plain", "read_table", "write_table"]
+__all__ = ["SPACE_STRINGS", "read_plain", "read_table", "write_table"]
 
 _CSV, _PARQUET = (".csv", ".csv.gz"), (".parquet",)
 _FACTS = ("name", "space", "origin", "licence")
-# The published strings tell their space; a CSV file has no other place for it.
-_SPACES = {
-    "nasbench201": r"\|[a-z_0-9]+~0\|\+\|[a-z_0-9]+~0\|[a-z_0-9]+~1\|\+\|[a-z_0-9]+~0\|[a-z_0-9]+~1\|[a-z_0-9]+~2\|",
-    "transnas-macro": r"64-[1-4]+-basic",
-    "nats-sss": r"\d+(:\d+){4}",
-    "nasbench301": r"\[\[(\(\d, \d\)(, )?)+\], \[(\(\d, \d\)(, )?)+\]\]",
-    "nasbench101": r"([a-z0-9]+\([0-9,]+\)\+)*output\([0-9,]+\)",
+_OPERATION = "(none|skip_connect|nor_conv_1x1|nor_conv_3x3|avg_pool_3x3)"
+
+SPACE_STRINGS = {
+    "nasbench201": re.compile(r"\|O~0\|\+\|O~0\|O~1\|\+\|O~0\|O~1\|O~2\|".replace("O", _OPERATION)),
+    "transnas-macro": re.compile(r"64-[1-4]+-basic"),
+    "nats-sss": re.compile(r"[0-9]{1,4}(:[0-9]{1,4}){4}"),
+    "nasbench301": re.compile(r"\[\[(\([0-9], [0-9]\)(, )?)+\], \[(\([0-9], [0-9]\)(, )?)+\]\]"),
+    "nasbench101": re.compile(r"([a-z0-9]+\([0-9,]+\)\+)*output\([0-9,]+\)"),
 }
+"""What the published strings of each space look like: they tell it, and a CSV file has no other place for it."""
 
 
 def read_table(path: str | Path, name: str | None = None) -> BenchmarkTable:
@@ -55,13 +58,13 @@ def read_table(path: str | Path, name: str | None = None) -> BenchmarkTable:
     frame = read_plain(path)
     if "architecture" not in frame.columns:
         raise TableError(
-            f"'{path}' has the columns {', '.join(map(str, frame.columns[:4]))}, ... but none named 'architecture': "
+            f"'{path}' has the columns {shown(', '.join(map(str, frame.columns[:4])))}, ... but none named 'architecture': "
             "name that of the architecture strings so."
         )
     kept = {fact: value for fact, value in frame.attrs.items() if fact in _FACTS and isinstance(value, str)}
     frame.attrs = {}
     frame = frame.drop(columns="index", errors="ignore").set_index("architecture")  # the joined table numbers its rows
-    if frame.index.hasnans:
+    if frame.index.hasnans or "" in frame.index:
         raise TableError(f"'{path}' has a row without an architecture: fill it in or remove the row.")
     frame.index = frame.index.astype(str)
     facts = {"name": path.name.split(".")[0], "space": _space_of(frame.index), **kept}
@@ -93,34 +96,38 @@ def write_table(table: BenchmarkTable, path: str | Path) -> None:
     ending = _ending(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    except OSError as error:
-        raise TableError(f"'{path}' cannot be written ({error.strerror}): give another place.") from error
-    os.close(handle)
-    try:
-        writers[ending](Path(temporary))
-        os.replace(temporary, path)
-    except OSError as error:
-        raise TableError(f"'{path}' cannot be written ({error.strerror or error}): give another place.") from error
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+        # A temporary file would be its owner's alone; a file in a temporary folder has the rights of any new one.
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".part.") as folder:
+            whole = Path(folder, path.name)
+            writers[ending](whole)
+            os.replace(whole, path)
+    except (OSError, ValueError) as error:
+        raise TableError(f"'{path}' cannot be written ({reason(error)}): give another place.") from error
 
 
 def read_plain(path: Path) -> pd.DataFrame:
-    """Read the rows of a CSV or Parquet file, by its ending.
+    """Read the rows of a CSV or Parquet file, by its ending; a column ``architecture`` of a CSV file stays text.
 
     Raises:
-        TableError: there is no such file, its ending is unknown, or it is damaged.
+        TableError: there is no such file, its ending is unknown, it is damaged, or two columns have one name.
     """
     ending = _ending(path)
     try:
-        return pd.read_parquet(path) if ending in _PARQUET else pd.read_csv(path)
+        return pd.read_parquet(path) if ending in _PARQUET else _read_csv(path)
     except FileNotFoundError as error:
         raise TableError(f"There is no file '{path}': give a table that exists.") from error
     except Exception as error:  # damaged files raise whatever their decoder does
-        raise TableError(
-            f"'{path}' cannot be read as a table ({' '.join(str(error).split())}): fetch or write it again."
-        ) from error
+        raise TableError(f"'{path}' cannot be read as a table ({reason(error)}): fetch or write it again.") from error
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    names = pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0].dropna()
+    if names.duplicated().any():
+        raise ValueError(f"it has the column {names[names.duplicated()].iloc[0]} more than once")
+    frame = pd.read_csv(path, converters={"architecture": str}, low_memory=False)
+    if not isinstance(frame.index, pd.RangeIndex):  # pandas took the first column for the names of the rows
+        raise ValueError("its rows have more values than it has columns")
+    return frame
 
 
 def _ending(path: Path) -> str:
@@ -132,4 +139,4 @@ def _ending(path: Path) -> str:
 
 def _space_of(architectures: pd.Index) -> str:
     first = str(architectures[0]) if len(architectures) else ""
-    return next((space for space, pattern in _SPACES.items() if re.fullmatch(pattern, first)), "")
+    return next((space for space, pattern in SPACE_STRINGS.items() if pattern.fullmatch(first)), "")

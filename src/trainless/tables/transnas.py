@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import pandas as pd
 
 from trainless.errors import TableError
 from trainless.tables.base import BenchmarkTable
+from trainless.tables.files import is_file, number, read_json, reason, shown
 from trainless.tables.plain import read_table
 from trainless.tables.published import TRANSNAS_TASKS
 
@@ -22,7 +22,7 @@ def read_transnas_macro(folder: Path) -> BenchmarkTable:
         TableError: a file is missing, damaged, or of another form.
     """
     joined = folder / "tables" / "transnas_macro.csv.gz"
-    if joined.is_file():
+    if is_file(joined):
         return read_table(joined, "transnas-macro")
     columns = {
         f"{task}.test": _read_task(folder / "transnas-macro" / f"accuracy_{task}.json") for task in TRANSNAS_TASKS
@@ -31,10 +31,15 @@ def read_transnas_macro(folder: Path) -> BenchmarkTable:
 
 
 def _read_task(path: Path) -> pd.Series:
+    content = read_json(path)
     try:
-        pairs = json.loads(path.read_text(encoding="utf-8"))
-        return pd.Series({str(architecture): float(value) for architecture, value in pairs})
-    except (OSError, ValueError, TypeError) as error:
+        scores = pd.DataFrame([(str(architecture), number(value)) for architecture, value in content])
+        scores = scores.set_index(0)[1]
+    except (KeyError, TypeError, ValueError) as error:
         raise TableError(
-            f"'{path}' is no list of networks and their scores ({' '.join(str(error).split())}): give the public file."
+            f"'{path}' is no list of networks and their scores ({reason(error)}): give the public file."
         ) from error
+    if scores.index.has_duplicates:
+        twice = shown(scores.index[scores.index.duplicated()][0])
+        raise TableError(f"'{path}' has the architecture '{twice}' more than once: fetch it again.")
+    return scores
