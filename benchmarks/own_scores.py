@@ -2,6 +2,7 @@
 
     python benchmarks/own_scores.py --store own.db [--workers N]     # hours; interrupted, it goes on where it stopped
     python benchmarks/own_scores.py --store own.db --export          # what is finished, as the package's table
+    python benchmarks/own_scores.py --seconds                        # what they cost: minutes, on an idle machine
 
 Cheap proxies are computed for all 15,625 cells, the others for a seeded sample of distinct networks, grasp for the
 beginning of that sample. Batch 64, seed 0. ImageNet16-120 is the first 120 classes of ImageNet16.
@@ -10,6 +11,7 @@ beginning of that sample. Batch 64, seed 0. ImageNet16-120 is the first 120 clas
 from __future__ import annotations
 
 import argparse
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ import pandas as pd
 from common import data_folder, machine
 
 from trainless.data import ImageDataset, load_data
+from trainless.metrics import costs_of
 from trainless.scoring import Scorer
 from trainless.search_spaces.nasbench201 import NASBench201
 from trainless.store import Store
@@ -24,7 +27,7 @@ from trainless.types import Task
 
 CHEAP = "params, flops, skipped_layers, l2_norm, synflow:log, logsynflow, nwot"
 DEAR = "zen:running, grad_norm, plain, snip, fisher, jacov, epe_nas"
-SAMPLE, GRASP_SAMPLE = 1500, 500
+SAMPLE, GRASP_SAMPLE, TIMED = 1500, 500, 30
 EXPORT = Path(__file__).resolve().parents[1] / "src" / "trainless" / "reproduction" / "own_scores.csv.gz"
 
 
@@ -34,8 +37,11 @@ def main() -> None:
     parser.add_argument("--store", type=Path, default=Path("own.db"))
     parser.add_argument("--workers", type=int)
     parser.add_argument("--export", action="store_true")
+    parser.add_argument("--seconds", action="store_true")
     arguments = parser.parse_args()
-    if arguments.export:
+    if arguments.seconds:
+        measure()
+    elif arguments.export:
         export(arguments.store)
     else:
         score(arguments.store, arguments.workers)
@@ -46,9 +52,7 @@ def score(store: Path, workers: int | None) -> None:
     print(machine())
     space, data = NASBench201(), datasets()
     cells = [str(cell) for cell in space]
-    distinct = list(dict.fromkeys(str(space.canonical(cell)) for cell in space))
-    order = np.random.default_rng(0).permutation(len(distinct))
-    sample = [distinct[place] for place in order[:SAMPLE]]
+    sample = sampled(space)[:SAMPLE]
     stages = ((CHEAP, cells), (DEAR, sample), ("grasp", sample[:GRASP_SAMPLE]))
     for proxies, chosen in stages:
         for dataset in data:
@@ -56,6 +60,34 @@ def score(store: Path, workers: int | None) -> None:
             scorer.score(chosen, lambda done, total, name=dataset.task.name: print(
                 f"\r{name}: {done}/{total}   ", end="", flush=True))  # fmt: skip
             print(f"\n{proxies}: {len(scorer.failures)} failed")
+
+
+def measure() -> None:
+    """Write the mean seconds of a network in each proxy over a part of the sample: all but grasp together, and grasp.
+
+    Of a pass that several share each has an equal part, and grasp's takes longer than all others together.
+    """
+    print(machine())
+    space = NASBench201()
+    sample = sampled(space)[:TIMED]
+    costs = {}
+    for dataset in datasets():
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "timed.db")
+            for proxies in (f"{CHEAP}, {DEAR}", "grasp"):
+                Scorer(space, proxies, dataset, seed=0, store=path).score(sample)
+            with Store(path) as store:
+                costs[dataset.task.name] = costs_of(store.rows())["mean_seconds"]
+    table = pd.DataFrame(costs).rename_axis("proxy")
+    table.to_csv(EXPORT.with_name("own_seconds.csv"), float_format="%.3g")
+    print(table.to_string(float_format="%.3g"))
+
+
+def sampled(space: NASBench201) -> list[str]:
+    """The distinct networks of the space in the order in which they are drawn."""
+    distinct = list(dict.fromkeys(str(space.canonical(cell)) for cell in space))
+    order = np.random.default_rng(0).permutation(len(distinct))
+    return [distinct[place] for place in order]
 
 
 def datasets() -> list[ImageDataset]:

@@ -76,6 +76,10 @@ class TestNotFinite:
         assert values[2] == values[3] == -np.inf
 
     def test_rank_sums_tie_them_below_the_finite_of_that_proxy(self) -> None:
+        # By scipy, with the same tie written as one low number.
+        low = self.SCORES.where(np.isfinite(self.SCORES), -9.0)
+        expected = sum(rankdata(low[name]) for name in PAIR) / 4
+        assert RankSum(PAIR).fit_score(self.SCORES).tolist() == expected.tolist()
         # a: both NaN and inf share rank 1.5; b: -inf has rank 1.
         assert RankSum(PAIR).fit_score(self.SCORES).tolist() == [(3 + 2) / 4, (1.5 + 3) / 4, (4 + 1) / 4, (1.5 + 4) / 4]
 
@@ -150,6 +154,70 @@ class TestFiles:
         with pytest.raises(InputError, match=message):
             load_aggregate(tmp_path / "mix.json")
 
+    @pytest.mark.parametrize(
+        ("kind", "change", "message"),
+        [
+            ("rank", {"size": 10**12}, r"'size' is 1000000000000, expected a whole number from 4 to 1000000000"),
+            ("rank", {"size": 0}, "'size' is 0, expected a whole number from 4"),
+            ("rank", {"size": 3}, "'size' is 3, expected a whole number from 4"),
+            ("rank", {"size": 4.5}, "'size' is 4.5"),
+            ("rank", {"size": True}, "'size' is True"),
+            ("log-rank", {"size": 0, "finite": [[], []]}, "'size' is 0, expected a whole number from 1"),
+            ("log-rank", {"finite": [[1.0, np.nan], [1.0]]}, "'finite' of 'a' is not finite numbers sorted upwards"),
+            ("log-rank", {"finite": [[1.0], [2.0, 1.0]]}, "'finite' of 'b' is not finite numbers sorted upwards"),
+            ("log-rank", {"finite": [[1.0], [10**400]]}, "'finite' holds something that is no number"),
+            ("log-rank", {"finite": [[1.0]]}, "'finite' holds 1 lists, expected one for each of 2 proxies"),
+            ("log-rank", {"finite": 5}, "not iterable"),
+            ("log-rank", {"finite": [1.0, 2.0]}, r"'finite' has shape \(\)"),
+            ("z-score", {"deviation": [1.0, 0]}, r"'deviation' is \[1.0, 0.0\], expected a finite number above 0"),
+            ("z-score", {"deviation": [1.0]}, "expected a finite number above 0 for each of 2 proxies"),
+            ("z-score", {"mean": [1.0, np.inf]}, "expected a finite number for each of 2 proxies"),
+            ("z-score", {"mean": "high"}, "'mean' holds something that is no number"),
+            ("maximum", {"largest": [1.0, -2.0]}, r"'largest' is \[1.0, -2.0\], expected a finite number above 0"),
+            ("hybrid", {"largest": [np.nan, 2.0]}, r"'largest' is \[nan, 2.0\], expected a finite number above 0"),
+            ("hybrid", {"largest": [1.0, 2.0, 3.0]}, "for each of 2 proxies"),
+        ],
+    )
+    def test_reference_that_no_sample_gives_is_refused(self, kind: str, change: dict, message: str, tmp_path) -> None:
+        self.change(kind, tmp_path / "mix.json", "reference", change)
+        with pytest.raises(InputError, match=rf"mix\.json is damaged \(.*{message}.*\): fit the aggregate again\.$"):
+            load_aggregate(tmp_path / "mix.json")
+
+    @pytest.mark.parametrize(
+        ("change", "message"),
+        [
+            ({"alpha": 10**400}, "alpha is 1000"),
+            ({"beta": np.inf}, "beta is inf, expected a finite number"),
+            ({"alpha": "1"}, "alpha is '1', expected a finite number"),
+            ({"condition": "false"}, "condition is 'false', expected True or False"),
+        ],
+    )
+    def test_options_that_make_no_sense_are_refused(self, change: dict, message: str, tmp_path: Path) -> None:
+        self.change("hybrid", tmp_path / "mix.json", "options", change)
+        with pytest.raises(InputError, match=message):
+            load_aggregate(tmp_path / "mix.json")
+
+    @staticmethod
+    def change(kind: str, path: Path, part: str, change: dict) -> None:
+        aggregate(kind, PAIR).fit(SAMPLE).save(path)
+        document = json.loads(path.read_text())
+        document[part] |= change
+        path.write_text(json.dumps(document))
+
+    def test_depth_and_what_is_lacking_are_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "deep.json").write_text("[" * 200_000)
+        with pytest.raises(InputError, match=r"deep\.json cannot be read as JSON"):
+            load_aggregate(tmp_path / "deep.json")
+        (tmp_path / "bare.json").write_text('{"trainless": "aggregate", "format": 1}')
+        with pytest.raises(InputError, match=r"is damaged \(it lacks 'kind'\)"):
+            load_aggregate(tmp_path / "bare.json")
+
+    def test_a_large_reference_that_is_not_finite_takes_no_room(self, tmp_path: Path) -> None:
+        # Of 10^9, 999,999,996 are one tie of rank 499,999,998.5, and 5.0 is the best.
+        self.change("rank", tmp_path / "mix.json", "reference", {"size": 10**9})
+        values = load_aggregate(tmp_path / "mix.json").score(pd.DataFrame({"a": [5.0, np.nan], "b": [np.inf, 40.0]}))
+        assert values.tolist() == pytest.approx([1.4999999985] * 2, abs=1e-11)
+
     def test_missing_file_and_folder(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="cannot be read"):
             load_aggregate(tmp_path / "none.json")
@@ -175,7 +243,11 @@ class TestLookUp:
             (lambda: aggregate("rank", PAIR, alpha=1), "cannot be made of that"),
             (lambda: RankSum([]), "expected one or more different names"),
             (lambda: RankSum(["a", "a"]), "expected one or more different names"),
+            (lambda: RankSum("nwot"), r"are the text 'nwot', expected a list of names: write \['nwot'\]"),
+            (lambda: RankSum(["plain"], lower_is_better="plain"), "are the text 'plain', expected a list"),
             (lambda: Hybrid(["a"]), "is given 1 proxies"),
+            (lambda: Hybrid(condition="no"), "condition is 'no'"),
+            (lambda: Hybrid(alpha=10**400), "alpha is 1000"),
             (lambda: Hybrid(alpha=-1), "alpha is -1"),
         ],
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from math import gcd
 from pathlib import Path
 
@@ -70,6 +71,37 @@ class TestSweep:
         first, second, truth = rng.uniform(5, 6, 260), rng.uniform(1, 6, 260), rng.uniform(size=260)
         study = check(first, second, truth, [0.5, 2.0], [0.0, 1.5], True)
         assert study.flipped > 200
+
+    def test_equals_brute_force_where_scores_are_zero_or_negative_and_many_flip(self) -> None:
+        rng = np.random.default_rng(8)
+        first, second, truth = (rng.normal(size=90).round(1) for _ in range(3))
+        second[rng.permutation(90)[:20]] = 0.0
+        study = check(first, second, truth, [2.0, 0.3, 1.0, 0.7], [*WEIGHTS[::-1], 1.0], True)
+        assert 30 < study.flipped < 56  # few enough for thresholds: 8 for each beta
+
+    def test_equals_brute_force_where_half_is_not_finite(self) -> None:
+        rng = np.random.default_rng(9)
+        first, second, truth = rng.uniform(1, 2, 60), rng.uniform(1, 2, 60), rng.integers(0, 9, 60)
+        first[::2] = -np.inf
+        check(first, second, truth, WEIGHTS, WEIGHTS, True)
+        check(first, second, truth, WEIGHTS, WEIGHTS, False)
+
+    def test_memory_does_not_grow_with_the_pairs_of_what_is_not_finite(self) -> None:
+        # 20,000 by 1,000 pairs are 160 MB a matrix.
+        rng = np.random.default_rng(10)
+        first, second, truth = rng.uniform(1, 2, (3, 21_000))
+        first[1_000:] = -np.inf
+        tracemalloc.start()
+        try:
+            sweep(first, second, truth, alphas=[1.0], betas=[1.0], condition=False)
+            assert tracemalloc.get_traced_memory()[1] < 80e6
+        finally:
+            tracemalloc.stop()
+
+    def test_order_of_scores_that_only_rounding_ties_is_kept(self) -> None:
+        # 1.5 + 1e-16 is 1.5 in double precision, but 1e-16 is above 0.
+        study = sweep([0.0, 1e-16, 1.0], [1.0, 1.0, 1.0], [1.0, 2.0, 3.0], alphas=[1.0], betas=[1.5])
+        assert study.kendall.item() == pytest.approx(1.0, abs=1e-12)
 
     def test_equals_brute_force_across_blocks(self) -> None:
         rng = np.random.default_rng(7)
@@ -180,6 +212,16 @@ class TestCrossValidate:
         scores = pd.DataFrame({name: rng.uniform(size=60) for name in HYBRID_PAIR})
         found = cross_validate(scores, pd.Series(rng.uniform(size=60)), alphas=[0.0, 1.0, 5.0], betas=[0.5, 1.0, 5.0])
         assert found.kendall < found.folds["kendall_in_sample"].mean()
+
+    def test_mean_is_unknown_where_a_fold_has_no_correlation(self) -> None:
+        rng = np.random.default_rng(3)
+        truth = pd.Series(rng.uniform(size=40))
+        part = np.random.default_rng(0).permutation(40) % 4
+        scores = pd.DataFrame({name: truth + rng.uniform(size=40) for name in HYBRID_PAIR})
+        scores.loc[part == 1, "nwot"] = -np.inf
+        found = cross_validate(scores, truth, folds=4, alphas=[1.0], betas=[0.5, 1.0])
+        assert found.folds["kendall"].isna().tolist() == [False, True, False, False]
+        assert np.isnan([found.kendall, found.spearman]).all()
 
     def test_too_many_folds_are_refused(self) -> None:
         scores = pd.DataFrame({name: [1.0, 2.0, 3.0] for name in HYBRID_PAIR})

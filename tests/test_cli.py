@@ -7,7 +7,7 @@ import math
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import pandas as pd
 import pytest
@@ -263,3 +263,37 @@ def test_version_and_help(run: Run) -> None:
 
     assert run("--version")[1].strip() == version("trainless")
     assert "quickstart" in run("--help")[1]
+
+
+class TestNarrowTables:
+    ROW: Final = {"proxy": "log-rank(jacov, nwot)", "kendall": 0.66123, "note": "a few words " * 5, "regret": 1.5}
+
+    def printed(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], width: int | None) -> str:
+        from trainless.terminal import print_rows
+
+        monkeypatch.delenv("COLUMNS", raising=False)
+        if width is not None:
+            monkeypatch.setenv("COLUMNS", str(width))
+        print_rows([dict(self.ROW)])
+        return capsys.readouterr().out
+
+    def test_names_and_numbers_are_never_cut(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        out = self.printed(monkeypatch, capsys, 40)
+        assert "log-rank(jacov, nwot)" in out
+        assert "0.66123" in out
+        assert "Too narrow for note, regret" in " ".join(out.split())
+
+    def test_text_is_wrapped_before_a_column_is_left_out(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        out = self.printed(monkeypatch, capsys, 60)
+        assert "regret" in out
+        assert "Too narrow" not in out
+        assert all(len(line) <= 60 for line in out.splitlines())
+
+    def test_all_of_it_where_nobody_says_how_wide(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert ("a few words " * 5).strip() in self.printed(monkeypatch, capsys, None)

@@ -30,7 +30,9 @@ NASLIB_FILE = Path("nb201-published-proxies", "cifar10.csv")
 
 
 @pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> Command:
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, small_tables: None
+) -> Command:
     """Run commands in a folder with toy tables and published scores, where nothing of the machine is seen."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
@@ -86,9 +88,9 @@ class TestGet:
             (["nasbench201", "--from", "no.csv"], "There is no file or folder 'no.csv'"),
             (["nasbench201", "--from", "other.csv"], "'other.csv' holds architectures of nats-sss, expected nasbench2"),
             (["nasbench201", "--from", "public"], "'public' lacks nats-tss-freerea/cifar10/accuracies.csv"),
-            (["nasbench201", "--from", "notes.txt"], "unknown ending"),
+            (["nasbench201", "--from", "notes.txt"], "'notes.txt' does not make the table 'nasbench201' by itself"),
             (["nasbench101", "--from", "broken.npz"], "broken.npz"),
-            (["nats-sss"], "import a local copy with `trainless tables get nats-sss --from PATH`"),
+            (["nats-sss"], "import a local copy (NATS-Bench) with `trainless tables get nats-sss --from PATH`"),
             (["nasbench201"], "http://127.0.0.1:9"),
         ],
     )
@@ -132,7 +134,7 @@ class TestImport:
             "scores": "naslib.cifar10", "architectures": 3, "proxies": "synflow:log, nwot, params",
             "origin": facts["origin"], "store": "others.db", "run": 1,
         }  # fmt: skip
-        assert "commit 5a149481" in facts["origin"]
+        assert "commit 25397a44" in facts["origin"]
         with Store(tmp_path / "others.db", create=False) as store:
             (only,) = store.runs()
             table = store.table()
@@ -142,7 +144,7 @@ class TestImport:
         assert table["nwot"].to_dict() == dict(zip(NASLIB_CELLS, [700.5, 800.25, 600.0], strict=True))
         assert table["params"].tolist() == [615_386, 1_532_000, 100_000]
         assert table["synflow:log"].tolist()[::2] == [2.5, 1.5]
-        assert np.isnan(table.loc[NASLIB_CELLS[1], "synflow:log"])
+        assert table.loc[NASLIB_CELLS[1], "synflow:log"] == -np.inf
 
     def test_twice_is_once_and_beside_own_scores(self, run: Command, tmp_path: Path) -> None:
         write_store(tmp_path / "scores.db")
@@ -166,7 +168,7 @@ class TestImport:
         assert rows["nwot"]["kendall"] == pytest.approx(kendalltau([700.5, 800.25, 600.0], truth).statistic)
         assert rows["params"]["argmax_accuracy"] == 94
         assert "published" in found["protocol"]["scores"]
-        assert "5a149481" in found["protocol"]["fidelity"]
+        assert "25397a44" in found["protocol"]["fidelity"]
 
     @pytest.mark.parametrize(
         ("arguments", "message"),

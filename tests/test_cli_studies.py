@@ -55,7 +55,7 @@ class TestEvaluate:
             found["protocol"] | {"table": "toy", "data set": "cifar10", "split": "test", "seed": "3"}
             == (found["protocol"])
         )
-        assert found["protocol"]["architectures"] == "24"
+        assert found["protocol"]["architectures"] == "24 of the 24 scored have an accuracy"
         rows = {row["proxy"]: row for row in found["proxies"]}
         oriented = SCORES.assign(plain=-SCORES["plain"], hybrid=hybrid(SCORES["logsynflow"], SCORES["nwot"]))
         expected = trainless.evaluate(oriented, TRUTH, k=5, resamples=20)
@@ -97,12 +97,12 @@ class TestEvaluate:
         assert rows["protocol"]["data set"] == "first"
 
     def test_prints_a_table_and_how_it_came_about(self, run: Command) -> None:
-        code, out, err = run("evaluate", *TOY, "--resamples", 20, "--top", 999)
+        code, out, err = run("evaluate", *TOY, "--resamples", 20)
         assert (code, err) == (0, "")
         assert "log-rank(logsynflow, nwot)" in out
         assert "fidelity: batch=64, dtype=float32" in out
         assert out.endswith(
-            "count the best 24; intervals are 95 % by bootstrap, and rough for what hangs "
+            "count the best 10; intervals are 95 % by bootstrap, and rough for what hangs "
             "on single architectures (argmax_accuracy, regret, best_of_top).\n"
         )  # there are no more
         assert run("evaluate", *QUICK)[1].endswith("count the best 10.\n")
@@ -169,7 +169,7 @@ class TestHybridFit:
         best = found["weights"][1]
         expected = hybrid(SCORES["logsynflow"], SCORES["nwot"], alpha=best["alpha"], beta=best["beta"])
         np.testing.assert_allclose(mix.score(SCORES), expected, rtol=1e-15)
-        assert mix.origin == "toy, cifar10, test"
+        assert mix.origin == "toy, cifar10, test, 24 architectures, weights fitted to them"
         # One alone is scored against the sample's largest, not its own.
         assert mix.score(SCORES.loc[[CELLS[5]]]).iloc[0] == pytest.approx(expected[5])
         assert (tmp_path / "weights.png").read_bytes().startswith(b"\x89PNG")
@@ -270,7 +270,13 @@ class TestWrongInput:
         assert message in run.refusal(*command, *TOY, *arguments)
 
     def test_top(self, run: Command) -> None:
-        assert "k is 0" in run.refusal("evaluate", *QUICK, "--top", 0)
+        for top in (0, 25):
+            assert f"--top is {top}, expected 1 to 24" in run.refusal("evaluate", *QUICK, "--top", top)
+
+    @pytest.mark.parametrize("command", ["evaluate", "report"])
+    def test_too_few_resamples(self, run: Command, command: str) -> None:
+        message = run.refusal(command, "scores.db", "--table", "toy.csv", "--split", "test", "--resamples", 1)
+        assert "--resamples is 1, expected 0 for no intervals, or at least 20" in message
 
     @pytest.mark.parametrize(
         "arguments",
@@ -371,11 +377,11 @@ class TestReproduceThesis:
 
     def test_options_are_passed_on(self, run: Command, asked: list[dict[str, Any]], tmp_path: Path) -> None:
         code, out, _ = run(
-            "reproduce", "thesis", "--data", "public", "--scores", "own.db", "--resamples", 7, "--out", "new/folder"
+            "reproduce", "thesis", "--data", "public", "--scores", "own.db", "--resamples", 70, "--out", "new/folder"
         )
         assert code == 0
         assert asked == [
-            {"folder": Path("public"), "scores": Path("own.db"), "resamples": 7, "with_extras": True},
+            {"folder": Path("public"), "scores": Path("own.db"), "resamples": 70, "with_extras": True},
         ]  # fmt: skip
         assert (tmp_path / "new" / "folder").is_dir()
         assert "1 files in new/folder" in out

@@ -40,10 +40,10 @@ class TestUnknownNameError:
 
     def test_suggests_nothing_where_nothing_is_near(self) -> None:
         message = str(UnknownNameError("search space", "qqq", {"nasbench201": 1}))
-        assert message == "There is no search space 'qqq': Known: nasbench201."
+        assert message == "There is no search space 'qqq': known: nasbench201."
 
     def test_takes_any_iterable_of_names(self) -> None:
-        assert "Known: a, b." in str(UnknownNameError("strategy", "c", iter(["b", "a"])))
+        assert "known: a, b." in str(UnknownNameError("strategy", "c", iter(["b", "a"])))
 
     def test_no_names(self) -> None:
         assert "'c'" in str(UnknownNameError("strategy", "c", []))

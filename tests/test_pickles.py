@@ -27,7 +27,10 @@ UINT8 = b"cnumpy\ndtype\n(X\x02\x00\x00\x00u1K\x00K\x01tR"
 scalars = st.one_of(
     st.none(), st.booleans(), st.integers(-(2**300), 2**300), st.floats(allow_nan=False), st.text(), st.binary()
 )
-keys = scalars | st.tuples(st.text(), st.integers())
+keys = (
+    st.none() | st.booleans() | st.integers(-(2**32) + 1, 2**32 - 1) | st.floats(allow_nan=False)
+    | st.text() | st.binary() | st.tuples(st.text(), st.integers(-(2**31), 2**31 - 1))
+)  # fmt: skip
 values = st.recursive(
     scalars,
     lambda inner: st.lists(inner) | st.lists(inner).map(tuple) | st.dictionaries(keys, inner),
@@ -310,6 +313,23 @@ class TestHostileArguments:
     def test_key_that_takes_forever_to_hash(self) -> None:
         with pytest.raises(pickle.UnpicklingError, match="a key that is neither plain"):
             read_pickle(b"})" + b"q\x00h\x00\x86" * 100 + b"Ns.")
+
+    @pytest.mark.parametrize("protocol", PROTOCOLS)
+    @pytest.mark.parametrize(
+        "keys",
+        [
+            [factor * (2**61 - 1) for factor in range(1, 50)],  # all of them have the hash 0
+            [("a", factor * (2**61 - 1)) for factor in range(1, 50)],
+            [2**32],
+            [-(2**32)],
+            [("a", -(2**32))],
+            [("a", 1.0, 2.0)],  # two floats are enough to make any hash
+        ],
+    )
+    def test_keys_that_can_be_crafted_to_collide(self, keys: list[Any], protocol: int) -> None:
+        for value in (dict.fromkeys(keys), set(keys), frozenset(keys)):
+            with pytest.raises(pickle.UnpicklingError, match=r"it has a key |asks for"):
+                read_pickle(pickle.dumps(value, protocol))
 
     @pytest.mark.parametrize(
         "place", [b"cnumpy\ndtype\n%b\x85R.", b"c_codecs\nencode\n(X\x01\x00\x00\x00a%btR.", b"%b]\x93."]

@@ -52,7 +52,7 @@ class TestMakeStudy:
         assert study.scores.index.equals(study.accuracies.index)
         assert len(study.accuracies) == 29
         pd.testing.assert_series_equal(study.accuracies, TRUTH.loc[study.accuracies.index])
-        assert study.protocol["architectures"] == "29"
+        assert study.protocol["architectures"] == "29 of the 30 scored have an accuracy"
         assert study.protocol["not finite"] == "ranked last"
 
     def test_mixes_are_those_whose_proxies_are_there(self) -> None:
@@ -105,12 +105,16 @@ class TestMakeStudy:
 
     def test_rows_that_cannot_be_joined(self) -> None:
         twice = pd.concat([SCORES, SCORES.iloc[:1]])
-        with pytest.raises(InputError, match="The scores have 'cell0' more than once"):
+        with pytest.raises(InputError, match="'cell0' is in the scores more than once"):
             make_study(twice, TRUTH, title="toy")
-        with pytest.raises(InputError, match="The accuracies have 'cell0' more than once"):
+        with pytest.raises(InputError, match="'cell0' is in the accuracies more than once"):
             make_study(SCORES, pd.concat([TRUTH, TRUTH.iloc[:1]]), title="toy")
-        with pytest.raises(InputError, match="The accuracy of 'cell3' is not finite"):
+        with pytest.raises(InputError, match="The accuracy of 'cell3' is nan"):
             make_study(SCORES, TRUTH.where(TRUTH.index != "cell3"), title="toy")
+        with pytest.raises(InputError, match="of type list and the accuracies of type Series, expected a pandas DataF"):
+            make_study([1.0], TRUTH, title="toy")  # type: ignore[arg-type]
+        with pytest.raises(InputError, match="only 'cell2' has an accuracy, expected at least 2"):
+            make_study(SCORES, TRUTH[2:3], title="toy")
 
     def test_a_proxy_without_any_score_is_named(self) -> None:
         study = make_study(SCORES.assign(snip=np.nan), TRUTH, title="toy")
@@ -141,7 +145,7 @@ class TestMakeStudy:
         assert make_study(SCORES[["plain"]], TRUTH, title="toy", with_sweep=True).sweep is None
 
     def test_nothing_in_common_is_refused(self) -> None:
-        with pytest.raises(InputError, match=r"0 of the 30 scored architectures are among the 2 .* 'cell0' .* 'a'"):
+        with pytest.raises(InputError, match=r"None of the 30 architectures .* 'cell0'.* among the 2 .* 'a'"):
             make_study(SCORES, pd.Series({"a": 1.0, "b": 2.0}), title="toy")
 
 

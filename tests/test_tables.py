@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -29,14 +30,18 @@ from trainless.tables import (
     table_listing,
     write_table,
 )
+from trainless.tables.nats import read_nats_folder
 from trainless.tables.sources import PublicFile, public_files
 
 CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"
 
 
+WHOLE, CHECK = dict(TABLES), library._check_unchanged
+
+
 @pytest.fixture(autouse=True)
-def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test sees the cache or the data of the machine."""
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small_tables: None) -> None:
+    """No test sees the cache or the data of the machine; tables and public files may be small ones."""
     monkeypatch.setenv("TRAINLESS_CACHE", str(tmp_path / "cache"))
     monkeypatch.delenv("TRAINLESS_DATA", raising=False)
 
@@ -92,6 +97,7 @@ class TestBenchmarkTable:
             (pd.DataFrame({"accuracy": [1.0]}, index=["a"]), "has the column 'accuracy', expected names of the form"),
             (pd.DataFrame({".test": [1.0]}, index=["a"]), "has the column '.test'"),
             (pd.DataFrame({"x.test": [1.0, 2.0]}, index=["a", "a"]), "has the architecture 'a' more than once"),
+            (pd.DataFrame([[1.0, 2.0]], index=["a"], columns=["x.test"] * 2), "has the column 'x.test' more than once"),
             (pd.DataFrame({"x.test": ["high"]}, index=["a"]), "Column 'x.test' of table 'bad' holds text"),
             (pd.DataFrame({"x.test": []}, dtype=float), "has 0 rows and 1 columns"),
         ],
@@ -134,9 +140,31 @@ class TestPlainFormat:
         (tmp_path / "x.csv").write_text("index,architecture,digits.test\n0,17,97\n")
         assert read_table(tmp_path / "x.csv").query("17", "digits", "test") == 97.0
 
+    def test_digits_of_names_stay_as_written(self, tmp_path: Path) -> None:
+        (tmp_path / "x.csv").write_text("architecture,digits.test\n007,97\n1.10,98\n1.1,99\n")
+        assert read_table(tmp_path / "x.csv").accuracies("digits", "test").to_dict() == {
+            "007": 97,
+            "1.10": 98,
+            "1.1": 99,
+        }
+
+    @pytest.mark.parametrize("rows", ["1,2,\nb,3,4", "1,2,\nb,3,4,", "1,2\nb,3,4,", "1\nb,3,4,", "1,2,3\nb,4,5"])
+    @pytest.mark.parametrize("start", ["architecture,x.test,x.valid\na,", "index,x.test,architecture\n0,"])
+    def test_rows_longer_than_the_header_are_not_shifted(self, tmp_path: Path, start: str, rows: str) -> None:
+        (tmp_path / "x.csv").write_text(f"{start}{rows}\n")
+        with pytest.raises(TableError, match="cannot be read as a table"):
+            read_table(tmp_path / "x.csv")
+
+    def test_others_may_read_it_as_any_new_file(self, toy: BenchmarkTable, tmp_path: Path) -> None:
+        (tmp_path / "any").touch()
+        for name in ("x.csv", "x.csv.gz", "x.parquet"):
+            write_table(toy, tmp_path / name)
+            assert (tmp_path / name).stat().st_mode == (tmp_path / "any").stat().st_mode
+
     @pytest.mark.parametrize(
         ("name", "content", "sentence"),
         [
+            ("x.csv", b"architecture,x.test,x.test\na,97,98\n", "has the column x.test more than once"),
             ("x.csv", b"network,digits.test\na,97\n", "none named 'architecture'"),
             ("x.csv", b"", "cannot be read as a table"),
             ("x.csv", b"architecture,digits.test\n,97\n", "a row without an architecture"),
@@ -172,6 +200,12 @@ class TestBenchmarkTableByName:
     def test_a_path(self, toy: BenchmarkTable, tmp_path: Path) -> None:
         write_table(toy, tmp_path / "mine.csv")
         assert benchmark_table(tmp_path / "mine.csv").name == "mine"
+
+    @pytest.mark.parametrize("path", ["x" * 300, "a\0b", f"{'x' * 300}.csv"])
+    def test_a_path_that_no_system_has(self, path: str) -> None:
+        with pytest.raises(TableError, match=r"^'.*' cannot be looked up \(.*\): .* another path\.$") as caught:
+            benchmark_table(path)
+        assert str(caught.value).isprintable()
 
     def test_neither_name_nor_path(self) -> None:
         with pytest.raises(UnknownNameError, match="There is no table 'nasbench20': did you mean 'nasbench201'"):
@@ -226,6 +260,29 @@ class TestImport:
         assert table.accuracies("cifar100", "test").tolist() == [85.5, 91.0]
         assert len(table.frame) == 15_625
 
+    @pytest.mark.parametrize("name", ["nasbench201-freerea", "hw-nas-bench"])
+    def test_one_file_is_not_taken_for_several(self, tmp_path: Path, name: str) -> None:
+        for file in ("accuracies.csv", "cifar10.csv"):
+            (tmp_path / file).write_text("index,accuracy,pixel3_latency\n0,85.5,1\n")
+        with pytest.raises(TableError, match=f"lacks .* of the table '{name}'"):
+            get_table(name, tmp_path)
+
+    @pytest.mark.parametrize("kind", [KeyboardInterrupt, MemoryError, OSError])
+    def test_an_interruption_leaves_the_old_copy(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[BaseException]
+    ) -> None:
+        cached = get_table("nasbench201", _joined(tmp_path))
+
+        def interrupted(frame: pd.DataFrame, path: Path, **_: object) -> None:
+            path.write_bytes(b"half of it")
+            raise kind
+
+        monkeypatch.setattr(pd.DataFrame, "to_parquet", interrupted)
+        with pytest.raises(TableError if kind is OSError else kind):
+            get_table("nasbench201", _joined(tmp_path, 80.0))
+        assert os.listdir(cached.parent) == [cached.name]
+        assert benchmark_table("nasbench201").query(CELL, "cifar10", "test") == 90.0
+
     def test_another_space_is_refused_and_the_old_copy_kept(self, toy: BenchmarkTable, tmp_path: Path) -> None:
         get_table("nasbench201", _joined(tmp_path))
         (tmp_path / "sizes.csv").write_text("architecture,cifar10.test\n8:8:8:8:8,90\n")
@@ -252,6 +309,43 @@ class TestImport:
     def test_without_a_public_address(self) -> None:
         with pytest.raises(TableError, match="at no public address"):
             get_table("nasbench101")
+
+
+class TestWholeness:
+    def test_a_part_of_a_benchmark_is_not_the_benchmark(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(TABLES, "nasbench201", WHOLE["nasbench201"])
+        with pytest.raises(TableError, match=r"holds 1 architectures, but the table 'nasbench201' has 15,625"):
+            get_table("nasbench201", _joined(tmp_path))
+
+    def test_a_public_file_that_was_cut_short(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(library, "_check_unchanged", CHECK)
+        for dataset in ("cifar10", "cifar100", "ImageNet16-120"):
+            (tmp_path / dataset).mkdir()
+            (tmp_path / dataset / "accuracies.csv").write_text("index,accuracy\n0,85.5\n")
+        with pytest.raises(TableError, match="is not the file that NiccoloCavagnero/FreeREA publishes"):
+            get_table("nasbench201-freerea", tmp_path)
+
+    @pytest.mark.parametrize(
+        ("name", "file"),
+        [("nasbench101-valid", "graphs.npz"), ("hw-nas-bench", "cifar10.csv"), ("nasbench201", "batch.bin")],
+    )
+    def test_one_file_of_several(self, tmp_path: Path, name: str, file: str) -> None:
+        (tmp_path / file).write_bytes(b"net,edgegpu_latency\n")
+        with pytest.raises(TableError, match=f"does not make the table '{name}' by itself, which needs "):
+            get_table(name, tmp_path / file)
+
+    @pytest.mark.data
+    def test_the_real_ones_are_whole(self, real_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(library, "_check_unchanged", CHECK)
+        for name in ("nasbench201", "nasbench201-freerea", "transnas-macro", "nasbench301-suite-zero"):
+            monkeypatch.setitem(TABLES, name, WHOLE[name])
+            get_table(name, real_data)
+            assert len(benchmark_table(name).frame) == WHOLE[name].architectures
+
+    @pytest.mark.data
+    def test_a_folder_of_folders(self, real_data: Path) -> None:
+        get_table("nats-tss", real_data / "nats-bench")
+        assert len(benchmark_table("nats-tss").frame) == 3
 
 
 @pytest.fixture
@@ -328,6 +422,57 @@ class TestDownload:
         for path, file in public_files().items():
             content = (real_data / path).read_bytes()
             assert (len(content), hashlib.sha256(content).hexdigest()) == (file.size, file.sha256)
+
+
+class TestPaths:
+    """What the system says about a path that it cannot look up is one sentence, wherever the path comes from."""
+
+    LOOKED_UP = (
+        table_listing,
+        partial(benchmark_table, "nasbench201"),
+        partial(published_scores, "naslib.cifar10"),
+        partial(published_scores, "suite-zero.nasbench301.cifar10", fetch_missing=True),
+    )
+
+    @pytest.mark.parametrize("look", LOOKED_UP)
+    @pytest.mark.parametrize("variable", ["TRAINLESS_DATA", "TRAINLESS_CACHE"])
+    def test_the_folders_of_the_environment(
+        self, monkeypatch: pytest.MonkeyPatch, look: Callable[[], object], variable: str
+    ) -> None:
+        monkeypatch.setenv(variable, "x" * 300)
+        with pytest.raises(TableError, match=r"cannot be looked up \(.*\): "):
+            look()
+
+    @pytest.mark.parametrize("look", LOOKED_UP)
+    def test_a_home_folder_that_is_not_there(self, monkeypatch: pytest.MonkeyPatch, look: Callable[[], object]) -> None:
+        monkeypatch.setenv("TRAINLESS_CACHE", "~no-such-user/x")
+        with pytest.raises(TableError, match="TRAINLESS_CACHE is '~no-such-user/x', and there is no such home folder"):
+            look()
+
+    @pytest.mark.parametrize("source", ["x" * 300, "a\0b"])
+    def test_the_source_of_an_import(self, source: str) -> None:
+        with pytest.raises(TableError, match="cannot be looked up"):
+            get_table("nasbench201", source)
+
+    @pytest.mark.parametrize("look", [benchmark_table, read_nats_folder, partial(get_table, "nasbench201")])
+    def test_a_folder_that_cannot_be_listed(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, look: Callable[[Path], object]
+    ) -> None:
+        monkeypatch.setattr(Path, "iterdir", _refused)
+        with pytest.raises(TableError, match=r"cannot be looked up \(Permission denied\): change the rights"):
+            look(tmp_path)
+
+    @pytest.mark.parametrize("look", [table_listing, partial(benchmark_table, "nats-sss")])
+    def test_a_folder_without_rights(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, look: Callable[[Path], object]
+    ) -> None:
+        monkeypatch.setattr(Path, "stat", _refused)
+        with pytest.raises(TableError, match=r"cannot be looked up \(Permission denied\): change the rights"):
+            look(tmp_path)
+
+
+def _refused(path: Path, **_: object) -> None:
+    raise PermissionError(errno.EACCES, "Permission denied", str(path))
 
 
 class TestListing:

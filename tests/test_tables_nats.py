@@ -15,6 +15,7 @@ import pytest
 
 import trainless
 from trainless.errors import TableError
+from trainless.pickles import read_pickle
 from trainless.tables import nats
 from trainless.tables.nats import read_nats_folder
 from trainless.types import Task
@@ -229,6 +230,17 @@ class TestHostileFiles:
             path.write_bytes(content)
             with pytest.raises(TableError, match=r"000000\.pickle\.pbz2' cannot be read .*: fetch it again"):
                 read_nats_folder(tmp_path)
+
+    def test_more_steps_than_any_of_them_takes(self, tmp_path: Path) -> None:
+        write(tmp_path, b"(" + b"]" * 2**19 + b"t.")
+        with pytest.raises(TableError, match="it takes more than 524,288 steps"):
+            read_nats_folder(tmp_path)
+
+    @pytest.mark.data
+    @pytest.mark.parametrize("name", [TOPOLOGY, SIZE])
+    def test_real_files_take_a_tenth_of_the_steps(self, real_data: Path, name: str) -> None:
+        for path in (real_data / "nats-bench" / name).glob("0*.pickle.pbz2"):
+            assert read_pickle(bz2.decompress(path.read_bytes()), operations=2**19 // 10)
 
     def test_a_bomb_is_not_unpacked(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(nats, "_LIMIT", 1 << 20)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from itertools import permutations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,10 +14,20 @@ import pytest
 from trainless.errors import TableError, UnknownNameError
 from trainless.proxies import PROXIES
 from trainless.search_spaces import search_space
-from trainless.tables import PUBLISHED, benchmark_table, published_scores
-from trainless.tables.nasbench101 import canonical_cells, cell_from_key, module_hash, read_nasbench101
+from trainless.tables import PUBLISHED, benchmark_table, files, published_scores
+from trainless.tables.nasbench101 import canonical_cells, cell_from_key, module_hash
 from trainless.tables.nasbench101 import cell_string as cell_string_101
+from trainless.tables.nasbench101_files import read_nasbench101, read_validation
 from trainless.tables.nasbench201 import cell_string, read_hardware, read_single_seed, with_architectures
+from trainless.tables.published import TRANSNAS_TASKS
+
+# Python's own parser fails on them with a RecursionError, a MemoryError, or a ValueError of 5,000 digits.
+HOSTILE = [
+    pytest.param("-" * 5000 + "1", id="signs"),
+    pytest.param("[" * 5000, id="brackets"),
+    pytest.param(f"({'9' * 5000})", id="digits"),
+    pytest.param(f"({'1, ' * 5000}1)", id="numbers"),
+]
 
 
 class TestNASBench201Strings:
@@ -25,10 +36,13 @@ class TestNASBench201Strings:
         expected = "|skip_connect~0|+|none~0|nor_conv_1x1~1|+|nor_conv_3x3~0|avg_pool_3x3~1|skip_connect~2|"
         assert cell_string("(0, 1, 2, 3, 4, 0)") == expected
 
-    @pytest.mark.parametrize("codes", ["(0, 1, 2)", "(0, 1, 2, 3, 4, 5)", "(0, 1, 2, 3, 4, -1)", "open('x')", "", "7"])
+    @pytest.mark.parametrize(
+        "codes", ["(0, 1, 2)", "(0, 1, 2, 3, 4, 5)", "(0, 1, 2, 3, 4, -1)", "open('x')", "", "7", *HOSTILE]
+    )
     def test_what_is_no_cell(self, codes: str) -> None:
-        with pytest.raises(TableError, match="is no cell in NASLib's form"):
+        with pytest.raises(TableError, match="is no cell in NASLib's form") as caught:
             cell_string(codes)
+        assert len(str(caught.value)) < 300
 
     def test_by_index(self) -> None:
         frame = with_architectures(pd.DataFrame({"index": [15624, 0], "accuracy": [1.0, 2.0]}), Path("x.csv"))
@@ -54,6 +68,9 @@ class TestNASBench201Strings:
         with pytest.raises(TableError, match="no column 'val_accs' of numbers"):
             read_single_seed(tmp_path / "x.csv")
         with pytest.raises(TableError, match="no columns that end in _latency or _energy"):
+            read_hardware(tmp_path / "x.csv")
+        (tmp_path / "x.csv").write_text("index,fpga_latency\n0,1.5\n1,fast\n")
+        with pytest.raises(TableError, match="no column 'fpga_latency' of numbers"):
             read_hardware(tmp_path / "x.csv")
 
 
@@ -102,11 +119,21 @@ class TestNASBench101:
         assert len(texts) == 6
 
     @pytest.mark.parametrize(
-        "key", ["(1, 2)", str(tuple([0] * 49 + [0, 2, 2, 2, 2, 2, 1])), "[", str(tuple([1] * 56)), "7"]
+        "key",
+        [
+            "(1, 2)",
+            str(tuple([0] * 49 + [0, 2, 2, 2, 2, 2, 1])),
+            str((0, 2, *[0] * 11, 1, *[0] * 35, 0, 2, 2, 2, 2, 2, 1)),
+            "[",
+            str(tuple([1] * 56)),
+            "7",
+            *HOSTILE,
+        ],
     )
     def test_what_is_no_cell(self, key: str) -> None:
-        with pytest.raises(TableError, match="is no cell in NASLib's form"):
+        with pytest.raises(TableError, match="is no cell in NASLib's form") as caught:
             cell_from_key(key)
+        assert len(str(caught.value)) < 300
 
     def test_hash_is_the_same_for_isomorphic_cells(self) -> None:
         # input to both, both to output: conv3x3 and pooling in either order
@@ -119,16 +146,72 @@ class TestNASBench101:
             ({"vertices": [2]}, "is no table of NAS-Bench-101's graphs"),
             ({"vertices": [9]}, "graphs that are no cells"),
             ({"edge_bits": [2]}, "edges of vertices that are not there"),
+            ({"edge_bits": [-1]}, "edges of vertices that are not there"),
             ({"op_code": [1, 2]}, "of different lengths"),
+            ({"op_code": [-1]}, "graphs that are no cells"),
+            ({"op_code": [1]}, "graphs that are no cells"),
+            ({"vertices": [2.5]}, "not whole numbers"),
+            ({"edge_bits": [1.0]}, "not whole numbers"),
+            ({"params": [7.0]}, "not whole numbers"),
+            ({"params": [-7]}, "negative numbers of parameters"),
+            ({"params": ["many"]}, "not whole numbers"),
+            ({"params": [None]}, "damaged, or holds more than numbers"),
+            ({"test_accuracy": [1]}, "accuracies are not numbers between 0 and 1"),
+            ({"test_accuracy": [90.5]}, "accuracies are not numbers between 0 and 1"),
+            ({"test_accuracy": [float("nan")]}, "accuracies are not numbers between 0 and 1"),
+            # 0→1→2→3, but for one edge each
+            ({"vertices": [4], "edge_bits": [0b100100]}, "on no path from input to output"),
+            ({"vertices": [4], "edge_bits": [0b100001]}, "on no path from input to output"),
+            ({"vertices": [4], "edge_bits": [0b000101]}, "on no path from input to output"),
+            ({"vertices": [3], "edge_bits": [0b011]}, "on no path from input to output"),  # 1 leads nowhere
+            ({"edge_bits": [0]}, "on no path from input to output"),
         ],
     )
-    def test_wrong_graphs(self, tmp_path: Path, content: dict[str, list[int]], sentence: str) -> None:
+    def test_wrong_graphs(self, tmp_path: Path, content: dict[str, list[Any]], sentence: str) -> None:
         arrays = {"vertices": [2], "edge_bits": [1], "op_code": [0], "test_accuracy": [0.9], "params": [7], **content}
         if len(content) == 1 and content.get("vertices") == [2]:
             arrays = {"vertices": [2]}
         np.savez(tmp_path / "x.npz", **{name: np.array(values) for name, values in arrays.items()})
-        with pytest.raises(TableError, match=sentence):
+        with pytest.raises(TableError, match=sentence) as caught:
             read_nasbench101(tmp_path / "x.npz")
+        assert "pickle" not in str(caught.value)
+
+    @pytest.mark.parametrize("content", [b"", b"no archive", b"PK\x03\x04" + bytes(50), b"array", None])
+    def test_what_is_no_archive(self, tmp_path: Path, content: bytes | None) -> None:
+        if content is not None:
+            (tmp_path / "x.npz").write_bytes(content)
+        if content == b"array":
+            with (tmp_path / "x.npz").open("wb") as file:
+                np.save(file, np.arange(3))
+        with pytest.raises(TableError, match="is no table of NAS-Bench-101's graphs") as caught:
+            read_nasbench101(tmp_path / "x.npz")
+        assert "pickle" not in str(caught.value)
+
+    def test_validation(self, tmp_path: Path) -> None:
+        counts = {"vertices": [3, 2], "edge_bits": [0b101, 1], "op_code": [2, 0], "params": [7, 5]}
+        arrays = {name: np.array(values) for name, values in {**counts, "test_accuracy": [0.5, 0.25]}.items()}
+        np.savez(tmp_path / "x.npz", **arrays)
+        columns = {f"{epochs}_final_validation_accuracy": [epochs / 200] for epochs in (4, 12, 36, 108)}
+        content = {"key": [module_hash(3, 0b101, 2)], "final_training_time": [60], **columns}
+        (tmp_path / "x.json").write_text(json.dumps(content))
+        frame = read_validation(tmp_path / "x.npz", tmp_path / "x.json").frame
+        assert frame.loc["maxpool3x3(0)+output(1)"].to_dict() == {
+            "cifar10.test": 50.0, "cifar10.parameters": 7, "cifar10.valid_epoch4": 2.0, "cifar10.valid_epoch12": 6.0,
+            "cifar10.valid_epoch36": 18.0, "cifar10.valid_epoch108": 54.0, "cifar10.train_seconds": 60.0,
+        }  # fmt: skip
+        assert len(frame) == 1
+
+    @pytest.mark.parametrize(
+        "changed",
+        [{"4_final_validation_accuracy": 0.5}, {"4_final_validation_accuracy": ["high"]}, {"key": []}, {"key": None},
+         {"final_training_time": [1, 2]}, {"final_training_time": [10**400]}, {"final_training_time": {"a": 1}}],
+    )  # fmt: skip
+    def test_wrong_validation(self, tmp_path: Path, changed: dict[str, Any]) -> None:
+        columns = {f"{epochs}_final_validation_accuracy": [0.5] for epochs in (4, 12, 36, 108)}
+        content = {"key": ["a"], "final_training_time": [60], **columns, **changed}
+        (tmp_path / "x.json").write_text(json.dumps(content))
+        with pytest.raises(TableError, match="is no list of NAS-Bench-101's validation accuracies"):
+            read_validation(tmp_path / "x.npz", tmp_path / "x.json")
 
     @pytest.mark.data
     def test_all_cells_and_their_scores_join(self, real_data: Path) -> None:
@@ -169,7 +252,23 @@ class TestPublishedScores:
             published_scores("freerea.cifar")
 
     @pytest.mark.parametrize(
-        "content", ["[]", "{}", '{"cifar10": {}}', '{"cifar10": {"[[]]": {"nwot": 1}}}', "{", '{"cifar10": 3}']
+        "content",
+        [
+            "[]",
+            "{}",
+            '{"cifar10": {}}',
+            '{"cifar10": 3}',
+            '{"cifar10": {"[[]]": 3}}',
+            '{"cifar10": {"[[]]": {"nwot": 1}}}',
+            '{"cifar10": {"[[]]": {"nwot": {"time": 1}, "val_accuracy": 90}}}',
+            '{"cifar10": {"[[]]": {"nwot": {"score": 1, "time": "long"}, "val_accuracy": 90}}}',
+            '{"cifar10": {"[[]]": {"nwot": {"score": {}}, "val_accuracy": 90}}}',
+            '{"cifar10": {"[[]]": {"nwot": "x", "val_accuracy": 90}}}',
+            '{"cifar10": {"[[]]": {"nwot": null, "val_accuracy": 90}}}',
+            '{"cifar10": {"[[]]": {"nwot": true, "val_accuracy": 90}}}',
+            '{"cifar10": {"[[]]": {"nwot": 1, "val_accuracy": "high"}}}',
+            pytest.param(f'{{"cifar10": {{"[[]]": {{"nwot": 1{"0" * 400}, "val_accuracy": 9}}}}}}', id="400 digits"),
+        ],
     )
     def test_what_is_no_file_of_suite_zero(self, tmp_path: Path, content: str) -> None:
         path = tmp_path / "nas-bench-suite-zero" / "zc_nasbench301.json"
@@ -178,24 +277,67 @@ class TestPublishedScores:
         with pytest.raises(TableError, match="is no file of NAS-Bench-Suite-Zero's scores"):
             published_scores("suite-zero.nasbench301.cifar10", tmp_path)
 
-    def test_sentinels_are_no_scores(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("key", ["(1, 2)", "(1, 2, 4, 2, 0, 5)", "(1, 2, 4, 2, 0, 0", "f()", *HOSTILE])
+    def test_what_is_no_network_of_transnas(self, tmp_path: Path, key: str) -> None:
+        path = tmp_path / "transnas-macro" / "zc_transbench101_macro.json"
+        path.parent.mkdir()
+        path.write_text(json.dumps({"jigsaw": {key: {"val_accuracy": 90.0}}}))
+        with pytest.raises(TableError, match="is no network of TransNAS macro") as caught:
+            published_scores("suite-zero.transnas-macro.jigsaw", tmp_path)
+        assert len(str(caught.value)) < 300
+
+    def test_sentinels_are_ranked_last_and_are_not_missing(self, tmp_path: Path) -> None:
         path = tmp_path / "nas-bench-suite-zero" / "zc_nasbench301.json"
         path.parent.mkdir()
         entries = {
             "[a]": {"synflow": {"score": 41.5, "time": 0.5}, "jacov": {"score": -1e8, "time": 0.1}, "params": 0.5,
                     "epe_nas": -1e8, "val_accuracy": 93.0},
             "[b]": {"synflow": 44.5, "jacov": -32.0, "params": 0.25, "epe_nas": -1e8, "val_accuracy": 94.0},
+            "[c]": {"synflow": 44.5, "params": -1e8, "val_accuracy": 95.0},
         }  # fmt: skip
         path.write_text(json.dumps({"cifar10": entries}))
         found = published_scores("suite-zero.nasbench301.cifar10", tmp_path)
         assert list(found.scores.columns) == ["synflow:log", "jacov", "params"]  # epe_nas was never finite
-        assert np.isnan(found.scores.loc["[a]", "jacov"])
-        assert found.scores.loc["[b]", "jacov"] == -32.0
-        assert found.scores["params"].tolist() == [500_000, 250_000]
+        np.testing.assert_array_equal(found.scores["jacov"], [-np.inf, -32.0, np.nan])
+        assert found.scores["params"].tolist() == [500_000, 250_000, -np.inf]
         assert found.seconds.loc["[a]", "synflow:log"] == 0.5
         assert np.isnan(found.seconds.loc["[b]", "synflow:log"])
         assert found.accuracies is not None
-        assert found.accuracies.to_dict() == {"[a]": 93.0, "[b]": 94.0}
+        assert found.accuracies.to_dict() == {"[a]": 93.0, "[b]": 94.0, "[c]": 95.0}
+
+    def test_naslib(self, tmp_path: Path) -> None:
+        path = tmp_path / "nb201-published-proxies" / "cifar10.csv"
+        path.parent.mkdir()
+        rows = '"(0, 1, 2, 3, 4, 0)",x,-100000000.0,0.5,\n"(0, 0, 0, 0, 0, 0)",y,700.5,0.25,3\n'
+        path.write_text(f"net,net_str,nwot,params,zen\n{rows}")
+        found = published_scores("naslib.cifar10", tmp_path)
+        assert found.scores["nwot"].tolist() == [-np.inf, 700.5]
+        assert found.scores["params"].tolist() == [500_000, 250_000]
+        np.testing.assert_array_equal(found.scores["zen:running"], [np.nan, 3.0])
+        path.write_text(f"net,net_str,nwot,params,zen\n{rows.replace('700.5', '7OO.5')}")
+        with pytest.raises(TableError, match="no column 'nwot' of numbers"):
+            published_scores("naslib.cifar10", tmp_path)
+
+    def test_freerea(self, tmp_path: Path) -> None:
+        folder = _freerea(tmp_path, nregions="index,nregions,time=[s]\n0,,1.5\n1,,2.5\n")
+        found = published_scores("freerea.ImageNet16-120", tmp_path)
+        assert list(found.scores.columns) == ["logsynflow", "nwot", "params", "synflow"]
+        assert found.scores["nwot"].tolist() == [-np.inf, 7.0]
+        assert found.seconds["nwot"].tolist() == [1.5, 2.5]
+        assert folder.is_dir()
+
+    @pytest.mark.parametrize(
+        ("content", "column"),
+        [
+            ("index,nregions,time=[s]\n0,4.5,1.5\n1,4.5x,2.5\n", "nregions"),
+            ("index,nregions,time=[s]\n0,4.5,1.5\n1,4.5,soon\n", r"time=\[s\]"),
+            ("index,regions,time=[s]\n0,4.5,1.5\n1,4.5,2.5\n", "nregions"),
+        ],
+    )
+    def test_a_damaged_value_is_not_a_missing_one(self, tmp_path: Path, content: str, column: str) -> None:
+        _freerea(tmp_path, nregions=content)
+        with pytest.raises(TableError, match=f"no column '{column}' of numbers"):
+            published_scores("freerea.ImageNet16-120", tmp_path)
 
     @pytest.mark.data
     @pytest.mark.parametrize("name", PUBLISHED)
@@ -225,6 +367,53 @@ class TestPublishedScores:
     def test_infinities_are_kept(self, real_data: Path) -> None:
         nwot = published_scores("freerea.cifar10", real_data).scores["nwot"]
         assert (nwot == -np.inf).sum() == 201
+
+
+def _freerea(folder: Path, **changed: str) -> Path:
+    """FreeREA's cache of two cells on ImageNet16-120."""
+    own = folder / "nats-tss-freerea" / "ImageNet16-120"
+    own.mkdir(parents=True)
+    for name in ("logsynflow", "naswot", "nregions", "params", "synflow"):
+        content = f"index,{name},time=[s]\n0,-inf,1.5\n1,7.0,2.5\n"
+        (own / f"{name}.csv").write_text(changed.get(name, content))
+    return own
+
+
+class TestJSON:
+    def test_as_it_is_written(self, tmp_path: Path) -> None:
+        (tmp_path / "x.json").write_text('{"é": [1, -Infinity]}', encoding="utf-8")
+        assert files.read_json(tmp_path / "x.json") == {"é": [1, -float("inf")]}
+
+    @pytest.mark.parametrize(
+        "content", [None, b"", b"{", b'"\xff"', pytest.param(b"[" * 200_000, id="deep"),
+                    pytest.param(b"9" * 5000, id="digits"), pytest.param(b" " * 1000 + b"1", id="long")]
+    )  # fmt: skip
+    def test_damaged_and_hostile(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: bytes | None) -> None:
+        if content is not None:
+            (tmp_path / "x.json").write_bytes(content)
+        if content and content.startswith(b" "):
+            monkeypatch.setattr(files, "_LIMIT", 1000)
+        with pytest.raises(TableError, match=r"cannot be read as JSON \(.+\): fetch the public file again\.$"):
+            files.read_json(tmp_path / "x.json")
+
+    @pytest.mark.parametrize(
+        ("content", "sentence"),
+        [
+            ([["64-1-basic", 1.0], ["64-1-basic", 2.0]], "has the architecture '64-1-basic' more than once"),
+            ([["64-1-basic", "high"]], "is no list of networks and their scores"),
+            ([["64-1-basic"]], "is no list of networks and their scores"),
+            ([3], "is no list of networks and their scores"),
+            (3, "is no list of networks and their scores"),
+        ],
+    )
+    def test_scores_of_transnas(self, tmp_path: Path, content: object, sentence: str) -> None:
+        (tmp_path / "transnas-macro").mkdir()
+        for task in TRANSNAS_TASKS:
+            good = [["64-1-basic", 1.0], ["64-12-basic", 2.0]]
+            written = content if task == "jigsaw" else good
+            (tmp_path / "transnas-macro" / f"accuracy_{task}.json").write_text(json.dumps(written))
+        with pytest.raises(TableError, match=sentence):
+            benchmark_table("transnas-macro", tmp_path)
 
 
 @pytest.mark.data

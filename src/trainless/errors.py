@@ -55,8 +55,8 @@ class UnknownNameError(InputError):
     def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
         names = sorted(known)
         near = difflib.get_close_matches(name, names, n=1)
-        hint = f" did you mean '{near[0]}'?" if near else ""
-        super().__init__(f"There is no {kind} '{name}':{hint} Known: {', '.join(names)}.")
+        hint = f"did you mean '{near[0]}'? Known" if near else "known"
+        super().__init__(f"There is no {kind} '{name}': {hint}: {', '.join(names)}.")
 
 
 class ArchitectureError(InputError):

@@ -24,7 +24,10 @@ _Operation = Callable[["_Reader"], None]
 
 _INTEGERS = frozenset(kind + size for kind in "iu" for size in "1248")
 _NUMBERS = _INTEGERS | {"b1", "f2", "f4", "f8"}
-_KEYS = (str, bytes, int, float, type(None))
+# Numbers hash as anyone can foresee: a dict of crafted ones, all with the same hash, takes minutes.
+_PARTS = (str, bytes, int, type(None))
+_KEYS = (*_PARTS, float)
+_KEY_BITS = 32
 _KEY_LENGTH = 8  # hashing is not cached for tuples, so keys stay short and flat
 _ARGUMENTS = 8  # as many as any of the functions below is ever given
 _DIMENSIONS = 32
@@ -36,8 +39,9 @@ def read_pickle(content: bytes, *, integers_only: bool = False, operations: int 
     """Read a pickle of plain values and NumPy arrays of numbers, of any protocol.
 
     Plain values are None, booleans, integers up to 255 bytes, floats, text, bytes, lists, tuples, sets (from protocol
-    4), and dicts; the keys of dicts and sets are scalars or short flat tuples. An ordered dict becomes a dict and a
-    NumPy scalar a Python number. Text of Python 2 is decoded as latin1, one character a byte.
+    4), and dicts; the keys of dicts and sets are scalars or short flat tuples without floats, and the integers
+    among them have up to 32 bits. An ordered dict becomes a dict and a NumPy scalar a Python number. Text of Python 2
+    is decoded as latin1, one character a byte.
 
     Args:
         content: the pickle.
@@ -336,9 +340,13 @@ def _pairs(items: list[Any]) -> dict[Any, Any]:
 
 
 def _key(value: Any) -> Any:
-    parts = value if isinstance(value, tuple) else (value,)
-    if len(parts) > _KEY_LENGTH or not all(isinstance(part, _KEYS) for part in parts):
-        raise pickle.UnpicklingError(f"it has a key that is neither plain nor a flat tuple of up to {_KEY_LENGTH}")
+    parts, kinds = (value, _PARTS) if isinstance(value, tuple) else ((value,), _KEYS)
+    if len(parts) > _KEY_LENGTH or not all(isinstance(part, kinds) for part in parts):
+        raise pickle.UnpicklingError(
+            f"it has a key that is neither plain nor a flat tuple of up to {_KEY_LENGTH} without floats"
+        )
+    if any(isinstance(part, int) and part.bit_length() > _KEY_BITS for part in parts):
+        raise pickle.UnpicklingError(f"it has a key with an integer of more than {_KEY_BITS} bits")
     return value
 
 

@@ -29,6 +29,7 @@ from trainless.aggregation import (
 from trainless.aggregation import sweep as sweep_weights
 from trainless.errors import InputError, UnknownNameError
 from trainless.metrics import METRICS, agreement, best_of_top, cost_quality_front, costs_of, evaluate, redundancy
+from trainless.metrics.intervals import joined
 from trainless.proxies import PROXIES
 from trainless.store import Run, Store
 from trainless.tables import BenchmarkTable, PublishedScores
@@ -185,44 +186,36 @@ def make_study(
         >>> study.leaderboard(resamples=0, k=1)["kendall"].to_dict()["hybrid"]
         1.0
     """
-    for what, index in (("scores", scores.index), ("accuracies", accuracies.index)):
-        if index.has_duplicates:
-            raise InputError(
-                f"The {what} have '{index[index.duplicated()][0]}' more than once: keep one row of each architecture."
-            )
-    if not np.isfinite(accuracies.to_numpy(float)).all():
-        unknown = accuracies.index[~np.isfinite(accuracies.to_numpy(float))][0]
-        raise InputError(f"The accuracy of '{unknown}' is not finite: leave out the architectures without one.")
+    joined(scores, accuracies)  # refuses what is there twice or no number
     common = scores.index.intersection(accuracies.index)
     if len(common) < 2:
         raise InputError(
-            f"{len(common)} of the {len(scores)} scored architectures are among the {len(accuracies)} of the table, "
-            f"expected at least 2: check that both are of the same search space ({_example(scores.index)} and "
-            f"{_example(accuracies.index)})."
+            f"Of the {len(scores):,} scored architectures only '{common[0]}' has an accuracy, expected at least 2: "
+            "score more of those in the table."
         )
     table = scores.loc[common].dropna(axis=1, how="all")
     empty = [str(name) for name in scores.columns if name not in table.columns]
     added = _fitted(MIXES if mixes is None else mixes, table)
-    joined = table.assign(**{name: mix.score(table) for name, mix in added.items()})
+    mixed = table.assign(**{name: mix.score(table) for name, mix in added.items()})
     truth = accuracies.loc[common]
     weights = None
     if with_sweep and set(HYBRID_PAIR) <= set(table):
         weights = sweep_weights(table[HYBRID_PAIR[0]], table[HYBRID_PAIR[1]], truth, progress=progress)
     return Study(
         title=title,
-        scores=joined,
+        scores=mixed,
         accuracies=truth,
-        kinds={str(name): _kind(str(name), added) for name in joined.columns},
+        kinds={str(name): _kind(str(name), added) for name in mixed.columns},
         lower_is_better=frozenset(
             str(name) for name in table.columns if name in PROXIES and not PROXIES[name].higher_is_better
         ),
         parameters=None if parameters is None else parameters.reindex(common),
-        seconds=_of_mixes(seconds, joined.columns, added, sum),
-        memory=_of_mixes(memory, joined.columns, added, max),
+        seconds=_of_mixes(seconds, mixed.columns, added, sum),
+        memory=_of_mixes(memory, mixed.columns, added, max),
         protocol={
             **(protocol or {}),
             **({"without any score": ", ".join(empty)} if empty else {}),
-            "architectures": f"{len(common):,}",
+            "architectures": f"{len(common):,} of the {len(scores):,} scored have an accuracy",
             "not finite": NON_FINITE_POLICY,
             "equal scores": "keep the order of the scores where one has to be chosen",
         },
@@ -375,10 +368,6 @@ def _of_mixes(
         parts = [float(known[proxy]) for proxy in mix.proxies]
         known[name] = join(parts) if np.isfinite(parts).all() else np.nan
     return known
-
-
-def _example(index: pd.Index) -> str:
-    return f"such as '{index[0]}'" if len(index) else "none"
 
 
 def _versions() -> str:

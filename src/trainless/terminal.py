@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -107,7 +108,10 @@ def _plain(value: Any) -> Any:
 
 
 def print_rows(rows: list[dict[str, Any]], as_json: bool = False) -> None:
-    """Print rows as a table as wide as the terminal, or as it needs where the output is no terminal."""
+    """Print rows as a table as wide as the terminal, or as it needs where the output is no terminal.
+
+    Names and numbers are never cut: where they do not fit, columns at the right are left out and named below.
+    """
     if as_json:
         print_json(rows)
         return
@@ -115,19 +119,47 @@ def print_rows(rows: list[dict[str, Any]], as_json: bool = False) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(box=SIMPLE, pad_edge=False)
-    for name in rows[0] if rows else ():
-        number = all(isinstance(row[name], int | float) for row in rows)
-        table.add_column(name, justify="right" if number else "left", no_wrap=name in ("architecture", "proxy"))
-    for row in rows:
-        table.add_row(*[_cell(value) for value in row.values()])
     console = Console(highlight=False, markup=False)
-    if not console.is_terminal:
+    if not console.is_terminal and "COLUMNS" not in os.environ:
         console = Console(highlight=False, markup=False, width=10_000)
+    cells = {name: [_cell(row[name]) for row in rows] for name in (rows[0] if rows else ())}
+    whole = {name for name in cells if name in _NAMES or all(_is_number(row[name]) for row in rows)}
+    shown = _fitting(cells, whole, console.width)
+    table = Table(box=SIMPLE, pad_edge=False)
+    for name in shown:
+        is_number = name in whole and name not in _NAMES
+        table.add_column(name, justify="right" if is_number else "left", no_wrap=name in whole, overflow="fold")
+    for values in zip(*(cells[name] for name in shown), strict=True):
+        table.add_row(*values)
     console.print(table)
+    if left := [name for name in cells if name not in shown]:
+        console.print(f"Too narrow for {', '.join(left)}: widen the terminal, or take --json.")
+
+
+_NAMES = ("architecture", "proxy", "table", "scores", "weights", "mix")
+_LEAST = 12  # letters a column of text can be wrapped to
+
+
+def _fitting(cells: dict[str, list[str]], whole: set[str], width: int) -> list[str]:
+    """The first columns that a width has room for."""
+    shown: list[str] = []
+    used = 0
+    for name, texts in cells.items():
+        longest = max(map(len, (name, *texts)))
+        used += (longest if name in whole else min(longest, _LEAST)) + 3  # with its padding
+        if shown and used > width:
+            break
+        shown.append(name)
+    return shown
+
+
+def _is_number(value: Any) -> bool:
+    return value is None or isinstance(value, int | float)
 
 
 def _cell(value: Any) -> str:
+    if value is None:
+        return ""
     if isinstance(value, float):
         return f"{value:,.0f}" if value.is_integer() and abs(value) < 1e12 else f"{value:.5g}"
     return f"{value:,}" if isinstance(value, int) else str(value)

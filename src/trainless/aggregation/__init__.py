@@ -15,7 +15,8 @@ from trainless.aggregation.aggregates import (
     load_aggregate,
 )
 from trainless.aggregation.base import NON_FINITE_POLICY, average_ranks, finite_last, ranking
-from trainless.aggregation.sweep import CrossValidation, Sweep, cross_validate, sweep
+from trainless.aggregation.sweep import Sweep, sweep
+from trainless.aggregation.validation import CrossValidation, cross_validate
 from trainless.aggregation.weighted import ALPHA, BETA, HYBRID_PAIR, hybrid, normalize
 
 __all__ = [

@@ -68,7 +68,8 @@ class Aggregate(ABC):
         for names in (proxies, lower_is_better):
             # A string is a sequence of its letters.
             if isinstance(names, str):
-                raise InputError(f"'{names}' stands for a list of names, expected one: write ['{names}'].")
+                listed = [name.strip() for name in names.split(",")]
+                raise InputError(f"The proxies are the text '{names}', expected a list of names: write {listed}.")
         self.proxies = tuple(proxies)
         if not self.proxies or len(set(self.proxies)) < len(self.proxies):
             raise InputError(f"The proxies are {list(self.proxies)}, expected one or more different names.")
@@ -163,6 +164,11 @@ class Aggregate(ABC):
         """Join columns of scores by the reference."""
 
     def _columns(self, scores: pd.DataFrame) -> list[Array]:
+        if not isinstance(scores, pd.DataFrame):
+            raise InputError(
+                f"The scores are of type {type(scores).__name__}, expected a pandas DataFrame with a column for each "
+                "proxy: make them so."
+            )
         missing = [name for name in self.proxies if name not in scores.columns]
         if missing:
             raise InputError(

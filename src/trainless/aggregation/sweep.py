@@ -11,21 +11,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from trainless.aggregation.aggregates import Hybrid
 from trainless.aggregation.base import check_same_index, column, finite_last
 from trainless.aggregation.weighted import HYBRID_PAIR, combine, largest_finite
 from trainless.errors import InputError
 
-__all__ = ["CrossValidation", "Sweep", "cross_validate", "grid", "sweep"]
+__all__ = ["Sweep", "grid", "sweep"]
 
 Array = npt.NDArray[np.float64]
 
 _BLOCK = 128  # rows of pairs at a time
-_MOST_FLIPPED = 200  # with more, evaluating each pair of weights by itself is quicker
+_MOST_FLIPPED = 8  # for each beta: with more, evaluating each pair of weights by itself is quicker
 _ROUNDING = 16 * np.finfo(float).eps
 
 
@@ -188,91 +188,6 @@ def sweep(
     return Sweep(pair, rows, columns, kendall, spearman, condition, int(work.flipped.sum()))
 
 
-@dataclass(frozen=True)
-class CrossValidation:
-    """Weights fitted on some architectures and measured on others.
-
-    Args:
-        folds: one row a fold: ``alpha``, ``beta``, ``kendall_in_sample``, ``kendall``, ``spearman`` and the number of
-            ``networks`` held out; the last two correlations are of the held-out architectures.
-        kendall: mean of the held-out tau-b over all folds; NaN where one fold has none, since all its values or all its
-            accuracies are equal: a mean over the others would be of other architectures.
-        spearman: mean of the held-out rho, likewise.
-    """
-
-    folds: pd.DataFrame
-    kendall: float
-    spearman: float
-
-
-def cross_validate(
-    scores: pd.DataFrame,
-    accuracies: pd.Series,
-    *,
-    pair: tuple[str, str] = HYBRID_PAIR,
-    folds: int = 5,
-    seed: int = 0,
-    alphas: npt.ArrayLike | None = None,
-    betas: npt.ArrayLike | None = None,
-    progress: Callable[[int, int], None] | None = None,
-) -> CrossValidation:
-    """Fit the Hybrid's weights on all folds but one, and measure them on the one left out.
-
-    The held-out architectures have no part in the weights, nor in the largest scores that normalise. The means are over
-    all folds, and NaN where a fold has no correlation.
-
-    Args:
-        scores: one row an architecture, with the columns of `pair`.
-        accuracies: with the same index.
-        pair: the data-independent and the data-dependent proxy.
-        folds: number of parts, at least 2.
-        seed: decides the parts.
-        alphas: as for `sweep`.
-        betas: as for `sweep`.
-        progress: called with the number of folds done and of all.
-
-    Raises:
-        InputError: too few architectures for so many folds, or as for `sweep`.
-
-    Example:
-        >>> rng = np.random.default_rng(0)
-        >>> truth = pd.Series(rng.uniform(size=60))
-        >>> scores = pd.DataFrame({"logsynflow": truth + rng.uniform(size=60), "nwot": truth + rng.uniform(size=60)})
-        >>> len(cross_validate(scores, truth, folds=3, alphas=[1.0], betas=[0.5, 1.0]).folds)
-        3
-    """
-    from scipy.stats import kendalltau, spearmanr
-
-    check_same_index(scores[pair[0]], accuracies, "The scores and the accuracies")
-    if not 2 <= folds <= len(scores) // 2:
-        raise InputError(f"There are {folds} folds for {len(scores)} architectures, expected 2 to half as many.")
-    part = np.random.default_rng(seed).permutation(len(scores)) % folds
-    rows = []
-    for fold in range(folds):
-        train, held = scores[part != fold], scores[part == fold]
-        study = sweep(train[pair[0]], train[pair[1]], accuracies[part != fold], alphas=alphas, betas=betas, pair=pair)
-        alpha, beta, inside = study.best()
-        values = finite_last(Hybrid(pair, alpha=alpha, beta=beta).fit(train).score(held).to_numpy())
-        truth = accuracies[part == fold]
-        tau = float(kendalltau(values, truth).statistic)
-        rows.append(
-            {
-                "alpha": alpha,
-                "beta": beta,
-                "kendall_in_sample": inside,
-                "kendall": tau,
-                # Where all values are tied neither is known, of which one warns.
-                "spearman": tau if np.isnan(tau) else float(spearmanr(values, truth).statistic),
-                "networks": len(held),
-            }
-        )
-        if progress:
-            progress(fold + 1, folds)
-    frame = pd.DataFrame(rows)
-    means = frame[["kendall", "spearman"]].mean(skipna=False)
-    return CrossValidation(frame, float(means["kendall"]), float(means["spearman"]))
-
-
 def _weights(values: npt.ArrayLike | None, name: str) -> Array:
     weights = grid() if values is None else column(values, name)
     if not len(weights) or not np.isfinite(weights).all() or (weights < 0).any():
@@ -305,7 +220,7 @@ class _Work:
         shape = len(alphas), len(betas)
         kendall, spearman = np.full(shape, np.nan), np.full(shape, np.nan)
         direct = np.ones(shape, dtype=bool)
-        if self.flipped.sum() <= _MOST_FLIPPED:
+        if self.flipped.sum() <= _MOST_FLIPPED * len(betas):
             direct = self._fill(alphas, betas, kendall, spearman)
         left = np.argwhere(direct)
         for done, (row, place) in enumerate(left):
@@ -390,8 +305,10 @@ class _Work:
         signs = np.searchsorted(low, high, "left") + np.searchsorted(low, high, "right") - len(low)
         ranks = len(low) * self.ranks[self.finite].sum() - len(high) * self.ranks[~self.finite].sum()
         flipped = np.flatnonzero(self.flipped)
-        among = [self._gains(one, flipped) @ np.sign(self.x[one] - self.x[flipped]) for one in flipped]
-        return np.array([signs.sum(), ranks]) + np.sum(among, axis=0) / 2
+        sums: Array = np.array([signs.sum(), ranks], dtype=np.float64)
+        for one in flipped:
+            sums += self._gains(one, flipped) @ np.sign(self.x[one] - self.x[flipped]) / 2
+        return sums
 
     def _flipped_pairs(self, alphas: Array, betas: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
         """Both sums over pairs of which one is flipped and one is not, at each pair of weights.
@@ -421,7 +338,8 @@ class _Work:
 
     def _gains(self, one: np.intp, others: npt.NDArray[np.intp]) -> Array:
         """By how much one architecture beats others: the sign of the accuracies' difference, and that of the ranks."""
-        return np.stack([np.sign(self.truth[one] - self.truth[others]), self.ranks[one] - self.ranks[others]])
+        signs: Array = np.sign(self.truth[one] - self.truth[others])
+        return np.stack([signs, self.ranks[one] - self.ranks[others]])
 
     def _scales(self) -> tuple[float, float]:
         """The denominators of both sums, with the ties that all weights leave."""
@@ -447,8 +365,8 @@ def _binned(levels: Array, at: Array, slack: Array, weights: Iterable[Array]) ->
         shape ``(levels,)``.
     """
     bins = np.searchsorted(levels, at)
-    sums = np.stack([np.bincount(bins, each, minlength=len(levels) + 1) for each in weights])
-    near = np.zeros(len(levels), dtype=bool)
+    sums: Array = np.stack([np.bincount(bins, each, minlength=len(levels) + 1) for each in weights]).astype(float)
+    near: npt.NDArray[np.bool_] = np.zeros(len(levels), dtype=bool)
     for places in (np.minimum(bins, len(levels) - 1), np.maximum(bins - 1, 0)):
         near[places[np.abs(levels[places] - at) <= slack]] = True
     return sums, near

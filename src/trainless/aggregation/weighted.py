@@ -95,8 +95,9 @@ def check_weight(name: str, weight: float) -> None:
     Example:
         >>> check_weight("alpha", 0.5)
     """
-    if not 0 <= weight <= sys.float_info.max:
-        raise InputError(f"{name} is {weight}, expected a finite number of at least 0.")
+    is_number = isinstance(weight, int | float | np.integer | np.floating)
+    if not is_number or not 0 <= weight <= sys.float_info.max:
+        raise InputError(f"{name} is {weight!r}, expected a finite number of at least 0.")
 
 
 def largest_finite(values: npt.NDArray[np.float64], name: str) -> float:

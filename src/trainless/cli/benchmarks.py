@@ -25,6 +25,8 @@ def listing(context: typer.Context, data: Data = None, as_json: Json = False) ->
     if context.invoked_subcommand is None:
         from trainless.tables import table_listing
 
+        if data is not None and not data.is_dir():
+            raise InputError(f"--data is '{data}', expected a folder of public files: there is none of that name.")
         print_rows(table_listing(data), as_json)
     elif data is not None or as_json:
         raise InputError(f"Options stand behind '{context.invoked_subcommand}', not before it: move them there.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -30,9 +31,11 @@ RunNumber = Annotated[int | None, typer.Option("--run", help="Which run, where t
 Names = Annotated[str | None, typer.Option(help="Only these proxies, with commas between; default all stored.")]
 Resamples = Annotated[int, typer.Option(help="Bootstrap samples behind each interval; 0 for none.")]
 
-_SHOWN = ("kendall", "kendall_low", "kendall_high", "spearman", "weighted_kendall", "top_kendall", "precision_at",
-          "ndcg_at", "best_of_top", "argmax_accuracy", "regret", "networks", "not_finite", "seconds",
-          "nearest", "redundancy", "kind")  # fmt: skip
+_FEWEST = 20  # bootstrap samples of which percentiles can be taken
+# The first ones matter most: a narrow terminal shows no more.
+_SHOWN = ("kendall", "kendall_low", "kendall_high", "spearman", "best_of_top", "regret", "seconds", "argmax_accuracy",
+          "top_kendall", "weighted_kendall", "precision_at", "ndcg_at", "not_finite", "redundancy", "nearest",
+          "kind", "networks")  # fmt: skip
 
 
 def evaluate(
@@ -42,19 +45,25 @@ def evaluate(
     split: Split = None,
     proxies: Names = None,
     run: RunNumber = None,
-    k: Annotated[int, typer.Option("--top", help="How many of the best-scored count as found.")] = 10,
+    k: Annotated[
+        int | None,
+        typer.Option("--top", help="How many of the best-scored count as found; default 10, or all of fewer."),
+    ] = None,
     resamples: Resamples = 200,
     csv: Annotated[Path | None, typer.Option(help="Write all columns to this CSV file.")] = None,
     as_json: Json = False,
 ) -> None:
     """Hold scores against true accuracies: correlations, top k, regret, each with its interval, and cost."""
     _check_places(csv)
+    _check_resamples(resamples)
     with interruptible("Nothing was changed."), progress("evaluating") as update:
         study = _study(store, table, dataset, split, proxies, run)
-        board = study.leaderboard(resamples=resamples, k=k, progress=update)
+        found = min(10, len(study.accuracies)) if k is None else k
+        if not 1 <= found <= len(study.accuracies):
+            raise InputError(f"--top is {k}, expected 1 to {len(study.accuracies)}, the number of architectures.")
+        board = study.leaderboard(resamples=resamples, k=found, progress=update)
     if csv:
         write_file(csv, board.to_csv)
-    found = min(k, len(study.accuracies))
     if as_json:
         print_json({"protocol": dict(study.protocol), "top": found, "resamples": resamples,
                     "proxies": records(board.rename_axis("proxy"))})  # fmt: skip
@@ -98,13 +107,14 @@ def fit(
         {"weights": "as published", "alpha": ALPHA, "beta": BETA, "ratio": BETA / ALPHA,
          "kendall": weights.at(ALPHA, BETA), "spearman": weights.at(ALPHA, BETA, "spearman"),
          "measured": "on all; nothing was fitted"},
-        {"weights": "best of the grid", "alpha": alpha, "beta": beta, "ratio": beta / alpha if alpha else None,
+        {"weights": "best of the grid", "alpha": alpha, "beta": beta, "ratio": beta / alpha if alpha else math.inf,
          "kendall": inside, "spearman": weights.at(alpha, beta, "spearman"), "measured": "in-sample, too good"},
         {"weights": f"fitted {folds} times", "alpha": None, "beta": None, "ratio": ratios.median(),
          "kendall": held.kendall, "spearman": held.spearman, "measured": "held out, mean over folds; median ratio"},
     ]  # fmt: skip
     if out:
-        mix = Hybrid(alpha=alpha, beta=beta).fit(study.scores, origin=study.title)
+        origin = f"{study.title}, {len(study.scores):,} architectures, weights fitted to them"
+        mix = Hybrid(alpha=alpha, beta=beta).fit(study.scores, origin=origin)
         write_file(out, mix.save)
     if csv:
         write_file(csv, lambda path: weights.frame().to_csv(path, index=False))
@@ -117,6 +127,10 @@ def fit(
                     "folds": records(held.folds)})  # fmt: skip
         return
     print_rows(rows)
+    if out:
+        typer.echo(f"Saved in {out}: the best of the grid, alpha {alpha:g} and beta {beta:g}, fitted in-sample.")
+    if not alpha or not beta:
+        typer.echo("One of the weights is 0, so that the best of the grid is one proxy alone.")
     typer.echo(f"DIN > DDN, so that the sum is not taken, for {weights.flipped} of {len(study.scores):,}.")
     typer.echo("; ".join(f"{key}: {value}" for key, value in study.protocol.items()))
 
@@ -137,6 +151,7 @@ def report(
     from trainless.report import study_page
 
     _check_places(out)
+    _check_resamples(resamples)
     if figures:
         make_folder(figures)
     with interruptible("Files that were finished stay."), progress("evaluating") as update:
@@ -181,6 +196,7 @@ def thesis(
 
     from trainless.reproduction import reproduce_thesis
 
+    _check_resamples(resamples)
     if out:
         make_folder(out)
     with interruptible("Files that were finished stay."), progress("") as update:
@@ -234,6 +250,11 @@ def _check_places(*paths: Path | None) -> None:
             raise InputError(f"{path} cannot be written: it is a folder, give a file in it.")
         if not has_place:
             raise InputError(f"{path} cannot be written: '{path.parent}' is no folder that may be written to.")
+
+
+def _check_resamples(resamples: int) -> None:
+    if resamples != 0 and resamples < _FEWEST:
+        raise InputError(f"--resamples is {resamples}, expected 0 for no intervals, or at least {_FEWEST}.")
 
 
 def _study(

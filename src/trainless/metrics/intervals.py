@@ -87,7 +87,7 @@ def evaluate(
         >>> bool(table.loc["snip", "regret_low"] <= table.loc["snip", "regret_high"])
         True
     """
-    columns, truth = _joined(scores, accuracies)
+    columns, truth = joined(scores, accuracies)
     k, resamples = check_k(k, len(truth)), _check_resamples(resamples, 0)
     levels, sizes = _levels(confidence), _batches(len(truth), resamples)
     steps, total = itertools.count(1), len(columns) * (len(sizes) + 1)
@@ -162,8 +162,22 @@ def difference_interval(
     return difference, *_quantiles(values["a"] - values["b"], levels)
 
 
-def _joined(scores: pd.DataFrame, accuracies: pd.Series) -> tuple[dict[str, Array], Array]:
-    """Columns of scores and the accuracies of the architectures that are in both."""
+def joined(scores: pd.DataFrame, accuracies: pd.Series) -> tuple[dict[str, Array], Array]:
+    """Give the columns of scores and the accuracies of the architectures that are in both.
+
+    Raises:
+        InputError: a label is there twice, no architecture is in both, or a value is no number, or no finite accuracy.
+
+    Example:
+        >>> scores = pd.DataFrame({"nwot": [5.0, 6.0]}, index=["a", "b"])
+        >>> joined(scores, pd.Series({"b": 91.0}))
+        ({'nwot': array([6.])}, array([91.]))
+    """
+    if not isinstance(scores, pd.DataFrame) or not isinstance(accuracies, pd.Series):
+        raise InputError(
+            f"The scores are of type {type(scores).__name__} and the accuracies of type {type(accuracies).__name__}, "
+            "expected a pandas DataFrame and a pandas Series, both indexed by architecture: make them so."
+        )
     for labels, what in ((scores.index, "scores"), (accuracies.index, "accuracies"), (scores.columns, "proxies")):
         if not labels.is_unique:
             first = labels[labels.duplicated()][0]
@@ -173,8 +187,9 @@ def _joined(scores: pd.DataFrame, accuracies: pd.Series) -> tuple[dict[str, Arra
     both = scores.index[scores.index.isin(accuracies.index)]
     if both.empty:
         raise InputError(
-            f"None of the {len(scores)} architectures with scores is among the {len(accuracies)} with accuracies: "
-            "check that both are labelled by the same architecture strings."
+            f"None of the {len(scores):,} architectures with scores ({_example(scores.index)}) is among the "
+            f"{len(accuracies):,} with accuracies ({_example(accuracies.index)}): check that both are of the same "
+            "search space and labelled by the same strings."
         )
     truth = column(accuracies.loc[both], "accuracies")
     unknown = np.flatnonzero(~np.isfinite(truth))
@@ -184,6 +199,10 @@ def _joined(scores: pd.DataFrame, accuracies: pd.Series) -> tuple[dict[str, Arra
             f"{len(truth)} are none): leave these architectures out, with accuracies.dropna() where they are NaN."
         )
     return {name: column(scores.loc[both, name], f"The column '{name}'") for name in scores.columns}, truth
+
+
+def _example(labels: pd.Index) -> str:
+    return f"such as '{labels[0]}'" if len(labels) else "no one"
 
 
 def _metric(metric: str | Metric) -> Metric:

@@ -32,6 +32,7 @@ from trainless.reproduction.rows import (
     ScoreSet,
     own_scores,
     own_scores_from_store,
+    own_seconds,
     own_sets,
     published_sets,
     reproduce_rows,
@@ -185,7 +186,7 @@ def reproduce_thesis(
     rows += reproduce_rows(ours, table, resamples=resamples, progress=stage("our own scores"))
     if not with_extras:
         return Reproduction(rows, [], [], pd.DataFrame(), pd.DataFrame(), pd.DataFrame())
-    studies = _studies(published, own, table, stage("weights"))
+    studies = _studies(published, own, own_seconds() if scores is None else None, table, stage("weights"))
     return Reproduction(
         rows,
         studies,
@@ -197,18 +198,23 @@ def reproduce_thesis(
 
 
 def _studies(
-    published: dict[str, list[ScoreSet]], own: OwnScores, table: BenchmarkTable, progress: Progress
+    published: dict[str, list[ScoreSet]],
+    own: OwnScores,
+    seconds: pd.DataFrame | None,
+    table: BenchmarkTable,
+    progress: Progress,
 ) -> list[Study]:
-    wanted = [("FreeREA", name, sets[0].scores, sets[0].origin) for name, sets in published.items()]
+    wanted = [("FreeREA", name, sets[0].scores, sets[0].origin, sets[0].seconds) for name, sets in published.items()]
     ours = "trainless, batch 64, seed 0"
     for name, scores in own.items():
-        wanted.append(("own", name, everywhere(scores), ours))
+        cost = None if seconds is None else seconds[name]
+        wanted.append(("own", name, everywhere(scores), ours, cost))
         sample = everywhere(scores, sampled=True)
         if len(sample.columns) > len(everywhere(scores).columns):
             note = f"{ours}; a seeded sample of {len(sample):,} distinct networks, one cell of each"
-            wanted.append(("own sample", name, sample, note))
+            wanted.append(("own sample", name, sample, note, cost))
     studies = []
-    for done, (source, dataset, each, origin) in enumerate(wanted):
+    for done, (source, dataset, each, origin, cost) in enumerate(wanted):
         progress(done, len(wanted))
         studies.append(
             make_study(
@@ -216,6 +222,7 @@ def _studies(
                 table.accuracies(dataset, "test"),
                 title=f"{dataset}, {source}",
                 parameters=each.get("params"),
+                seconds=cost,
                 protocol={"scores": origin, "accuracies": f"NAS-Bench-201, {dataset}, test, mean over seeds"},
                 with_sweep=source != "own sample",
             )

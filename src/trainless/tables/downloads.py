@@ -21,7 +21,7 @@ __all__ = ["cache_folder", "fetch"]
 
 _SECONDS = 30.0  # without a byte from the server
 _CHUNK = 2**16
-_ELSE = "or fetch it by hand and import it with --from"
+_ELSE = "or fetch it by hand and give it with --from or --data"
 
 
 def cache_folder() -> Path:

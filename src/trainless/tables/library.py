@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from trainless.tables.base import BenchmarkTable
 from trainless.tables.downloads import cache_folder, fetch
 from trainless.tables.files import contents, exists, is_file, is_folder
 from trainless.tables.nats import read_nats_folder
-from trainless.tables.plain import read_table, write_table
+from trainless.tables.plain import is_plain, read_table, write_table
 from trainless.tables.published import PublishedScores, published_files, read_published
 from trainless.tables.sources import TABLES, TableSource, public_files
 
@@ -115,8 +115,8 @@ def get_table(name: str, source: str | Path | None = None, progress: Progress | 
 def _downloaded(name: str, source: TableSource, progress: Progress | None) -> BenchmarkTable:
     if not source.can_download:
         raise TableError(
-            f"The table '{name}' is at no public address as one file: import a local copy with `trainless tables get "
-            f"{name} --from PATH`; docs/tables.md tells where to find one."
+            f"The table '{name}' is at no public address as one file: import a local copy ({source.origin}) with "
+            f"`trainless tables get {name} --from PATH`."
         )
     folder = cache_folder() / "public"
     download(source.files, folder, progress)
@@ -157,6 +157,11 @@ def _imported(name: str, source: TableSource, path: Path, progress: Progress | N
             f"'{path}' holds architectures of {table.space}, expected {source.space} for the table '{name}': give "
             "another file or another name."
         )
+    if len(table.frame) < source.architectures:
+        raise TableError(
+            f"'{path}' holds {len(table.frame):,} architectures, but the table '{name}' has {source.architectures:,}: "
+            "fetch it again, or give the file itself as a table of its own."
+        )
     return replace(table, name=name, space=source.space)
 
 
@@ -165,17 +170,39 @@ def _read_local(name: str, source: TableSource, path: Path, progress: Progress |
     if not exists(path):
         raise TableError(f"There is no file or folder '{path}': give a copy that exists.")
     if is_folder(path) and not source.missing(path):
+        _check_unchanged({file: path / file for file in source.files})
         return source.read(name, path, progress)
     if places := _without_their_folders(source, path):
+        _check_unchanged(places)
         return _read_in_place(name, source, places, progress)
     if is_file(path):
-        return read_table(path, name)
+        if is_plain(path) and path.name not in {Path(file).name for file in source.files}:
+            return read_table(path, name)
+        raise TableError(
+            f"'{path}' does not make the table '{name}' by itself, which needs {', '.join(source.files)}: give the "
+            "folder that holds all of them, or a table in the plain format."
+        )
     if any(file.name.endswith(".pickle.pbz2") for file in contents(path)):
         return read_nats_folder(path, progress)
     raise TableError(
         f"'{path}' lacks {source.missing(path)[0]} of the table '{name}', and is no NATS-Bench folder: give a folder "
-        "of the public files as docs/tables.md lays them out, or a table in the plain format."
+        "of the public files, or a table in the plain format."
     )
+
+
+def _check_unchanged(places: Mapping[str, Path]) -> None:
+    """Refuse a copy of a public file that is not the published one, such as one that was cut short."""
+    import pooch  # type: ignore[import-untyped]
+
+    for file, place in places.items():
+        known = public_files().get(file)
+        if known is None or not is_file(place):
+            continue
+        if place.stat().st_size != known.size or pooch.file_hash(str(place)) != known.sha256:
+            raise TableError(
+                f"'{place}' is not the file that {known.repository} publishes ({known.size:,} bytes, SHA-256 "
+                f"{known.sha256[:12]}...): fetch it again, or give a table of your own in the plain format."
+            )
 
 
 def _without_their_folders(source: TableSource, path: Path) -> dict[str, Path]:
@@ -183,10 +210,11 @@ def _without_their_folders(source: TableSource, path: Path) -> dict[str, Path]:
     if is_file(path):
         only = source.files[0]
         return {only: path} if len(source.files) == 1 and path.suffix == Path(only).suffix else {}
-    for depth in range(1, 3):
+    least = min(len(Path(file).parts) for file in source.files)
+    for depth in range(1, least):
         places = {file: path.joinpath(*Path(file).parts[depth:]) for file in source.files}
         # Further down, several may come to share one name: which of them the file is cannot be told.
-        if len(set(places.values())) == len(places) and all(map(is_file, places.values())):
+        if len(set(places.values())) == len(places) and all(map(exists, places.values())):
             return places
     return {}
 

@@ -1,4 +1,4 @@
-"""NAS-Bench-101 (Ying et al., ICML 2019): strings for its cells, and the public files of its accuracies.
+"""NAS-Bench-101 (Ying et al., ICML 2019): strings for its cells.
 
 There is no published string of a cell, only graphs and hashes. Ours names the vertices after the input one by one, each
 with the vertices that it takes its input from: ``conv3x3(0)+maxpool3x3(0,1)+output(1,2)``. Vertices on no path from
@@ -10,32 +10,35 @@ bits in the order (0,1), (0,2), (1,2), (0,3), ... with the first as the least: s
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from itertools import permutations
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from trainless.errors import TableError
-from trainless.tables.base import BenchmarkTable
-from trainless.tables.files import number, read_json, reason, shown, whole_numbers
+from trainless.tables.files import shown, whole_numbers
 
-__all__ = ["canonical_cells", "cell_from_key", "cell_string", "module_hash", "read_nasbench101", "read_validation"]
+__all__ = ["MOST_VERTICES", "canonical_cells", "cell_from_key", "cell_string", "edge_bit", "module_hash"]
 
 _OPERATIONS = ("conv3x3", "conv1x1", "maxpool3x3")  # as the public table of graphs numbers them
 _KEY_OPERATIONS = (None, None, 2, 1, 0)  # NASLib's codes: input, output, maxpool3x3, conv1x1, conv3x3
-_VERTICES = 7
-_EPOCHS = (4, 12, 36, 108)
-_COUNTS = ("vertices", "edge_bits", "op_code", "params")
 _OPS_SHIFT = 21  # a cell as one integer: operations above the 21 bits of the edges
 
 
-def _bit(source: int, target: int) -> int:
-    """Position of an edge among the bits: by target, then by source."""
+MOST_VERTICES = 7
+"""The vertices of the largest cells, input and output counted."""
+
+
+def edge_bit(source: int, target: int) -> int:
+    """Give the position of an edge among the bits: by target, then by source.
+
+    Example:
+        >>> edge_bit(0, 1), edge_bit(0, 2), edge_bit(1, 2), edge_bit(0, 3)
+        (0, 1, 2, 3)
+    """
     return target * (target - 1) // 2 + source
 
 
@@ -78,7 +81,7 @@ def _smallest(size: int, edge_bits: NDArray[np.int64], op_codes: NDArray[np.int6
     for order in permutations(range(1, size - 1)):
         place = (0, *order, size - 1)
         moves = [
-            _bit(place[source], place[target]) if place[source] < place[target] else -1
+            edge_bit(place[source], place[target]) if place[source] < place[target] else -1
             for source, target in _edges(size)
         ]
         edges: NDArray[np.int64] = _moved_bits(moves[:half])[low] | _moved_bits(moves[half:])[high]
@@ -114,9 +117,9 @@ def cell_string(vertices: int, number: int) -> str:
     codes, edges = number >> _OPS_SHIFT, number & ((1 << _OPS_SHIFT) - 1)
     return "+".join(
         (
-            _vertex(_OPERATIONS[codes // 3 ** (target - 1) % 3], edges >> _bit(0, target) & ((1 << target) - 1))
+            _vertex(_OPERATIONS[codes // 3 ** (target - 1) % 3], edges >> edge_bit(0, target) & ((1 << target) - 1))
             if target < vertices - 1
-            else _vertex("output", edges >> _bit(0, target))
+            else _vertex("output", edges >> edge_bit(0, target))
         )
         for target in range(1, vertices)
     )
@@ -124,7 +127,7 @@ def cell_string(vertices: int, number: int) -> str:
 
 @cache
 def _vertex(operation: str, sources: int) -> str:
-    return f"{operation}({','.join(str(vertex) for vertex in range(_VERTICES) if sources >> vertex & 1)})"
+    return f"{operation}({','.join(str(vertex) for vertex in range(MOST_VERTICES) if sources >> vertex & 1)})"
 
 
 def cell_from_key(key: str) -> str:
@@ -140,20 +143,20 @@ def cell_from_key(key: str) -> str:
     """
     try:
         values = whole_numbers(key)
-        matrix = np.array(values[: _VERTICES**2], bool).reshape(_VERTICES, _VERTICES)
+        matrix = np.array(values[: MOST_VERTICES**2], bool).reshape(MOST_VERTICES, MOST_VERTICES)
         live = _live(matrix)
-        operations = [_KEY_OPERATIONS[values[_VERTICES**2 + vertex]] for vertex in live[1:-1]]
-        if len(values) != _VERTICES * (_VERTICES + 1) or max(values[: _VERTICES**2]) > 1:
+        operations = [_KEY_OPERATIONS[values[MOST_VERTICES**2 + vertex]] for vertex in live[1:-1]]
+        if len(values) != MOST_VERTICES * (MOST_VERTICES + 1) or max(values[: MOST_VERTICES**2]) > 1:
             raise ValueError
         if np.tril(matrix).any() or None in operations:
             raise ValueError
     except (ValueError, IndexError) as error:
         raise TableError(
-            f"'{shown(key)}' is no cell in NASLib's form, expected 49 bits of an upper triangular matrix that joins input "
-            "and output, and 7 operations: fetch the file again."
+            f"'{shown(key)}' is no cell in NASLib's form, expected 49 bits of an upper triangular matrix that joins "
+            "input and output, and 7 operations: fetch the file again."
         ) from error
     pruned = matrix[np.ix_(live, live)]
-    edges = sum(1 << _bit(source, target) for source, target in _edges(len(live)) if pruned[source, target])
+    edges = sum(1 << edge_bit(source, target) for source, target in _edges(len(live)) if pruned[source, target])
     codes = sum(operation * 3**place for place, operation in enumerate(operations) if operation)
     number = canonical_cells(np.array([len(live)]), np.array([edges]), np.array([codes]))[0]
     return cell_string(len(live), int(number))
@@ -161,14 +164,14 @@ def cell_from_key(key: str) -> str:
 
 def _live(matrix: NDArray[np.bool_]) -> list[int]:
     """Vertices on a path from the first to the last."""
-    forward, backward = {0}, {_VERTICES - 1}
-    for vertex in range(_VERTICES):
+    forward, backward = {0}, {MOST_VERTICES - 1}
+    for vertex in range(MOST_VERTICES):
         if vertex in forward:
             forward |= set(np.flatnonzero(matrix[vertex]).tolist())
-    for vertex in reversed(range(_VERTICES)):
+    for vertex in reversed(range(MOST_VERTICES)):
         if vertex in backward:
             backward |= set(np.flatnonzero(matrix[:, vertex]).tolist())
-    if _VERTICES - 1 not in forward:
+    if MOST_VERTICES - 1 not in forward:
         raise ValueError
     return sorted(forward & backward)
 
@@ -192,7 +195,7 @@ def module_hash(vertices: int, edge_bits: int, op_code: int) -> str:
     before: list[list[int]] = [[] for _ in range(vertices)]
     after: list[list[int]] = [[] for _ in range(vertices)]
     for source, target in _edges(vertices):
-        if edge_bits >> _bit(source, target) & 1:
+        if edge_bits >> edge_bit(source, target) & 1:
             before[target].append(source)
             after[source].append(target)
     labels = [-1, *(op_code // 3**place % 3 for place in range(vertices - 2)), -2]
@@ -213,124 +216,3 @@ def _joined(hashes: Sequence[str], chosen: Sequence[int]) -> str:
 
 def _md5(text: str) -> str:
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
-
-
-def read_nasbench101(path: Path) -> BenchmarkTable:
-    """Read the test accuracies and parameter counts of all 423,624 cells from their table of graphs (``.npz``).
-
-    Accuracies are in percent, the mean of three runs of 108 epochs.
-
-    Raises:
-        TableError: the file is missing, damaged, or of another form.
-    """
-    return _accuracies(_read_graphs(path))
-
-
-def _accuracies(graphs: Mapping[str, NDArray[Any]]) -> BenchmarkTable:
-    numbers = canonical_cells(graphs["vertices"], graphs["edge_bits"], graphs["op_code"])
-    strings = [
-        cell_string(size, number)
-        for size, number in zip(graphs["vertices"].tolist(), numbers.tolist(), strict=True)
-    ]  # fmt: skip
-    frame = pd.DataFrame(
-        {
-            "cifar10.test": 100 * graphs["test_accuracy"].astype(float),
-            "cifar10.parameters": graphs["params"].astype(np.int64),
-        },
-        index=pd.Index(strings, name="architecture"),
-    )
-    return BenchmarkTable("nasbench101", "nasbench101", frame)
-
-
-def _hashes(cells: Iterable[tuple[int, int, int]], progress: Callable[[int, int], None] | None) -> list[str]:
-    listed, hashes = list(cells), []
-    for done, cell in enumerate(listed):
-        if progress and done % 10_000 == 0:
-            progress(done, len(listed))
-        hashes.append(module_hash(*cell))
-    return hashes
-
-
-def _read_graphs(path: Path) -> dict[str, NDArray[Any]]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            graphs = {name: file[name] for name in (*_COUNTS, "test_accuracy")}
-    except Exception as error:  # a damaged archive raises whatever its decoder does
-        # NumPy's own words for what is no array advise to unpickle it.
-        why = "it is damaged, or holds other things than numbers" if isinstance(error, ValueError) else reason(error)
-        raise _no_graphs(path, why) from error
-    if fault := _fault(graphs):
-        raise _no_graphs(path, fault)
-    return graphs
-
-
-def _no_graphs(path: Path, why: str) -> TableError:
-    return TableError(f"'{path}' is no table of NAS-Bench-101's graphs ({why}): fetch it again.")
-
-
-def _fault(graphs: Mapping[str, NDArray[Any]]) -> str:
-    """What is wrong with a table of graphs; empty where nothing is."""
-    accuracies = graphs["test_accuracy"]
-    if not accuracies.size or any(array.shape != (accuracies.size,) for array in graphs.values()):
-        return "its arrays are of different lengths"
-    if any(graphs[name].dtype.kind not in "iu" for name in _COUNTS):
-        return "its graphs and parameters are not whole numbers"
-    if accuracies.dtype.kind != "f" or not ((accuracies >= 0) & (accuracies <= 1)).all():
-        return "its accuracies are not numbers between 0 and 1"
-    sizes, edges, codes, parameters = (graphs[name].astype(np.int64) for name in _COUNTS)
-    if sizes.min() < 2 or sizes.max() > _VERTICES or codes.min() < 0 or (codes >= 3 ** (sizes - 2)).any():
-        return "it holds graphs that are no cells"
-    if edges.min() < 0 or (edges >> (sizes * (sizes - 1) // 2)).any():
-        return "it holds edges of vertices that are not there"
-    if parameters.min() < 0:
-        return "it holds negative numbers of parameters"
-    return "" if _all_on_paths(sizes, edges) else "it holds vertices on no path from input to output"
-
-
-def _all_on_paths(sizes: NDArray[np.int64], edge_bits: NDArray[np.int64]) -> bool:
-    """Edges go up, so a vertex is on a path when one leads to it and one on from it."""
-    left = np.zeros_like(edge_bits)  # the vertices that an edge leads on from, as bits
-    for target in range(1, _VERTICES):
-        sources = edge_bits >> _bit(0, target) & ((1 << target) - 1)
-        if (sources[target < sizes] == 0).any():
-            return False
-        left |= sources
-    return bool((left == (1 << (sizes - 1)) - 1).all())
-
-
-def read_validation(
-    graphs: Path, validation: Path, progress: Callable[[int, int], None] | None = None
-) -> BenchmarkTable:
-    """Read the validation accuracies of 20,001 cells after 4, 12, 36 and 108 epochs, beside their test accuracies.
-
-    That file names cells by their hash alone, so those of all graphs are computed first: about half a minute.
-
-    Args:
-        graphs: as for `read_nasbench101`.
-        validation: the JSON file of lists.
-        progress: called with the hashes done and the number of all.
-
-    Raises:
-        TableError: a file is missing, damaged, or of another form.
-    """
-    values, cells = _read_values(validation), _read_graphs(graphs)
-    hashes = _hashes(
-        zip(*(cells[name].tolist() for name in ("vertices", "edge_bits", "op_code")), strict=True), progress
-    )
-    frame = _accuracies(cells).frame.assign(key=hashes).merge(values, left_on="key", right_index=True, how="inner")
-    return BenchmarkTable("nasbench101-valid", "nasbench101", frame.drop(columns="key"))
-
-
-def _read_values(path: Path) -> pd.DataFrame:
-    """Accuracies in percent and seconds, by hash."""
-    content = read_json(path)
-    names = {f"{epochs}_final_validation_accuracy": f"cifar10.valid_epoch{epochs}" for epochs in _EPOCHS}
-    names["final_training_time"] = "cifar10.train_seconds"
-    try:
-        columns = {column: [number(value) for value in content[name]] for name, column in names.items()}
-        values = pd.DataFrame(columns, index=pd.Index(map(str, content["key"])))
-    except (LookupError, TypeError, ValueError) as error:
-        raise TableError(
-            f"'{path}' is no list of NAS-Bench-101's validation accuracies ({reason(error)}): fetch it again."
-        ) from error
-    return values.mul([100.0] * len(_EPOCHS) + [1.0])

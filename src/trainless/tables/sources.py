@@ -11,7 +11,7 @@ from pathlib import Path
 
 from trainless.tables.base import BenchmarkTable
 from trainless.tables.files import exists
-from trainless.tables.nasbench101 import read_nasbench101, read_validation
+from trainless.tables.nasbench101_files import read_nasbench101, read_validation
 from trainless.tables.nasbench201 import DATASETS, read_freerea_accuracies, read_hardware_table, read_nasbench201
 from trainless.tables.nats import read_nats_folder
 from trainless.tables.published import TRANSNAS_TASKS, suite_zero_file, suite_zero_table
@@ -64,6 +64,7 @@ class TableSource:
         reader: makes the table of a folder of public files; its second argument is told the progress.
         files: paths of the public files that make it; each can be downloaded when `public_files` knows it.
         instead: a path that stands for all of these files where it is there.
+        architectures: how many the whole table has; 0 where it may be any number.
     """
 
     space: str
@@ -73,6 +74,7 @@ class TableSource:
     reader: Reader
     files: tuple[str, ...]
     instead: str = ""
+    architectures: int = 0
 
     @property
     def can_download(self) -> bool:
@@ -140,6 +142,7 @@ TABLES: dict[str, TableSource] = {
         _plainly(read_nasbench201),
         _ACCURACIES + _SEEDS + _HARDWARE,
         "tables/nasbench201.csv.gz",
+        architectures=15_625,
     ),
     "nasbench201-freerea": TableSource(
         "nasbench201",
@@ -148,6 +151,7 @@ TABLES: dict[str, TableSource] = {
         "MIT",
         _plainly(read_freerea_accuracies),
         _ACCURACIES,
+        architectures=15_625,
     ),
     "nasbench101": TableSource(
         "nasbench101",
@@ -156,6 +160,7 @@ TABLES: dict[str, TableSource] = {
         "Apache-2.0",
         _plainly(lambda folder: read_nasbench101(folder / _GRAPHS)),
         (_GRAPHS,),
+        architectures=423_624,
     ),
     "nasbench101-valid": TableSource(
         "nasbench101",
@@ -164,6 +169,7 @@ TABLES: dict[str, TableSource] = {
         "Apache-2.0, ISC",
         lambda folder, progress: read_validation(folder / _GRAPHS, folder / _VALIDATION, progress),
         (_GRAPHS, _VALIDATION),
+        architectures=20_001,
     ),
     "transnas-macro": TableSource(
         "transnas-macro",
@@ -173,6 +179,7 @@ TABLES: dict[str, TableSource] = {
         _plainly(read_transnas_macro),
         _TRANSNAS,
         "tables/transnas_macro.csv.gz",
+        architectures=3_255,
     ),
     "hw-nas-bench": TableSource(
         "nasbench201",
@@ -181,6 +188,7 @@ TABLES: dict[str, TableSource] = {
         "MIT",
         _plainly(read_hardware_table),
         _HARDWARE,
+        architectures=15_625,
     ),
     "nats-tss": TableSource(
         "nasbench201",
@@ -206,12 +214,13 @@ TABLES: dict[str, TableSource] = {
             "Apache-2.0",
             _plainly(partial(suite_zero_table, space)),
             (suite_zero_file(space),),
+            architectures=number,
         )
         for space, number, split in (
-            ("nasbench101", "292", "single-seed validation"),
-            ("nasbench201", "725", "single-seed test"),
-            ("nasbench301", "725", "validation as a surrogate predicts it"),
-            ("transnas-macro", "725", "test on seven tasks"),
+            ("nasbench101", 292, "single-seed validation"),
+            ("nasbench201", 725, "single-seed test"),
+            ("nasbench301", 725, "validation as a surrogate predicts it"),
+            ("transnas-macro", 725, "test on seven tasks"),
         )
     },
 }

@@ -33,12 +33,12 @@ def read_transnas_macro(folder: Path) -> BenchmarkTable:
 def _read_task(path: Path) -> pd.Series:
     content = read_json(path)
     try:
-        scores = pd.DataFrame([(str(architecture), number(value)) for architecture, value in content])
-        scores = scores.set_index(0)[1]
-    except (KeyError, TypeError, ValueError) as error:
+        pairs = [(str(architecture), number(value)) for architecture, value in content]
+    except (TypeError, ValueError) as error:
         raise TableError(
             f"'{path}' is no list of networks and their scores ({reason(error)}): give the public file."
         ) from error
+    scores = pd.Series([score for _, score in pairs], [architecture for architecture, _ in pairs], float)
     if scores.index.has_duplicates:
         twice = shown(scores.index[scores.index.duplicated()][0])
         raise TableError(f"'{path}' has the architecture '{twice}' more than once: fetch it again.")
