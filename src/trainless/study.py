@@ -44,7 +44,7 @@ MIXES: dict[str, Aggregate] = {
     "z-score(logsynflow, nwot)": ZScoreSum(HYBRID_PAIR),
     "freerea": MaximumSum(),
     "log-rank(flops, nwot)": LogRankSum(("flops", "nwot")),
-    "log-rank(synflow:log, jacov)": LogRankSum(("synflow:log", "jacov")),
+    "log-rank(jacov, logsynflow)": LogRankSum(("jacov", "logsynflow")),
 }
 """The mixes that are added to every study whose scores allow it; `docs/reproduction.md` compares many more."""
 

@@ -230,7 +230,7 @@ def _print_reproduction(rows: pd.DataFrame) -> None:
                 for row in part.to_dict(orient="records")
             ]
         )
-    typer.echo("\nWhat differs from the thesis's making:")
+    typer.echo("\nScores that are not finite are ranked last. What differs from the thesis's making:")
     for reason in dict.fromkeys(reason for reasons in rows["reasons"] for reason in reasons):
         typer.echo(f"- {reason}")
 
