@@ -120,6 +120,8 @@ class TestMakeStudy:
         study = make_study(SCORES.assign(snip=np.nan), TRUTH, title="toy")
         assert "snip" not in study.scores
         assert study.protocol["without any score"] == "snip"
+        with pytest.raises(InputError, match="None of snip has a score of any of the 30 architectures"):
+            make_study(SCORES[[]].assign(snip=np.nan), TRUTH, title="toy")
 
     def test_front_takes_the_metric_and_the_seconds(self) -> None:
         seconds = pd.Series({"logsynflow": 0.25, "nwot": 0.5, "plain": 9.0, "params": 0.001})

@@ -195,6 +195,10 @@ def make_study(
         )
     table = scores.loc[common].dropna(axis=1, how="all")
     empty = [str(name) for name in scores.columns if name not in table.columns]
+    if not len(table.columns):
+        raise InputError(
+            f"None of {', '.join(empty)} has a score of any of the {len(common):,} architectures: score them."
+        )
     added = _fitted(MIXES if mixes is None else mixes, table)
     mixed = table.assign(**{name: mix.score(table) for name, mix in added.items()})
     truth = accuracies.loc[common]

@@ -109,7 +109,7 @@ def read_validation(
 ) -> BenchmarkTable:
     """Read the validation accuracies of 20,001 cells after 4, 12, 36 and 108 epochs, beside their test accuracies.
 
-    That file names cells by their hash alone, so those of all graphs are computed first: about half a minute.
+    That file names cells by their hash alone, so those of all graphs are computed first: about a minute.
 
     Args:
         graphs: as for `read_nasbench101`.
