@@ -236,8 +236,8 @@ def thesis_mixes() -> list[Aggregate]:
         Hybrid(),
         *(aggregate(kind, pair) for kind in ("log-rank", "rank", "z-score", "maximum")),
         aggregate("log-rank", ("synflow:log", "jacov")),
-        aggregate("log-rank", ("logsynflow", "jacov")),
-        aggregate("log-rank", ("flops", "nwot")),
+        aggregate("log-rank", ("jacov", "logsynflow")),
+        aggregate("log-rank", ("nwot", "flops")),
     ]
 
 
