@@ -1,7 +1,12 @@
-// Figures are drawn when they come near the window: a page opens at once, and a hidden tab has no size to draw in.
+// Figures are drawn when they come near the window, and the others of the open tab one by one after that: a page opens at
+// once, and a hidden tab has no size to draw in.
 const read = (name) => JSON.parse(document.getElementById(name).textContent);
 
+const begun = new WeakSet();
+
 function draw(place) {
+  if (begun.has(place)) return;
+  begun.add(place);
   watcher.unobserve(place);
   if (place.dataset.scatter) return drawScatter(place);
   const figure = read(place.dataset.figure);
@@ -14,7 +19,16 @@ const watcher = new IntersectionObserver(
 );
 const places = document.querySelectorAll("[data-figure], [data-scatter]");
 for (const place of places) watcher.observe(place);
-addEventListener("beforeprint", () => places.forEach((place) => place.querySelector(".plotly") || draw(place)));
+addEventListener("beforeprint", () => places.forEach(draw));
+addEventListener("load", () => {
+  const waiting = [...places].filter((place) => place.offsetParent);
+  const next = () => {
+    if (!waiting.length) return;
+    draw(waiting.shift());
+    setTimeout(next);
+  };
+  setTimeout(next);
+});
 
 // The scatter: one set of points for all proxies.
 function drawScatter(place) {
