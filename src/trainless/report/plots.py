@@ -198,6 +198,7 @@ def curve_bounds(views: Views, chance: npt.NDArray[np.float64]) -> tuple[float, 
 
 
 def spec(traces: list[Spec], layout: Spec, *buttons: str) -> Spec:
+    """Join traces with the layout that all figures share; the buttons are those that the tool bar keeps."""
     if not any(trace["type"] == "heatmap" for trace in traces):
         # Beside the figure, since the legend stands above it; a heat map has its scale there.
         layout = {
@@ -209,6 +210,7 @@ def spec(traces: list[Spec], layout: Spec, *buttons: str) -> Spec:
 
 
 def axis(title: str, **options: Any) -> Spec:
+    """Describe an axis with a title and room for its labels."""
     return {"title": {"text": title, "standoff": 12}, "automargin": True, "zeroline": False, **options}
 
 
@@ -260,5 +262,6 @@ def _cost_hover(views: Views, name: str) -> str:
 
 
 def rounded(values: npt.ArrayLike, digits: int = 6) -> list[float | None]:
+    """Round numbers for JSON, with None for what is not finite."""
     numbers = np.asarray(values, dtype=float)
     return [round(float(value), digits) if math.isfinite(value) else None for value in numbers]

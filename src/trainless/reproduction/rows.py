@@ -34,8 +34,7 @@ _ENOUGH = 100  # architectures in common, for a comparison that means something
 _TOLERANCE = 0.005  # half a unit of the last decimal that the thesis prints
 # The thesis's names for proxies of which trainless has variants: its synflow ranks as the logarithm does, and its zen
 # is NASLib's, from running variances.
-_COLUMNS = {"synflow": ("synflow:log", "synflow"), "zen": ("zen:running", "zen")}
-
+COLUMNS = {"synflow": ("synflow:log", "synflow"), "zen": ("zen:running", "zen")}
 
 # What is known of single proxies beside what holds for a whole set.
 _CAUSES = {
@@ -72,7 +71,7 @@ class ScoreSet:
 
     def column(self, proxy: str) -> str | None:
         """Find the column that holds a proxy of the thesis, if there is one."""
-        names = _COLUMNS.get(proxy, (proxy,))
+        names = COLUMNS.get(proxy, (proxy,))
         return next((name for name in names if name in self.scores.columns), None)
 
 
@@ -318,7 +317,7 @@ def _rounded(value: Any) -> float | None:
 
 def _compared(proxy: str, values: pd.Series, found: ScoreSet) -> str:
     """Tell what published scores of the same proxy reach on the same architectures, where there are enough."""
-    names = [name for name in _COLUMNS.get(proxy, (proxy,)) if found.reference is not None and name in found.reference]
+    names = [name for name in COLUMNS.get(proxy, (proxy,)) if found.reference is not None and name in found.reference]
     if found.reference is None or not names:
         return ""
     theirs = found.reference[names[0]]

@@ -28,6 +28,7 @@ from trainless.reproduction.mixes import (
     worst_and_mean,
 )
 from trainless.reproduction.rows import (
+    COLUMNS,
     OwnScores,
     ScoreSet,
     own_scores,
@@ -208,9 +209,9 @@ def _studies(
     ours = "trainless, batch 64, seed 0"
     for name, scores in own.items():
         cost = None if seconds is None else seconds[name]
-        wanted.append(("own", name, everywhere(scores), ours, cost))
-        sample = everywhere(scores, sampled=True)
-        if len(sample.columns) > len(everywhere(scores).columns):
+        whole, sample = everywhere(scores), everywhere(scores, sampled=True)
+        wanted.append(("own", name, whole, ours, cost))
+        if len(sample.columns) > len(whole.columns):
             note = f"{ours}; a seeded sample of {len(sample):,} distinct networks, one cell of each"
             wanted.append(("own sample", name, sample, note, cost))
     studies = []
@@ -292,7 +293,8 @@ def compare_with_record(own: OwnScores, table: BenchmarkTable) -> pd.DataFrame:
         rows.append({"dataset": dataset, "proxy": "VKDNW_agg, the record", "kendall": kendall, "spearman": spearman})
     frame = pd.DataFrame(rows)
     thesis = {(each.dataset, each.proxy): each for each in THESIS}
-    keys = [(row["dataset"], _thesis_name(row["proxy"])) for row in rows]
+    thesis_names = {columns[0]: name for name, columns in COLUMNS.items()}
+    keys = [(row["dataset"], thesis_names.get(row["proxy"], row["proxy"])) for row in rows]
     frame["thesis_kendall"] = [thesis[key].kendall if key in thesis else None for key in keys]
     frame["thesis_spearman"] = [thesis[key].spearman if key in thesis else None for key in keys]
     frame["suite_zero_spearman"] = [SUITE_ZERO_SPEARMAN[key[0]].get(key[1]) for key in keys]
@@ -311,10 +313,6 @@ def _measured(values: pd.Series, accuracies: pd.Series) -> dict[str, Any]:
         "spearman": round(spearman(scored.to_numpy(), truth.to_numpy()), _ROUNDED),
         "networks": len(scored),
     }
-
-
-def _thesis_name(name: str) -> str:
-    return {"synflow:log": "synflow", "zen:running": "zen"}.get(name, name)
 
 
 def _mixes(own: OwnScores, folder: str | Path | None, progress: Progress) -> pd.DataFrame:
