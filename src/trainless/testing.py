@@ -134,6 +134,26 @@ class SearchSpaceContract:
             assert all(isinstance(span, int) and span > 0 for span in spans), f"{architecture} has spans {spans}"
             assert self.space.draw(architecture).strip(), f"{architecture} has no drawing"
 
+    def test_graph_runs_from_input_to_output(self) -> None:
+        """A graph has no cycle, and its live edges are those on a path from its input to its output."""
+        from graphlib import TopologicalSorter
+
+        for architecture, _ in self.drawn():
+            edges = self.space.graph(architecture)
+            sources: dict[str, set[str]] = {"input": set(), "output": set()}
+            for edge in edges:
+                sources.setdefault(edge.target, set()).add(edge.source)
+            order = list(TopologicalSorter(sources).static_order())  # refuses a cycle
+            reached, needed = {"input"}, {"output"}
+            for node in order:
+                if sources.get(node, set()) & reached:
+                    reached.add(node)
+            for node in reversed(order):
+                if node in needed:
+                    needed |= sources.get(node, set())
+            for edge in edges:
+                assert edge.live == (edge.source in reached and edge.target in needed), f"{architecture} has {edge}"
+
     def test_counts_are_those_of_the_network(self) -> None:
         """Parameters and multiply-adds are those that PyTorch counts on the network itself."""
         import torch

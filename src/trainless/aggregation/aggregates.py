@@ -12,6 +12,7 @@ import math
 import reprlib
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from copy import copy
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
@@ -122,6 +123,36 @@ class Aggregate(ABC):
         """Score a sample against itself: the formula as the papers write it."""
         return self.fit(scores).score(scores)
 
+    def among(self, columns: Sequence[Array]) -> Array:
+        """Score a set that is still growing against itself, as a search does: `fit_score` on bare arrays.
+
+        Where a set is too small for the formula, since no score of a proxy is above zero yet or all are equal, that
+        proxy says nothing: each of its scores counts as it is, or as the mean.
+
+        Args:
+            columns: for each of `proxies` its scores, shape ``(n,)``, n at least 1, the sign of those of which lower is
+                better turned already.
+
+        Returns:
+            Shape ``(n,)``; what is ranked last is NaN or −∞ as in `score`.
+
+        Example:
+            >>> MaximumSum(["a", "b"]).among([np.array([1.0, 2.0]), np.array([0.0, 0.0])])
+            array([0.5, 1. ])
+        """
+        growing = copy(self)
+        growing.reference = self._growing(list(columns))
+        return growing._combine(list(columns))
+
+    def joined(self, columns: Sequence[Array]) -> Array:
+        """Score bare arrays against the fitted reference; see `among` for the columns.
+
+        Example:
+            >>> RankSum(["a"]).fit(pd.DataFrame({"a": [1.0, 2.0]})).joined([np.array([1.0, 9.0])])
+            array([0.5 , 1.25])
+        """
+        return self._combine(list(columns))
+
     def save(self, path: str | Path) -> None:
         """Write the aggregate with its reference as JSON.
 
@@ -154,6 +185,10 @@ class Aggregate(ABC):
     @abstractmethod
     def _summarise(self, columns: list[Array]) -> dict[str, Any]:
         """Tell what of a reference sample is to be kept: finite numbers, and arrays or lists of arrays of them."""
+
+    def _growing(self, columns: list[Array]) -> dict[str, Any]:
+        """The same of a set that may still be too small for it."""
+        return self._summarise(columns)
 
     @abstractmethod
     def _checked(self, saved: Mapping[str, Any]) -> dict[str, Any]:
@@ -196,6 +231,10 @@ class _ByLargest(Aggregate):
 
     def _summarise(self, columns: list[Array]) -> dict[str, Any]:
         return {"largest": np.array([largest_finite(*each) for each in zip(columns, self.proxies, strict=True)])}
+
+    def _growing(self, columns: list[Array]) -> dict[str, Any]:
+        largest = [each.max(initial=-math.inf, where=np.isfinite(each)) for each in columns]
+        return {"largest": np.array([value if value > 0 else 1.0 for value in largest])}
 
     def _checked(self, saved: Mapping[str, Any]) -> dict[str, Any]:
         return {"largest": self._one_each(saved, "largest", positive=True)}
@@ -353,6 +392,15 @@ class ZScoreSum(Aggregate):
             means.append(float(finite.mean()))
             deviations.append(deviation)
         return {"mean": np.array(means), "deviation": np.array(deviations)}
+
+    def _growing(self, columns: list[Array]) -> dict[str, Any]:
+        finite = [each[np.isfinite(each)] for each in columns]
+        with np.errstate(over="ignore"):
+            deviations = [float(each.std()) if len(each) else 0.0 for each in finite]
+        return {
+            "mean": np.array([each.mean() if len(each) else 0.0 for each in finite]),
+            "deviation": np.array([value if 0 < value < math.inf else 1.0 for value in deviations]),
+        }
 
     def _checked(self, saved: Mapping[str, Any]) -> dict[str, Any]:
         return {

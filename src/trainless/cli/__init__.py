@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from trainless.cli import benchmarks, scoring, studies
+from trainless.cli import benchmarks, scoring, searching, studies
 from trainless.cli.shared import own_version
 from trainless.errors import InputError, TrainlessError
 
@@ -26,7 +26,7 @@ app = typer.Typer(
 )
 for _command in (
     scoring.spaces, scoring.proxies, scoring.describe, scoring.score, scoring.show, scoring.quickstart,
-    studies.evaluate, studies.report,
+    studies.evaluate, studies.report, searching.replay,
 ):  # fmt: skip
     app.command()(_command)
 for _name, _group in (

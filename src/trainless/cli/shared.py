@@ -22,6 +22,7 @@ __all__ = [
     "Space",
     "Workers",
     "cause",
+    "check_places",
     "chosen_run",
     "find_data",
     "first_line",
@@ -102,3 +103,16 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"The folder {folder} cannot be made: {cause(error)}.") from error
+
+
+def check_places(*paths: Path | None) -> None:
+    """Refuse a file that cannot be written before anything long is computed for it."""
+    for path in filter(None, paths):
+        try:
+            is_folder, has_place = path.is_dir(), path.parent.is_dir() and os.access(path.parent, os.W_OK)
+        except (OSError, ValueError) as error:  # a name that no file can have
+            raise InputError(f"{path} cannot be written: {cause(error)}.") from error
+        if is_folder:
+            raise InputError(f"{path} cannot be written: it is a folder, give a file in it.")
+        if not has_place:
+            raise InputError(f"{path} cannot be written: '{path.parent}' is no folder that may be written to.")

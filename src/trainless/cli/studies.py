@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trainless.cli.shared import Json, cause, chosen_run, interruptible, make_folder
+from trainless.cli.shared import Json, cause, check_places, chosen_run, interruptible, make_folder
 from trainless.errors import InputError
 from trainless.terminal import print_json, print_rows, progress, records, write_file, write_text
 
@@ -54,7 +53,7 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Hold scores against true accuracies: correlations, top k, regret, each with its interval, and cost."""
-    _check_places(csv)
+    check_places(csv)
     _check_resamples(resamples)
     with interruptible("Nothing was changed."), progress("evaluating") as update:
         study = _study(store, table, dataset, split, proxies, run)
@@ -94,7 +93,7 @@ def fit(
     """Study the Hybrid's weights alpha and beta: all 40,401 pairs of the grid, in-sample and by cross-validation."""
     from trainless.aggregation import ALPHA, BETA, HYBRID_PAIR, Hybrid, cross_validate
 
-    _check_places(out, figure, csv)
+    check_places(out, figure, csv)
     with interruptible("Nothing was changed."), progress("weights") as update:
         study = _study(store, table, dataset, split, ", ".join(HYBRID_PAIR), run, with_sweep=True, update=update)
         weights = study.sweep
@@ -150,7 +149,7 @@ def report(
     """Write one self-contained HTML page that explains how well the stored scores find good architectures."""
     from trainless.report import study_page
 
-    _check_places(out)
+    check_places(out)
     _check_resamples(resamples)
     if figures:
         make_folder(figures)
@@ -237,19 +236,6 @@ def _print_reproduction(rows: pd.DataFrame) -> None:
 
 def _figure(value: Any, digits: int) -> str:
     return "" if value is None or value != value else f"{value:.{digits}f}"
-
-
-def _check_places(*paths: Path | None) -> None:
-    """Refuse a file that cannot be written before anything long is computed for it."""
-    for path in filter(None, paths):
-        try:
-            is_folder, has_place = path.is_dir(), path.parent.is_dir() and os.access(path.parent, os.W_OK)
-        except (OSError, ValueError) as error:  # a name that no file can have
-            raise InputError(f"{path} cannot be written: {cause(error)}.") from error
-        if is_folder:
-            raise InputError(f"{path} cannot be written: it is a folder, give a file in it.")
-        if not has_place:
-            raise InputError(f"{path} cannot be written: '{path.parent}' is no folder that may be written to.")
 
 
 def _check_resamples(resamples: int) -> None:

@@ -14,6 +14,7 @@ from trainless.report import plots, weights
 from trainless.report.formats import number
 from trainless.report.frame import data_block, document
 from trainless.report.headline import headline
+from trainless.report.parts import NO_SCRIPT, figure, panel, protocol, section, tabs
 from trainless.report.scatter import scatter_data
 from trainless.report.sortable import html_table, scrolled
 from trainless.report.text import Column, columns_of
@@ -151,7 +152,7 @@ def several_studies_page(
     names = _short_titles(titles)
     parts = [f"<h1>{escape(title)}</h1>", introduction_html, _overview(all_views, names)]
     parts += [_extra_table(place, *table) for place, table in enumerate(tables)]
-    parts += [_tabs(names), *(_panel(views, texts, place) for place, views in enumerate(all_views))]
+    parts += [tabs(names, "Studies"), *(_panel(views, texts, place) for place, views in enumerate(all_views))]
     return document(title, "\n".join(parts) + "\n", _SCRIPTS)
 
 
@@ -182,8 +183,8 @@ def _sections(views: Views, captions: Mapping[str, str], prefix: str, level: int
     columns = [name for name in columns if name != "memory" or views.leaderboard["memory"].notna().any()]
     table = html_table(views.leaderboard, columns_of(views.leaderboard, views.k, columns), "proxy")
 
-    def section(name: str, inside: str) -> str:
-        return _section(f"{prefix}-{name}", _HEADINGS[name], f'{inside}\n<p class="note">{texts[name]}</p>', level)
+    def titled(name: str, inside: str) -> str:
+        return section(f"{prefix}-{name}", _HEADINGS[name], f'{inside}\n<p class="note">{texts[name]}</p>', level)
 
     board = scrolled(table, f"{prefix}-leaderboard", "tall")
     if "kendall_low" in views.leaderboard:
@@ -192,47 +193,24 @@ def _sections(views: Views, captions: Mapping[str, str], prefix: str, level: int
             "architectures decide, as for the first choice, it is rough.</p>"
         )
     parts = [
-        _protocol(views, prefix, level),
-        section("leaderboard", board),
-        _NO_SCRIPT,
-        section("ranking", _figure(prefix, "ranking", plots.ranking_plot(views))),
-        section("scatter", _scatter(views, prefix)),
-        section("top", _figure(prefix, "top", plots.top_plot(views))),
-        section("front", _front(views, prefix)),
-        section("agreement", _figure(prefix, "agreement", plots.agreement_plot(views), 260 + 34 * len(views.names))),
+        protocol(views.study.protocol, f"{prefix}-protocol", level),
+        titled("leaderboard", board),
+        NO_SCRIPT,
+        titled("ranking", _figure(prefix, "ranking", plots.ranking_plot(views))),
+        titled("scatter", _scatter(views, prefix)),
+        titled("top", _figure(prefix, "top", plots.top_plot(views))),
+        titled("front", _front(views, prefix)),
+        titled("agreement", _figure(prefix, "agreement", plots.agreement_plot(views), 260 + 34 * len(views.names))),
     ]
     if views.study.sweep is not None:
         heat = _figure(prefix, "weights", weights.weights_plot(views))
         ratio = _figure(prefix, "ratio", weights.ratio_plot(views))
-        parts.append(section("weights", f'{_weights_text(views)}<div class="pair">{heat}{ratio}</div>'))
+        parts.append(titled("weights", f'{_weights_text(views)}<div class="pair">{heat}{ratio}</div>'))
     return "\n".join(parts) + "\n"
 
 
-_NO_SCRIPT = "<noscript><p>The figures need JavaScript, which is off in this browser.</p></noscript>"
-
-
-def _section(name: str, heading: str, inside: str, level: int) -> str:
-    return (
-        f'<section aria-labelledby="{name}-head">\n<h{level} id="{name}-head">{escape(heading)}</h{level}>\n'
-        f"{inside}\n</section>"
-    )
-
-
-def _protocol(views: Views, prefix: str, level: int) -> str:
-    entries = "".join(
-        f"<dt>{escape(str(name))}</dt><dd>{escape(str(value))}</dd>" for name, value in views.study.protocol.items()
-    )
-    return _section(f"{prefix}-protocol", "Protocol", f'<dl class="pairs">{entries}</dl>', level) if entries else ""
-
-
 def _figure(prefix: str, name: str, spec: plots.Spec, least_width: int = 300) -> str:
-    place = f"{prefix}-{name}"
-    label = escape(_HEADINGS.get(name, name))
-    height = spec["layout"]["height"]
-    return (
-        f'<div class="scroll figure"><div id="{place}" data-figure="{place}-data" role="img" aria-label="{label}" '
-        f'style="height:{height}px;min-width:{least_width}px"></div></div>{data_block(f"{place}-data", spec)}'
-    )
+    return figure(f"{prefix}-{name}", _HEADINGS.get(name, name), spec, least_width)
 
 
 def _scatter(views: Views, prefix: str) -> str:
@@ -285,7 +263,7 @@ def _weights_text(views: Views) -> str:
 def _extra_table(place: int, caption: str, frame: pd.DataFrame, note: str) -> str:
     name = f"table-{place}"
     table = scrolled(html_table(frame, columns_of(frame)), name, "tall")
-    return _section(name, caption, table + (f'\n<p class="note">{escape(note)}</p>' if note else ""), 2)
+    return section(name, caption, table + (f'\n<p class="note">{escape(note)}</p>' if note else ""), 2)
 
 
 def _overview(all_views: Sequence[Views], names: Sequence[str]) -> str:
@@ -309,20 +287,9 @@ def _overview(all_views: Sequence[Views], names: Sequence[str]) -> str:
         "Kendall's τ with the accuracies, and the regret of the first choice in percentage points: the best accuracy "
         "of all less that of the architecture that the proxy puts first. Ordered by the mean τ."
     )
-    return _section("overview", "All studies", f'{table}\n<p class="note">{note}</p>', 2)
-
-
-def _tabs(names: Sequence[str]) -> str:
-    buttons = "".join(
-        f'<button type="button" role="tab" id="tab-{place}" aria-controls="panel-{place}">{escape(name)}</button>'
-        for place, name in enumerate(names)
-    )
-    return f'<div class="tabs" role="tablist" aria-label="Studies" hidden>{buttons}</div>'
+    return section("overview", "All studies", f'{table}\n<p class="note">{note}</p>', 2)
 
 
 def _panel(views: Views, captions: Mapping[str, str], place: int) -> str:
-    return (
-        f'<div class="panel" id="panel-{place}" role="tabpanel" aria-labelledby="tab-{place}">\n'
-        f'<h2 class="title">{escape(views.study.title)}</h2>\n{headline(views)}\n'
-        f"{_sections(views, captions, f'study-{place}', 3)}</div>"
-    )
+    inside = f"{headline(views)}\n{_sections(views, captions, f'study-{place}', 3)}"
+    return panel(place, views.study.title, inside)

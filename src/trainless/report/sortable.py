@@ -10,7 +10,17 @@ import pandas as pd
 
 from trainless.report.text import Cell, Column, with_index
 
-__all__ = ["html_table", "scrolled"]
+__all__ = ["breakable", "html_table", "scrolled"]
+
+
+def breakable(text: str) -> str:
+    """Escape text that may be an architecture's string, which a line may break between two nodes.
+
+    Example:
+        >>> breakable("|none~0|+|none~0|<none>~1|")
+        '|none~0|+<wbr class="node">|none~0|&lt;none&gt;~1|'
+    """
+    return escape(text).replace("|+|", '|+<wbr class="node">|')
 
 
 def scrolled(table: str, name: str, size: str = "") -> str:
@@ -59,4 +69,4 @@ def _cell(column: Column, cell: Cell) -> str:
     value = "" if cell.value is None else f' data-value="{cell.value!r}"'
     small = f"<small>{escape(cell.interval)}</small>" if cell.interval else ""
     # A narrow column may break a name behind its bracket.
-    return f"{attributes}{value}>{escape(cell.text).replace('(', '(<wbr>')}{small}"
+    return f"{attributes}{value}>{breakable(cell.text).replace('(', '(<wbr>')}{small}"

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -13,7 +13,27 @@ from trainless.types import Architecture, Task
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["SearchSpace"]
+__all__ = ["Edge", "SearchSpace"]
+
+
+class Edge(NamedTuple):
+    """One edge of an architecture's graph.
+
+    Args:
+        source: name of the node that it leaves; the architecture's input is ``"input"``.
+        target: name of the node that it enters; the architecture's output is ``"output"``.
+        operation: what is done on it, as the benchmark calls it; empty where nothing is.
+        live: whether it is on a path from the input to the output.
+
+    Example:
+        >>> Edge("input", "output", "skip_connect").live
+        True
+    """
+
+    source: str
+    target: str
+    operation: str
+    live: bool = True
 
 
 class SearchSpace(ABC):
@@ -31,6 +51,19 @@ class SearchSpace(ABC):
     @abstractmethod
     def options(self) -> Mapping[str, int | str]:
         """What its networks depend on besides the architecture and the task; part of a stored score's key."""
+
+    @property
+    @abstractmethod
+    def choices(self) -> tuple[tuple[str | int, ...], ...]:
+        """What there is to choose from at each place of a genotype."""
+
+    @abstractmethod
+    def make(self, genotype: Sequence[str | int]) -> Architecture:
+        """Make the architecture of a genotype; ArchitectureError where it is none of the space."""
+
+    @abstractmethod
+    def resized(self, fraction: float) -> SearchSpace:
+        """Give the same architectures as networks of about this fraction of the width and depth, at most 1."""
 
     @abstractmethod
     def __getitem__(self, index: int) -> Architecture:
@@ -93,6 +126,10 @@ class SearchSpace(ABC):
     @abstractmethod
     def skip_spans(self, architecture: Architecture) -> tuple[int, ...]:
         """Give target node minus source node of each skip edge, as it is written."""
+
+    @abstractmethod
+    def graph(self, architecture: Architecture) -> tuple[Edge, ...]:
+        """Give the architecture, or the cell that it repeats, as the edges of an acyclic graph, dead ones marked."""
 
     @abstractmethod
     def draw(self, architecture: Architecture) -> str:

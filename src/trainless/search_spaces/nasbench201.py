@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from trainless.errors import ArchitectureError, InputError
-from trainless.search_spaces.base import SearchSpace
+from trainless.search_spaces.base import Edge, SearchSpace
 from trainless.search_spaces.nasbench201_cells import (
     EDGES,
     NODES,
@@ -79,6 +79,28 @@ class NASBench201(SearchSpace):
         return {"channels": self.channels, "cells": self.cells}
 
     # Architectures and moves between them.
+
+    @property
+    def choices(self) -> tuple[tuple[str | int, ...], ...]:
+        """The five operations for each of the six edges.
+
+        Example:
+            >>> len(NASBench201().choices), NASBench201().choices[0][:2]
+            (6, ('none', 'skip_connect'))
+        """
+        return (OPERATIONS,) * len(EDGES)
+
+    def make(self, genotype: Sequence[str | int]) -> Architecture:
+        """Make the cell with these operations on its edges, in the order of `EDGES`.
+
+        Raises:
+            ArchitectureError: these are not six operations.
+
+        Example:
+            >>> print(NASBench201().make(["skip_connect"] * 6))
+            |skip_connect~0|+|skip_connect~0|skip_connect~1|+|skip_connect~0|skip_connect~1|skip_connect~2|
+        """
+        return _architecture(self._genotype(Architecture(self.name, tuple(genotype), str(genotype))))
 
     def __getitem__(self, index: int) -> Architecture:
         if not 0 <= index < self.size:
@@ -263,6 +285,20 @@ class NASBench201(SearchSpace):
         }
         return nn.Sequential(OrderedDict(parts))
 
+    def resized(self, fraction: float) -> NASBench201:
+        """Give the same cells with a fraction of the channels and of the cells in each stage, at least one of each.
+
+        Raises:
+            InputError: the fraction is not above 0 and at most 1.
+
+        Example:
+            >>> NASBench201().resized(0.5)
+            NASBench201(channels=8, cells=2)
+        """
+        if not 0 < fraction <= 1:
+            raise InputError(f"The fraction is {fraction}, expected one above 0 and at most 1.")
+        return NASBench201(max(1, int(self.channels * fraction)), max(1, int(self.cells * fraction)))
+
     def thin(self) -> NASBench201:
         """Give the same cells with one channel and one cell a stage.
 
@@ -306,6 +342,23 @@ class NASBench201(SearchSpace):
         pairs = zip(EDGES, self._genotype(architecture), strict=True)
         return tuple(target - source for (source, target), operation in pairs if operation == "skip_connect")
 
+    def graph(self, architecture: Architecture) -> tuple[Edge, ...]:
+        """Give the cell's edges between ``"input"``, ``"1"``, ``"2"`` and ``"output"``, without those of ``none``.
+
+        Example:
+            >>> space = NASBench201()
+            >>> text = "|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|none~1|none~2|"
+            >>> [tuple(edge) for edge in space.graph(space.parse(text))][1:]
+            [('1', '2', 'nor_conv_1x1', False), ('input', 'output', 'skip_connect', True)]
+        """
+        genotype = self._genotype(architecture)
+        live, names = live_edges(genotype), ("input", "1", "2", "output")
+        return tuple(
+            Edge(names[edge[0]], names[edge[1]], operation, edge in live)
+            for edge, operation in zip(EDGES, genotype, strict=True)
+            if operation != "none"
+        )
+
     def draw(self, architecture: Architecture) -> str:
         """Draw the cell as text: for each node what is added up in it, with a mark on what is dead.
 
@@ -329,6 +382,7 @@ class NASBench201(SearchSpace):
         return "\n".join(["node 0 = input", *lines])
 
 
+@cache
 def _architecture(genotype: Genotype) -> Architecture:
     return Architecture(NASBench201.name, genotype, cell_text(genotype))
 

@@ -1,0 +1,93 @@
+"""The picture of a replay: regret by evaluations, a row of small figures for each data set."""
+
+from __future__ import annotations
+
+import math
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainless.report.replay_views import Panel, check, datasets, marks, panels, regret, regret_range, series
+from trainless.report.style import LINES, PAGE, STYLE, check_format, new_figure, save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from trainless.search.results import ReplayResult
+
+__all__ = ["replay_figure"]
+
+_MOST_COLUMNS = 4
+_DASHES = ("-", (0, (4, 1.5)), (0, (1, 1)))
+
+
+def replay_figure(result: ReplayResult, path: str | Path) -> None:
+    """Draw the mean regret by evaluations with one standard error, 7 inches wide.
+
+    Args:
+        result: as for `trainless.report.replay_page`.
+        path: file to write; its ending decides the format: ``.png`` (300 dots an inch), ``.svg`` or ``.pdf``.
+
+    Raises:
+        InputError: as for `trainless.report.replay_page`.
+        UnknownNameError: the path has another ending.
+        OSError: the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from trainless.search.results import ReplayResult
+        >>> row = {"strategy": "random", "score": "nwot", "dataset": "toy", "mean_test": 94.0}
+        >>> curves = {("random", "nwot", "toy"): np.array([[90.0, 94.0], [92.0, 94.0]])}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     replay_figure(ReplayResult([row], curves, {"toy": 94.5}), Path(folder) / "replay.png")
+        ...     (Path(folder) / "replay.png").read_bytes()[1:4]
+        b'PNG'
+    """
+    from matplotlib import rc_context
+
+    check(result)
+    target = Path(path)
+    name = check_format(target.suffix.removeprefix(".").lower())
+    parts = {dataset: panels(result, dataset) for dataset in datasets(result)}
+    columns = min(_MOST_COLUMNS, max(map(len, parts.values())))
+    rows = {dataset: math.ceil(len(each) / columns) for dataset, each in parts.items()}
+    with rc_context(STYLE):
+        figure = new_figure(0.5 + 1.75 * sum(rows.values()) + 0.14 * math.ceil(len(series(result)) / 5), PAGE)
+        grid = figure.subplots(sum(rows.values()), columns, squeeze=False)
+        first = 0
+        for dataset, each in parts.items():
+            _draw_dataset(result, dataset, each, list(chain(*grid[first : first + rows[dataset]])))
+            first += rows[dataset]
+        handles = {line.get_label(): line for axes in grid.flat for line in axes.get_lines()}
+        labels = series(result)
+        figure.legend([handles[each] for each in labels], labels, loc="outside upper center", ncols=5, handlelength=2.4)
+        save_figure(figure, target, name)
+
+
+def _draw_dataset(result: ReplayResult, dataset: str, parts: list[Panel], places: list[Axes]) -> None:
+    keys = [key for part in parts for key in part.lines.values()]
+    ends = regret_range([regret(result.curves[key], result.optima[dataset]) for key in keys])
+    for axes, part in zip(places, parts, strict=False):
+        _draw_panel(axes, result, dataset, part)
+        axes.set_title(f"{dataset}, {part.title}", fontsize=7)
+        axes.set_yscale("log")
+        axes.set_ylim(*ends)
+        ticks = marks(*ends)
+        axes.set_yticks(list(ticks), list(ticks.values()))
+        axes.minorticks_off()
+        axes.set_xlim(left=0)
+        axes.set_xlabel("architectures evaluated")
+    places[0].set_ylabel("regret, points")
+    for axes in places[len(parts) :]:
+        axes.set_visible(False)
+
+
+def _draw_panel(axes: Axes, result: ReplayResult, dataset: str, part: Panel) -> None:
+    order = series(result)
+    for name, key in part.lines.items():
+        curve = regret(result.curves[key], result.optima[dataset])
+        place = order.index(name)
+        colour, dash = LINES[place % len(LINES)], _DASHES[place // len(LINES) % len(_DASHES)]
+        axes.fill_between(curve.evaluations, curve.low, curve.high, color=colour, alpha=0.15, linewidth=0)
+        axes.plot(curve.evaluations, curve.mean, color=colour, linestyle=dash, linewidth=1, label=name)

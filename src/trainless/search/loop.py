@@ -1,0 +1,206 @@
+"""The one ask / score / tell loop, which live searches and replays share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import numpy as np
+
+from trainless.search.scores import RunningScore, SearchScore
+from trainless.search_spaces.base import SearchSpace
+from trainless.strategies import Proposal, Result, Strategy
+from trainless.strategies.sampling import Random
+from trainless.types import Architecture
+
+__all__ = ["MINIMISED", "REFERENCE", "Loop"]
+
+REFERENCE = 32
+"""Architectures of the seeded reference sample with which a search by a relative score begins."""
+
+MINIMISED = ("params", "flops", "latency", "memory")
+"""Objectives of which less is better, beside ``"score"``."""
+
+_IDLE = 3000  # asks in a row without anything to evaluate: what is left breaks limits, or the strategy has stalled
+
+Evaluate = Callable[[Sequence[Architecture], int], Sequence[Sequence[float]]]
+Facts = Callable[[Architecture], Mapping[str, float]]
+Check = Callable[[Architecture], str]
+
+
+class Loop:
+    """Asks a strategy, has its proposals scored, tells it their worth, and keeps the history.
+
+    Results are told in the order in which they were asked for. Where a score is relative to others, all that was told
+    before is told anew when it changes, so that no value depends on the order of arrival.
+
+    Args:
+        strategy: a fresh one.
+        scores: what is maximised: one score for each rung of the strategy, the full one last.
+        evaluate: gives the raw scores of architectures at a rung, one row each in the order of the score's proxies.
+        check: names the limit that an architecture breaks, empty where it breaks none.
+        objectives: ``"score"`` and any of `MINIMISED`, in order.
+        facts: gives the values of the minimised objectives by name; needed where there are such.
+        batch: proposals asked for at a time; None is what suits the strategy. Decides the history, unlike the number of
+            workers.
+        seed: decides the reference sample.
+
+    Example:
+        >>> from trainless.search.scores import search_score
+        >>> from trainless.search_spaces import search_space
+        >>> from trainless.strategies import strategy
+        >>> space = search_space("nasbench201")
+        >>> loop = Loop(strategy("grid", space), [search_score("params")],
+        ...             lambda some, rung: [[len(str(one))] for one in some])
+        >>> while loop.step(room=3 - len(loop.order)):
+        ...     pass
+        >>> [space.index(one) for one in loop.order], loop.stopped
+        ([0, 1, 2], '')
+    """
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        scores: Sequence[SearchScore],
+        evaluate: Evaluate,
+        *,
+        check: Check | None = None,
+        objectives: Sequence[str] = ("score",),
+        facts: Facts | None = None,
+        batch: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.strategy, self.evaluate, self.check = strategy, evaluate, check
+        self.objectives, self.facts = tuple(objectives), facts
+        self.batch = batch or strategy.batch
+        self.running = [RunningScore(score) for score in scores]
+        self.history: list[list[Architecture]] = [[] for _ in scores]
+        self.rejected: dict[str, int] = {}
+        self.stopped = ""
+        self.values = np.empty(0)
+        self._told: list[np.ndarray] = [np.empty(0) for _ in scores]
+        self._costs: dict[Architecture, tuple[float, ...]] = {}
+        self._known: set[tuple[Architecture, int]] = set()
+        self._refused: set[Architecture] = set()
+        self._idle = 0
+        self._sample = Random(strategy.space, seed) if scores[-1].is_relative else None
+
+    @property
+    def space(self) -> SearchSpace:
+        """The search space of the strategy."""
+        return self.strategy.space
+
+    @property
+    def order(self) -> list[Architecture]:
+        """The architectures that have the full score, in the order in which they were asked for."""
+        return self.history[-1]
+
+    def step(self, room: int) -> int:
+        """Ask once, score at most `room` proposals, and tell them; the others are dropped as if never made.
+
+        Returns:
+            How many were scored, at all rungs together; 0 where the room is used up or the search has ended, of which
+            `stopped` then tells the reason.
+        """
+        while room > 0 and not self.stopped:
+            proposals = self._proposals()
+            if not proposals:
+                self.stopped = "the strategy has nothing more to propose"
+                break
+            done = self._told_step(proposals, room)
+            if done:
+                self._idle = 0
+                return done
+            self._idle += 1
+            if self._idle > _IDLE:
+                self.stopped = f"{_IDLE:,} proposals in a row broke a limit or were known already"
+        return 0
+
+    def _proposals(self) -> list[Proposal]:
+        if self._sample is not None and len(self.order) < REFERENCE:
+            full = len(self.running) - 1
+            asked = self._sample.ask(min(REFERENCE - len(self.order), 8))
+            if asked:
+                return [Proposal(one.architecture, full) for one in asked]
+        return self.strategy.ask(self.batch)
+
+    def _told_step(self, proposals: Iterable[Proposal], room: int) -> int:
+        rejected: list[Result] = []
+        fresh: list[Proposal] = []
+        for proposal in proposals:
+            if len(fresh) == room:
+                break
+            if proposal in self._known or any(proposal == one for one in fresh):
+                continue
+            if limit := self._broken(proposal.architecture):
+                rejected.append(Result(proposal.architecture, (), proposal.rung))
+                if proposal.architecture not in self._refused:
+                    self._refused.add(proposal.architecture)
+                    self.rejected[limit] = self.rejected.get(limit, 0) + 1
+            else:
+                fresh.append(proposal)
+        if self._sample is not None and len(self.order) < REFERENCE:
+            self._sample.tell([*rejected, *(Result(one.architecture, (0.0,)) for one in fresh)])
+        if rejected:
+            self.strategy.tell(rejected)
+        for rung in sorted({one.rung for one in fresh}):
+            self._score([one.architecture for one in fresh if one.rung == rung], rung)
+        return len(fresh)
+
+    def _broken(self, architecture: Architecture) -> str:
+        return "" if self.check is None else self.check(architecture)
+
+    def _score(self, some: Sequence[Architecture], rung: int) -> None:
+        self.running[rung].add(self.evaluate(some, rung))
+        history = self.history[rung]
+        history += some
+        self._known.update((one, rung) for one in some)
+        values = self.running[rung].values()
+        before = self._told[rung]
+        changed = np.flatnonzero(values[: len(before)] != before)
+        places = [*changed.tolist(), *range(len(before), len(values))]
+        numbers = values.tolist()
+        self.strategy.tell([self._result(history[place], numbers[place], rung) for place in places])
+        self._told[rung] = values
+        if rung == len(self.running) - 1:
+            self.values = values
+
+    def _result(self, one: Architecture, score: float, rung: int) -> Result:
+        if score == -np.inf:
+            return Result(one, (), rung)
+        if len(self.objectives) == 1 and self.objectives[0] == "score":
+            return Result(one, (score,), rung)
+        return Result(
+            one, tuple(score if name == "score" else -self._cost(one, name) for name in self.objectives), rung
+        )
+
+    def _cost(self, one: Architecture, name: str) -> float:
+        if one not in self._costs:
+            assert self.facts is not None
+            facts = self.facts(one)
+            self._costs[one] = tuple(facts.get(each, np.nan) for each in MINIMISED)
+        return self._costs[one][MINIMISED.index(name)]
+
+    # What came out of it.
+
+    def best(self) -> int | None:
+        """The place in `order` of the highest score, the first of several; None where none is finite."""
+        if not len(self.values):
+            return None
+        place = int(np.argmax(self.values))
+        return place if np.isfinite(self.values[place]) else None
+
+    def front(self) -> list[int]:
+        """Places in `order` of what no other beats in all objectives, by score, the best first."""
+        if self.objectives == ("score",):
+            best = self.best()
+            return [] if best is None else [best]
+        results = [self._result(one, value, 0) for one, value in zip(self.order, self.values.tolist(), strict=True)]
+        points = np.array([result.values or (-np.inf,) * len(self.objectives) for result in results])
+        kept = [place for place in range(len(points)) if results[place].values and not _is_beaten(points, place)]
+        return sorted(kept, key=lambda place: -self.values[place])
+
+
+def _is_beaten(points: np.ndarray, place: int) -> bool:
+    as_good = (points >= points[place]).all(axis=1)
+    better = (points > points[place]).any(axis=1)
+    return bool((as_good & better).any())

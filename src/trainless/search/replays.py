@@ -1,0 +1,252 @@
+"""Replay: searches over many seeds against stored scores and a table of true accuracies."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from trainless.errors import InputError, TableError
+from trainless.search.budgets import Budget, parse_budget
+from trainless.search.loop import Loop
+from trainless.search.results import ReplayResult
+from trainless.search.scores import SearchScore, search_score
+from trainless.search_spaces import search_space
+from trainless.search_spaces.base import SearchSpace
+from trainless.strategies import STRATEGIES, strategy
+from trainless.tables import BenchmarkTable, PublishedScores
+from trainless.types import Architecture, Task
+
+__all__ = ["replay"]
+
+_CLASSES = {"cifar10": 10, "cifar100": 100, "ImageNet16-120": 120}
+_SIZES = {"ImageNet16-120": 16}
+
+Array = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class _Bench:
+    """All that the replays on one data set share."""
+
+    space: SearchSpace
+    dataset: str
+    members: list[Architecture]
+    rows: dict[Architecture, int]
+    lookups: Mapping[str, list[tuple[float, ...]]]
+    seconds: Mapping[str, Array]
+    test: Array
+    valid: Array | None
+    optimum: float
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    curve: Array
+    evaluations: int
+    run_off: float
+    took: float
+
+
+def replay(
+    table: BenchmarkTable,
+    scores: Mapping[str, PublishedScores],
+    *,
+    strategies: Sequence[str] = ("random", "local", "evolution", "freerea"),
+    searched: Sequence[str] = ("freerea",),
+    seeds: int = 100,
+    budget: str | int | Budget = 200,
+    split: str = "test",
+    run_off: int = 0,
+    targets: Mapping[str, float] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> ReplayResult:
+    """Search over many seeds with scores read from a file, and look the choices up in a table of true accuracies.
+
+    The search sees the scores alone. Accuracies of `split` are looked up afterwards; a run-off reads those of ``valid``
+    of the best-scored few, as if these were trained, and what it chooses is looked up in `split`.
+
+    Args:
+        table: true accuracies.
+        scores: by data set of the table, the scores of its architectures; params, flops and skipped_layers are counted
+            where they are missing.
+        strategies: names of `trainless.strategies.STRATEGIES`, or ``"all"`` among them.
+        searched: names of scores, as `trainless.search.scores.search_score` takes them.
+        seeds: number of searches, with seeds 0, 1, ...
+        budget: evaluations, or the seconds that the scores are stated to have taken, or both.
+        split: of the accuracies that are looked up.
+        run_off: how many of the best-scored are compared by ``valid``; 0 for no run-off.
+        targets: by data set, an accuracy in percent, to tell how many evaluations it takes to reach it.
+        progress: called with the number of searches done and that of all.
+
+    Raises:
+        UnknownNameError: a strategy or a score is unknown.
+        TableError: the table lacks a data set or split.
+        InputError: the scores lack a proxy, or a number cannot be used.
+    """
+    spent = budget if isinstance(budget, Budget) else parse_budget(str(budget))
+    if seeds < 1 or run_off < 0:
+        raise InputError(f"There are {seeds} seeds and a run-off of {run_off}, expected at least 1 and 0.")
+    chosen = list(STRATEGIES) if "all" in strategies else list(strategies)
+    looked_up = [search_score(name) for name in searched]
+    benches = [_bench(table, dataset, each, looked_up, split, run_off) for dataset, each in scores.items()]
+    jobs = [(bench, score, name) for bench in benches for score in looked_up for name in chosen]
+    rows, curves, done = [], {}, 0
+    for bench, score, name in jobs:
+        outcomes = []
+        for seed in range(seeds):
+            outcomes.append(_search(bench, score, name, seed, spent, run_off))
+            done += 1
+            if progress:
+                progress(done, len(jobs) * seeds)
+        curves[name, score.name, bench.dataset] = _stacked([each.curve for each in outcomes])
+        target = (targets or {}).get(bench.dataset)
+        rows.append(_row(bench, score, name, outcomes, spent, run_off, target))
+    protocol = {
+        "table": f"{table.name}, accuracies of the split {split}, in percent",
+        "scores": "; ".join(f"{dataset}: {each.origin}" for dataset, each in scores.items()),
+        "budget": f"{spent}, {seeds} seeds",
+        "choice": "the highest score so far; what is not finite is ranked last",
+        "run-off": f"the best of the {run_off} best-scored by the split valid" if run_off else "none",
+    }
+    return ReplayResult(rows, curves, {bench.dataset: bench.optimum for bench in benches}, protocol)
+
+
+def _search(bench: _Bench, score: SearchScore, name: str, seed: int, budget: Budget, run_off: int) -> _Outcome:
+    start = time.perf_counter()
+    made = strategy(name, bench.space, seed)
+    # Where a strategy asks for something cheaper first, the number of parameters has to do.
+    kinds = [search_score("params")] * (made.rungs - 1) + [score]
+    lookup = [bench.lookups[kind.name] for kind in kinds]
+    loop = Loop(made, kinds, lambda some, rung: [lookup[rung][bench.rows[one]] for one in some],
+                check=lambda one: "" if one in bench.rows else "scores", seed=seed)  # fmt: skip
+    limit = min(budget.evaluations or len(bench.members), len(bench.members))
+    choices: list[int] = []
+    price, seconds = bench.seconds[score.name], 0.0
+    while loop.step(limit - len(loop.order)):
+        seconds += sum(price[bench.rows[one]] for one in loop.order[len(choices) :])
+        best = loop.best()
+        place = -1 if best is None else bench.rows[loop.order[best]]
+        new = len(loop.order) - len(choices)
+        if new:
+            choices += [choices[-1] if choices else place] * (new - 1) + [place]
+        if budget.seconds is not None and seconds >= budget.seconds:
+            break
+    took = time.perf_counter() - start
+    places = np.array(choices, dtype=int)
+    curve = np.where(places >= 0, bench.test[places], np.nan)
+    return _Outcome(curve, len(choices), _winner(bench, loop, run_off), took)
+
+
+def _winner(bench: _Bench, loop: Loop, run_off: int) -> float:
+    """The test accuracy of what the run-off chooses."""
+    if not run_off or bench.valid is None:
+        return np.nan
+    first = np.argsort(-loop.values, kind="stable")[:run_off]
+    rows = [bench.rows[loop.order[place]] for place in first if np.isfinite(loop.values[place])]
+    return float(bench.test[max(rows, key=lambda row: bench.valid[row])]) if rows else np.nan  # type: ignore[index]
+
+
+def _row(
+    bench: _Bench, score: SearchScore, name: str, outcomes: Sequence[_Outcome], budget: Budget, run_off: int,
+    target: float | None,
+) -> dict[str, Any]:  # fmt: skip
+    final = np.array([each.curve[-1] if len(each.curve) else np.nan for each in outcomes])
+    evaluations = np.array([each.evaluations for each in outcomes])
+    row: dict[str, Any] = {
+        "strategy": name,
+        "score": score.name,
+        "dataset": bench.dataset,
+        "seeds": len(outcomes),
+        "budget": str(budget),
+        "mean_test": float(final.mean()),
+        "std_test": float(final.std(ddof=1)) if len(final) > 1 else 0.0,
+        "mean_evaluations": float(evaluations.mean()),
+        "microseconds": 1e6 * sum(each.took for each in outcomes) / max(1, int(evaluations.sum())),
+    }
+    if run_off:
+        winners = np.array([each.run_off for each in outcomes])
+        row["mean_test_runoff"] = float(winners.mean())
+        row["std_test_runoff"] = float(winners.std(ddof=1)) if len(winners) > 1 else 0.0
+    if target is not None:
+        needed = np.array([_first_above(each.curve, target) for each in outcomes])
+        row |= {"target": target, "reached": float(np.isfinite(needed).mean()),
+                "evaluations_to_target": float(np.median(needed))}  # fmt: skip
+    return row
+
+
+def _first_above(curve: Array, target: float) -> float:
+    reached = np.flatnonzero(curve >= target)
+    return float(reached[0] + 1) if len(reached) else float("inf")
+
+
+def _stacked(curves: Sequence[Array]) -> Array:
+    """One row a seed; a search that ended early keeps its last choice."""
+    longest = max(map(len, curves))
+    rows = [np.pad(each, (0, longest - len(each)), mode="edge") if len(each) else np.full(longest, np.nan)
+            for each in curves]  # fmt: skip
+    return np.array(rows)
+
+
+# What is read.
+
+
+def _bench(
+    table: BenchmarkTable, dataset: str, published: PublishedScores, scores: Sequence[SearchScore], split: str,
+    run_off: int,
+) -> _Bench:  # fmt: skip
+    if published.space != table.space:
+        raise TableError(
+            f"The scores '{published.name}' are of {published.space} and the table '{table.name}' is of "
+            f"{table.space}, expected the same search space: choose other scores."
+        )
+    space = search_space(table.space)
+    test = table.accuracies(dataset, split)
+    names = [text for text in published.scores.index if text in test.index]
+    if not names:
+        raise TableError(f"The scores '{published.name}' have no architecture in common with '{table.name}'.")
+    members = [space.parse(text) for text in names]
+    needed = {"params", *(each.name for score in scores for each in score.proxies)}
+    frame = published.scores.loc[names].reset_index(drop=True)
+    frame = _counted(frame, members, space, dataset, needed)
+    if missing := sorted(needed - set(map(str, frame.columns))):
+        raise InputError(
+            f"The scores '{published.name}' lack {', '.join(missing)}, expected some of {', '.join(frame.columns)}: "
+            "choose another score, or score them into a store first."
+        )
+    valid = table.accuracies(dataset, "valid").reindex(names).to_numpy(float) if run_off else None
+    kinds = [search_score("params"), *scores]
+    timed = published.seconds.loc[names].reindex(columns=frame.columns).fillna(0.0)
+    return _Bench(
+        space, dataset, members, {one: row for row, one in enumerate(members)},
+        {kind.name: _lookup(frame, kind) for kind in kinds},
+        {kind.name: timed[[each.name for each in kind.proxies]].sum(axis="columns").to_numpy(float) for kind in kinds},
+        test.loc[names].to_numpy(float), valid, table.optimum(dataset, split)[1],
+    )  # fmt: skip
+
+
+def _counted(
+    frame: pd.DataFrame, members: Sequence[Architecture], space: SearchSpace, dataset: str, needed: set[str]
+) -> pd.DataFrame:
+    """Add what the search space tells by itself."""
+    size = _SIZES.get(dataset, 32)
+    task = Task(dataset, _CLASSES.get(dataset, 10), height=size, width=size)
+    closed: dict[str, Callable[[Architecture], float]] = {
+        "params": lambda one: space.parameters(one, task),
+        "flops": lambda one: space.flops(one, task),
+        "skipped_layers": lambda one: float(np.mean(spans)) if (spans := space.skip_spans(one)) else 0.0,
+    }
+    new = {name: [float(count(one)) for one in members] for name, count in closed.items()
+           if name in needed and name not in frame.columns}  # fmt: skip
+    return frame.assign(**new)
+
+
+def _lookup(frame: pd.DataFrame, score: SearchScore) -> list[tuple[float, ...]]:
+    """The raw scores of each row, as plain tuples, which are read a hundred times as fast as a table."""
+    columns = [frame[each.name].to_numpy(float).tolist() for each in score.proxies]
+    return list(zip(*columns, strict=True))

@@ -1,0 +1,69 @@
+"""What a search and a replay give back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+__all__ = ["ReplayResult", "SearchResult"]
+
+
+@dataclass(frozen=True, eq=False)
+class SearchResult:
+    """The history of one search and what came out of it.
+
+    Args:
+        title: strategy, score, space and data in a few words.
+        space: name of the search space.
+        best: the architecture found: the winner of the run-off where there was one, otherwise the first of the front.
+        objectives: what was maximised or minimised: ``"score"``, ``"params"``, ``"flops"``, ``"latency"`` or
+            ``"memory"``.
+        evaluations: one row an architecture that was evaluated, in the order in which they were asked for, indexed 1 to
+            n: ``architecture``, ``score`` (the final one, NaN or -inf where it is ranked last), ``parameters``,
+            ``flops``, where known ``latency_ms`` and ``memory_mib``, ``seconds`` from the start of the search until it
+            was told, ``status`` and ``reason`` as in a store, and one column a proxy.
+        front: architectures that no other beats in all objectives, the best first; of one objective only the best.
+        rejected: by limit, how many architectures it kept from being evaluated.
+        stopped: why the search ended, in words.
+        run_off: None, or one row a trained candidate, the winner first: ``architecture``, ``score_rank``, ``epochs``,
+            ``valid_accuracy`` in percent, ``seconds``.
+        protocol: how all this came about, as name and value.
+    """
+
+    title: str
+    space: str
+    best: str
+    objectives: tuple[str, ...]
+    evaluations: pd.DataFrame
+    front: tuple[str, ...]
+    rejected: Mapping[str, int]
+    stopped: str
+    run_off: pd.DataFrame | None = None
+    protocol: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class ReplayResult:
+    """Searches repeated over many seeds against a table of true accuracies.
+
+    Args:
+        rows: one row for each strategy, score and data set: ``strategy``, ``score``, ``dataset``, ``seeds``,
+            ``budget``, ``mean_test``, ``std_test``, ``mean_evaluations``, ``microseconds`` an evaluation, where a
+            run-off was asked ``mean_test_runoff`` and ``std_test_runoff``, and where a target was given ``target``,
+            ``reached`` (share of seeds) and ``evaluations_to_target`` (median over all seeds, infinite where fewer
+            than half reach it).
+        curves: by (strategy, score, dataset) the test accuracy in percent of the choice after 1, 2, ... evaluations,
+            shape ``(seeds, evaluations)``; a search that ended early keeps its last choice.
+        optima: by data set the best test accuracy of the table, in percent.
+        protocol: how all this came about, as name and value.
+    """
+
+    rows: list[dict[str, Any]]
+    curves: Mapping[tuple[str, str, str], npt.NDArray[np.float64]]
+    optima: Mapping[str, float]
+    protocol: Mapping[str, str] = field(default_factory=dict)

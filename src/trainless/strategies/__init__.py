@@ -1,0 +1,51 @@
+"""Search strategies by name: each proposes architectures and learns from what they were worth."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from trainless.errors import InputError, UnknownNameError
+from trainless.search_spaces.base import SearchSpace
+from trainless.strategies.base import Proposal, Result, Strategy
+from trainless.strategies.evolution import FreeREA, RegularizedEvolution
+from trainless.strategies.local import LocalSearch
+from trainless.strategies.sampling import Grid, Random
+
+__all__ = ["STRATEGIES", "Proposal", "Result", "Strategy", "strategy"]
+
+STRATEGIES: dict[str, Callable[..., Strategy]] = {
+    each.name: each for each in (Random, Grid, LocalSearch, RegularizedEvolution, FreeREA)
+}
+
+
+def strategy(name: str | Strategy, space: SearchSpace, seed: int = 0, **options: Any) -> Strategy:
+    """Look a strategy up by its name and build it; an object is given back as it is.
+
+    Args:
+        name: a name of `STRATEGIES`, or a `Strategy`.
+        space: the search space.
+        seed: decides all its random choices.
+        options: further arguments of the strategy, such as ``population``; ``objectives`` for all.
+
+    Raises:
+        UnknownNameError: no strategy has that name.
+        InputError: an option is wrong, or options are given with an object.
+
+    Example:
+        >>> from trainless.search_spaces import search_space
+        >>> strategy("evolution", search_space("nasbench201"), population=10, tournament=3).name
+        'evolution'
+    """
+    if isinstance(name, Strategy):
+        if options:
+            raise InputError(f"The strategy is an object, so {', '.join(options)} cannot be set: set it there.")
+        return name
+    if name not in STRATEGIES:
+        raise UnknownNameError("strategy", name, STRATEGIES)
+    known = [each for each in inspect.signature(STRATEGIES[name]).parameters if each not in ("space", "seed")]
+    for option in options:
+        if option not in known:
+            raise InputError(f"The strategy '{name}' has no option '{option}', expected one of {', '.join(known)}.")
+    return STRATEGIES[name](space, seed, **options)

@@ -1,0 +1,177 @@
+"""The contract of a search strategy: it proposes architectures and is told what they were worth.
+
+A strategy knows a search space and a seed, and nothing of proxies, tables, limits or budgets: it sees numbers of which
+higher is better. `Strategy.ask` changes nothing but the random generator, so that proposals that nobody evaluates leave
+no trace; `Strategy.tell` alone learns.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+
+from trainless.errors import InputError
+from trainless.search_spaces.base import SearchSpace
+from trainless.seeding import derive_seed
+from trainless.types import Architecture
+
+__all__ = ["Proposal", "Result", "Strategy"]
+
+_TRIES = 100  # draws of something new before the rest of the space is listed
+_DRAWS = 4  # of them before a known one is mutated on
+_LISTED = 1_000_000  # architectures; in a larger space draws do not run out
+
+
+class Proposal(NamedTuple):
+    """An architecture that a strategy wants evaluated.
+
+    Args:
+        architecture: a member of the space.
+        rung: how well: 0 is the cheapest evaluation that the strategy knows, its ``rungs - 1`` the full one.
+
+    Example:
+        >>> Proposal(Architecture("toy", ("a",), "a")).rung
+        0
+    """
+
+    architecture: Architecture
+    rung: int = 0
+
+
+class Result(NamedTuple):
+    """What an evaluation gave.
+
+    Args:
+        architecture: a member of the space, proposed by the strategy or not.
+        values: one number an objective, all finite, higher is better; empty where the architecture broke a limit,
+            could not be evaluated or got no finite value.
+        rung: the rung of the proposal.
+
+    Example:
+        >>> Result(Architecture("toy", ("a",), "a"), (0.5,)).values
+        (0.5,)
+    """
+
+    architecture: Architecture
+    values: tuple[float, ...]
+    rung: int = 0
+
+
+class Strategy(ABC):
+    """Proposes architectures of a search space, by what it was told of others.
+
+    Attributes:
+        name: what it is asked for by.
+        batch: how many proposals it is best asked for at a time.
+        several_objectives: whether it can maximise several objectives at once, towards their Pareto front.
+
+    Args:
+        space: the search space.
+        seed: decides all its random choices.
+        objectives: number of values in each result.
+
+    Raises:
+        InputError: several objectives for a strategy that maximises one.
+
+    Example:
+        >>> from trainless.search_spaces import search_space
+        >>> from trainless.strategies import strategy
+        >>> chosen = strategy("random", search_space("nasbench201"), seed=0)
+        >>> proposal, = chosen.ask()
+        >>> chosen.tell([Result(proposal.architecture, (0.5,))])
+        >>> chosen.values[proposal.architecture]
+        (0.5,)
+    """
+
+    name: ClassVar[str]
+    batch: ClassVar[int] = 1
+    several_objectives: ClassVar[bool] = False
+
+    def __init__(self, space: SearchSpace, seed: int = 0, *, objectives: int = 1) -> None:
+        if objectives > 1 and not self.several_objectives:
+            raise InputError(
+                f"The strategy '{self.name}' maximises one objective and was given {objectives}: leave the others out, "
+                "or choose a strategy for several, such as nsga2."
+            )
+        self.space = space
+        self.rng = np.random.default_rng(derive_seed(seed, "strategy", self.name))
+        self.seen: set[Architecture] = set()
+        self.values: dict[Architecture, tuple[float, ...]] = {}
+
+    @property
+    def rungs(self) -> int:
+        """How many kinds of evaluation it asks for, from the cheapest to the full one."""
+        return 1
+
+    @abstractmethod
+    def ask(self, n: int = 1) -> list[Proposal]:
+        """Propose up to `n` different architectures that were not told yet; fewer or none where there are no more.
+
+        Nothing changes but the random generator: asked again without being told, it may propose the same.
+        """
+
+    def tell(self, results: Iterable[Result]) -> None:
+        """Learn what architectures were worth, in any order, whether they were proposed or not.
+
+        A result of an architecture that was told before takes the place of its earlier values: scores relative to
+        others change as these become more.
+        """
+        for result in results:
+            is_new = result.architecture not in self.seen
+            self.seen.add(result.architecture)
+            if result.values:
+                self.values[result.architecture] = result.values
+            else:
+                self.values.pop(result.architecture, None)
+            if is_new:
+                self._learn(result)
+
+    def _learn(self, result: Result) -> None:  # noqa: B027  what keeps no state of its own needs none
+        """Take in the result of an architecture that was never told before; `values` has it already."""
+
+    def _fresh(
+        self, n: int, draw: Callable[[], Architecture], taken: Iterable[Architecture] = (), *, walk: bool = False
+    ) -> list[Architecture]:
+        """Draw up to `n` different architectures that were never told.
+
+        After many draws of known ones it takes any others, at random, and fewer than `n` only where no more are left.
+
+        Args:
+            n: how many.
+            draw: gives one, known or not.
+            taken: others that are not to be drawn.
+            walk: mutate a known one on and on until it is unknown, which stays near to what was drawn.
+        """
+        found = dict.fromkeys(taken)
+        given = len(found)
+        rest: Iterator[Architecture] | None = None
+        while len(found) - given < n:
+            one = None if rest else self._unknown(draw, found, walk)
+            if one is None:
+                rest = rest or self._rest(found)
+                one = next(rest, None)
+                if one is None:
+                    break
+            found[one] = None
+        return list(found)[given:]
+
+    def _unknown(
+        self, draw: Callable[[], Architecture], taken: Collection[Architecture], walk: bool
+    ) -> Architecture | None:
+        """Draw until one is unknown, or give None after many tries."""
+        one = draw()
+        for tries in range(_TRIES):
+            if one not in self.seen and one not in taken:
+                return one
+            one = self.space.mutate(one, self.rng) if walk and tries >= _DRAWS else draw()
+        return None
+
+    def _rest(self, taken: Collection[Architecture]) -> Iterator[Architecture]:
+        """Give all that is neither told nor taken, in a random order."""
+        if len(self.space) > _LISTED:
+            return iter(())
+        rest = [one for one in self.space if one not in self.seen and one not in taken]
+        return iter([rest[place] for place in self.rng.permutation(len(rest))])

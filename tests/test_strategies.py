@@ -1,0 +1,151 @@
+"""Strategies propose what is new, learn from what they are told, and end with the space."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from trainless.errors import InputError, UnknownNameError
+from trainless.search_spaces import search_space
+from trainless.strategies import STRATEGIES, Proposal, Result, Strategy, strategy
+from trainless.types import Architecture
+
+SPACE = search_space("nasbench201", channels=4, cells=1)
+
+
+def worth(one: Architecture) -> float:
+    """How many edges hold a 3 x 3 convolution: one best cell, and a way up to it from everywhere."""
+    return float(one.genotype.count("nor_conv_3x3"))
+
+
+def run(chosen: Strategy, evaluations: int, batch: int = 3) -> list[Architecture]:
+    order: list[Architecture] = []
+    while len(order) < evaluations and (asked := chosen.ask(batch)):
+        chosen.tell([Result(each.architecture, (worth(each.architecture),), each.rung) for each in asked])
+        order += [each.architecture for each in asked]
+    return order
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+class TestContract:
+    def test_proposes_members_once(self, name: str) -> None:
+        order = run(strategy(name, SPACE, seed=1), 300)
+        assert len(set(order)) == len(order) >= 300
+        assert all(SPACE[SPACE.index(one)] == one for one in order)
+
+    def test_same_seed_same_search(self, name: str) -> None:
+        first, again = (run(strategy(name, SPACE, seed=2), 150) for _ in range(2))
+        assert first == again
+        if name != "grid":
+            assert run(strategy(name, SPACE, seed=3), 150) != first
+
+    def test_asking_changes_only_the_generator(self, name: str) -> None:
+        chosen = strategy(name, SPACE, seed=0)
+        run(chosen, 120)
+        state = chosen.rng.bit_generator.state
+        asked = chosen.ask(5)
+        chosen.ask(4)
+        chosen.rng.bit_generator.state = state
+        assert chosen.ask(5) == asked
+
+    def test_takes_what_it_did_not_ask_for(self, name: str) -> None:
+        chosen = strategy(name, SPACE, seed=0)
+        others = [SPACE[number] for number in (9, 4, 7)]
+        chosen.tell([Result(others[0], (1.0,)), Result(others[1], ()), Result(others[2], (2.0,))])
+        chosen.tell([Result(others[0], (5.0,)), Result(others[2], ())])
+        assert chosen.values == {others[0]: (5.0,)}
+        assert not set(others) & {each.architecture for each in chosen.ask(8)}
+
+    def test_survives_that_all_is_refused(self, name: str) -> None:
+        chosen = strategy(name, SPACE, seed=0)
+        for _ in range(40):
+            asked = chosen.ask(4)
+            assert len({each.architecture for each in asked}) == len(asked) > 0
+            chosen.tell([Result(each.architecture, (), each.rung) for each in asked])
+        assert len(chosen.seen) >= 100
+
+    def test_ends_with_the_space(self, name: str) -> None:
+        chosen = strategy(name, SPACE, seed=0)
+        last = set(map(SPACE.__getitem__, range(10, 15_600, 2_000)))
+        chosen.tell([Result(one, (worth(one),)) for one in SPACE if one not in last])
+        found: list[Architecture] = []
+        while asked := chosen.ask(3):
+            found += [each.architecture for each in asked]
+            chosen.tell([Result(each.architecture, (worth(each.architecture),)) for each in asked])
+        assert len(found) == len(set(found))
+        assert set(found) == last
+
+    def test_refuses_several_objectives_or_takes_them(self, name: str) -> None:
+        if STRATEGIES[name].several_objectives:  # type: ignore[attr-defined]
+            assert strategy(name, SPACE, objectives=2).ask()
+        else:
+            with pytest.raises(InputError, match="maximises one objective and was given 2"):
+                strategy(name, SPACE, objectives=2)
+
+
+@pytest.mark.parametrize("name", ["local", "evolution", "freerea"])
+def test_finds_the_best_where_there_is_a_way_up(name: str) -> None:
+    order = run(strategy(name, SPACE, seed=0), 600)
+    assert max(map(worth, order)) == 6
+
+
+def test_grid_goes_by_number() -> None:
+    assert [SPACE.index(one) for one in run(strategy("grid", SPACE), 9)] == list(range(9))
+
+
+def test_random_draws_all_alike() -> None:
+    drawn = [SPACE.index(strategy("random", SPACE, seed=seed).ask()[0].architecture) for seed in range(400)]
+    # The mean of 400 draws from 0 to 15,624 lies within four standard errors of the middle.
+    assert abs(np.mean(drawn) - 7812) < 4 * 15_625 / np.sqrt(12 * 400)
+
+
+def test_local_search_moves_to_the_better_neighbor() -> None:
+    climber = strategy("local", SPACE)
+    here, there = SPACE[0], SPACE.neighbors(SPACE[0])[5]
+    climber.tell([Result(here, (1.0,))])
+    climber.tell([Result(there, (2.0,))])
+    assert climber.ask()[0].architecture in SPACE.neighbors(there)
+
+
+def test_evolution_lets_the_oldest_die() -> None:
+    search = strategy("evolution", SPACE, population=2, tournament=2)
+    some = [SPACE[number] for number in range(3)]
+    search.tell([Result(one, (value,)) for one, value in zip(some, (9.0, 1.0, 2.0), strict=True)])
+    # The best was the oldest: of the two others the better one is the parent.
+    assert search.ask()[0].architecture in SPACE.neighbors(some[2])
+
+
+def test_freerea_keeps_the_best_of_all_but_the_oldest() -> None:
+    search = strategy("freerea", SPACE, population=2, tournament=2)
+    some = [SPACE[number] for number in range(4)]
+    search.tell([Result(some[0], (9.0,)), Result(some[1], (1.0,))])
+    search.tell([Result(some[2], (3.0,)), Result(some[3], (2.0,))])
+    assert search.alive == [some[2], some[3]]  # type: ignore[attr-defined]
+
+
+def test_freerea_mutates_two_parents_and_crosses_them() -> None:
+    search = strategy("freerea", SPACE, population=2, tournament=2)
+    a, b = SPACE.make(["none"] * 6), SPACE.make(["skip_connect"] * 6)
+    search.tell([Result(a, (2.0,)), Result(b, (1.0,))])
+    first, second, child = (each.architecture for each in search.ask(3))
+    assert first in SPACE.neighbors(a)
+    assert second in SPACE.neighbors(b)
+    assert set(child.genotype) == {"none", "skip_connect"}
+
+
+@pytest.mark.parametrize(("population", "tournament"), [(3, 4), (3, 0), (0, 0)])
+def test_sizes_that_cannot_be(population: int, tournament: int) -> None:
+    with pytest.raises(InputError, match=f"population is {population} and the tournament {tournament}"):
+        strategy("evolution", SPACE, population=population, tournament=tournament)
+
+
+def test_names_and_objects() -> None:
+    made = strategy("random", SPACE)
+    assert strategy(made, SPACE) is made
+    with pytest.raises(UnknownNameError, match="no strategy 'freera': did you mean 'freerea'"):
+        strategy("freera", SPACE)
+    with pytest.raises(InputError, match="has no option 'populatoin'"):
+        strategy("evolution", SPACE, populatoin=3)
+    with pytest.raises(InputError, match="is an object, so population cannot be set"):
+        strategy(made, SPACE, population=3)
+    assert Proposal(SPACE[0]) == Proposal(SPACE[0], 0)
