@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from trainless.metrics import evaluate
     from trainless.proxies import PROXIES, Proxy, proxy
     from trainless.scoring import Scorer
+    from trainless.search import Limits, Search, replay
     from trainless.search_spaces import search_space
     from trainless.signals import PassSpec, Signal, Signals
     from trainless.store import Run, Store
@@ -34,6 +35,7 @@ _HOMES = {
     "proxies": ("PROXIES", "Proxy", "proxy"),
     "evaluation": ("score",),
     "scoring": ("Scorer",),
+    "search": ("Limits", "Search", "replay"),
     "search_spaces": ("search_space",),
     "signals": ("PassSpec", "Signal", "Signals"),
     "store": ("Run", "Store"),
@@ -49,11 +51,13 @@ __all__ = [
     "Batch",
     "Hybrid",
     "ImageDataset",
+    "Limits",
     "PassSpec",
     "Proxy",
     "Run",
     "Score",
     "Scorer",
+    "Search",
     "Signal",
     "Signals",
     "Store",
@@ -68,6 +72,7 @@ __all__ = [
     "make_study",
     "proxy",
     "published_scores",
+    "replay",
     "score",
     "search_space",
     "sweep",

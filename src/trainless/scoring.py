@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +27,7 @@ from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
 from trainless.store import Run, Store
 from trainless.types import Architecture, Score
-from trainless.workers import run_in_workers
+from trainless.workers import run_in_workers, worker_pool
 
 __all__ = ["Scorer"]
 
@@ -141,6 +141,65 @@ class Scorer:
                     progress(done, len(wanted))
         self.failures = [each for each in results if each.status == "failed"]
         return self._table(wanted, results)
+
+    @contextmanager
+    def session(self) -> Iterator[Callable[[Sequence[Architecture]], list[dict[str, Score]]]]:
+        """Keep workers, and what is stored, for architectures that come a few at a time, as in a search.
+
+        Gives a function that scores architectures of the space and returns for each its scores by proxy, in the order
+        given. What is stored, what the session scored before, and what an equal network got is not computed again;
+        each call's new scores are in the store when it returns.
+
+        Example:
+            >>> scorer = Scorer("nasbench201", proxies="skipped_layers", workers=0)
+            >>> with scorer.session() as score:
+            ...     score([scorer.space.make(["skip_connect"] * 6)])[0]["skipped_layers"].value == 10 / 6
+            True
+        """
+        known = self._stored()
+        equal: dict[Architecture, dict[str, Score]] = {}
+        shared = [each.name for each in self.proxies if not each.as_written]
+        workers = os.cpu_count() or 1 if self.workers is None else self.workers
+        if self.protocol.device != "cpu":
+            workers = min(workers, 1)
+
+        def score(architectures: Sequence[Architecture]) -> list[dict[str, Score]]:
+            for one in architectures:
+                own = known.setdefault(str(one), {})
+                same = equal.setdefault(self.space.canonical(one), {})
+                copies = [
+                    replace(same[name], architecture=str(one), seconds=0.0)
+                    for name in shared if name in same and name not in own
+                ]  # fmt: skip
+                own.update((each.proxy, each) for each in copies)
+                if self.store and copies:
+                    self.store.write(self.run, copies, self._versions)
+            units = self._units(list(dict.fromkeys(architectures)), {text: set(own) for text, own in known.items()})
+            with self._writing() as write:
+                for _, scores in run(units):
+                    write(scores)
+                    for each in scores:
+                        known[each.architecture][each.proxy] = each
+            for one in architectures:
+                own = known[str(one)]
+                equal[self.space.canonical(one)].update({n: own[n] for n in shared if own[n].status != "failed"})
+            return [known[str(one)] for one in architectures]
+
+        with worker_pool(score_class, self.protocol, workers, _lost) as run:
+            yield score
+
+    def _stored(self) -> dict[str, dict[str, Score]]:
+        """What the store holds of this run, by architecture and proxy, without what failed."""
+        known: dict[str, dict[str, Score]] = {}
+        if self.store:
+            frame = self.store.rows(self.run)
+            frame = frame[
+                (frame["proxy_version"] == frame["proxy"].map(self._versions)) & (frame["status"] != "failed")
+            ]
+            names = [each.name for each in fields(Score)]
+            for row in frame[names].to_dict(orient="records"):
+                known.setdefault(row["architecture"], {})[row["proxy"]] = Score(**{str(k): v for k, v in row.items()})
+        return known
 
     def _parse(self, architecture: str | Architecture) -> Architecture:
         return architecture if isinstance(architecture, Architecture) else self.space.parse(architecture)

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from trainless.errors import ScoringError
 
-__all__ = ["run_in_workers"]
+__all__ = ["run_in_workers", "worker_pool"]
 
 Shared = TypeVar("Shared")
 Unit = TypeVar("Unit")
@@ -61,14 +61,45 @@ def run_in_workers(
         >>> list(run_in_workers(operator.add, 1, [1, 2], workers=0, lost=lambda unit, reason: 0))
         [(1, 2), (2, 3)]
     """
-    if workers == 0:
-        yield from ((unit, function(shared, unit)) for unit in units)
-        return
-    pool = _Pool(function, shared, workers)
+    with worker_pool(function, shared, workers, lost) as run:
+        yield from run(units)
+
+
+@contextmanager
+def worker_pool(
+    function: Callable[[Shared, Unit], Result], shared: Shared, workers: int, lost: Callable[[Unit, str], Result]
+) -> Iterator[Callable[[Sequence[Unit]], Iterator[tuple[Unit, Result]]]]:
+    """Keep worker processes for work that comes in parts: give a function that computes the units of one part.
+
+    The processes start with the first part. One part has to be finished before the next begins.
+
+    Args:
+        function: as for `run_in_workers`.
+        shared: as for `run_in_workers`.
+        workers: as for `run_in_workers`.
+        lost: as for `run_in_workers`.
+
+    Example:
+        >>> import operator
+        >>> with worker_pool(operator.add, 1, 0, lost=lambda unit, reason: 0) as run:
+        ...     list(run([1])), list(run([2, 3]))
+        ([(1, 2)], [(2, 3), (3, 4)])
+    """
+    pool: _Pool | None = None
+
+    def run(units: Sequence[Unit]) -> Iterator[tuple[Unit, Result]]:
+        nonlocal pool
+        if workers == 0:
+            yield from ((unit, function(shared, unit)) for unit in units)
+        elif units:
+            pool = pool or _Pool(function, shared, workers)
+            yield from pool.run(units, lost)
+
     try:
-        yield from pool.run(units, lost)
+        yield run
     finally:
-        pool.stop()
+        if pool is not None:
+            pool.stop()
 
 
 class _Pool:

@@ -1,4 +1,4 @@
-"""The commands of the search: replay."""
+"""The commands of the search: search, replay."""
 
 from __future__ import annotations
 
@@ -7,13 +7,94 @@ from typing import Annotated
 
 import typer
 
-from trainless.cli.shared import Json, check_places, interruptible
+from trainless.cli.shared import (
+    Cells,
+    Channels,
+    Json,
+    Seed,
+    Space,
+    Workers,
+    check_places,
+    find_data,
+    interruptible,
+)
 from trainless.errors import InputError
-from trainless.terminal import print_json, print_rows, progress, write_file, write_text
+from trainless.terminal import print_json, print_rows, progress, records, write_file, write_text
 
-__all__ = ["replay"]
+__all__ = ["replay", "search"]
 
+_EVALUATION = ("architecture", "score", "parameters", "flops")
 _SHOWN = ("strategy", "score", "dataset", "mean_test", "std_test", "mean_test_runoff", "mean_evaluations", "seeds")
+
+
+def search(
+    data: Annotated[str, typer.Option(help="'digits', a folder of class folders, CIFAR batches, or an .npz file.")],
+    space: Space = "nasbench201",
+    strategy: Annotated[str, typer.Option(help="How architectures are proposed.")] = "freerea",
+    score: Annotated[str, typer.Option(help="A proxy or an aggregation, such as hybrid or 'rank(flops, nwot)'.")] = (
+        "freerea"
+    ),
+    objective: Annotated[str, typer.Option(help="score, and params or flops beside it for a front.")] = "score",
+    max_params: Annotated[str | None, typer.Option(help="Most parameters, such as 0.8M.")] = None,
+    max_flops: Annotated[str | None, typer.Option(help="Most multiply-adds, such as 100M.")] = None,
+    budget: Annotated[str, typer.Option(help="Evaluations such as 200, a time such as 45s, or 45s,200.")] = "200",
+    seed: Seed = 0,
+    store: Annotated[str, typer.Option(help="Score store: a file, or a database URL.")] = "search.db",
+    batch: Annotated[int | None, typer.Option(help="Proposals at a time; default what suits the strategy.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Images in the batch.")] = 64,
+    image_size: Annotated[int | None, typer.Option(help="Resize images to so many pixels.")] = None,
+    channels: Channels = 16,
+    cells: Cells = 5,
+    workers: Workers = None,
+    out: Annotated[Path | None, typer.Option(help="Write a page that explains the search to this HTML file.")] = None,
+    figure: Annotated[Path | None, typer.Option(help="Draw the search: PNG, SVG or PDF by the ending.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write all evaluations to this CSV file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Find the best architecture under limits without training any; run the same command again to go on."""
+    from trainless.data import load_data
+    from trainless.search import Limits, Search, parse_number, search_score
+    from trainless.search_spaces import search_space
+
+    check_places(csv, out, figure)
+    search_score(score)  # a wrong name is found before any data are read
+    limits = Limits(
+        None if max_params is None else parse_number(max_params, "--max-params"),
+        None if max_flops is None else parse_number(max_flops, "--max-flops"),
+    )
+    chosen = search_space(space, channels=channels, cells=cells)
+    looked_for = Search(
+        chosen, strategy, score, load_data(find_data(data), image_size=image_size), budget=budget, limits=limits,
+        objectives=[part.strip() for part in objective.split(",") if part.strip()], seed=seed, batch=batch,
+        workers=workers, store=store, batch_size=batch_size,
+    )  # fmt: skip
+    advice = f"Finished scores are in {store}: run the same command again to go on."
+    with interruptible(advice), progress("searching") as update:
+        found = looked_for.run(update)
+    graph = chosen.graph(chosen.parse(found.best))
+    if csv:
+        write_file(csv, lambda path: found.evaluations.to_csv(path, index=False))
+    if out:
+        from trainless.report import search_page
+
+        write_text(out, search_page(found, graph))
+    if figure:
+        from trainless.report import search_figure
+
+        write_file(figure, lambda path: search_figure(found, graph, path))
+    rows = found.evaluations.rename_axis("number")
+    best = rows[rows["architecture"] == found.best]
+    if as_json:
+        print_json({"best": records(best)[0], "evaluations": len(rows), "front": list(found.front),
+                    "rejected": dict(found.rejected), "stopped": found.stopped,
+                    "protocol": dict(found.protocol)})  # fmt: skip
+        return
+    shown = rows[rows["architecture"].isin(found.front)] if len(found.objectives) > 1 else rows
+    print_rows(records(shown.sort_values("score", ascending=False, kind="stable").head(10)[[*_EVALUATION]]))
+    broken = ", ".join(f"{count:,} by {name}" for name, count in found.rejected.items())
+    typer.echo(f"{len(rows)} evaluations; rejected: {broken or 'none'}; {found.stopped}. Scores are in {store}.")
+    typer.echo("; ".join(f"{key}: {value}" for key, value in found.protocol.items()))
+    typer.echo(f"\nBest: {found.best}\n{chosen.draw(chosen.parse(found.best))}")
 
 
 def replay(

@@ -1,6 +1,8 @@
 """The search for the best architecture, and its replay against tables of true accuracies."""
 
 from trainless.search.budgets import Budget, parse_budget
+from trainless.search.limits import Limits, parse_number
+from trainless.search.live import OBJECTIVES, Search
 from trainless.search.loop import REFERENCE, Loop
 from trainless.search.replays import replay
 from trainless.search.results import ReplayResult, SearchResult
@@ -8,14 +10,18 @@ from trainless.search.scores import NAMED_SCORES, RunningScore, SearchScore, sea
 
 __all__ = [
     "NAMED_SCORES",
+    "OBJECTIVES",
     "REFERENCE",
     "Budget",
+    "Limits",
     "Loop",
     "ReplayResult",
     "RunningScore",
+    "Search",
     "SearchResult",
     "SearchScore",
     "parse_budget",
+    "parse_number",
     "replay",
     "search_score",
     "split_names",
