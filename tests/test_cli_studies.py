@@ -15,7 +15,7 @@ from scipy.stats import kendalltau, spearmanr
 import trainless
 from trainless import study
 from trainless.aggregation import hybrid
-from trainless.cli import studies
+from trainless.cli import shared, studies
 from trainless.store import Run
 
 COMMANDS = (["evaluate"], ["hybrid", "fit"], ["report"])
@@ -296,7 +296,7 @@ class TestWrongInput:
         )
         (tmp_path / "folder").mkdir()
         assert "folder cannot be written: it is a folder" in run.refusal(*arguments, "folder")
-        monkeypatch.setattr(studies.os, "access", lambda *_: False)
+        monkeypatch.setattr(shared.os, "access", lambda *_: False)
         assert "'.' is no folder that may be written to" in run.refusal(*arguments, "file.png")
 
     @pytest.mark.usefixtures("small_grid")
