@@ -170,6 +170,7 @@ class TestFigure:
 
     def test_of_nothing(self, tmp_path: Path) -> None:
         cell_figure((), tmp_path / "cell.png")
+        assert (tmp_path / "cell.png").read_bytes().startswith(b"\x89PNG")
 
     def test_unknown_format(self, tmp_path: Path) -> None:
         with pytest.raises(UnknownNameError, match="no format 'jpg'"):

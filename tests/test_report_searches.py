@@ -285,6 +285,7 @@ class TestSearchFigure:
     def test_without_any_finite_score(self, tmp_path: Path) -> None:
         rows = make_search().evaluations.assign(score=math.nan)
         search_figure(replace(make_search(), evaluations=rows), GRAPH, tmp_path / "a.png", others=[make_search()])
+        assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
 
     def test_unknown_format(self, tmp_path: Path) -> None:
         with pytest.raises(UnknownNameError, match="no format 'gif'"):

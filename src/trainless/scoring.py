@@ -174,7 +174,9 @@ class Scorer:
                 own.update((each.proxy, each) for each in copies)
                 if self.store and copies:
                     self.store.write(self.run, copies, self._versions)
-            units = self._units(list(dict.fromkeys(architectures)), {text: set(own) for text, own in known.items()})
+            # Of these alone: what is known may be the whole store, and a search comes here for every few proposals.
+            finished = {str(one): set(known[str(one)]) for one in architectures}
+            units = self._units(list(dict.fromkeys(architectures)), finished)
             with self._writing() as write:
                 for _, scores in run(units):
                     write(scores)
@@ -192,14 +194,17 @@ class Scorer:
         """What the store holds of this run, by architecture and proxy, without what failed."""
         known: dict[str, dict[str, Score]] = {}
         if self.store:
-            frame = self.store.rows(self.run)
-            frame = frame[
-                (frame["proxy_version"] == frame["proxy"].map(self._versions)) & (frame["status"] != "failed")
-            ]
+            frame = self._stored_rows(self.store)
+            frame = frame[frame["status"] != "failed"]
             names = [each.name for each in fields(Score)]
             for row in frame[names].to_dict(orient="records"):
                 known.setdefault(row["architecture"], {})[row["proxy"]] = Score(**{str(k): v for k, v in row.items()})
         return known
+
+    def _stored_rows(self, store: Store) -> pd.DataFrame:
+        """What a store holds of this run in the versions of these proxies."""
+        frame = store.rows(self.run)
+        return frame[frame["proxy_version"] == frame["proxy"].map(self._versions)]
 
     def _parse(self, architecture: str | Architecture) -> Architecture:
         return architecture if isinstance(architecture, Architecture) else self.space.parse(architecture)
@@ -249,12 +254,10 @@ class Scorer:
 
     def _table(self, wanted: Sequence[Architecture], results: list[Score]) -> pd.DataFrame:
         index = pd.Index([str(each) for each in wanted], name="architecture", dtype="str")
-        frame = self.store.rows(self.run) if self.store else pd.DataFrame([asdict(each) for each in results])
+        frame = self._stored_rows(self.store) if self.store else pd.DataFrame([asdict(each) for each in results])
         columns = list(self._versions)
         if frame.empty:
             return pd.DataFrame(np.nan, index=index, columns=columns)
-        if self.store:
-            frame = frame[frame["proxy_version"] == frame["proxy"].map(self._versions)]
         frame = frame[frame["architecture"].isin(index)]
         self.costs = frame[frame["status"] != "failed"].groupby("proxy")["seconds"].mean().reindex(columns)
         values = frame.pivot(index="architecture", columns="proxy", values="value")

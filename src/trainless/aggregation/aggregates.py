@@ -380,26 +380,21 @@ class ZScoreSum(Aggregate):
     def _summarise(self, columns: list[Array]) -> dict[str, Any]:
         means, deviations = [], []
         for name, each in zip(self.proxies, columns, strict=True):
-            finite = each[np.isfinite(each)]
-            # A range of huge numbers overflows when squared.
-            with np.errstate(over="ignore"):
-                deviation = float(finite.std()) if len(finite) else 0.0
+            number, mean, deviation = _moments(each)
             if not (math.isfinite(deviation) and deviation > 0):
                 raise InputError(
-                    f"The standard deviation of '{name}' over {len(finite)} finite scores is {deviation:g}, expected "
+                    f"The standard deviation of '{name}' over {number} finite scores is {deviation:g}, expected "
                     "a finite one above 0: choose another proxy, or a sum of ranks."
                 )
-            means.append(float(finite.mean()))
+            means.append(mean)
             deviations.append(deviation)
         return {"mean": np.array(means), "deviation": np.array(deviations)}
 
     def _growing(self, columns: list[Array]) -> dict[str, Any]:
-        finite = [each[np.isfinite(each)] for each in columns]
-        with np.errstate(over="ignore"):
-            deviations = [float(each.std()) if len(each) else 0.0 for each in finite]
+        moments = [_moments(each) for each in columns]
         return {
-            "mean": np.array([each.mean() if len(each) else 0.0 for each in finite]),
-            "deviation": np.array([value if 0 < value < math.inf else 1.0 for value in deviations]),
+            "mean": np.array([mean for _, mean, _ in moments]),
+            "deviation": np.array([value if 0 < value < math.inf else 1.0 for _, _, value in moments]),
         }
 
     def _checked(self, saved: Mapping[str, Any]) -> dict[str, Any]:
@@ -513,6 +508,16 @@ def _ranks(values: Array, finite: Array, others: int) -> Array:
     """Rank values in a reference of sorted finite scores and a number of others, which are one tie below these."""
     ranks = others + average_ranks(finite_last(values), finite)
     return np.where(np.isfinite(values), ranks, (others + 1) / 2)
+
+
+def _moments(values: Array) -> tuple[int, float, float]:
+    """The number of finite scores, their mean and their deviation; 0 where there are none."""
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return 0, 0.0, 0.0
+    # A range of huge numbers overflows when squared.
+    with np.errstate(over="ignore"):
+        return len(finite), float(finite.mean()), float(finite.std())
 
 
 def _finite_sum(terms: list[Array]) -> Array:

@@ -53,7 +53,7 @@ def search(
 ) -> None:
     """Find the best architecture under limits without training any; run the same command again to go on."""
     from trainless.data import load_data
-    from trainless.search import Limits, Search, parse_number, search_score
+    from trainless.search import Limits, Search, parse_number, search_score, split_names
     from trainless.search_spaces import search_space
 
     check_places(csv, out, figure)
@@ -65,7 +65,7 @@ def search(
     chosen = search_space(space, channels=channels, cells=cells)
     looked_for = Search(
         chosen, strategy, score, load_data(find_data(data), image_size=image_size), budget=budget, limits=limits,
-        objectives=[part.strip() for part in objective.split(",") if part.strip()], seed=seed, batch=batch,
+        objectives=split_names(objective), seed=seed, batch=batch,
         workers=workers, store=store, batch_size=batch_size,
     )  # fmt: skip
     advice = f"Finished scores are in {store}: run the same command again to go on."
@@ -128,11 +128,11 @@ def replay(
     if not names:
         raise InputError("--scores names none, expected some with commas between.")
     truth = benchmark_table(table)
-    chosen = truth.datasets if dataset == "all" else tuple(part.strip() for part in dataset.split(",") if part.strip())
+    chosen = truth.datasets if dataset == "all" else split_names(dataset)
     with interruptible("Nothing was changed."), progress("searches") as update:
         found = replay_searches(
             truth, {each: published_scores(f"{published}.{each}") for each in chosen},
-            strategies=[part.strip() for part in strategies.split(",") if part.strip()], searched=names, seeds=seeds,
+            strategies=split_names(strategies), searched=names, seeds=seeds,
             budget=budget, split=split, run_off=run_off, progress=update,
         )  # fmt: skip
     if csv:

@@ -12,12 +12,13 @@ import numpy as np
 
 from trainless.report.graphs import Cell, Curve, lay_out
 from trainless.report.plots import GREY, Spec, spec
-from trainless.report.style import LINES, PAGE, STYLE, check_format, new_figure, save_figure
+from trainless.report.style import LINES, PAGE, draw_file, new_figure
 from trainless.report.views import LINE_COLOURS
 from trainless.search_spaces.base import Edge
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 __all__ = ["cell_figure", "cell_plot", "draw_cell", "operation_label"]
 
@@ -141,15 +142,14 @@ def cell_figure(graph: Sequence[Edge], path: str | Path) -> None:
         ...     (Path(folder) / "cell.png").read_bytes()[1:4]
         b'PNG'
     """
-    from matplotlib import rc_context
+    draw_file(path, lambda: _figure(graph))
 
-    target = Path(path)
-    name = check_format(target.suffix.removeprefix(".").lower())
+
+def _figure(graph: Sequence[Edge]) -> Figure:
     low, high = lay_out(graph).bounds
-    with rc_context(STYLE):
-        figure = new_figure(0.3 + 0.7 * (high - low), PAGE)
-        draw_cell(figure.add_subplot(), graph)
-        save_figure(figure, target, name)
+    figure = new_figure(0.3 + 0.7 * (high - low), PAGE)
+    draw_cell(figure.add_subplot(), graph)
+    return figure
 
 
 def draw_cell(axes: Axes, graph: Sequence[Edge]) -> None:

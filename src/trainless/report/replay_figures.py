@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trainless.report.replay_views import Panel, check, datasets, marks, panels, regret, regret_range, series
-from trainless.report.style import LINES, PAGE, STYLE, check_format, new_figure, save_figure
+from trainless.report.style import LINES, PAGE, draw_file, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from trainless.search.results import ReplayResult
 
@@ -44,25 +45,24 @@ def replay_figure(result: ReplayResult, path: str | Path) -> None:
         ...     (Path(folder) / "replay.png").read_bytes()[1:4]
         b'PNG'
     """
-    from matplotlib import rc_context
-
     check(result)
-    target = Path(path)
-    name = check_format(target.suffix.removeprefix(".").lower())
+    draw_file(path, lambda: _figure(result))
+
+
+def _figure(result: ReplayResult) -> Figure:
     parts = {dataset: panels(result, dataset) for dataset in datasets(result)}
     columns = min(_MOST_COLUMNS, max(map(len, parts.values())))
     rows = {dataset: math.ceil(len(each) / columns) for dataset, each in parts.items()}
-    with rc_context(STYLE):
-        figure = new_figure(0.5 + 1.75 * sum(rows.values()) + 0.14 * math.ceil(len(series(result)) / 5), PAGE)
-        grid = figure.subplots(sum(rows.values()), columns, squeeze=False)
-        first = 0
-        for dataset, each in parts.items():
-            _draw_dataset(result, dataset, each, list(chain(*grid[first : first + rows[dataset]])))
-            first += rows[dataset]
-        handles = {line.get_label(): line for axes in grid.flat for line in axes.get_lines()}
-        labels = series(result)
-        figure.legend([handles[each] for each in labels], labels, loc="outside upper center", ncols=5, handlelength=2.4)
-        save_figure(figure, target, name)
+    labels = series(result)
+    figure = new_figure(0.5 + 1.75 * sum(rows.values()) + 0.14 * math.ceil(len(labels) / 5), PAGE)
+    grid = figure.subplots(sum(rows.values()), columns, squeeze=False)
+    first = 0
+    for dataset, each in parts.items():
+        _draw_dataset(result, dataset, each, list(chain(*grid[first : first + rows[dataset]])))
+        first += rows[dataset]
+    handles = {line.get_label(): line for axes in grid.flat for line in axes.get_lines()}
+    figure.legend([handles[each] for each in labels], labels, loc="outside upper center", ncols=5, handlelength=2.4)
+    return figure
 
 
 def _draw_dataset(result: ReplayResult, dataset: str, parts: list[Panel], places: list[Axes]) -> None:

@@ -10,11 +10,12 @@ import numpy as np
 
 from trainless.report.cells import draw_cell
 from trainless.report.search_views import COSTS, Range, best_so_far, check, front, known_costs, seed_curves, shown
-from trainless.report.style import LINES, PAGE, STYLE, check_format, new_figure, save_figure
+from trainless.report.style import LINES, PAGE, draw_file, new_figure
 from trainless.search_spaces.base import Edge
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from trainless.search.results import SearchResult
 
@@ -48,23 +49,22 @@ def search_figure(
         ...     (Path(folder) / "search.pdf").read_bytes()[:4]
         b'%PDF'
     """
-    from matplotlib import rc_context
-
     for each in (result, *others):
         check(each)
-    target = Path(path)
-    name = check_format(target.suffix.removeprefix(".").lower())
+    draw_file(path, lambda: _figure(result, graph, others))
+
+
+def _figure(result: SearchResult, graph: Sequence[Edge], others: Sequence[SearchResult]) -> Figure:
     costs = known_costs(result)
-    with rc_context(STYLE):
-        figure = new_figure(4.6, PAGE)
-        grid = figure.add_gridspec(2, 2, height_ratios=(1.25, 1))
-        _draw_curve(figure.add_subplot(grid[0, 0] if costs else grid[0, :]), result, others)
-        if costs:
-            _draw_front(figure.add_subplot(grid[0, 1]), result, costs[0])
-        cell = figure.add_subplot(grid[1, :])
-        draw_cell(cell, graph)
-        cell.set_title(result.best, fontsize=6.5)
-        save_figure(figure, target, name)
+    figure = new_figure(4.6, PAGE)
+    grid = figure.add_gridspec(2, 2, height_ratios=(1.25, 1))
+    _draw_curve(figure.add_subplot(grid[0, 0] if costs else grid[0, :]), result, others)
+    if costs:
+        _draw_front(figure.add_subplot(grid[0, 1]), result, costs[0])
+    cell = figure.add_subplot(grid[1, :])
+    draw_cell(cell, graph)
+    cell.set_title(result.best, fontsize=6.5)
+    return figure
 
 
 def _draw_curve(axes: Axes, result: SearchResult, others: Sequence[SearchResult]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +11,7 @@ from trainless.errors import UnknownNameError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["COLUMN", "FORMATS", "LINES", "PAGE", "STYLE", "check_format", "new_figure", "save_figure"]
+__all__ = ["COLUMN", "FORMATS", "LINES", "PAGE", "STYLE", "check_format", "draw_file", "new_figure", "save_figure"]
 
 FORMATS = ("png", "svg", "pdf")
 """What a static figure can be written as."""
@@ -59,6 +60,32 @@ def save_figure(figure: Figure, path: Path, name: str) -> Path:
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(name)
     figure.savefig(path, format=name, metadata=metadata)
     return path
+
+
+def draw_file(path: str | Path, draw: Callable[[], Figure]) -> None:
+    """Draw a figure in the common style and write it in the format that the path's ending names.
+
+    Args:
+        path: file to write, ``.png`` (300 dots an inch), ``.svg`` or ``.pdf``.
+        draw: makes the figure; not called where the ending is another.
+
+    Raises:
+        UnknownNameError: the path has another ending.
+        OSError: the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     draw_file(Path(folder) / "empty.png", lambda: new_figure(1.0))
+        ...     (Path(folder) / "empty.png").read_bytes()[1:4]
+        b'PNG'
+    """
+    from matplotlib import rc_context
+
+    target = Path(path)
+    name = check_format(target.suffix.removeprefix(".").lower())
+    with rc_context(STYLE):
+        save_figure(draw(), target, name)
 
 
 def new_figure(height: float, width: float = COLUMN) -> Figure:

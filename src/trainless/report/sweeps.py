@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trainless.aggregation import ALPHA, BETA, Sweep
-from trainless.report.style import LINES, STYLE, check_format, new_figure, save_figure
+from trainless.report.style import LINES, draw_file, new_figure
 from trainless.report.views import ratio_curve
 
 if TYPE_CHECKING:
@@ -39,12 +39,7 @@ def sweep_figure(sweep: Sweep, path: str | Path) -> None:
         ...     (Path(folder) / "weights.pdf").read_bytes()[:4]
         b'%PDF'
     """
-    from matplotlib import rc_context
-
-    target = Path(path)
-    name = check_format(target.suffix.removeprefix(".").lower())
-    with rc_context(STYLE):
-        save_figure(draw_sweep(sweep), target, name)
+    draw_file(path, lambda: draw_sweep(sweep))
 
 
 def draw_sweep(sweep: Sweep) -> Figure:

@@ -12,13 +12,10 @@ from trainless.strategies import Proposal, Result, Strategy
 from trainless.strategies.sampling import Random
 from trainless.types import Architecture
 
-__all__ = ["MINIMISED", "REFERENCE", "Loop"]
+__all__ = ["REFERENCE", "Loop"]
 
 REFERENCE = 32
 """Architectures of the seeded reference sample with which a search by a relative score begins."""
-
-MINIMISED = ("params", "flops", "latency", "memory")
-"""Objectives of which less is better, beside ``"score"``."""
 
 _IDLE = 3000  # asks in a row without anything to evaluate: what is left breaks limits, or the strategy has stalled
 
@@ -38,8 +35,8 @@ class Loop:
         scores: what is maximised: one score for each rung of the strategy, the full one last.
         evaluate: gives the raw scores of architectures at a rung, one row each in the order of the score's proxies.
         check: names the limit that an architecture breaks, empty where it breaks none.
-        objectives: ``"score"`` and any of `MINIMISED`, in order.
-        facts: gives the values of the minimised objectives by name; needed where there are such.
+        objectives: ``"score"``, which is maximised, and names of facts, which are minimised, in order.
+        facts: gives the minimised objectives of an architecture by name; needed where there are such.
         batch: proposals asked for at a time; None is what suits the strategy. Decides the history, unlike the number of
             workers.
         seed: decides the reference sample.
@@ -78,7 +75,7 @@ class Loop:
         self.stopped = ""
         self.values = np.empty(0)
         self._told: list[np.ndarray] = [np.empty(0) for _ in scores]
-        self._costs: dict[Architecture, tuple[float, ...]] = {}
+        self._facts: dict[Architecture, Mapping[str, float]] = {}
         self._known: set[tuple[Architecture, int]] = set()
         self._refused: set[Architecture] = set()
         self._idle = 0
@@ -129,9 +126,9 @@ class Loop:
         for proposal in proposals:
             if len(fresh) == room:
                 break
-            if proposal in self._known or any(proposal == one for one in fresh):
+            if proposal in self._known or proposal in fresh:
                 continue
-            if limit := self._broken(proposal.architecture):
+            if limit := self.check(proposal.architecture) if self.check else "":
                 rejected.append(Result(proposal.architecture, (), proposal.rung))
                 if proposal.architecture not in self._refused:
                     self._refused.add(proposal.architecture)
@@ -145,9 +142,6 @@ class Loop:
         for rung in sorted({one.rung for one in fresh}):
             self._score([one.architecture for one in fresh if one.rung == rung], rung)
         return len(fresh)
-
-    def _broken(self, architecture: Architecture) -> str:
-        return "" if self.check is None else self.check(architecture)
 
     def _score(self, some: Sequence[Architecture], rung: int) -> None:
         self.running[rung].add(self.evaluate(some, rung))
@@ -174,11 +168,10 @@ class Loop:
         )
 
     def _cost(self, one: Architecture, name: str) -> float:
-        if one not in self._costs:
+        if one not in self._facts:
             assert self.facts is not None
-            facts = self.facts(one)
-            self._costs[one] = tuple(facts.get(each, np.nan) for each in MINIMISED)
-        return self._costs[one][MINIMISED.index(name)]
+            self._facts[one] = self.facts(one)
+        return self._facts[one][name]
 
     # What came out of it.
 

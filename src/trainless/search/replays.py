@@ -12,12 +12,14 @@ import numpy.typing as npt
 import pandas as pd
 
 from trainless.errors import InputError, TableError
+from trainless.proxies.counts import skipped_layers
 from trainless.search.budgets import Budget, parse_budget
 from trainless.search.loop import Loop
 from trainless.search.results import ReplayResult
 from trainless.search.scores import SearchScore, search_score
 from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
+from trainless.signals import Signals
 from trainless.strategies import STRATEGIES, strategy
 from trainless.tables import BenchmarkTable, PublishedScores
 from trainless.types import Architecture, Task
@@ -129,14 +131,15 @@ def _search(bench: _Bench, score: SearchScore, name: str, seed: int, budget: Bud
     choices: list[int] = []
     price, seconds = bench.seconds[score.name], 0.0
     while loop.step(limit - len(loop.order)):
-        seconds += sum(price[bench.rows[one]] for one in loop.order[len(choices) :])
         best = loop.best()
         place = -1 if best is None else bench.rows[loop.order[best]]
         new = len(loop.order) - len(choices)
         if new:
             choices += [choices[-1] if choices else place] * (new - 1) + [place]
-        if budget.seconds is not None and seconds >= budget.seconds:
-            break
+        if budget.seconds is not None:
+            seconds += sum(price[bench.rows[one]] for one in loop.order[len(loop.order) - new :])
+            if seconds >= budget.seconds:
+                break
     took = time.perf_counter() - start
     places = np.array(choices, dtype=int)
     curve = np.where(places >= 0, bench.test[places], np.nan)
@@ -239,7 +242,7 @@ def _counted(
     closed: dict[str, Callable[[Architecture], float]] = {
         "params": lambda one: space.parameters(one, task),
         "flops": lambda one: space.flops(one, task),
-        "skipped_layers": lambda one: float(np.mean(spans)) if (spans := space.skip_spans(one)) else 0.0,
+        "skipped_layers": lambda one: skipped_layers(Signals(skip_spans=space.skip_spans(one))),
     }
     new = {name: [float(count(one)) for one in members] for name, count in closed.items()
            if name in needed and name not in frame.columns}  # fmt: skip

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
-
-from trainless.errors import InputError, UnknownNameError
+from trainless.registry import refuse_options, registered
 from trainless.search_spaces.base import SearchSpace
 from trainless.search_spaces.nasbench201 import NASBench201
 
@@ -25,14 +23,6 @@ def search_space(name: str | SearchSpace, **options: int) -> SearchSpace:
         {'channels': 8, 'cells': 5}
     """
     if isinstance(name, SearchSpace):
-        if options:
-            raise InputError(f"The search space is an object, so {', '.join(options)} cannot be set: set it there.")
+        refuse_options("search space", options)
         return name
-    if name not in SEARCH_SPACES:
-        raise UnknownNameError("search space", name, SEARCH_SPACES)
-    kind = SEARCH_SPACES[name]
-    known = inspect.signature(kind).parameters
-    for option in options:
-        if option not in known:
-            raise InputError(f"The search space '{name}' has no option '{option}', expected one of {', '.join(known)}.")
-    return kind(**options)
+    return registered("search space", name, SEARCH_SPACES, options)(**options)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
-from trainless.errors import InputError, UnknownNameError
+from trainless.registry import refuse_options, registered
 from trainless.search_spaces.base import SearchSpace
 from trainless.strategies.base import Proposal, Result, Strategy
 from trainless.strategies.evolution import FreeREA, RegularizedEvolution
@@ -39,13 +38,6 @@ def strategy(name: str | Strategy, space: SearchSpace, seed: int = 0, **options:
         'evolution'
     """
     if isinstance(name, Strategy):
-        if options:
-            raise InputError(f"The strategy is an object, so {', '.join(options)} cannot be set: set it there.")
+        refuse_options("strategy", options)
         return name
-    if name not in STRATEGIES:
-        raise UnknownNameError("strategy", name, STRATEGIES)
-    known = [each for each in inspect.signature(STRATEGIES[name]).parameters if each not in ("space", "seed")]
-    for option in options:
-        if option not in known:
-            raise InputError(f"The strategy '{name}' has no option '{option}', expected one of {', '.join(known)}.")
-    return STRATEGIES[name](space, seed, **options)
+    return registered("strategy", name, STRATEGIES, options, own=("space", "seed"))(space, seed, **options)

@@ -132,6 +132,10 @@ class Strategy(ABC):
     def _learn(self, result: Result) -> None:  # noqa: B027  what keeps no state of its own needs none
         """Take in the result of an architecture that was never told before; `values` has it already."""
 
+    def _value(self, one: Architecture) -> float:
+        """The first value of an architecture; −∞ where it has none, or has lost it since, as relative scores may."""
+        return self.values.get(one, (float("-inf"),))[0]
+
     def _fresh(
         self, n: int, draw: Callable[[], Architecture], taken: Iterable[Architecture] = (), *, walk: bool = False
     ) -> list[Architecture]:

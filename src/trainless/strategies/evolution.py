@@ -88,10 +88,6 @@ class RegularizedEvolution(Strategy):
     def _select(self) -> None:
         del self.alive[: max(0, len(self.alive) - self.population)]
 
-    def _value(self, one: Architecture) -> float:
-        # A member may have lost its value since: scores relative to others change.
-        return self.values.get(one, (float("-inf"),))[0]
-
 
 class FreeREA(RegularizedEvolution):
     """FreeREA: two parents of a tournament, each mutated, and their crossover; the oldest dies, the best stay.

@@ -66,6 +66,3 @@ class LocalSearch(Strategy):
     def _move(self, there: Architecture) -> None:
         if there != self._here:
             self._here, self._neighbors = there, self.space.neighbors(there)
-
-    def _value(self, one: Architecture) -> float:
-        return self.values.get(one, (float("-inf"),))[0]
