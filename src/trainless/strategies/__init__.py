@@ -9,14 +9,21 @@ from trainless.registry import refuse_options, registered
 from trainless.search_spaces.base import SearchSpace
 from trainless.strategies.base import Proposal, Result, Strategy
 from trainless.strategies.evolution import FreeREA, RegularizedEvolution
+from trainless.strategies.halving import Hyperband, SuccessiveHalving
 from trainless.strategies.local import LocalSearch
+from trainless.strategies.optuna import GP, NSGA2, TPE, write_study
+from trainless.strategies.reinforce import Reinforce
 from trainless.strategies.sampling import Grid, Random
 
-__all__ = ["STRATEGIES", "Proposal", "Result", "Strategy", "strategy"]
+__all__ = ["STRATEGIES", "Proposal", "Result", "Strategy", "strategy", "write_study"]
 
 STRATEGIES: dict[str, Callable[..., Strategy]] = {
-    each.name: each for each in (Random, Grid, LocalSearch, RegularizedEvolution, FreeREA)
-}
+    each.name: each
+    for each in (
+        Random, Grid, LocalSearch, RegularizedEvolution, FreeREA,
+        TPE, GP, NSGA2, Reinforce, SuccessiveHalving, Hyperband,
+    )
+}  # fmt: skip
 
 
 def strategy(name: str | Strategy, space: SearchSpace, seed: int = 0, **options: Any) -> Strategy:

@@ -1,0 +1,72 @@
+"""Split a data set in two, with the same share of every class."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainless.data.dataset import ImageDataset
+from trainless.errors import DataError
+from trainless.seeding import derive_seed
+
+__all__ = ["split"]
+
+
+def split(dataset: ImageDataset, fraction: float, seed: int = 0) -> tuple[ImageDataset, ImageDataset]:
+    """Split off a fraction of the images, at random, with the same share of every class.
+
+    How many images each class gives is settled by largest remainder: its share rounded down, and one more for the
+    classes with the largest remainders until the total is the fraction of all, rounded. A class of two or more images
+    has at least one on either side, a class of one image stays in the first part. Both parts keep the order of the
+    images, the classes and the normalisation.
+
+    Args:
+        dataset: what to split.
+        fraction: share of the images that goes to the second part, between 0 and 1.
+        seed: which images.
+
+    Returns:
+        The rest, and the part that was split off: such as images to train on and images to validate with.
+
+    Raises:
+        DataError: the fraction is not between 0 and 1, or one part would have fewer than two classes.
+
+    Example:
+        >>> from trainless.data import load_data
+        >>> train, valid = split(load_data("digits"), 0.2)
+        >>> len(train), len(valid)
+        (1438, 359)
+    """
+    if not 0 < fraction < 1:
+        raise DataError(f"The fraction is {fraction}, expected a number between 0 and 1, such as 0.2.")
+    shares = _shares(np.bincount(dataset.labels, minlength=dataset.task.classes), fraction)
+    rng = np.random.Generator(np.random.PCG64(derive_seed(seed, "split")))
+    shuffled = rng.permutation(len(dataset))
+    chosen = np.zeros(len(dataset), bool)
+    for number, share in enumerate(shares):
+        chosen[shuffled[dataset.labels[shuffled] == number][:share]] = True
+    if np.count_nonzero(shares) < 2:
+        raise DataError(
+            f"'{dataset.task.name}' has fewer than 2 classes with 2 images or more: add images, for a network cannot "
+            "be validated on one class."
+        )
+    return _part(dataset, ~chosen), _part(dataset, chosen)
+
+
+def _shares(counts: NDArray[np.int64], fraction: float) -> NDArray[np.int64]:
+    """How many images each class gives."""
+    quotas = counts * fraction
+    least, most = np.minimum(1, counts // 2), np.maximum(counts - 1, 0)
+    shares: NDArray[np.int64] = np.clip(np.floor(quotas).astype(np.int64), least, most)
+    missing = round(float(quotas.sum())) - int(shares.sum())
+    for number in np.argsort(shares - quotas, kind="stable"):
+        if missing > 0 and shares[number] < most[number]:
+            shares[number] += 1
+            missing -= 1
+    return shares
+
+
+def _part(dataset: ImageDataset, chosen: NDArray[np.bool_]) -> ImageDataset:
+    return replace(dataset, images=dataset.images[chosen], labels=dataset.labels[chosen])

@@ -1,0 +1,73 @@
+"""What a training gives back, and what it needs to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+__all__ = ["TrainingResult", "TrainingState"]
+
+
+@dataclass(frozen=True, eq=False)
+class TrainingState:
+    """Where a training stands after an epoch: all that is needed to go on.
+
+    It holds nothing but tensors, numbers and plain containers, so it can be saved with ``torch.save`` and read back
+    with ``weights_only=True``.
+
+    Args:
+        weights: the network's state.
+        best_weights: the network's state after the best epoch.
+        optimizer: the optimizer's state.
+        train_losses: mean cross-entropy of each epoch, while the weights changed.
+        valid_accuracies: accuracy on the validation images after each epoch, in percent.
+        seconds: time spent so far.
+
+    Example:
+        >>> TrainingState({}, {}, {}, [2.0, 1.5, 1.4], [20.0, 45.0, 45.0], 1.0).best_epoch
+        2
+    """
+
+    weights: Mapping[str, Any]
+    best_weights: Mapping[str, Any]
+    optimizer: Mapping[str, Any]
+    train_losses: Sequence[float]
+    valid_accuracies: Sequence[float]
+    seconds: float
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs so far."""
+        return len(self.valid_accuracies)
+
+    @property
+    def best_epoch(self) -> int:
+        """The epoch with the highest validation accuracy, counted from 1; the first of equal ones."""
+        return max(range(self.epochs), key=lambda epoch: (self.valid_accuracies[epoch], -epoch)) + 1
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a training came to.
+
+    Args:
+        valid_accuracy: accuracy on the validation images after the best epoch, in percent. As the epoch is chosen by
+            these images, it is a little too high as an estimate for new ones: measure those on a test set.
+        epochs: epochs that were run, fewer than asked for where it stopped early.
+        best_epoch: the epoch with the highest validation accuracy, counted from 1.
+        seconds: wall-clock time.
+        train_losses: mean cross-entropy of each epoch, while the weights changed.
+        valid_accuracies: accuracy on the validation images after each epoch, in percent.
+
+    Example:
+        >>> TrainingResult(45.0, 3, 2, 1.0, (2.0, 1.5, 1.4), (20.0, 45.0, 44.0)).valid_accuracy
+        45.0
+    """
+
+    valid_accuracy: float
+    epochs: int
+    best_epoch: int
+    seconds: float
+    train_losses: tuple[float, ...] = ()
+    valid_accuracies: tuple[float, ...] = ()

@@ -1,0 +1,367 @@
+"""Training: equal to a plain PyTorch loop, decided by the seed, resumed exactly; and run-offs by successive halving."""
+
+from __future__ import annotations
+
+import copy
+import io
+import math
+import os
+import random
+import signal
+import warnings
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from trainless.data import ImageDataset, load_data, split
+from trainless.errors import InputError
+from trainless.initialization import initialize
+from trainless.search_spaces import search_space
+from trainless.seeding import derive_seed, generator
+from trainless.training import RunOffRow, TrainingResult, TrainingState, candidates, run_off, train
+from trainless.training.batches import Batches, mirrored_and_shifted
+from trainless.training.candidates import rungs
+from trainless.training.course import learning_rate_at
+from trainless.types import Task
+
+SPACE = search_space("nasbench201", channels=4, cells=1)
+CELL = "|{0}~0|+|{0}~0|{0}~1|+|{0}~0|{0}~1|{0}~2|"
+CONVOLUTIONS, NOTHING = CELL.format("nor_conv_3x3"), CELL.format("none")
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[ImageDataset, ImageDataset]:
+    _, some = split(load_data("digits"), 0.4)
+    return split(some, 0.3)
+
+
+def build(text: str = CONVOLUTIONS) -> nn.Module:
+    return SPACE.build(SPACE.parse(text), Task("digits", 10, 1, 8, 8))
+
+
+def toy(count: int = 10, seed: int = 0) -> ImageDataset:
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, 256, (count, 3, 8, 8), dtype=np.uint8)
+    return ImageDataset(Task("toy", 2, 3, 8, 8), images, np.arange(count) % 2, ("a", "b"), (0.5, 0.4, 0.3), (0.2,) * 3)
+
+
+def linear() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(192, 2))
+
+
+def right_percent(network: nn.Module, dataset: ImageDataset) -> float:
+    with torch.no_grad():
+        right = sum(int((network(images).argmax(1) == labels).sum()) for images, labels in Batches(dataset, 100))
+    return 100 * right / len(dataset)
+
+
+def assert_equal_weights(first: nn.Module, second: nn.Module) -> None:
+    for name, value in first.state_dict().items():
+        assert torch.equal(value, second.state_dict()[name]), name
+
+
+class TestBatches:
+    def test_are_normalised_and_differ_by_at_most_one_image(self) -> None:
+        dataset = toy()
+        batches = list(Batches(dataset, 4))
+        assert [len(labels) for _, labels in batches] == [4, 3, 3]
+        images, labels = (torch.cat(parts) for parts in zip(*batches, strict=True))
+        assert labels.tolist() == dataset.labels.tolist()
+        for number, channel in ((0, 0), (7, 2)):
+            expected = (dataset.images[number, channel] / 255 - dataset.mean[channel]) / dataset.std[channel]
+            assert np.allclose(images[number, channel], expected, atol=1e-5)
+
+    def test_shuffled_are_all_of_them_in_the_order_of_the_seed(self) -> None:
+        dataset = toy()
+        first, same, other = (
+            torch.cat([images for images, _ in Batches(dataset, 4).shuffled(seed)]) for seed in (1, 1, 2)
+        )
+        plain = torch.cat([images for images, _ in Batches(dataset, 4)])
+        assert torch.equal(first, same)
+        assert not torch.equal(first, other)
+        assert not torch.equal(first, plain)
+        key = plain[:, 0, 0].double().sum(1)
+        assert torch.equal(first[:, 0, 0].double().sum(1).sort().values, key.sort().values)
+
+    def test_of_one_are_shuffled_in_the_same_order_each_time_they_are_read(self) -> None:
+        batches = Batches(toy(), 4).shuffled(1, augment=True)
+        first, again = ([images for images, _ in batches] for _ in range(2))
+        assert all(torch.equal(*pair) for pair in zip(first, again, strict=True))
+
+    def test_read_only_arrays_do(self) -> None:
+        dataset = toy()
+        dataset.images.flags.writeable = False
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            assert len(list(Batches(dataset, 4))) == 3
+
+    def test_images_are_mirrored_and_shifted_by_up_to_an_eighth(self) -> None:
+        image = torch.arange(1, 2 * 8 * 17 + 1.0).reshape(1, 2, 8, 17)
+        padded = nn.functional.pad(image, (2, 2, 1, 1))
+        shifted = [padded[:, :, y : y + 8, x : x + 17] for y in range(3) for x in range(5)]
+        possible = [each.flip(3) if mirrored else each for each in shifted for mirrored in (False, True)]
+        drawn = mirrored_and_shifted(image.expand(900, -1, -1, -1), torch.Generator().manual_seed(0))
+        counts = [int((drawn == each).flatten(1).all(1).sum()) for each in possible]
+        assert sum(counts) == 900
+        assert min(counts) > 10  # of 30 expected each
+
+
+def test_learning_rate_rises_for_a_fifth_and_falls_along_a_cosine() -> None:
+    rates = [learning_rate_at(step, 100, 0.5) for step in range(100)]
+    assert rates[:20] == pytest.approx([0.5 * step / 20 for step in range(1, 21)])
+    assert rates[20:] == pytest.approx([0.25 + 0.25 * math.cos(math.pi * step / 80) for step in range(80)])
+    assert learning_rate_at(0, 1, 0.5) > 0
+
+
+class TestTrain:
+    def test_equals_a_plain_loop(self) -> None:
+        train_set, valid_set, epochs, seed = toy(10), toy(6, 1), 3, 5
+        network, plain = linear(), linear()
+        seen: list[TrainingState] = []
+        train(
+            network, train_set, valid_set, epochs=epochs, seed=seed, batch_size=4, learning_rate=0.003,
+            on_epoch=seen.append,
+        )  # fmt: skip
+
+        initialize(plain, generator=generator(seed, "weights"))
+        moments = [(torch.zeros_like(each), torch.zeros_like(each)) for each in plain.parameters()]
+        for epoch in range(epochs):
+            losses = []
+            batches = Batches(train_set, 4).shuffled(derive_seed(seed, "images", epoch))
+            for number, (images, labels) in enumerate(batches):
+                step = 3 * epoch + number
+                rate = learning_rate_at(step, 3 * epochs, 0.003)
+                loss = -plain(images).log_softmax(1)[range(len(labels)), labels].mean()
+                gradients = torch.autograd.grad(loss, list(plain.parameters()))
+                losses += [float(loss.detach())] * len(labels)
+                with torch.no_grad():
+                    for weight, gradient, (first, second) in zip(plain.parameters(), gradients, moments, strict=True):
+                        first.mul_(0.9).add_(0.1 * gradient)
+                        second.mul_(0.999).add_(0.001 * gradient**2)
+                        unbiased = first / (1 - 0.9 ** (step + 1)), second / (1 - 0.999 ** (step + 1))
+                        weight.mul_(1 - rate * 0.05).sub_(rate * unbiased[0] / (unbiased[1].sqrt() + 1e-8))
+            for mine, weight in zip(seen[epoch].weights.values(), plain.parameters(), strict=True):
+                assert torch.allclose(mine, weight, atol=1e-5)
+            assert seen[epoch].train_losses[-1] == pytest.approx(sum(losses) / 10, rel=1e-4)
+            assert seen[epoch].valid_accuracies[-1] == right_percent(plain, valid_set)
+
+    def test_learns_and_leaves_the_best_weights(self, digits: tuple[ImageDataset, ImageDataset]) -> None:
+        network = build()
+        result = train(network, *digits, epochs=4, batch_size=16)
+        assert result.valid_accuracy > 60  # by chance 10
+        assert result.valid_accuracy == max(result.valid_accuracies)
+        assert result.best_epoch == result.valid_accuracies.index(result.valid_accuracy) + 1
+        assert result.epochs == len(result.valid_accuracies) == len(result.train_losses) == 4
+        assert result.train_losses[-1] < result.train_losses[0]
+        assert not any(module.training for module in network.modules())
+        assert all(value.is_contiguous() for value in network.state_dict().values())
+        assert right_percent(network, digits[1]) == result.valid_accuracy
+
+    def test_the_seed_alone_decides(self, digits: tuple[ImageDataset, ImageDataset]) -> None:
+        def trained(seed: int) -> tuple[nn.Module, TrainingResult]:
+            network = nn.Sequential(build(), nn.Dropout(0.1))
+            return network, train(network, *digits, epochs=1, seed=seed, augment=True)
+
+        first, result = trained(0)
+        torch.rand(3)
+        same, again = trained(0)
+        other, _ = trained(1)
+        assert_equal_weights(first, same)
+        assert (result.train_losses, result.valid_accuracies) == (again.train_losses, again.valid_accuracies)
+        assert not torch.equal(next(first.parameters()), next(other.parameters()))
+
+    @pytest.mark.parametrize("epoch", [1, 2, 3])
+    def test_goes_on_from_any_epoch(self, digits: tuple[ImageDataset, ImageDataset], epoch: int) -> None:
+        states: list[TrainingState] = []
+        options: dict[str, Any] = {"epochs": 3, "seed": 3, "augment": True}
+        whole, resumed = (nn.Sequential(build(), nn.Dropout(0.2)) for _ in range(2))
+        result = train(whole, *digits, on_epoch=states.append, **options)
+
+        file = io.BytesIO()
+        torch.save(asdict(states[epoch - 1]), file)
+        file.seek(0)
+        state = TrainingState(**torch.load(file, weights_only=True))
+        before = copy.deepcopy(state)
+        again: list[TrainingState] = []
+        continued = train(resumed, *digits, resume=state, on_epoch=again.append, **options)
+
+        assert_equal_weights(whole, resumed)
+        assert (continued.train_losses, continued.valid_accuracies) == (result.train_losses, result.valid_accuracies)
+        assert [each.epochs for each in again] == list(range(epoch + 1, 4))
+        assert all(torch.equal(value, before.weights[name]) for name, value in state.weights.items())
+
+    def test_stops_where_nothing_comes_of_it(self) -> None:
+        states: list[TrainingState] = []
+        options: dict[str, Any] = {"epochs": 9, "learning_rate": 1e-12, "patience": 2, "on_epoch": states.append}
+        result = train(linear(), toy(), toy(6, 1), **options)
+        assert (result.epochs, result.best_epoch) == (3, 1)
+        assert train(linear(), toy(), toy(6, 1), resume=states[-1], **options).epochs == 3
+        assert len(states) == 3
+
+    def test_changes_nothing_else(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        network = linear()
+        before = (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
+        handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+        environment = dict(os.environ)
+        seen: list[int] = []
+        train(network, toy(), toy(), epochs=1, threads=2, on_epoch=lambda _: seen.append(torch.get_num_threads()))
+        assert (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist()) == before
+        assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
+        assert dict(os.environ) == environment
+        assert (seen, torch.get_num_threads()) == ([2], 1)
+        assert torch.is_grad_enabled()
+        assert list(tmp_path.iterdir()) == []
+        assert capfd.readouterr() == ("", "")
+
+    @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, OSError])
+    def test_lets_what_is_raised_through(self, error: type[BaseException]) -> None:
+        def fail(_: TrainingState) -> None:
+            raise error("stop")
+
+        handler = signal.getsignal(signal.SIGINT)
+        with pytest.raises(error, match="stop"):
+            train(linear(), toy(), toy(), epochs=2, on_epoch=fail)
+        assert signal.getsignal(signal.SIGINT) is handler
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"epochs": 0}, "epochs is 0, expected a number above 0"),
+            ({"batch_size": 0}, "batch_size is 0"),
+            ({"learning_rate": float("nan")}, "learning_rate is nan"),
+            ({"patience": 0}, "patience is 0"),
+            ({"threads": 0}, "number of threads is 0"),
+            ({"network": nn.Flatten()}, r"\(2, 3, 8, 8\) \(2, 192\), expected \(2, 2\): give a network that is built"),
+            ({"network": nn.Linear(5, 2)}, r"Linear makes of images of shape \(2, 3, 8, 8\) an error"),
+            ({"valid_set": "digits"}, "images to validate with have shape, classes"),
+        ],
+    )
+    def test_refuses(self, options: dict[str, Any], message: str) -> None:
+        if "valid_set" in options:
+            options["valid_set"] = load_data("digits")
+        given = {"network": linear(), "train_set": toy(), "valid_set": toy(), "epochs": 1} | options
+        with pytest.raises(InputError, match=message):
+            train(**given)
+
+
+class TestRungs:
+    @pytest.mark.parametrize(
+        ("count", "epochs", "eta", "expected"),
+        [
+            (1, 8, 2, [(1, 8)]),
+            (3, 8, 3, [(3, 8)]),  # one alone would be compared with nothing
+            (4, 8, 3, [(4, 2), (2, 8)]),
+            (10, 8, 3, [(10, 2), (4, 8)]),  # 4 candidates could be 2, but 8 epochs cannot be thirds of thirds
+            (10, 9, 3, [(10, 1), (4, 3), (2, 9)]),
+            (10, 1, 2, [(10, 1)]),
+            (27, 27, 3, [(27, 3), (9, 9), (3, 27)]),
+        ],
+    )
+    def test_by_hand(self, count: int, epochs: int, eta: int, expected: list[tuple[int, int]]) -> None:
+        assert rungs(count, epochs, eta) == expected
+
+
+class Trainings:
+    """Stands for `train`: what it comes to is written in a table, and all calls are noted."""
+
+    def __init__(self, table: dict[str, dict[int, float]]) -> None:
+        self.table, self.calls, self.options = table, [], {}
+
+    def __call__(self, network: str, train_set: Any, valid_set: Any, *, epochs: int, **options: Any) -> TrainingResult:
+        self.calls.append((network, epochs))
+        self.options = options
+        return TrainingResult(self.table[network][epochs], epochs, 1, 0.5 * epochs)
+
+
+@pytest.fixture
+def trainings(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Trainings]:
+    def use(**table: dict[int, float]) -> Trainings:
+        made = Trainings(table)
+        monkeypatch.setattr(candidates, "train", made)
+        return made
+
+    return use
+
+
+# Accuracies by candidate and epochs.
+TABLE = {"a": {2: 30.0}, "b": {2: 50.0, 6: 60.0}, "c": {2: 40.0}, "d": {2: 50.0, 6: 70.0}, "e": {2: 40.0}}
+
+
+class TestRunOff:
+    def test_the_better_ones_go_on(self, trainings: Callable[..., Trainings]) -> None:
+        made, progress = trainings(**TABLE), []
+        rows = run_off(
+            "abcde", str, toy(), epochs=6, eta=3, seed=4, progress=lambda *counts: progress.append(counts), threads=2
+        )  # fmt: skip
+        assert made.calls == [*((each, 2) for each in "abcde"), ("b", 6), ("d", 6)]
+        assert made.options == {"seed": 4, "threads": 2}
+        assert progress == [(0, 22), (2, 22), (4, 22), (6, 22), (8, 22), (10, 22), (16, 22), (22, 22)]
+        assert rows == [
+            RunOffRow("d", 4, 6, 70.0, 4.0),
+            RunOffRow("b", 2, 6, 60.0, 4.0),
+            RunOffRow("c", 3, 2, 40.0, 1.0),  # of equal ones the better score
+            RunOffRow("e", 5, 2, 40.0, 1.0),
+            RunOffRow("a", 1, 2, 30.0, 1.0),
+        ]
+
+    def test_equal_ones_are_ranked_by_score_in_the_last_rung(self, trainings: Callable[..., Trainings]) -> None:
+        trainings(**TABLE | {"b": {2: 50.0, 6: 70.0}, "d": {2: 60.0, 6: 70.0}})
+        assert [row.architecture for row in run_off("abcde", str, toy(), epochs=6)][:2] == ["b", "d"]
+
+    @pytest.mark.parametrize("interrupted_after", range(1, 8))
+    def test_what_is_done_is_not_repeated(
+        self, trainings: Callable[..., Trainings], interrupted_after: int
+    ) -> None:  # fmt: skip
+        made, done = trainings(**TABLE), dict[tuple[str, int], TrainingResult]()
+
+        def keep(architecture: str, epochs: int, result: TrainingResult) -> None:
+            done[architecture, epochs] = result
+            if len(done) == interrupted_after:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            run_off("abcde", str, toy(), epochs=6, on_result=keep)
+        rows = run_off("abcde", str, toy(), epochs=6, done=done)
+        assert sorted(made.calls) == sorted({(each, 2) for each in "abcde"} | {("b", 6), ("d", 6)})
+        assert rows == run_off("abcde", str, toy(), epochs=6)
+        assert len(done) == interrupted_after  # what the caller holds is the caller's to fill
+
+    def test_of_real_networks(self, digits: tuple[ImageDataset, ImageDataset]) -> None:
+        state = torch.get_rng_state()
+        order = [NOTHING, CONVOLUTIONS, CELL.format("skip_connect"), CELL.format("nor_conv_1x1")]
+        results: dict[tuple[str, int], TrainingResult] = {}
+        rows = run_off(
+            order, build, digits[0], epochs=2, eta=2, fraction=0.3, batch_size=16,
+            on_result=lambda text, epochs, result: results.update({(text, epochs): result}),
+        )  # fmt: skip
+        assert torch.equal(torch.get_rng_state(), state)
+        assert [row.epochs for row in rows] == [2, 2, 1, 1]
+        assert rows[0].valid_accuracy > 30  # by chance 10
+        assert rows[0].architecture != NOTHING
+        # A training has the same result alone, whatever was trained before it.
+        winner = rows[0].architecture
+        alone = train(build(winner), *split(digits[0], 0.3), epochs=2, batch_size=16)
+        assert alone.valid_accuracies == results[winner, 2].valid_accuracies
+
+    @pytest.mark.parametrize(
+        ("given", "options", "message"),
+        [
+            ([], {}, "no candidates for a run-off"),
+            (["a", "b", "a"], {}, "candidate 'a' is named twice"),
+            (["a"], {"epochs": 0}, "0 epochs, expected at least 1"),
+            (["a"], {"eta": 1}, "eta is 1, expected at least 2"),
+            (["a"], {"fraction": 1.5}, "fraction is 1.5"),
+        ],
+    )
+    def test_refuses(self, given: list[str], options: dict[str, Any], message: str) -> None:
+        with pytest.raises(InputError, match=message):
+            run_off(given, build, toy(), **options)
