@@ -15,8 +15,8 @@ import pandas as pd
 import pytest
 from commands import Command
 
-from trainless.errors import InputError
-from trainless.search import Limits, Search, parse_number
+from trainless.errors import InputError, StoreError
+from trainless.search import Fidelity, Limits, RunOff, Search, parse_number, save_study
 from trainless.search_spaces import search_space
 from trainless.store import Store
 
@@ -79,28 +79,114 @@ class TestSearch:
         with pytest.raises(InputError, match="--max-params is 'many'"):
             parse_number("many", "--max-params")
 
+    def test_cheaper_scores_come_first(self, tmp_path: Path) -> None:
+        from trainless.strategies import strategy
+
+        halving = strategy("successive-halving", SMALL, 0, first=9, guided=0.0)
+        result = Search(SMALL, halving, "nwot", budget=6, store=tmp_path / "search.db", **OPTIONS).run()  # type: ignore[arg-type]
+        assert len(result.evaluations) == 6
+        assert "with 0.5 of channels and cells, 0.5 of the batch" in result.protocol["cheaper scores"]
+        with Store(tmp_path / "search.db", create=False) as store:
+            cheap, full = sorted(store.runs(), key=lambda run: "channels=4" in run.fidelity)
+            assert "channels=2,cells=1" in cheap.fidelity
+            assert "batch=8" in cheap.fidelity
+            table = store.table(cheap)["nwot"]
+            table = table[np.isfinite(table)]  # the others fill no place
+            assert len(table) == 18
+            # Of each nine the best three by the cheap score got the full one.
+            best = [name for first in (0, 9) for name in table.iloc[first : first + 9].nlargest(3).index]
+            assert set(store.table(full).index) == set(best) == set(result.evaluations["architecture"])
+        with pytest.raises(InputError, match="'random' was given 1 reduced evaluations, expected 0"):
+            Search(SMALL, "random", fidelities=[Fidelity(batch=0.5)], **OPTIONS)  # type: ignore[arg-type]
+
+    def test_memory_and_latency_are_columns_and_limits(self) -> None:
+        limits = Limits(memory=0.2, latency=1000)
+        objectives = ("score", "memory")
+        result = Search(SMALL, "nsga2", "nwot", budget=20, limits=limits, objectives=objectives, **OPTIONS).run()  # type: ignore[arg-type]
+        rows = result.evaluations
+        assert rows["memory_mib"].max() <= 0.2
+        assert rows["latency_ms"].between(0, 1000).all()
+        front = rows.set_index("architecture").loc[list(result.front)]
+        assert front["memory_mib"].is_monotonic_decreasing
+        assert result.protocol["repeatable"].startswith("with this store only")
+
+    def test_latencies_are_measured_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        options = {**OPTIONS, "limits": Limits(latency=1000), "store": tmp_path / "search.db"}
+        first = Search(SMALL, "local", "nwot", budget=15, **options).run()  # type: ignore[arg-type]
+        monkeypatch.setattr("trainless.search.costs.measure_latency", None)
+        again = Search(SMALL, "local", "nwot", budget=15, **options).run(resume=True)  # type: ignore[arg-type]
+        pd.testing.assert_frame_equal(again.evaluations, first.evaluations)
+
+    def test_the_run_off_chooses_and_is_not_repeated(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        options = {**OPTIONS, "run_off": RunOff(3, epochs=1, images=200), "store": tmp_path / "search.db"}
+        result = Search(SMALL, "random", "nwot", budget=9, **options).run()  # type: ignore[arg-type]
+        assert result.run_off is not None
+        by_score = result.evaluations.nlargest(3, "score")["architecture"]
+        assert set(result.run_off["architecture"]) == set(by_score)
+        assert result.run_off["valid_accuracy"].is_monotonic_decreasing
+        assert result.best == result.run_off["architecture"].iloc[0]
+        monkeypatch.setattr("trainless.training.candidates.train", None)
+        again = Search(SMALL, "random", "nwot", budget=9, **options).run()  # type: ignore[arg-type]
+        assert again.run_off is not None
+        pd.testing.assert_frame_equal(again.run_off, result.run_off)
+
+    def test_time_counts_on_where_it_is_resumed(self, tmp_path: Path) -> None:
+        options = {**OPTIONS, "budget": "2s", "store": tmp_path / "search.db"}
+        first = Search(SMALL, "random", "nwot", **options).run().evaluations  # type: ignore[arg-type]
+        resumed = Search(SMALL, "random", "nwot", **options).run(resume=True).evaluations  # type: ignore[arg-type]
+        pd.testing.assert_frame_equal(resumed, first)  # all its time is used
+        with pytest.raises(InputError, match=r"the nearest differs \(strategy is 'grid, 8"):
+            Search(SMALL, "grid", "nwot", **options).run(resume=True)  # type: ignore[arg-type]
+
+    def test_written_for_the_dashboard(self, tmp_path: Path) -> None:
+        import optuna
+
+        storage = f"sqlite:///{tmp_path / 'study.db'}"
+        result = Search(SMALL, "random", "nwot", budget=9, objectives=("score", "params"), **OPTIONS).run()  # type: ignore[arg-type]
+        save_study(result, SMALL, storage, "found")
+        study = optuna.load_study(study_name="found", storage=storage)
+        rows = result.evaluations
+        kept = rows[np.isfinite(rows["score"])]
+        values = [trial.values for trial in study.trials if trial.state == optuna.trial.TrialState.COMPLETE]
+        assert values == [
+            [score, -parameters] for score, parameters in zip(kept["score"], kept["parameters"], strict=True)
+        ]
+        assert {trial.user_attrs["architecture"] for trial in study.best_trials} == set(result.front)
+
 
 COMMAND = ["search", "--data", "digits", "--channels", "4", "--cells", "1", "--batch-size", "16", "--budget", "60",
            "--strategy", "local", "--workers", "0"]  # fmt: skip
 
 
 def test_killed_at_random_moments_it_ends_with_the_same_history(tmp_path: Path) -> None:
-    moments = random.Random(0)
+    moments, counts = random.Random(0), []
     for _ in range(4):
         process = subprocess.Popen(
-            [sys.executable, "-m", "trainless.cli", *COMMAND, "--store", str(tmp_path / "search.db")],
+            [sys.executable, "-m", "trainless.cli", *COMMAND, "--store", str(tmp_path / "search.db"), "--resume"],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
-        deadline = time.monotonic() + 60
-        while not (tmp_path / "search.db").exists() and process.poll() is None and time.monotonic() < deadline:
+        begun, deadline = stored(tmp_path / "search.db"), time.monotonic() + 60
+        # Until it has got further, and then for a moment.
+        while stored(tmp_path / "search.db") <= begun and process.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
-        time.sleep(moments.random())
+        time.sleep(moments.random() / 4)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
+        counts.append(stored(tmp_path / "search.db"))
+    assert 0 < counts[0] < 60 * 3  # it was cut short
+    assert counts == sorted(counts)
     resumed = found(budget=60, strategy="local", store=tmp_path / "search.db")
     pd.testing.assert_frame_equal(resumed, found(budget=60, strategy="local"))
-    with Store(tmp_path / "search.db", create=False) as store:
-        assert store.count() == 60 * 3
+    assert stored(tmp_path / "search.db") == 60 * 3
+
+
+def stored(path: Path) -> int:
+    """How many scores a store holds, 0 where there is none yet."""
+    try:
+        with Store(path, create=False) as store:
+            return store.count()
+    except StoreError:
+        return 0
 
 
 class TestCommand:
@@ -116,6 +202,23 @@ class TestCommand:
         assert document["best"]["parameters"] <= 9000
         assert {"architecture", "score", "flops", "nwot"} <= set(document["best"])
         assert all(file.stat().st_size > 1000 for file in files)
+
+    def test_front_run_off_and_other_seeds(self, command: Command, tmp_path: Path) -> None:
+        page = tmp_path / "page.html"
+        document = command.document(
+            *COMMAND, "--store", tmp_path / "search.db", "--strategy", "random", "--budget", 12, "--objective",
+            "score,params,latency", "--seeds", 2, "--run-off", 2, "--run-off-epochs", 1, "--run-off-images", 100,
+            "--out", page,
+        )  # fmt: skip
+        assert document["best"]["architecture"] == document["run_off"][0]["architecture"]
+        assert document["run_off"][0]["valid_accuracy"] >= document["run_off"][1]["valid_accuracy"]
+        assert document["best"]["latency_ms"] > 0
+        assert [each["seed"] for each in document["others"]] == [1]
+        assert "2 searches with different seeds" in page.read_text()
+
+    def test_strategies_are_listed(self, command: Command) -> None:
+        listed = command.document("strategies")
+        assert {"freerea", "tpe", "hyperband"} <= {each["strategy"] for each in listed}
 
     def test_printed(self, command: Command, tmp_path: Path) -> None:
         code, out, err = command(*COMMAND, "--store", tmp_path / "search.db")
@@ -136,6 +239,17 @@ class TestCommand:
             (("--space", "nasbench"), "no search space 'nasbench'"),
             (("--data", "nowhere"), "'nowhere'"),
             (("--max-params", "10"), "widen the limits"),
+            (("--max-latency", "5"), "--max-latency is '5', expected one above 0 such as 5ms"),
+            (("--max-memory", "lots"), "--max-memory is 'lots'"),
+            (("--limit", "energy"), "The limit is 'energy'"),
+            (("--limit", "cifar10.edgegpu_latency=5", "--table", "hw-nas-bnch"), "hw-nas-bnch"),
+            (("--strategy", "random", "--objective", "score,latncy"), "did you mean 'latency'"),
+            (("--reduced", "c=0.5"), "expected 0"),
+            (("--run-off", -1), "candidates of the run-off are -1"),
+            (("--run-off", 2, "--run-off-epochs", 0), "epochs of the run-off are 0"),
+            (("--seeds", 0), "--seeds is 0"),
+            (("--device", "abacus"), "'abacus'"),
+            (("--study", "nowhere"), "'nowhere'"),
         ],
     )
     def test_refusals(self, command: Command, tmp_path: Path, extra: tuple[object, ...], told: str) -> None:

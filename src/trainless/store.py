@@ -6,6 +6,7 @@ any moment loses at most the transaction it was in, readers are not held up, and
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import sqlite3
@@ -68,6 +69,16 @@ _scores = sql.Table(
     sql.Column("peak_memory", sql.Double),
     sql.Column("created", sql.String(32), nullable=False),
     sql.UniqueConstraint(*_KEY_COLUMNS, name="one_score"),
+)
+# Made with the first note: a store without any stays one that earlier versions know.
+_notes = sql.Table(
+    "notes",
+    _metadata,
+    sql.Column("id", sql.Integer, primary_key=True),
+    sql.Column("topic", sql.String(255), nullable=False),
+    sql.Column("name", sql.String(255), nullable=False),
+    sql.Column("value", sql.Text, nullable=False),
+    sql.UniqueConstraint("topic", "name", name="one_note"),
 )
 
 
@@ -184,7 +195,7 @@ class Store:
             with self._transaction() as connection:
                 if connection.dialect.name == "sqlite":
                     connection.exec_driver_sql(f"PRAGMA application_id = {_APPLICATION_ID}")
-                for table in _metadata.sorted_tables:
+                for table in (_meta, _scores):
                     connection.execute(CreateTable(table, if_not_exists=True))
                 if connection.scalar(_schema_query()) is None:
                     connection.execute(_meta.insert().values(name="schema", value=str(SCHEMA_VERSION)))
@@ -214,13 +225,41 @@ class Store:
                 rows[key] = _row(run, score, versions, created)
         if rows:
             with self._explained():
-                self._write_rows(list(rows.values()))
+                self._write(lambda connection: _insert(connection, list(rows.values())))
 
-    def _write_rows(self, rows: list[dict[str, Any]]) -> None:
+    def note(self, topic: str, notes: Mapping[str, Any]) -> None:
+        """Write other things that must not be lost, all of them or none; a name that is there gets the new value.
+
+        Args:
+            topic: what the notes are about.
+            notes: by name, values of which JSON can be made.
+
+        Raises:
+            StoreError: nothing was written; the message tells why.
+        """
+        rows = [{"topic": topic, "name": name, "value": json.dumps(value)} for name, value in notes.items()]
+        if not rows:
+            return
+
+        def replace(connection: sql.Connection) -> None:
+            connection.execute(CreateTable(_notes, if_not_exists=True))
+            connection.execute(_notes.delete().where(_notes.c.topic == topic, _notes.c.name.in_(list(notes))))
+            connection.execute(_notes.insert(), rows)
+
+        with self._explained():
+            self._write(replace)
+
+    def forget(self, topic: str) -> None:
+        """Remove all notes of a topic."""
+        with self._explained():
+            self._write(lambda connection: _has_notes(connection) and connection.execute(
+                _notes.delete().where(_notes.c.topic == topic)))  # fmt: skip
+
+    def _write(self, change: Callable[[sql.Connection], Any]) -> None:
         for attempt in range(1, _ATTEMPTS + 1):
             try:
                 with self._transaction() as connection:
-                    _insert(connection, rows)
+                    change(connection)
             except DBAPIError as error:
                 if attempt == _ATTEMPTS or not _is_conflict(error):
                     raise
@@ -259,6 +298,21 @@ class Store:
         columns = [_scores.c[name] for name in _RUN_COLUMNS]
         query = sql.select(*columns).group_by(*columns).order_by(sql.func.min(_scores.c.id))
         return [Run(*row) for row in self._fetch(query)]
+
+    def notes(self, topic: str) -> dict[str, Any]:
+        """Read the notes of a topic, in the order of writing.
+
+        Example:
+            >>> import tempfile
+            >>> with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "scores.db") as store:
+            ...     store.note("latency", {"a": 1.5, "b": [1, 2]})
+            ...     store.note("latency", {"a": 2.5})
+            ...     store.notes("latency"), store.notes("nothing")
+            ({'b': [1, 2], 'a': 2.5}, {})
+        """
+        query = sql.select(_notes.c.name, _notes.c.value).where(_notes.c.topic == topic).order_by(_notes.c.id)
+        rows = self._read(lambda connection: connection.execute(query).all() if _has_notes(connection) else [])
+        return {name: json.loads(value) for name, value in rows}
 
     def count(self) -> int:
         """Count the scores, failed ones included."""
@@ -459,6 +513,10 @@ def _insert(connection: sql.Connection, rows: list[dict[str, Any]]) -> None:
             connection.execute(_scores.insert(), row)
         elif status == "failed":
             connection.execute(_scores.update().where(same, _scores.c.status == "failed"), row)
+
+
+def _has_notes(connection: sql.Connection) -> bool:
+    return bool(sql.inspect(connection).has_table(_notes.name))
 
 
 def _is_conflict(error: DBAPIError) -> bool:

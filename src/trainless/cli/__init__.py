@@ -26,7 +26,8 @@ app = typer.Typer(
 )
 for _command in (
     scoring.spaces, scoring.proxies, scoring.describe, scoring.score, scoring.show, scoring.quickstart,
-    studies.evaluate, studies.report, searching.search, searching.replay,
+    studies.evaluate, studies.report, searching.search, searching.strategies,
+    searching.latency, searching.replay,
 ):  # fmt: skip
     app.command()(_command)
 for _name, _group in (

@@ -1,9 +1,10 @@
-"""The commands of the search: search, replay."""
+"""The commands of the search: search, latency, strategies, replay."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,85 +17,257 @@ from trainless.cli.shared import (
     Workers,
     check_places,
     find_data,
+    first_line,
     interruptible,
 )
 from trainless.errors import InputError
-from trainless.terminal import print_json, print_rows, progress, records, write_file, write_text
+from trainless.terminal import Update, print_json, print_rows, progress, records, write_file, write_text
 
-__all__ = ["replay", "search"]
+__all__ = ["latency", "replay", "search", "strategies"]
 
-_EVALUATION = ("architecture", "score", "parameters", "flops")
 _SHOWN = ("strategy", "score", "dataset", "mean_test", "std_test", "mean_test_runoff", "mean_evaluations", "seeds")
 
 
 def search(
     data: Annotated[str, typer.Option(help="'digits', a folder of class folders, CIFAR batches, or an .npz file.")],
     space: Space = "nasbench201",
-    strategy: Annotated[str, typer.Option(help="How architectures are proposed.")] = "freerea",
+    strategy: Annotated[
+        str, typer.Option(help="How architectures are proposed; `trainless strategies` lists them.")
+    ] = ("freerea"),
     score: Annotated[str, typer.Option(help="A proxy or an aggregation, such as hybrid or 'rank(flops, nwot)'.")] = (
         "freerea"
     ),
-    objective: Annotated[str, typer.Option(help="score, and params or flops beside it for a front.")] = "score",
+    objective: Annotated[
+        str, typer.Option(help="score, and beside it for a front: params, flops, latency, memory, a table's column.")
+    ] = "score",
     max_params: Annotated[str | None, typer.Option(help="Most parameters, such as 0.8M.")] = None,
     max_flops: Annotated[str | None, typer.Option(help="Most multiply-adds, such as 100M.")] = None,
+    max_latency: Annotated[str | None, typer.Option(help="Longest inference of an image here, such as 5ms.")] = None,
+    max_memory: Annotated[str | None, typer.Option(help="Most memory of that, such as 2MiB.")] = None,
+    limit: Annotated[
+        list[str] | None, typer.Option("--limit", help="Limit a table's column: cifar10.edgegpu_latency=5; repeatable.")
+    ] = None,
+    table: Annotated[str, typer.Option(help="Table that --limit and --objective name columns of.")] = "hw-nas-bench",
     budget: Annotated[str, typer.Option(help="Evaluations such as 200, a time such as 45s, or 45s,200.")] = "200",
     seed: Seed = 0,
+    seeds: Annotated[int, typer.Option(help="Search with so many seeds from --seed on, to show how they differ.")] = 1,
     store: Annotated[str, typer.Option(help="Score store: a file, or a database URL.")] = "search.db",
+    resume: Annotated[bool, typer.Option(help="Go on with a search in the store; its time counts on.")] = False,
+    run_off: Annotated[int, typer.Option(help="Train so many of the best-scored briefly; 10 do well, 0 none.")] = 0,
+    run_off_epochs: Annotated[int, typer.Option(help="Epochs of the longest of these trainings.")] = 8,
+    run_off_images: Annotated[int, typer.Option(help="Most images for these trainings.")] = 2500,
+    augment: Annotated[bool, typer.Option(help="Mirror and shift images in the run-off; for photographs.")] = False,
+    reduced: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Cheaper score of a halving strategy, such as c=0.5,s=0.25; once a rung, the cheapest first."
+        ),
+    ] = None,
     batch: Annotated[int | None, typer.Option(help="Proposals at a time; default what suits the strategy.")] = None,
     batch_size: Annotated[int, typer.Option(help="Images in the batch.")] = 64,
     image_size: Annotated[int | None, typer.Option(help="Resize images to so many pixels.")] = None,
     channels: Channels = 16,
     cells: Cells = 5,
+    device: Annotated[str, typer.Option(help="Where scores are computed and latency is measured.")] = "cpu",
     workers: Workers = None,
     out: Annotated[Path | None, typer.Option(help="Write a page that explains the search to this HTML file.")] = None,
     figure: Annotated[Path | None, typer.Option(help="Draw the search: PNG, SVG or PDF by the ending.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write all evaluations to this CSV file.")] = None,
+    study: Annotated[str | None, typer.Option(help="Write an Optuna study to this URL: sqlite:///study.db.")] = None,
     as_json: Json = False,
 ) -> None:
     """Find the best architecture under limits without training any; run the same command again to go on."""
     from trainless.data import load_data
-    from trainless.search import Limits, Search, parse_number, search_score, split_names
+    from trainless.search import (
+        Limits,
+        RunOff,
+        Search,
+        parse_budget,
+        parse_fidelity,
+        parse_limit,
+        parse_memory,
+        parse_milliseconds,
+        parse_number,
+        save_study,
+        search_score,
+        split_names,
+    )
     from trainless.search_spaces import search_space
 
     check_places(csv, out, figure)
-    search_score(score)  # a wrong name is found before any data are read
+    search_score(score)  # what is wrong with an option is found before any data are read
+    is_timed = parse_budget(budget).seconds is not None
+    if seeds < 1:
+        raise InputError(f"--seeds is {seeds}, expected at least 1.")
+    objectives = split_names(objective)
     limits = Limits(
-        None if max_params is None else parse_number(max_params, "--max-params"),
-        None if max_flops is None else parse_number(max_flops, "--max-flops"),
+        parameters=_parsed(parse_number, max_params, "--max-params"),
+        flops=_parsed(parse_number, max_flops, "--max-flops"),
+        latency=_parsed(parse_milliseconds, max_latency, "--max-latency"),
+        memory=_parsed(parse_memory, max_memory, "--max-memory"),
+        columns=dict(map(parse_limit, limit or ())),
     )
+    final = RunOff(run_off, epochs=run_off_epochs, images=run_off_images, augment=augment) if run_off else None
     chosen = search_space(space, channels=channels, cells=cells)
-    looked_for = Search(
-        chosen, strategy, score, load_data(find_data(data), image_size=image_size), budget=budget, limits=limits,
-        objectives=split_names(objective), seed=seed, batch=batch,
-        workers=workers, store=store, batch_size=batch_size,
-    )  # fmt: skip
-    advice = f"Finished scores are in {store}: run the same command again to go on."
-    with interruptible(advice), progress("searching") as update:
-        found = looked_for.run(update)
+    images = load_data(find_data(data), image_size=image_size)
+    known = _table_of_costs(table, [*limits.columns, *objectives])
+    searches = [
+        Search(
+            chosen, strategy, score, images, budget=budget, limits=limits, objectives=objectives, seed=each,
+            batch=batch, workers=workers, store=store, batch_size=batch_size, device=device, table=known,
+            fidelities=[parse_fidelity(text) for text in reduced] if reduced else None, run_off=final,
+        )
+        for each in range(seed, seed + seeds)
+    ]  # fmt: skip
+    hint = ", with --resume to count the time that it has used" if is_timed else ""
+    advice = f"What is finished is in {store}: run the same command again to go on{hint}."
+    found, *others = (_searched(each, resume, advice) for each in searches)
     graph = chosen.graph(chosen.parse(found.best))
     if csv:
         write_file(csv, lambda path: found.evaluations.to_csv(path, index=False))
     if out:
         from trainless.report import search_page
 
-        write_text(out, search_page(found, graph))
+        write_text(out, search_page(found, graph, others=others))
     if figure:
         from trainless.report import search_figure
 
-        write_file(figure, lambda path: search_figure(found, graph, path))
-    rows = found.evaluations.rename_axis("number")
-    best = rows[rows["architecture"] == found.best]
+        write_file(figure, lambda path: search_figure(found, graph, path, others=others))
+    if study:
+        save_study(found, chosen, study, f"{found.title}, seed {seed}")
+    best, *_ = records(_row_of(found))
     if as_json:
-        print_json({"best": records(best)[0], "evaluations": len(rows), "front": list(found.front),
-                    "rejected": dict(found.rejected), "stopped": found.stopped,
-                    "protocol": dict(found.protocol)})  # fmt: skip
+        print_json({
+            "best": best, "evaluations": len(found.evaluations), "front": list(found.front),
+            "rejected": dict(found.rejected), "stopped": found.stopped,
+            **({} if found.run_off is None else {"run_off": records(found.run_off.set_index("architecture"))}),
+            **({} if not others else {"others": [
+                {"seed": number, **records(_row_of(each))[0]} for number, each in enumerate(others, seed + 1)]}),
+            "protocol": dict(found.protocol),
+        })  # fmt: skip
         return
+    _print_search(found, others, seed, store)
+    typer.echo(f"\nBest: {found.best}\n{chosen.draw(chosen.parse(found.best))}")
+
+
+def _parsed(parse: Callable[[str, str], float], text: str | None, option: str) -> float | None:
+    return None if text is None else parse(text, option)
+
+
+def _table_of_costs(table: str, names: Iterable[str]) -> Any:
+    """The table, where a limit or objective is a column of it."""
+    from trainless.tables import benchmark_table
+
+    return benchmark_table(table) if any("." in name for name in names) else None
+
+
+def _searched(search: Any, resume: bool, advice: str) -> Any:
+    with interruptible(advice), progress("searching") as update:
+        # The bar turns to the run-off when that begins.
+        return search.run(update, resume=resume, run_off_progress=_Staged(update, "training"))
+
+
+class _Staged:
+    """Gives a progress bar another name as soon as it is moved."""
+
+    def __init__(self, update: Update, name: str) -> None:
+        self._update, self._name, self._begun = update, name, False
+
+    def __call__(self, done: int, total: int) -> None:
+        if not self._begun:
+            self._update.stage(self._name)
+            self._begun = True
+        self._update(done, total)
+
+
+def _row_of(found: Any) -> Any:
+    """The evaluation of what was found, with its number."""
+    rows = found.evaluations.rename_axis("number")
+    return rows[rows["architecture"] == found.best]
+
+
+def _print_search(found: Any, others: Sequence[Any], seed: int, store: str) -> None:
+    from trainless.search import COSTS
+
+    rows = found.evaluations.rename_axis("number")
+    costs = [name for name in rows if name in COSTS.values() or "." in name]
     shown = rows[rows["architecture"].isin(found.front)] if len(found.objectives) > 1 else rows
-    print_rows(records(shown.sort_values("score", ascending=False, kind="stable").head(10)[[*_EVALUATION]]))
+    best_first = shown.sort_values("score", ascending=False, kind="stable").head(10)
+    print_rows(records(best_first[["architecture", "score", *costs]]))
+    if found.run_off is not None:
+        typer.echo("Run-off, the winner first:")
+        print_rows(records(found.run_off.set_index("architecture")))
+    if others:
+        typer.echo("Other seeds:")
+        print_rows([
+            {"seed": number, **records(_row_of(each)[["architecture", "score", *costs]])[0]}
+            for number, each in enumerate(others, seed + 1)
+        ])  # fmt: skip
     broken = ", ".join(f"{count:,} by {name}" for name, count in found.rejected.items())
     typer.echo(f"{len(rows)} evaluations; rejected: {broken or 'none'}; {found.stopped}. Scores are in {store}.")
     typer.echo("; ".join(f"{key}: {value}" for key, value in found.protocol.items()))
-    typer.echo(f"\nBest: {found.best}\n{chosen.draw(chosen.parse(found.best))}")
+
+
+def strategies(as_json: Json = False) -> None:
+    """List the search strategies."""
+    from trainless.strategies import STRATEGIES
+
+    print_rows(
+        [
+            {"strategy": name, "objectives": "several" if made.several_objectives else "one", "what": first_line(made)}
+            for name, made in STRATEGIES.items()
+        ],
+        as_json,
+    )
+
+
+def latency(
+    architecture: Annotated[str, typer.Argument(help="The architecture's published string.")],
+    space: Space = "nasbench201",
+    device: Annotated[str, typer.Option(help="Where to measure, as PyTorch names it.")] = "cpu",
+    batch: Annotated[int, typer.Option(help="Images at a time.")] = 1,
+    threads: Annotated[int, typer.Option(help="Threads for one operation.")] = 1,
+    repeats: Annotated[int, typer.Option(help="Timed runs, of which the median counts.")] = 20,
+    classes: Annotated[int, typer.Option(help="Classes that the network tells apart.")] = 10,
+    image_size: Annotated[int, typer.Option(help="Rows and columns of an image.")] = 32,
+    image_channels: Annotated[int, typer.Option(help="Colour channels of an image.")] = 3,
+    channels: Channels = 16,
+    cells: Cells = 5,
+    table: Annotated[
+        str | None, typer.Option(help="Tell too what this table knows of its costs, such as hw-nas-bench.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure how long an inference takes on this machine; with --table also read what it takes elsewhere."""
+    from trainless.search import Costs
+    from trainless.search_spaces import search_space
+    from trainless.tables import benchmark_table
+    from trainless.types import Task
+
+    for name, value in {"--classes": classes, "--image-size": image_size, "--image-channels": image_channels}.items():
+        if value < 1:
+            raise InputError(f"{name} is {value}, expected at least 1.")
+    chosen = search_space(space, channels=channels, cells=cells)
+    one = chosen.parse(architecture)
+    known = benchmark_table(table) if table else None
+    costs = Costs(chosen, Task("images", classes, image_channels, image_size, image_size), table=known, device=device)
+    columns = [f"{dataset}.{name}" for dataset in known.datasets for name in known.costs(dataset)] if known else []
+    costs.check(columns)
+    parameters, flops = (int(costs(one, name)) for name in ("params", "flops"))
+    measured = costs.measure(one, batch=batch, threads=threads, repeats=repeats)
+    stored = {name: costs(one, name) for name in columns}
+    memory = costs(one, "memory")
+    if as_json:
+        print_json({"architecture": str(one), "latency_ms": measured.milliseconds, "low_ms": measured.low,
+                    "high_ms": measured.high, "repeats": measured.repeats, "batch": batch, "threads": threads,
+                    "device": measured.device, "parameters": parameters, "flops": flops, "memory_mib": memory,
+                    "table": stored})  # fmt: skip
+        return
+    typer.echo(f"{measured}.")
+    typer.echo(f"{parameters:,} parameters, {flops:,} multiply-adds, {memory:.2f} MiB.")
+    if known:
+        typer.echo(f"{known.name} ({known.origin}), latency in ms and energy in mJ:")
+        print_rows([{"cost": name, "value": value} for name, value in stored.items()])
 
 
 def replay(

@@ -12,7 +12,7 @@ import pandas as pd
 
 from trainless.report.formats import count, number
 from trainless.report.plots import LEGEND, ZOOM, Spec, axis, rounded, spec
-from trainless.report.search_views import COSTS, Range, front, known_costs, seed_curves, shown
+from trainless.report.search_views import Range, cost_view, front, known_costs, seed_curves, shown
 from trainless.report.views import LINE_COLOURS
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def front_plot(result: SearchResult, cost: str) -> Spec:
         "showlegend": True,
         "legend": LEGEND,
         "hovermode": "closest",
-        "xaxis": axis(COSTS[cost].title, tickformat="~s" if cost in ("params", "flops") else ""),
+        "xaxis": axis(cost_view(cost).title, tickformat="~s" if cost in ("params", "flops") else ""),
         "yaxis": _score_axis(shown(result)),
     }
     return spec(traces, layout, *ZOOM)
@@ -102,9 +102,9 @@ def costs_text(row: pd.Series, costs: Sequence[str]) -> str:
         >>> costs_text(pd.Series({"parameters": 802426, "latency_ms": 4.25}), ["params", "latency"])
         '802.4 k parameters, 4.25 ms latency'
     """
-    values = {name: float(row[COSTS[name].column]) for name in costs}
+    values = {name: float(row[cost_view(name).column]) for name in costs}
     return ", ".join(
-        f"{count(value) if name in ('params', 'flops') else number(value, '.3g')} {COSTS[name].suffix}"
+        f"{count(value) if name in ('params', 'flops') else number(value, '.3g')} {cost_view(name).suffix}"
         for name, value in values.items()
         if math.isfinite(value)
     )

@@ -24,6 +24,7 @@ __all__ = [
     "best_first",
     "best_so_far",
     "check",
+    "cost_view",
     "front",
     "known_costs",
     "seed_curves",
@@ -58,6 +59,16 @@ COSTS = {
 """By the name of the objective."""
 
 
+def cost_view(name: str) -> Cost:
+    """Tell how a cost is shown; one that a table knows is named as its column.
+
+    Example:
+        >>> cost_view("cifar10.edgegpu_latency").title
+        'cifar10.edgegpu_latency'
+    """
+    return COSTS.get(name) or Cost(name, name, ",.4g", name)
+
+
 class Range(NamedTuple):
     """Which scores a figure shows.
 
@@ -89,9 +100,11 @@ def check(result: SearchResult) -> None:
 
 def known_costs(result: SearchResult) -> list[str]:
     """List the costs that are known of some evaluation, those that the search minimised first."""
-    order = dict.fromkeys([*(name for name in result.objectives if name in COSTS), *COSTS])
     columns = result.evaluations
-    return [name for name in order if COSTS[name].column in columns and columns[COSTS[name].column].notna().any()]
+    of_a_table = [str(name) for name in columns if "." in str(name)]
+    order = dict.fromkeys([*result.objectives[1:], *COSTS, *of_a_table])
+    known = {name: cost_view(name).column for name in order}
+    return [name for name, column in known.items() if column in columns and columns[column].notna().any()]
 
 
 def best_so_far(scores: npt.ArrayLike) -> Array:
@@ -129,7 +142,7 @@ def front(result: SearchResult, cost: str) -> pd.DataFrame:
     Returns:
         The evaluations with columns ``cost`` and ``on_front``, the cheapest first.
     """
-    table = result.evaluations.assign(cost=result.evaluations[COSTS[cost].column].astype(float))
+    table = result.evaluations.assign(cost=result.evaluations[cost_view(cost).column].astype(float))
     known: pd.DataFrame = table[np.isfinite(table[["score", "cost"]].to_numpy(dtype=float)).all(axis=1)]
     edge = cost_quality_front(known["score"].astype(float), known["cost"])["on_front"]
     return known.assign(on_front=edge).sort_values(["cost", "score"], kind="stable")

@@ -14,7 +14,7 @@ from trainless.report.cells import cell_plot
 from trainless.report.formats import number
 from trainless.report.frame import document
 from trainless.report.parts import NO_SCRIPT, figure, protocol, section
-from trainless.report.search_views import COSTS, best_first, check, known_costs, shown
+from trainless.report.search_views import COSTS, best_first, check, cost_view, known_costs, shown
 from trainless.report.sortable import breakable, html_table, scrolled
 from trainless.report.text import Column
 from trainless.search_spaces.base import Edge
@@ -136,11 +136,11 @@ def _fronts(result: SearchResult) -> str:
     costs = known_costs(result)
     if not costs:
         return ""
-    options = "".join(f'<option value="{name}">{escape(COSTS[name].title)}</option>' for name in costs)
+    options = "".join(f'<option value="{name}">{escape(cost_view(name).title)}</option>' for name in costs)
     menu = f'<label>Horizontal <select data-shows="front">{options}</select></label>'
     parts = "\n".join(
         f'<div data-part-of="front" data-part="{name}">'
-        + figure(f"front-{name}", f"Score by {COSTS[name].title}", search_plots.front_plot(result, name))
+        + figure(f"front-{name}", f"Score by {cost_view(name).title}", search_plots.front_plot(result, name))
         + "</div>"
         for name in costs
     )

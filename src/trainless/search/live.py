@@ -2,53 +2,70 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from trainless.data import ImageDataset
 from trainless.errors import InputError
 from trainless.scoring import Scorer
 from trainless.search.budgets import Budget, parse_budget
+from trainless.search.costs import COSTS, Costs
+from trainless.search.fidelities import Fidelity, default_fidelities
+from trainless.search.finals import RunOff
+from trainless.search.journal import Journal, key_of
 from trainless.search.limits import Limits
 from trainless.search.loop import Loop
 from trainless.search.results import SearchResult
 from trainless.search.scores import SearchScore, search_score
 from trainless.search_spaces.base import SearchSpace
 from trainless.store import Store
-from trainless.strategies import Strategy, strategy
+from trainless.strategies import Result, Strategy, strategy, write_study
+from trainless.tables import BenchmarkTable
 from trainless.types import Architecture
 
-__all__ = ["OBJECTIVES", "Search"]
+__all__ = ["Search", "save_study"]
 
-OBJECTIVES = ("score", "params", "flops")
-"""What a live search can aim at: the score is maximised, the others are minimised."""
+Progress = Callable[[int, int], None]
 
 
 class Search:
-    """Finds the architecture with the highest score under limits, without training any.
+    """Finds the architecture with the highest score under limits, without training any until the end.
 
     With a budget of evaluations the same seed gives the same history, whatever the number of workers and however often
-    it was interrupted: scores are in the store as soon as they are known, so that the same search run again reads them
-    and goes on. With a budget of time, how far it comes depends on the machine, and the time counts anew.
+    it was interrupted: scores, and latencies that were measured, are in the store as soon as they are known, so that
+    the same search run again reads them and goes on. Not so between two machines or stores where latency is a limit or
+    an objective, for it is measured; nor with a budget of time, for how far it comes depends on the machine.
 
     Args:
         space: a search space or its name.
         strategy: a name of `trainless.strategies.STRATEGIES`, or a fresh `Strategy`.
         score: what `trainless.search.search_score` takes.
         data: what `trainless.data.load_data` takes.
-        budget: what `trainless.search.parse_budget` takes, a number of evaluations, or a `Budget`.
+        budget: what `trainless.search.parse_budget` takes, a number of evaluations, or a `Budget`. Cheaper evaluations
+            of a strategy with several rungs and the run-off are not counted; their time is, but for the run-off's.
         limits: what a network may cost; what breaks a limit is not scored and counts as no evaluation.
-        objectives: ``"score"``, and ``"params"`` or ``"flops"`` beside it for a Pareto front.
+        objectives: ``"score"``, and beside it costs to be minimised for a Pareto front: names of `COSTS`, or columns of
+            `table`.
         seed: decides everything random.
         batch: proposals asked for at a time; None is what suits the strategy. More keep more workers busy.
-        workers: as for `trainless.Scorer`.
+        workers: as for `trainless.Scorer`; also processes that train in the run-off.
         store: as for `trainless.Scorer`.
         batch_size: images in the batch.
+        device: as for `trainless.Scorer`; latency is measured there.
+        table: where limits and objectives named ``<data set>.<column>`` are read.
+        fidelities: the reduced evaluations of a strategy with several rungs, the cheapest first; None halves channels,
+            cells and batch from rung to rung.
+        run_off: trains the best-scored few in the end, and the best validated one is what is found; None does not.
 
     Raises:
         InputError: an argument cannot be used; the message says which, what was expected and what to do.
@@ -75,110 +92,237 @@ class Search:
         workers: int | None = None,
         store: Store | str | Path | None = None,
         batch_size: int = 64,
+        device: str = "cpu",
+        table: BenchmarkTable | None = None,
+        fidelities: Sequence[Fidelity] | None = None,
+        run_off: RunOff | None = None,
     ) -> None:
         self.budget = budget if isinstance(budget, Budget) else parse_budget(str(budget))
         self.limits = limits or Limits()
         self.objectives = tuple(objectives)
-        unknown = [name for name in self.objectives if name not in OBJECTIVES]
-        if unknown or self.objectives[:1] != ("score",) or len(set(self.objectives)) < len(self.objectives):
+        if self.objectives[:1] != ("score",) or len(set(self.objectives)) < len(self.objectives):
             raise InputError(
-                f"The objectives are {', '.join(self.objectives) or 'none'}, expected score first and beside it any of "
-                f"{', '.join(OBJECTIVES[1:])}."
+                f"The objectives are {', '.join(self.objectives) or 'none'}, expected score first and beside it costs "
+                f"such as {', '.join(COSTS)}, each once."
             )
         if batch is not None and batch < 1:
             raise InputError(f"The batch of proposals is {batch}, expected at least 1.")
         self.score: SearchScore = search_score(score)
-        self.strategy, self.batch, self.seed = strategy, batch, seed
+        self.batch, self.seed, self.run_off = batch, seed, run_off
         self.scorer = Scorer(
-            space, self.score.proxies, data, seed=seed, batch_size=batch_size, workers=workers, store=store
-        )
+            space, self.score.proxies, data, seed=seed, batch_size=batch_size, workers=workers, store=store,
+            device=device,
+        )  # fmt: skip
+        self.strategy = strategy
+        made = self._strategy()
+        self.fidelities = tuple(default_fidelities(made.rungs) if fidelities is None else fidelities)
+        if len(self.fidelities) != made.rungs - 1:
+            raise InputError(
+                f"The strategy '{made.name}' was given {len(self.fidelities)} reduced evaluations, expected "
+                f"{made.rungs - 1}: one for each of its rungs below the full one."
+            )
+        self.costs = Costs(self.scorer.space, self.scorer.batch.task, table=table, device=device)
+        self.costs.check([*self.limits.named(), *self.objectives[1:]])
 
-    def run(self, progress: Callable[[int, int], None] | None = None) -> SearchResult:
-        """Search until the budget is used up or nothing is left to score.
+    def _strategy(self) -> Strategy:
+        options = {"objectives": len(self.objectives)} if len(self.objectives) > 1 else {}
+        return strategy(self.strategy, self.scorer.space, self.seed, **options)
+
+    def run(
+        self, progress: Progress | None = None, *, resume: bool = False, run_off_progress: Progress | None = None
+    ) -> SearchResult:  # fmt: skip
+        """Search until the budget is used up or nothing is left to score, and hold the run-off if there is one.
 
         Args:
             progress: called with the evaluations done and the budget (or the seconds, where that is all there is).
+            resume: go on with the same search in the store, and count the time that it had used; without, the time
+                begins anew. In neither case anything stored is computed again.
+            run_off_progress: called with the epochs of the run-off done and those planned.
 
         Raises:
-            InputError: nothing within the limits was found.
+            InputError: nothing within the limits was found; or a search is to be resumed that is not in the store.
         """
-        space, task = self.scorer.space, self.scorer.batch.task
-        options = {"objectives": len(self.objectives)} if len(self.objectives) > 1 else {}
-        made = strategy(self.strategy, space, self.seed, **options)
-        if made.rungs > 1:
-            raise InputError(f"The strategy '{made.name}' needs cheaper scores too: choose another one.")
-        start, told = time.monotonic(), list[float]()
-        with self.scorer.session() as score:
+        made, store = self._strategy(), self.scorer.store
+        batch = self.batch or made.batch
+        journal = Journal(store, self._settings(made, batch), resume)
+        if store:
+            self._keep_latencies(store)
+        told: list[float] = []
+        with ExitStack() as stack:
+            sessions = [stack.enter_context(scorer.session()) for scorer in (*self._reduced(), self.scorer)]
             loop = Loop(
-                made, [self.score],
-                lambda some, rung: [[each[proxy.name].value for proxy in self.score.proxies] for each in score(some)],
-                check=lambda one: self.limits.broken(space, one, task), objectives=self.objectives,
-                facts=self._facts, batch=self.batch, seed=self.seed,
+                made, [self.score] * made.rungs,
+                lambda some, rung: [[each[one.name].value for one in self.score.proxies] for each in
+                                    sessions[rung](some)],
+                check=self._broken, objectives=self.objectives, facts=self._facts, batch=batch, seed=self.seed,
             )  # fmt: skip
-            stopped = self._search(loop, start, told, progress)
-            scores = score(loop.order) if loop.order else []
+            stopped = self._search(loop, journal, told, progress)
+            scores = sessions[-1](loop.order) if loop.order else []
         if loop.best() is None:
             raise InputError(
-                f"No architecture of {space.name} within the limits ({self.limits}) got a score "
+                f"No architecture of {loop.space.name} within the limits ({self.limits}) got a score "
                 f"({sum(loop.rejected.values()):,} broke a limit): widen the limits or raise the budget."
             )
-        return self._result(loop, made, told, scores, stopped)
+        trained = self._trained(loop, run_off_progress)
+        return self._result(loop, told, scores, stopped, trained)
 
-    def _search(
-        self, loop: Loop, start: float, told: list[float], progress: Callable[[int, int], None] | None
-    ) -> str:  # fmt: skip
+    def _search(self, loop: Loop, journal: Journal, told: list[float], progress: Progress | None) -> str:
         most, seconds = self.budget.evaluations, self.budget.seconds
+        start = time.monotonic() - journal.seconds
+        counts = [0] * len(loop.history)
         while True:
             passed = time.monotonic() - start
             if progress:
                 progress(*((len(loop.order), most) if most else (int(passed), int(seconds or 0))))
-            if seconds is not None and passed >= seconds:
+            # What was told before is only read, so that the time it took then is all that it takes.
+            if seconds is not None and passed >= seconds and not journal.is_repeating:
                 return f"the budget of {seconds:g} s is spent"
             room = loop.batch if most is None else most - len(loop.order)
             if room <= 0:
                 return f"the budget of {most} evaluations is spent"
             if not loop.step(room):
                 return loop.stopped
-            told += [time.monotonic() - start] * (len(loop.order) - len(told))
+            new = [(str(one), rung) for rung, known in enumerate(loop.history) for one in known[counts[rung] :]]
+            when = journal.add(new, time.monotonic() - start)
+            told += [at for at, (_, rung) in zip(when, new, strict=True) if rung == len(counts) - 1]
+            counts = [len(known) for known in loop.history]
+
+    def _reduced(self) -> list[Scorer]:
+        """The scorers of the cheaper evaluations."""
+        full = self.scorer
+        return [
+            Scorer(
+                each.of_space(full.space), full.proxies, each.of_data(full.dataset), seed=self.seed,
+                batch_size=each.of_batch(len(full.batch.images)), workers=full.workers, store=full.store,
+                device=full.protocol.device,
+            )
+            for each in self.fidelities
+        ]  # fmt: skip
+
+    # Costs.
+
+    def _broken(self, one: Architecture) -> str:
+        cost = partial(self.costs, one)
+        unknown = (f"{name} unknown" for name in self.objectives[1:] if math.isnan(cost(name)))
+        return self.limits.broken(cost) or next(unknown, "")
 
     def _facts(self, one: Architecture) -> dict[str, float]:
-        space, task = self.scorer.space, self.scorer.batch.task
-        return {"params": space.parameters(one, task), "flops": space.flops(one, task)}
+        return {name: self.costs(one, name) for name in self.objectives[1:]}
+
+    def _named_costs(self) -> list[str]:
+        """Costs that all evaluated architectures have."""
+        return list(dict.fromkeys(["params", "flops", *self.limits.named(), *self.objectives[1:]]))
+
+    def _keep_latencies(self, store: Store) -> None:
+        """Measured once, a latency stays: a second measurement could let in what the first kept out."""
+        settings = {"space": _named(self.scorer.space), "task": str(self.costs.task), "device": self.costs.device}
+        topic = f"latencies of {key_of(settings)}"
+        self.costs.remember(store.notes(topic), lambda architecture, value: store.note(topic, {architecture: value}))
+
+    # What came out of it.
+
+    def _trained(self, loop: Loop, progress: Progress | None) -> pd.DataFrame | None:
+        if self.run_off is None:
+            return None
+        front = loop.front() if len(self.objectives) > 1 else range(len(loop.order))
+        places = sorted(
+            (place for place in front if np.isfinite(loop.values[place])), key=lambda place: -loop.values[place]
+        )
+        rows = self.run_off.hold(
+            [loop.order[place] for place in places], loop.space, self.scorer.dataset, seed=self.seed,
+            workers=self.scorer.workers, store=self.scorer.store, progress=progress,
+        )  # fmt: skip
+        return pd.DataFrame([asdict(row) for row in rows])
 
     def _result(
-        self, loop: Loop, made: Strategy, told: list[float], scores: list[Any], stopped: str
+        self, loop: Loop, told: list[float], scores: list[Any], stopped: str, trained: pd.DataFrame | None
     ) -> SearchResult:  # fmt: skip
-        facts = [self._facts(one) for one in loop.order]
-        rows: dict[str, Any] = {
-            "architecture": [str(one) for one in loop.order],
-            "score": loop.values,
-            "parameters": [each["params"] for each in facts],
-            "flops": [each["flops"] for each in facts],
+        rows: dict[str, Any] = {"architecture": [str(one) for one in loop.order], "score": loop.values}
+        rows |= {COSTS.get(name, name): [self.costs(one, name) for one in loop.order] for name in self._named_costs()}
+        rows |= {
             "seconds": told,
             "status": [_status(each.values()) for each in scores],
             "reason": ["; ".join(sorted({one.reason for one in each.values() if one.reason})) for each in scores],
         }
         rows |= {proxy.name: [each[proxy.name].value for each in scores] for proxy in self.score.proxies}
-        front = tuple(str(loop.order[place]) for place in loop.front())
-        data = self.scorer.batch
+        evaluations = pd.DataFrame(rows, index=range(1, len(loop.order) + 1)).astype({"parameters": int, "flops": int})
+        front = [str(loop.order[place]) for place in loop.front()]
+        best = front[0] if trained is None else str(trained["architecture"].iloc[0])
         return SearchResult(
-            title=f"{made.name} by {self.score.name} on {loop.space.name}, {data.task.name}",
-            space=loop.space.name, best=front[0], objectives=self.objectives,
-            evaluations=pd.DataFrame(rows, index=range(1, len(loop.order) + 1)), front=front,
-            rejected=dict(loop.rejected), stopped=stopped,
-            protocol={
-                "strategy": f"{made.name}, {loop.batch} proposals at a time",
-                "score": self.score.name,
-                "objectives": ", ".join(self.objectives),
-                "limits": str(self.limits),
-                "budget": str(self.budget),
-                "seed": str(self.seed),
-                "data": f"{data.task.name}, batch of {len(data.images)}, fingerprint {data.fingerprint}",
-                "not finite": "ranked last",
-            },
+            title=f"{loop.strategy.name} by {self.score.name} on {loop.space.name}, {self.scorer.batch.task.name}",
+            space=loop.space.name, best=best, objectives=self.objectives, evaluations=evaluations,
+            front=tuple(front) if len(self.objectives) > 1 else (best,),
+            rejected=dict(loop.rejected), stopped=stopped, run_off=trained, protocol=self._protocol(loop),
         )  # fmt: skip
 
+    def _settings(self, made: Strategy, batch: int) -> dict[str, str]:
+        """All that decides the history."""
+        return {
+            "strategy": f"{made.name}, {batch} proposals at a time",
+            "score": self.score.name,
+            "proxies": ", ".join(f"{each.name} {each.version}" for each in self.score.proxies),
+            "objectives": ", ".join(self.objectives),
+            "limits": str(self.limits),
+            "reduced": "; ".join(map(str, self.fidelities)),
+            "scored": str(self.scorer.run),
+            "device": self.costs.device,
+        }
 
-def _status(scores: Any) -> str:
+    def _protocol(self, loop: Loop) -> dict[str, str]:
+        data = self.scorer.batch
+        cheaper = [f"{len(known)} with {each}" for known, each in zip(loop.history, self.fidelities, strict=False)]
+        protocol = {
+            "strategy": f"{loop.strategy.name}, {loop.batch} proposals at a time",
+            "score": self.score.name,
+            "objectives": ", ".join(self.objectives),
+            "limits": str(self.limits),
+            "budget": str(self.budget),
+            "cheaper scores": "; ".join(cheaper),
+            "run-off": str(self.run_off or ""),
+            "latency": f"measured on {self.costs.device}, one image, 1 thread" if self._measures() else "",
+            "repeatable": self._repeatable(),
+            "seed": str(self.seed),
+            "data": f"{data.task.name}, batch of {len(data.images)}, fingerprint {data.fingerprint}",
+            "not finite": "ranked last",
+        }
+        return {name: text for name, text in protocol.items() if text}
+
+    def _measures(self) -> bool:
+        return "latency" in self._named_costs()
+
+    def _repeatable(self) -> str:
+        if self.budget.seconds is not None:
+            return "no: how far a budget of time reaches depends on the machine"
+        if self._measures():
+            return "with this store only: latency was measured"
+        return "yes, whatever the number of workers"
+
+
+def _named(space: SearchSpace) -> str:
+    return ", ".join([space.name, *(f"{name}={value}" for name, value in space.options.items())])
+
+
+def _status(scores: Iterable[Any]) -> str:
     found = {each.status for each in scores}
     return next((name for name in ("failed", "not finite") if name in found), "ok")
+
+
+def save_study(found: SearchResult, space: SearchSpace, storage: str, study_name: str) -> None:
+    """Write the evaluations of a search as an Optuna study, which optuna-dashboard opens.
+
+    Args:
+        found: what the search gave.
+        space: its search space.
+        storage: a URL such as ``sqlite:///study.db``.
+        study_name: the study's name in the storage; one of that name that was written here before is replaced.
+
+    Raises:
+        InputError: the storage cannot be opened or written, or has such a study of another origin.
+    """
+    columns = [COSTS.get(name, name) for name in found.objectives[1:]]
+    values = np.column_stack([found.evaluations["score"], *(-found.evaluations[name] for name in columns)])
+    results = [
+        Result(space.parse(text), tuple(row.tolist()) if np.isfinite(row).all() else ())
+        for text, row in zip(found.evaluations["architecture"], values, strict=True)
+    ]
+    write_study(space, results, storage, study_name, objectives=len(found.objectives))

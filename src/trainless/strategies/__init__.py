@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from trainless.registry import refuse_options, registered
@@ -17,7 +16,7 @@ from trainless.strategies.sampling import Grid, Random
 
 __all__ = ["STRATEGIES", "Proposal", "Result", "Strategy", "strategy", "write_study"]
 
-STRATEGIES: dict[str, Callable[..., Strategy]] = {
+STRATEGIES: dict[str, type[Strategy]] = {
     each.name: each
     for each in (
         Random, Grid, LocalSearch, RegularizedEvolution, FreeREA,

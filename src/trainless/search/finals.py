@@ -1,0 +1,108 @@
+"""The run-off of a search: the best-scored few are trained briefly on the real data, and the best validated wins."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from trainless.data import ImageDataset, split
+from trainless.errors import InputError
+from trainless.search.journal import key_of
+from trainless.search_spaces.base import SearchSpace
+from trainless.store import Store
+from trainless.training import RunOffRow, TrainingResult, run_off
+from trainless.types import Architecture
+
+__all__ = ["RunOff"]
+
+
+@dataclass(frozen=True)
+class RunOff:
+    """How the last candidates of a search are compared by training them, the better ones longer.
+
+    Args:
+        candidates: how many of the best-scored are trained.
+        epochs: epochs of the last rung of the successive halving among them.
+        eta: the part of the candidates that goes on is 1/eta, the epochs grow by the factor eta.
+        images: most images to train and validate on, drawn with the same share of every class.
+        augment: mirror and shift the training images at random; for photographs.
+
+    Raises:
+        InputError: there is less than one candidate, epoch or image, or eta is below 2.
+
+    Example:
+        >>> str(RunOff(candidates=5, epochs=4))
+        '5 candidates, up to 4 epochs of 2,500 images, 1 in 3 goes on'
+    """
+
+    candidates: int = 10
+    epochs: int = 8
+    eta: int = 3
+    images: int = 2500
+    augment: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("candidates", "epochs", "images"):
+            if getattr(self, name) < 1:
+                raise InputError(f"The {name} of the run-off are {getattr(self, name)}, expected at least 1.")
+        if self.eta < 2:
+            raise InputError(f"The eta of the run-off is {self.eta}, expected at least 2: 1 in eta candidates goes on.")
+
+    def __str__(self) -> str:
+        mirrored = ", mirrored and shifted" if self.augment else ""
+        return (
+            f"{self.candidates} candidates, up to {self.epochs} epochs of {self.images:,} images{mirrored}, "
+            f"1 in {self.eta} goes on"
+        )
+
+    def hold(
+        self,
+        candidates: Sequence[Architecture],
+        space: SearchSpace,
+        data: ImageDataset,
+        *,
+        seed: int = 0,
+        workers: int | None = None,
+        store: Store | None = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> list[RunOffRow]:
+        """Train the first `candidates` of some architectures; what the store holds of it is not trained again.
+
+        Args:
+            candidates: the best score first.
+            space: builds the networks.
+            data: the images.
+            seed: decides which images are drawn, and all of the training.
+            workers: processes that train at a time; None is one a core.
+            store: where finished trainings are kept.
+            progress: called with the epochs done and those planned.
+
+        Returns:
+            One row a candidate, the winner first.
+        """
+        some = data if len(data) <= self.images else split(data, self.images / len(data), seed)[1]
+        drawn = some.batch(min(len(some), 64), seed).fingerprint  # tells the images apart
+        settings = {"space": f"{space.name} {dict(space.options)}", "data": f"{data.task} {len(some)} {drawn}",
+                    "seed": str(seed), "augment": str(self.augment)}  # fmt: skip
+        topic = f"trainings of {key_of(settings)}"
+
+        def keep(architecture: str, epochs: int, result: TrainingResult) -> None:
+            if store:
+                store.note(topic, {f"{architecture} {epochs}": asdict(result)})
+
+        return run_off(
+            [str(one) for one in candidates[: self.candidates]],
+            lambda text: space.build(space.parse(text), some.task), some,
+            epochs=self.epochs, eta=self.eta, seed=seed, augment=self.augment,
+            done=_trained(store, topic) if store else None, on_result=keep, progress=progress,
+        )  # fmt: skip
+
+
+def _trained(store: Store, topic: str) -> dict[tuple[str, int], TrainingResult]:
+    found = {}
+    for name, value in store.notes(topic).items():
+        architecture, _, epochs = name.rpartition(" ")
+        fields: dict[str, Any] = {key: tuple(each) if isinstance(each, list) else each for key, each in value.items()}
+        found[architecture, int(epochs)] = TrainingResult(**fields)
+    return found
