@@ -5,12 +5,15 @@ from __future__ import annotations
 import copy
 import io
 import math
+import multiprocessing
 import os
 import random
 import signal
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +21,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from toy_space import ToySpace
 
 from trainless.data import ImageDataset, load_data, split
 from trainless.errors import InputError
@@ -28,7 +32,7 @@ from trainless.training import RunOffRow, TrainingResult, TrainingState, candida
 from trainless.training.batches import Batches, mirrored_and_shifted
 from trainless.training.candidates import rungs
 from trainless.training.course import learning_rate_at
-from trainless.types import Task
+from trainless.types import Architecture, Task
 
 SPACE = search_space("nasbench201", channels=4, cells=1)
 CELL = "|{0}~0|+|{0}~0|{0}~1|+|{0}~0|{0}~1|{0}~2|"
@@ -55,6 +59,16 @@ def linear() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(192, 2))
 
 
+class Infinite(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * math.inf
+
+
+class Pair(nn.Module):
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return x, x
+
+
 def right_percent(network: nn.Module, dataset: ImageDataset) -> float:
     with torch.no_grad():
         right = sum(int((network(images).argmax(1) == labels).sum()) for images, labels in Batches(dataset, 100))
@@ -64,6 +78,22 @@ def right_percent(network: nn.Module, dataset: ImageDataset) -> float:
 def assert_equal_weights(first: nn.Module, second: nn.Module) -> None:
     for name, value in first.state_dict().items():
         assert torch.equal(value, second.state_dict()[name]), name
+
+
+@pytest.mark.parametrize(
+    ("counts", "fraction", "shares"),
+    [
+        ([20, 2, 2], 0.25, [4, 1, 1]),  # 6 of 24: the small classes give more than their share, the large one less
+        ([2, 2, 2, 2, 30], 0.9, [1, 1, 1, 1, 29]),  # 34 of 38 cannot be, for one of each class stays
+        ([2, 2, 20], 0.75, [1, 1, 16]),  # 18 of 24
+    ],
+)
+def test_images_set_aside_make_up_for_small_classes(counts: list[int], fraction: float, shares: list[int]) -> None:
+    labels = np.repeat(np.arange(len(counts)), counts)
+    names = tuple(map(str, range(len(counts))))
+    images = np.zeros((len(labels), 1, 1, 1), np.uint8)
+    _, aside = split(ImageDataset(Task("toy", len(counts), 1, 1, 1), images, labels, names, (0.5,), (0.5,)), fraction)
+    assert np.bincount(aside.labels).tolist() == shares
 
 
 class TestBatches:
@@ -76,6 +106,14 @@ class TestBatches:
         for number, channel in ((0, 0), (7, 2)):
             expected = (dataset.images[number, channel] / 255 - dataset.mean[channel]) / dataset.std[channel]
             assert np.allclose(images[number, channel], expected, atol=1e-5)
+
+    @pytest.mark.parametrize(("count", "size"), [(3, 2), (5, 2), (5, 3), (4, 3), (2, 2), (9, 4), (7, 100)])
+    def test_none_is_of_one_image(self, count: int, size: int) -> None:
+        sizes = [len(labels) for _, labels in Batches(toy(count), size)]
+        assert sum(sizes) == count
+        assert min(sizes) >= 2
+        assert max(sizes) <= max(size, 3)
+        assert max(sizes) - min(sizes) <= 1
 
     def test_shuffled_are_all_of_them_in_the_order_of_the_seed(self) -> None:
         dataset = toy()
@@ -232,16 +270,36 @@ class TestTrain:
             train(linear(), toy(), toy(), epochs=2, on_epoch=fail)
         assert signal.getsignal(signal.SIGINT) is handler
 
+    @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
+    def test_a_terminated_process_ends_at_once_and_not_as_if_all_were_well(self) -> None:
+        code = (
+            "import os, signal, test_training as t; from trainless.training import train; "
+            "train(t.linear(), t.toy(), t.toy(), epochs=2, on_epoch=lambda _: os.kill(os.getpid(), signal.SIGTERM))"
+        )
+        done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent, check=False)
+        assert done.returncode == -signal.SIGTERM
+
+    def test_batch_normalisation_of_one_pixel_trains_with_an_odd_number_of_images(self) -> None:
+        network = nn.Sequential(nn.Conv2d(3, 4, 8), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
+        assert train(network, toy(5), toy(), epochs=1, batch_size=2).epochs == 1
+
+    def test_a_loss_that_is_not_finite_ends_nothing(self) -> None:
+        result = train(nn.Sequential(linear(), Infinite()), toy(), toy(), epochs=2)
+        assert all(math.isnan(loss) for loss in result.train_losses)
+        assert result.epochs == 2
+
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"epochs": 0}, "epochs is 0, expected a number above 0"),
-            ({"batch_size": 0}, "batch_size is 0"),
+            ({"epochs": 0}, "epochs is 0, expected a finite number above 0"),
+            ({"batch_size": 1}, "batch_size is 1, expected at least 2"),
             ({"learning_rate": float("nan")}, "learning_rate is nan"),
             ({"patience": 0}, "patience is 0"),
             ({"threads": 0}, "number of threads is 0"),
             ({"network": nn.Flatten()}, r"\(2, 3, 8, 8\) \(2, 192\), expected \(2, 2\): give a network that is built"),
             ({"network": nn.Linear(5, 2)}, r"Linear makes of images of shape \(2, 3, 8, 8\) an error"),
+            ({"network": Pair()}, "Pair makes of images .* an error .*tuple.*, expected"),
+            ({"network": nn.Sequential(nn.AdaptiveAvgPool3d((2, 1, 1)), nn.Flatten())}, "without any trainable weight"),
             ({"valid_set": "digits"}, "images to validate with have shape, classes"),
         ],
     )
@@ -279,6 +337,8 @@ class Trainings:
     def __call__(self, network: str, train_set: Any, valid_set: Any, *, epochs: int, **options: Any) -> TrainingResult:
         self.calls.append((network, epochs))
         self.options = options
+        if epochs not in self.table[network]:
+            raise RuntimeError(f"{network}\ncannot")
         return TrainingResult(self.table[network][epochs], epochs, 1, 0.5 * epochs)
 
 
@@ -294,17 +354,56 @@ def trainings(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Trainings]:
 
 # Accuracies by candidate and epochs.
 TABLE = {"a": {2: 30.0}, "b": {2: 50.0, 6: 60.0}, "c": {2: 40.0}, "d": {2: 50.0, 6: 70.0}, "e": {2: 40.0}}
+LETTERS = [Architecture("toy", (each,), each) for each in "abcde"]
+
+
+class Letters(ToySpace):
+    """Builds no network: its name stands for it."""
+
+    def build(self, architecture: Architecture, task: Task) -> Any:
+        return str(architecture)
+
+
+def letters_run_off(**options: Any) -> list[RunOffRow]:
+    return run_off(LETTERS, Letters(), toy(), epochs=6, workers=0, **options)
+
+
+class Unsteady(ToySpace):
+    """Networks with a weight of their own; some cannot be built, some kill their process."""
+
+    def build(self, architecture: Architecture, task: Task) -> nn.Module:
+        if architecture == FATAL:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if architecture == BROKEN:
+            raise ValueError("no\nnetwork")
+        return nn.Sequential(super().build(architecture, task), Offset(task.classes))
+
+
+class Offset(nn.Module):
+    """Adds numbers that are drawn where it is made, from the global random state."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.offset = nn.Parameter(torch.randn(count))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + self.offset
+
+
+SOUND, BROKEN, FATAL = [ToySpace()[number] for number in (5, 15, 20)], ToySpace()[9], ToySpace()[2]
 
 
 class TestRunOff:
     def test_the_better_ones_go_on(self, trainings: Callable[..., Trainings]) -> None:
         made, progress = trainings(**TABLE), []
-        rows = run_off(
-            "abcde", str, toy(), epochs=6, eta=3, seed=4, progress=lambda *counts: progress.append(counts), threads=2
+        rows = letters_run_off(
+            eta=3, seed=4, patience=3, augment=True, progress=lambda *counts: progress.append(counts)
         )  # fmt: skip
         assert made.calls == [*((each, 2) for each in "abcde"), ("b", 6), ("d", 6)]
-        assert made.options == {"seed": 4, "threads": 2}
-        assert progress == [(0, 22), (2, 22), (4, 22), (6, 22), (8, 22), (10, 22), (16, 22), (22, 22)]
+        assert made.options == {"seed": 4, "batch_size": 64, "learning_rate": 0.003, "augment": True, "patience": 3}
+        assert progress == [
+            (0, 22), (2, 22), (4, 22), (6, 22), (8, 22), (10, 22), (10, 22), (16, 22), (22, 22),
+        ]  # fmt: skip
         assert rows == [
             RunOffRow("d", 4, 6, 70.0, 4.0),
             RunOffRow("b", 2, 6, 60.0, 4.0),
@@ -315,7 +414,7 @@ class TestRunOff:
 
     def test_equal_ones_are_ranked_by_score_in_the_last_rung(self, trainings: Callable[..., Trainings]) -> None:
         trainings(**TABLE | {"b": {2: 50.0, 6: 70.0}, "d": {2: 60.0, 6: 70.0}})
-        assert [row.architecture for row in run_off("abcde", str, toy(), epochs=6)][:2] == ["b", "d"]
+        assert [row.architecture for row in letters_run_off()][:2] == ["b", "d"]
 
     @pytest.mark.parametrize("interrupted_after", range(1, 8))
     def test_what_is_done_is_not_repeated(
@@ -329,39 +428,98 @@ class TestRunOff:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            run_off("abcde", str, toy(), epochs=6, on_result=keep)
-        rows = run_off("abcde", str, toy(), epochs=6, done=done)
+            letters_run_off(on_result=keep)
+        progress: list[tuple[int, int]] = []
+        rows = letters_run_off(done=done, progress=lambda *counts: progress.append(counts))
         assert sorted(made.calls) == sorted({(each, 2) for each in "abcde"} | {("b", 6), ("d", 6)})
-        assert rows == run_off("abcde", str, toy(), epochs=6)
+        assert rows == letters_run_off()
         assert len(done) == interrupted_after  # what the caller holds is the caller's to fill
+        assert progress[0] == (2 * min(interrupted_after, 5), 22)
+        assert progress[-1] == (22, 22)
+
+    def test_what_fails_goes_no_further_and_is_ranked_last(self, trainings: Callable[..., Trainings]) -> None:
+        made, progress, results = trainings(**TABLE | {"b": {2: 50.0}, "e": {}}), [], []
+        rows = letters_run_off(
+            progress=lambda *counts: progress.append(counts), on_result=lambda *known: results.append(known[:2])
+        )
+        assert [(row.architecture, row.epochs) for row in rows] == [("d", 6), ("c", 2), ("a", 2), ("b", 6), ("e", 2)]
+        assert [row.reason for row in rows] == ["", "", "", "RuntimeError: b cannot", "RuntimeError: e cannot"]
+        assert [math.isnan(row.valid_accuracy) for row in rows] == [False, False, False, True, True]
+        assert [row.seconds for row in rows][:3] == [4.0, 1.0, 1.0]
+        assert rows[3].seconds >= 1.0  # with what its first training took
+        assert results == [("a", 2), ("b", 2), ("c", 2), ("d", 2), ("d", 6)]  # so the next run tries the others again
+        assert progress[-1] == (22, 22)
+        assert len(made.calls) == 7
+
+    @pytest.mark.parametrize("sound", ["", "c"])
+    def test_fewer_are_left_than_a_rung_has_room_for(self, trainings: Callable[..., Trainings], sound: str) -> None:
+        made, progress = trainings(**{each: {2: 1.0, 6: 2.0} if each in sound else {} for each in "abcde"}), []
+        rows = letters_run_off(progress=lambda *counts: progress.append(counts))
+        assert made.calls == [*((each, 2) for each in "abcde"), *((each, 6) for each in sound)]
+        assert [row.architecture for row in rows] == [*sound, *(each for each in "abcde" if each not in sound)]
+        assert progress[-1] == (22, 22)
 
     def test_of_real_networks(self, digits: tuple[ImageDataset, ImageDataset]) -> None:
         state = torch.get_rng_state()
-        order = [NOTHING, CONVOLUTIONS, CELL.format("skip_connect"), CELL.format("nor_conv_1x1")]
+        order = [SPACE.make([operation] * 6) for operation in ("none", "nor_conv_3x3", "skip_connect", "nor_conv_1x1")]
         results: dict[tuple[str, int], TrainingResult] = {}
         rows = run_off(
-            order, build, digits[0], epochs=2, eta=2, fraction=0.3, batch_size=16,
+            order, SPACE, digits[0], epochs=2, eta=2, fraction=0.3, batch_size=16, workers=0,
             on_result=lambda text, epochs, result: results.update({(text, epochs): result}),
         )  # fmt: skip
         assert torch.equal(torch.get_rng_state(), state)
-        assert [row.epochs for row in rows] == [2, 2, 1, 1]
+        assert [(row.epochs, row.reason) for row in rows] == [(2, ""), (2, ""), (1, ""), (1, "")]
         assert rows[0].valid_accuracy > 30  # by chance 10
-        assert rows[0].architecture != NOTHING
+        # A cell without any path gives the head zeros: all images are of one class.
+        nothing = rows[-1]
+        assert (nothing.architecture, nothing.score_rank) == (NOTHING, 1)
+        assert nothing.valid_accuracy < 15
         # A training has the same result alone, whatever was trained before it.
         winner = rows[0].architecture
         alone = train(build(winner), *split(digits[0], 0.3), epochs=2, batch_size=16)
         assert alone.valid_accuracies == results[winner, 2].valid_accuracies
 
+    def test_is_the_same_with_any_number_of_workers(self) -> None:
+        def found(workers: int) -> tuple[list[RunOffRow], dict[tuple[str, int], tuple[float, ...]]]:
+            results: dict[tuple[str, int], tuple[float, ...]] = {}
+            rows = run_off(
+                [*SOUND, BROKEN], Unsteady(), toy(20), epochs=2, eta=2, batch_size=4, workers=workers,
+                on_result=lambda text, epochs, result: results.update({(text, epochs): result.train_losses}),
+            )  # fmt: skip
+            return [replace(row, seconds=0.0) for row in rows], results
+
+        (rows, results), (others, other_results) = found(0), found(2)
+        assert (rows[:3], results) == (others[:3], other_results)
+        for last in (rows[3], others[3]):
+            assert replace(last, valid_accuracy=0.0) == RunOffRow(str(BROKEN), 4, 1, 0.0, 0.0, "ValueError: no network")
+
+    def test_a_candidate_that_kills_its_process_costs_the_others_nothing(self) -> None:
+        rows = run_off([SOUND[0], FATAL, SOUND[1]], Unsteady(), toy(), epochs=1, workers=2)
+        assert [row.reason for row in rows] == ["", "", "the worker process died 2 times"]
+        assert rows[-1].architecture == str(FATAL)
+        assert math.isnan(rows[-1].valid_accuracy)
+
+    def test_an_interrupt_ends_the_workers(self) -> None:
+        def interrupt(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            run_off(SOUND, ToySpace(), toy(), epochs=1, workers=2, on_result=interrupt)
+        assert not multiprocessing.active_children()
+
     @pytest.mark.parametrize(
         ("given", "options", "message"),
         [
             ([], {}, "no candidates for a run-off"),
-            (["a", "b", "a"], {}, "candidate 'a' is named twice"),
-            (["a"], {"epochs": 0}, "0 epochs, expected at least 1"),
-            (["a"], {"eta": 1}, "eta is 1, expected at least 2"),
-            (["a"], {"fraction": 1.5}, "fraction is 1.5"),
+            ([0, 1, 0], {}, "candidate '2-skip_connect-relu' is named twice"),
+            ([0], {"space": SPACE}, "candidate '2-skip_connect-relu' is of 'toy', expected one of 'nasbench201'"),
+            ([0], {"epochs": 0}, "epochs is 0, expected a finite number above 0"),
+            ([0], {"batch_size": 1}, "batch_size is 1, expected at least 2"),
+            ([0], {"eta": 1}, "eta is 1, expected at least 2"),
+            ([0], {"fraction": 1.5}, "fraction is 1.5"),
+            ([0], {"workers": -1}, "number of workers is -1, expected 0 or more"),
         ],
     )
-    def test_refuses(self, given: list[str], options: dict[str, Any], message: str) -> None:
+    def test_refuses(self, given: list[int], options: dict[str, Any], message: str) -> None:
         with pytest.raises(InputError, match=message):
-            run_off(given, build, toy(), **options)
+            run_off([ToySpace()[number] for number in given], **{"space": ToySpace(), "dataset": toy()} | options)

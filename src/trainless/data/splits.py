@@ -19,8 +19,8 @@ def split(dataset: ImageDataset, fraction: float, seed: int = 0) -> tuple[ImageD
 
     How many images each class gives is settled by largest remainder: its share rounded down, and one more for the
     classes with the largest remainders until the total is the fraction of all, rounded. A class of two or more images
-    has at least one on either side, a class of one image stays in the first part. Both parts keep the order of the
-    images, the classes and the normalisation.
+    has at least one on either side, a class of one image stays in the first part; other classes give more or less in
+    return. Both parts keep the order of the images, the classes and the normalisation.
 
     Args:
         dataset: what to split.
@@ -61,10 +61,12 @@ def _shares(counts: NDArray[np.int64], fraction: float) -> NDArray[np.int64]:
     least, most = np.minimum(1, counts // 2), np.maximum(counts - 1, 0)
     shares: NDArray[np.int64] = np.clip(np.floor(quotas).astype(np.int64), least, most)
     missing = round(float(quotas.sum())) - int(shares.sum())
-    for number in np.argsort(shares - quotas, kind="stable"):
-        if missing > 0 and shares[number] < most[number]:
-            shares[number] += 1
-            missing -= 1
+    step, farthest = (1, most) if missing > 0 else (-1, least)
+    for _ in range(abs(missing)):
+        # The class that is farthest from its share, of those that have another image to give or to keep.
+        lacks = np.where(shares == farthest, -np.inf, step * (quotas - shares))
+        if np.isfinite(lacks).any():
+            shares[np.argmax(lacks)] += step
     return shares
 
 

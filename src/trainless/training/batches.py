@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 
 import torch
@@ -19,7 +20,8 @@ class Batches:
 
     Args:
         dataset: the images; they are kept as one byte per value.
-        size: most images in a batch.
+        size: most images in a batch; a batch of 2 that one image is left over from takes it in, for batch normalisation
+            cannot train on one image alone.
 
     Example:
         >>> from trainless.data import load_data
@@ -31,7 +33,7 @@ class Batches:
         # torch.tensor copies: arrays of others may be read-only, or have strides that PyTorch does not take.
         self._images, self._labels = torch.tensor(dataset.images), torch.tensor(dataset.labels)
         self._mean, self._std = (torch.tensor(each).view(-1, 1, 1) for each in (dataset.mean, dataset.std))
-        self._number = -(-len(dataset) // size)
+        self._number = min(math.ceil(len(dataset) / size), max(len(dataset) // 2, 1))
         self._seed: int | None = None
         self._augment = False
 

@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import lightning as L
 import torch
@@ -81,6 +82,7 @@ class Course(L.LightningModule):
         self.standing = resume
         self.done = resume.epochs if resume else 0
         self.start = time.monotonic() - (resume.seconds if resume else 0)
+        self.handler = signal.getsignal(signal.SIGTERM)
 
     @property
     def finished(self) -> bool:
@@ -104,6 +106,10 @@ class Course(L.LightningModule):
     def val_dataloader(self) -> Batches:
         """Give the images to validate with."""
         return self.valid_images
+
+    def on_train_start(self) -> None:
+        """Take SIGTERM back from Lightning, which would go on for a while and then exit as if all were well."""
+        _give_back(signal.SIGTERM, self.handler)
 
     def on_train_epoch_start(self) -> None:
         """Set the global random state, from which dropout draws, and all counts of the epoch."""
@@ -183,7 +189,6 @@ def _quiet() -> Iterator[None]:
 @contextmanager
 def _interruptible() -> Iterator[None]:
     """Let an interrupt from the keyboard through: Lightning makes it an exit and ignores all that come after it."""
-    in_main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
@@ -192,5 +197,10 @@ def _interruptible() -> Iterator[None]:
             raise left.__context__ from None
         raise
     finally:
-        if in_main:
-            signal.signal(signal.SIGINT, handler)
+        _give_back(signal.SIGINT, handler)
+
+
+def _give_back(number: signal.Signals, handler: Any) -> None:
+    """Let a signal be handled as before; only the main thread may, and a handler that is not of Python cannot be."""
+    if handler is not None and threading.current_thread() is threading.main_thread():
+        signal.signal(number, handler)

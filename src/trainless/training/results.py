@@ -59,6 +59,7 @@ class TrainingResult:
         seconds: wall-clock time.
         train_losses: mean cross-entropy of each epoch, while the weights changed.
         valid_accuracies: accuracy on the validation images after each epoch, in percent.
+        reason: why a training in a run-off came to nothing, with an accuracy of NaN; empty otherwise.
 
     Example:
         >>> TrainingResult(45.0, 3, 2, 1.0, (2.0, 1.5, 1.4), (20.0, 45.0, 44.0)).valid_accuracy
@@ -71,3 +72,4 @@ class TrainingResult:
     seconds: float
     train_losses: tuple[float, ...] = ()
     valid_accuracies: tuple[float, ...] = ()
+    reason: str = ""

@@ -17,7 +17,7 @@ from trainless.types import Task
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["LEARNING_RATE", "train"]
+__all__ = ["LEARNING_RATE", "check_numbers", "train"]
 
 # With one seed, after 2 and 8 epochs of 2,000 images of CIFAR-10, it was better than 0.01, and than SGD with Nesterov
 # momentum at 0.03, 0.1 and 0.3.
@@ -53,8 +53,8 @@ def train(
         valid_set: images to choose the best epoch by.
         epochs: most passes over the training images.
         seed: decides weights, order of the images, augmentation and dropout.
-        batch_size: most images in a step; the batches of an epoch differ by at most one image. Of a few hundred images
-            16 learn faster.
+        batch_size: most images in a step, at least 2; the batches of an epoch differ by at most one image. Of a few
+            hundred images 16 learn faster.
         learning_rate: the highest one.
         augment: mirror and shift the training images at random. For photographs: a mirrored 2 is no 2.
         patience: stop after this many epochs without a higher validation accuracy; None never stops.
@@ -80,10 +80,7 @@ def train(
     from trainless.training.batches import Batches
     from trainless.training.course import Course, fit
 
-    numbers = {"epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "patience": patience}
-    for name, value in numbers.items():
-        if value is not None and not 0 < value < math.inf:
-            raise InputError(f"{name} is {value}, expected a number above 0.")
+    check_numbers(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, patience=patience)
     _check_sets(train_set, valid_set)
     with preserve_rng_state(), limited_threads(threads):
         _check_network(network, train_set.task)
@@ -106,6 +103,26 @@ def train(
     )
 
 
+def check_numbers(*, epochs: int, batch_size: int, learning_rate: float, patience: int | None) -> None:
+    """Refuse what no training can do, before any work is done.
+
+    Raises:
+        InputError: a number is not above 0, or a batch would have one image alone.
+
+    Example:
+        >>> check_numbers(epochs=0, batch_size=64, learning_rate=0.01, patience=None)
+        Traceback (most recent call last):
+            ...
+        trainless.errors.InputError: epochs is 0, expected a finite number above 0.
+    """
+    numbers = {"epochs": epochs, "learning_rate": learning_rate, "patience": patience}
+    for name, value in numbers.items():
+        if value is not None and not 0 < value < math.inf:
+            raise InputError(f"{name} is {value}, expected a finite number above 0.")
+    if not 2 <= batch_size < math.inf:
+        raise InputError(f"batch_size is {batch_size}, expected at least 2: batch normalisation compares images.")
+
+
 def _check_sets(train_set: ImageDataset, valid_set: ImageDataset) -> None:
     expected, given = (
         (each.task.input_shape, each.task.classes, each.mean, each.std) for each in (train_set, valid_set)
@@ -118,17 +135,20 @@ def _check_sets(train_set: ImageDataset, valid_set: ImageDataset) -> None:
 
 
 def _check_network(network: torch.nn.Module, task: Task) -> None:
-    """Refuse a network that does not map images of the task to one number for each class."""
+    """Refuse a network that does not map images of the task to one number for each class, or that cannot learn."""
     import torch
 
     images = torch.zeros(2, *task.input_shape)
     try:
-        with torch.no_grad():
-            given = str(tuple(network.eval()(images).shape))
-    except RuntimeError as error:
-        given = f"an error ({error})"
+        with torch.enable_grad():
+            numbers = network.eval()(images)
+        given, learns = str(tuple(numbers.shape)), numbers.requires_grad
+    except Exception as error:
+        given, learns = f"an error ({' '.join(str(error).split())})", True
     if given != str((2, task.classes)):
         raise InputError(
             f"The {type(network).__name__} makes of images of shape {tuple(images.shape)} {given}, expected "
             f"{(2, task.classes)}: give a network that is built for '{task.name}'."
         )
+    if not learns:
+        raise InputError(f"The {type(network).__name__} makes its output without any trainable weight: give it one.")
