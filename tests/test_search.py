@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import pickle
+import subprocess
+import sys
 from collections.abc import Sequence
+from dataclasses import FrozenInstanceError
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +27,27 @@ TASK = Task("toy", 10)
 
 def convolutions(some: Sequence[Architecture], rung: int) -> list[list[float]]:
     return [[float(one.genotype.count("nor_conv_3x3"))] for one in some]
+
+
+class TestArchitecture:
+    def test_equal_by_space_and_genotype(self) -> None:
+        one, same = Architecture("toy", ("a", 1), "a-1"), Architecture("toy", ("a", 1), "another text")
+        assert one == same
+        assert hash(one) == hash(same)
+        assert len({one, same, Architecture("toy", ("a", 2), "a-1"), Architecture("other", ("a", 1), "a-1")}) == 3
+        with pytest.raises(FrozenInstanceError):
+            one.text = "b"  # type: ignore[misc]
+        assert repr(one) == "Architecture(space='toy', genotype=('a', 1), text='a-1')"
+
+    def test_is_found_again_after_a_way_through_another_process(self) -> None:
+        # Strings hash differently there.
+        program = """
+import pickle, sys
+from trainless.types import Architecture
+sys.stdout.buffer.write(pickle.dumps(Architecture("toy", ("a", 1), "a-1")))
+"""
+        done = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True)
+        assert pickle.loads(done.stdout) in {Architecture("toy", ("a", 1), "a-1")}
 
 
 class TestScores:

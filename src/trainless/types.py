@@ -24,6 +24,17 @@ class Architecture:
     space: str
     genotype: tuple[str | int, ...]
     text: str = field(compare=False)
+    _hash: int = field(init=False, repr=False, compare=False)  # a search looks an architecture up some 30 times
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hash", hash((self.space, self.genotype)))
+
+    def __hash__(self) -> int:
+        return self._hash
+
+    def __reduce__(self) -> tuple[type[Architecture], tuple[str, tuple[str | int, ...], str]]:
+        # Made anew where it is read: strings hash differently in another process.
+        return Architecture, (self.space, self.genotype, self.text)
 
     def __str__(self) -> str:
         return self.text

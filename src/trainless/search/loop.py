@@ -122,7 +122,7 @@ class Loop:
 
     def _told_step(self, proposals: Iterable[Proposal], room: int) -> int:
         rejected: list[Result] = []
-        fresh: list[Proposal] = []
+        fresh: dict[Proposal, None] = {}
         for proposal in proposals:
             if len(fresh) == room:
                 break
@@ -134,7 +134,7 @@ class Loop:
                     self._refused.add(proposal.architecture)
                     self.rejected[limit] = self.rejected.get(limit, 0) + 1
             else:
-                fresh.append(proposal)
+                fresh[proposal] = None
         if self._sample is not None and len(self.order) < REFERENCE:
             self._sample.tell([*rejected, *(Result(one.architecture, (0.0,)) for one in fresh)])
         if rejected:
@@ -150,7 +150,7 @@ class Loop:
         self._known.update((one, rung) for one in some)
         values = self.running[rung].values()
         before = self._told[rung]
-        changed = np.flatnonzero(values[: len(before)] != before)
+        (changed,) = (values[: len(before)] != before).nonzero()
         places = [*changed.tolist(), *range(len(before), len(values))]
         numbers = values.tolist()
         self.strategy.tell([self._result(history[place], numbers[place], rung) for place in places])
@@ -161,7 +161,7 @@ class Loop:
     def _result(self, one: Architecture, score: float, rung: int) -> Result:
         if score == -np.inf:
             return Result(one, (), rung)
-        if len(self.objectives) == 1 and self.objectives[0] == "score":
+        if self.objectives == ("score",):
             return Result(one, (score,), rung)
         return Result(
             one, tuple(score if name == "score" else -self._cost(one, name) for name in self.objectives), rung
@@ -179,8 +179,8 @@ class Loop:
         """The place in `order` of the highest score, the first of several; None where none is finite."""
         if not len(self.values):
             return None
-        place = int(np.argmax(self.values))
-        return place if np.isfinite(self.values[place]) else None
+        place = int(self.values.argmax())
+        return place if self.values[place] > -np.inf else None
 
     def front(self) -> list[int]:
         """Places in `order` of what no other beats in all objectives, by score, the best first."""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["EDGES", "OPERATIONS", "NASBench201"]
 
 _STAGES = 3
+_OTHERS = {own: [operation for operation in OPERATIONS if operation != own] for own in OPERATIONS}
 _EXAMPLE = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"
 
 
@@ -100,7 +101,7 @@ class NASBench201(SearchSpace):
             >>> print(NASBench201().make(["skip_connect"] * 6))
             |skip_connect~0|+|skip_connect~0|skip_connect~1|+|skip_connect~0|skip_connect~1|skip_connect~2|
         """
-        return _architecture(self._genotype(Architecture(self.name, tuple(genotype), str(genotype))))
+        return _architecture(self._genotype(Architecture(self.name, tuple(map(str, genotype)), str(genotype))))
 
     def __getitem__(self, index: int) -> Architecture:
         if not 0 <= index < self.size:
@@ -127,7 +128,7 @@ class NASBench201(SearchSpace):
         """
         genotype = list(self._genotype(architecture))
         edge = int(rng.integers(len(EDGES)))
-        others = [operation for operation in OPERATIONS if operation != genotype[edge]]
+        others = _OTHERS[genotype[edge]]
         genotype[edge] = others[int(rng.integers(len(others)))]
         return _architecture(tuple(genotype))
 
@@ -139,8 +140,8 @@ class NASBench201(SearchSpace):
             >>> space.crossover(space[5], space[5], np.random.default_rng(0)) == space[5]
             True
         """
-        pairs = zip(self._genotype(a), self._genotype(b), strict=True)
-        return _architecture(tuple(pair[int(rng.integers(2))] for pair in pairs))
+        triples = zip(self._genotype(a), self._genotype(b), rng.integers(2, size=len(EDGES)).tolist(), strict=True)
+        return _architecture(tuple(second if drawn else first for first, second, drawn in triples))
 
     def neighbors(self, architecture: Architecture) -> list[Architecture]:
         """List the 24 architectures that differ in the operation of exactly one edge.
@@ -154,8 +155,7 @@ class NASBench201(SearchSpace):
         return [
             _architecture((*genotype[:edge], operation, *genotype[edge + 1 :]))
             for edge in range(len(EDGES))
-            for operation in OPERATIONS
-            if operation != genotype[edge]
+            for operation in _OTHERS[genotype[edge]]
         ]
 
     def parse(self, text: str) -> Architecture:
@@ -236,8 +236,8 @@ class NASBench201(SearchSpace):
             raise ArchitectureError(
                 f"'{architecture}' is an architecture of '{architecture.space}', expected one of '{self.name}'."
             )
-        genotype = tuple(map(str, architecture.genotype))
-        if len(genotype) != len(EDGES) or not set(genotype) <= set(OPERATIONS):
+        genotype = cast(Genotype, architecture.genotype)
+        if len(genotype) != len(EDGES) or not _OTHERS.keys() >= set(genotype):
             raise ArchitectureError(
                 f"The genotype {architecture.genotype} is no cell of '{self.name}': "
                 f"expected {len(EDGES)} of the operations {', '.join(OPERATIONS)}."

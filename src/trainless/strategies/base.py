@@ -20,6 +20,7 @@ from trainless.types import Architecture
 
 __all__ = ["Proposal", "Result", "Strategy"]
 
+_WORST = (float("-inf"),)
 _TRIES = 100  # draws of something new before the rest of the space is listed
 _DRAWS = 4  # of them before a known one is mutated on
 _LISTED = 1_000_000  # architectures; in a larger space draws do not run out
@@ -121,7 +122,8 @@ class Strategy(ABC):
         """
         for result in results:
             is_new = result.architecture not in self.seen
-            self.seen.add(result.architecture)
+            if is_new:
+                self.seen.add(result.architecture)
             if result.values:
                 self.values[result.architecture] = result.values
             else:
@@ -134,7 +136,7 @@ class Strategy(ABC):
 
     def _value(self, one: Architecture) -> float:
         """The first value of an architecture; −∞ where it has none, or has lost it since, as relative scores may."""
-        return self.values.get(one, (float("-inf"),))[0]
+        return self.values.get(one, _WORST)[0]
 
     def _fresh(
         self, n: int, draw: Callable[[], Architecture], taken: Iterable[Architecture] = (), *, walk: bool = False

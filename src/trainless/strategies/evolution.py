@@ -73,8 +73,8 @@ class RegularizedEvolution(Strategy):
         return lambda: self.space.mutate(parent, self.rng)
 
     def _best_of_tournament(self, count: int) -> list[Architecture]:
-        drawn = [self.alive[place] for place in self.rng.permutation(len(self.alive))[: self.tournament]]
-        return sorted(drawn, key=self._value, reverse=True)[:count]
+        places = self.rng.permutation(len(self.alive))[: self.tournament].tolist()
+        return sorted([self.alive[place] for place in places], key=self._value, reverse=True)[:count]
 
     def tell(self, results: Iterable[Result]) -> None:
         """Learn; new members join in the order told, and as many of the oldest die as are too many."""
@@ -143,6 +143,6 @@ class FreeREA(RegularizedEvolution):
         if len(self.alive) <= self.population:
             return
         del self.alive[0]
-        worth = [-self._value(one) for one in self.alive]
-        best = sorted(range(len(worth)), key=worth.__getitem__)[: self.population]
+        worth = [self._value(one) for one in self.alive]
+        best = sorted(range(len(worth)), key=worth.__getitem__, reverse=True)[: self.population]
         self.alive = [self.alive[place] for place in sorted(best)]

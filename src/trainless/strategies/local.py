@@ -44,8 +44,7 @@ class LocalSearch(Strategy):
     def ask(self, n: int = 1) -> list[Proposal]:
         """Propose unknown neighbors of the present architecture in a random order, or random starts."""
         unknown = [one for one in self._neighbors if one not in self.seen]
-        order = self.rng.permutation(len(unknown))
-        chosen = [unknown[place] for place in order[:n]]
+        chosen = [unknown[place] for place in self.rng.permutation(len(unknown))[:n].tolist()]
         if not chosen:
             chosen = self._fresh(n, lambda: self.space.sample(self.rng))
         return [Proposal(one) for one in chosen]
