@@ -56,6 +56,17 @@ class RunOff:
             f"1 in {self.eta} goes on"
         )
 
+    def check(self, data: ImageDataset, seed: int = 0) -> None:
+        """Refuse images that cannot be trained and validated on.
+
+        Raises:
+            DataError: too few of them, or of a class.
+        """
+        split(self._drawn(data, seed), 0.2, seed)
+
+    def _drawn(self, data: ImageDataset, seed: int) -> ImageDataset:
+        return data if len(data) <= self.images else split(data, self.images / len(data), seed)[1]
+
     def hold(
         self,
         candidates: Sequence[Architecture],
@@ -81,7 +92,7 @@ class RunOff:
         Returns:
             One row a candidate, the winner first.
         """
-        some = data if len(data) <= self.images else split(data, self.images / len(data), seed)[1]
+        some = self._drawn(data, seed)
         drawn = some.batch(min(len(some), 64), seed).fingerprint  # tells the images apart
         settings = {"space": f"{space.name} {dict(space.options)}", "data": f"{data.task} {len(some)} {drawn}",
                     "seed": str(seed), "augment": str(self.augment)}  # fmt: skip
@@ -92,10 +103,9 @@ class RunOff:
                 store.note(topic, {f"{architecture} {epochs}": asdict(result)})
 
         return run_off(
-            [str(one) for one in candidates[: self.candidates]],
-            lambda text: space.build(space.parse(text), some.task), some,
-            epochs=self.epochs, eta=self.eta, seed=seed, augment=self.augment,
-            done=_trained(store, topic) if store else None, on_result=keep, progress=progress,
+            candidates[: self.candidates], space, some, epochs=self.epochs, eta=self.eta, seed=seed,
+            augment=self.augment, workers=workers, done=_trained(store, topic) if store else None,
+            on_result=keep, progress=progress,
         )  # fmt: skip
 
 

@@ -113,6 +113,8 @@ class Search:
             space, self.score.proxies, data, seed=seed, batch_size=batch_size, workers=workers, store=store,
             device=device,
         )  # fmt: skip
+        if run_off:
+            run_off.check(self.scorer.dataset, seed)
         self.strategy = strategy
         made = self._strategy()
         self.fidelities = tuple(default_fidelities(made.rungs) if fidelities is None else fidelities)

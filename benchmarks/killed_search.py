@@ -1,0 +1,90 @@
+"""Kill a search again and again, resume it, and compare its history with that of one left alone.
+
+    python benchmarks/killed_search.py [--kills 20] [--budget 250]
+
+Each process is sent SIGKILL at a random moment after it has stored something new; the last one is left alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import pandas as pd
+from common import machine
+
+from trainless.errors import StoreError
+from trainless.store import Store
+
+SEARCH = (sys.executable, "-m", "trainless.cli", "search", "--data", "digits", "--channels", "4", "--cells", "1",
+          "--workers", "0", "--resume", "--json")  # fmt: skip
+
+
+def main() -> None:
+    """Kill, resume, compare and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--budget", type=int, default=250)
+    parser.add_argument("--strategy", default="freerea")
+    parser.add_argument("--seed", type=int, default=0, help="Decides the moments.")
+    arguments = parser.parse_args()
+    moments = random.Random(arguments.seed)
+    with tempfile.TemporaryDirectory() as place:
+        folder = Path(place)
+        command = [*SEARCH, "--strategy", arguments.strategy, "--budget", str(arguments.budget)]
+        start = time.perf_counter()
+        alone = finished(command, folder, "alone")
+        print(f"left alone: {arguments.budget} evaluations in {time.perf_counter() - start:.1f} s")
+        counts = [killed([*command, "--store", str(folder / "killed.db")], folder / "killed.db", moments)
+                  for _ in range(arguments.kills)]  # fmt: skip
+        print("scores stored at each kill:", ", ".join(map(str, counts)))
+        resumed = finished(command, folder, "killed")
+        before_the_end = sum(count < stored(folder / "killed.db") for count in counts)
+        same = resumed.drop(columns="seconds").equals(alone.drop(columns="seconds"))
+        print(f"{len(counts)} kills, {before_the_end} of them before the end; the history is "
+              f"{'the same' if same else 'ANOTHER'}; {stored(folder / 'killed.db')} scores stored, "
+              f"{stored(folder / 'alone.db')} without a kill")  # fmt: skip
+        print(machine())
+        sys.exit(not same)
+
+
+def finished(command: list[str], folder: Path, name: str) -> pd.DataFrame:
+    """Run a search to its end and give its history."""
+    rows = folder / f"{name}.csv"
+    done = subprocess.run([*command, "--store", str(folder / f"{name}.db"), "--csv", str(rows)], check=True,
+                          capture_output=True)  # fmt: skip
+    json.loads(done.stdout)
+    return pd.read_csv(rows)
+
+
+def killed(command: list[str], store: Path, moments: random.Random) -> int:
+    """Start a search, kill it at a random moment after it stored something new, and count what is stored."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    begun = stored(store)
+    while stored(store) <= begun and process.poll() is None:
+        time.sleep(0.05)
+    time.sleep(moments.random() / 4)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    return stored(store)
+
+
+def stored(path: Path) -> int:
+    """How many scores a store holds, 0 where there is none yet."""
+    try:
+        with Store(path, create=False) as store:
+            return store.count()
+    except StoreError:
+        return 0
+
+
+if __name__ == "__main__":
+    main()
