@@ -318,6 +318,8 @@ class TestReplay:
             replay(TABLE, {"cifar10": PUBLISHED}, searched=["jacov"], seeds=1)
         with pytest.raises(TableError, match="no data set 'cifar11'"):
             replay(TABLE, {"cifar11": PUBLISHED}, searched=["nwot"], seeds=1)
+        with pytest.raises(InputError, match="workers is -1"):
+            replay(TABLE, {"cifar10": PUBLISHED}, searched=["nwot"], seeds=1, workers=-1)
         with pytest.raises(InputError, match="0 seeds"):
             replay(TABLE, {"cifar10": PUBLISHED}, searched=["nwot"], seeds=0)
         with pytest.raises(UnknownNameError, match="no strategy 'rendom'"):

@@ -119,6 +119,8 @@ def replay(
     spent = budget if isinstance(budget, Budget) else parse_budget(str(budget))
     if seeds < 1 or run_off < 0:
         raise InputError(f"There are {seeds} seeds and a run-off of {run_off}, expected at least 1 and 0.")
+    if workers is not None and workers < 0:
+        raise InputError(f"The number of workers is {workers}, expected 0 for this process alone, or more.")
     chosen = list(STRATEGIES) if "all" in strategies else list(strategies)
     for name in chosen:
         if name not in STRATEGIES:
@@ -162,12 +164,11 @@ def _searched(
     }
     found = {job: checkpoint.found[key] for job, key in keys.items() if key in checkpoint.found}
     missing = [job for job in keys if job not in found]
-    processes = workers
     if workers is None:
-        processes = 0 if len(missing) < _FEWEST else os.cpu_count() or 1
+        workers = 0 if len(missing) < _FEWEST else os.cpu_count() or 1
+    work = _search_alone if workers else _search_here
     with checkpoint.writing():
-        work = _search_alone if processes else _search_here
-        for job, outcome in run_in_workers(work, plan, missing, min(processes or 0, len(missing)), _lost):
+        for job, outcome in run_in_workers(work, plan, missing, min(workers, len(missing)), _lost):
             checkpoint.add(keys[job], outcome)
             found[job] = outcome
             if progress:
