@@ -35,13 +35,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--slow-seeds", type=int, default=3, help="seeds of gp; 0 leaves it out")
     parser.add_argument("--budget", default="250")
+    parser.add_argument("--workers", type=int, default=0, help="processes, which share caches and so slow each other")
+    parser.add_argument("--checkpoint", help="file that keeps finished searches")
     parser.add_argument("--scores", nargs="+", default=["freerea", "hybrid"])
     arguments = parser.parse_args()
     folder = data_folder()
     table = benchmark_table("nasbench201", folder)
     search = partial(
         replay, table, {dataset: published_scores(f"freerea.{dataset}", folder) for dataset in TARGETS},
-        budget=arguments.budget, run_off=RUN_OFF, targets=TARGETS,
+        budget=arguments.budget, run_off=RUN_OFF, targets=TARGETS, workers=arguments.workers,
+        checkpoint=arguments.checkpoint,
     )  # fmt: skip
     fast = [name for name in STRATEGIES if name not in SLOW]
     found = search(strategies=fast, searched=arguments.scores, seeds=arguments.seeds)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
-from commands import Command, interrupt
+from commands import CELLS, RUN, SCORES, TRUTH, Command, interrupt, write_store, write_tables
 
 REPLAY = ("replay", "--table", "nasbench201", "--dataset", "cifar10", "--strategies", "random,local", "--seeds", 2,
           "--budget", 40)  # fmt: skip
@@ -72,4 +74,65 @@ class TestReplay:
         monkeypatch.setattr("trainless.search.replays.strategy", interrupt)
         code, out, err = command(*REPLAY)
         assert (code, out) == (130, "")
-        assert err.startswith("trainless: interrupted.")
+        assert err == (
+            "trainless: interrupted. Nothing was kept: give --checkpoint a file that keeps finished searches.\n"
+        )
+
+    def test_a_checkpoint_is_gone_on_from(
+        self, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        file = tmp_path / "kept.jsonl"
+        first = command.document(*REPLAY, "--checkpoint", file)
+        with monkeypatch.context() as patched:
+            patched.setattr("trainless.search.replays.strategy", interrupt)
+            assert command.document(*REPLAY, "--checkpoint", file) == first  # its seconds too: nothing was searched
+            code, out, err = command(*REPLAY, "--checkpoint", file, "--run-off", 3)
+        assert (code, out) == (130, "")
+        assert err.endswith(f"Finished searches are in {file}: run the same command again to go on.\n")
+
+
+class TestStore:
+    """Own scores instead of published ones, with toy tables."""
+
+    @pytest.fixture
+    def replayed(self, tmp_path: Path) -> tuple[object, ...]:
+        write_tables(tmp_path)
+        write_store(tmp_path / "scores.db")
+        return "replay", "--store", tmp_path / "scores.db", "--strategies", "grid", "--seeds", 1
+
+    def test_all_of_the_scores_give_the_best(
+        self, command: Command, replayed: tuple[object, ...], tmp_path: Path
+    ) -> None:
+        (row,) = command.document(*replayed, "--table", tmp_path / "toy.csv", "--scores", "nwot")
+        assert row["mean_evaluations"] == len(CELLS)
+        assert row["mean_test"] == pytest.approx(TRUTH[SCORES["nwot"].idxmax()])
+
+    @pytest.mark.parametrize(
+        ("table", "extra", "told"),
+        [
+            ("other.csv", ("--scores", "nwot"), "are of nasbench201 and the table 'other' is of"),
+            ("toy.csv", ("--scores", "jacov"), "lack jacov, expected some of logsynflow, nwot, plain, params"),
+            ("toy.csv", ("--scores", "nwot", "--published", "freerea"), "expected one of them"),
+            ("toy.csv", ("--scores", "nwot", "--run", 2), "--run is 2, expected 1 to 1"),
+            ("two.csv", ("--scores", "nwot"), "--dataset is missing beside --store, expected some of first, second"),
+        ],
+    )
+    def test_refusals(
+        self, command: Command, replayed: tuple[object, ...], tmp_path: Path, table: str, extra: tuple[object, ...],
+        told: str,
+    ) -> None:  # fmt: skip
+        assert told in command.refusal(*replayed, "--table", tmp_path / table, *extra)
+
+    def test_several_runs_need_a_choice(
+        self, command: Command, replayed: tuple[object, ...], tmp_path: Path
+    ) -> None:  # fmt: skip
+        write_store(tmp_path / "scores.db", -SCORES, replace(RUN, seed=4))
+        asked = (*replayed, "--table", tmp_path / "toy.csv", "--scores", "nwot")
+        assert "holds 2 runs, choose one by number" in command.refusal(*asked)
+        (row,) = command.document(*asked, "--run", 2)
+        finite = SCORES["nwot"][np.isfinite(SCORES["nwot"])]
+        assert row["mean_test"] == pytest.approx(TRUTH[finite.idxmin()])
+
+    def test_a_run_needs_a_store(self, command: Command, tmp_path: Path) -> None:
+        write_tables(tmp_path)
+        assert "beside --store alone" in command.refusal("replay", "--table", tmp_path / "toy.csv", "--run", 1)

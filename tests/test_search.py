@@ -6,8 +6,9 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,11 +16,24 @@ import pytest
 
 from trainless.aggregation import LogRankSum, MaximumSum, RankSum
 from trainless.errors import InputError, TableError, UnknownNameError
-from trainless.search import REFERENCE, Budget, Loop, RunningScore, parse_budget, replay, search_score, split_names
+from trainless.search import (
+    REFERENCE,
+    Budget,
+    Loop,
+    ReplayResult,
+    RunningScore,
+    parse_budget,
+    replay,
+    search_score,
+    split_names,
+)
+from trainless.search.replays import stored_scores
 from trainless.search_spaces import search_space
-from trainless.strategies import strategy
+from trainless.search_spaces.base import SearchSpace
+from trainless.store import Run, Store
+from trainless.strategies import Strategy, strategy
 from trainless.tables import BenchmarkTable, PublishedScores, benchmark_table, published_scores
-from trainless.types import Architecture, Task
+from trainless.types import Architecture, Score, Task
 
 SPACE = search_space("nasbench201")
 TASK = Task("toy", 10)
@@ -191,6 +205,10 @@ PUBLISHED = PublishedScores(
 )  # fmt: skip
 
 
+def without_time(found: ReplayResult) -> list[dict[str, Any]]:
+    return [{key: value for key, value in row.items() if key != "microseconds"} for row in found.rows]
+
+
 class TestReplay:
     def test_looks_up_what_was_chosen(self) -> None:
         found = replay(TABLE, {"cifar10": PUBLISHED}, strategies=["random"], searched=["nwot"], seeds=3, budget=40)
@@ -224,11 +242,84 @@ class TestReplay:
         assert found.rows[0]["score"] == "rank(nwot, flops)"
         assert found.rows[0]["mean_test"] > TRUTH.mean()
 
+    def test_workers_change_nothing(self) -> None:
+        def run(workers: int) -> ReplayResult:
+            return replay(TABLE, {"cifar10": PUBLISHED}, strategies=["evolution", "local"], seeds=2, budget=50,
+                          searched=["rank(nwot, flops)", "params"], run_off=3, workers=workers)  # fmt: skip
+
+        alone, shared = run(0), run(2)
+        assert without_time(alone) == without_time(shared)
+        for key, curve in alone.curves.items():
+            np.testing.assert_array_equal(curve, shared.curves[key])
+
+    def test_a_checkpoint_keeps_what_is_finished(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        file = tmp_path / "replay.jsonl"
+
+        def run(seeds: int = 4, budget: int = 30, checkpoint: Path | None = file) -> ReplayResult:
+            return replay(TABLE, {"cifar10": PUBLISHED}, strategies=["random", "local"], searched=["nwot"], seeds=seeds,
+                          budget=budget, run_off=2, checkpoint=checkpoint)  # fmt: skip
+
+        searched: list[tuple[str, int]] = []
+        stops = [3, 5]  # finished searches when it is cut short
+
+        def counted(name: str, space: SearchSpace, seed: int) -> Strategy:
+            if stops and len(searched) == stops[0]:
+                raise KeyboardInterrupt
+            searched.append((name, seed))
+            return strategy(name, space, seed)
+
+        expected = without_time(run(checkpoint=None))
+        monkeypatch.setattr("trainless.search.replays.strategy", counted)
+        while stops:
+            with pytest.raises(KeyboardInterrupt):
+                run()
+            stops.pop(0)
+            with file.open("ab") as torn:
+                torn.write(b'{"key": "half a li')
+        assert without_time(run()) == expected
+        assert searched == [(name, seed) for name in ("random", "local") for seed in range(4)]
+        run(seeds=3)
+        assert len(searched) == 8
+        run(seeds=1, budget=31)  # another budget is another search
+        assert len(searched) == 10
+        other = BenchmarkTable("toy", "nasbench201", TABLE.frame + 0.5)
+        replay(other, {"cifar10": PUBLISHED}, strategies=["random"], searched=["nwot"], seeds=1, budget=30, run_off=2,
+               checkpoint=file)  # fmt: skip
+        assert len(searched) == 11
+
+    def test_a_file_of_something_else_is_no_checkpoint(self, tmp_path: Path) -> None:
+        file = tmp_path / "rows.csv"
+        file.write_text("a,b\n1,2\n")
+        with pytest.raises(InputError, match="holds no searches of a replay"):
+            replay(TABLE, {"cifar10": PUBLISHED}, searched=["nwot"], seeds=1, checkpoint=file)
+        assert file.read_text() == "a,b\n1,2\n"
+
+    def test_scores_of_a_store(self, tmp_path: Path) -> None:
+        with Store(tmp_path / "scores.db") as store:
+            rows = [Score(text, "nwot", count, seconds=0.5) for text, count in zip(TEXTS, COUNTS, strict=True)]
+            rows[1] = Score(TEXTS[1], "nwot", float("nan"), "failed", "out of memory", 0.5)
+            store.write(Run("nasbench201", "toy:00", 0, ""), [*rows, Score(str(SPACE[1]), "plain", 1.0)],
+                        {"nwot": 1, "plain": 1})  # fmt: skip
+            scores = stored_scores(store, ["nwot"])
+            assert list(scores.scores.index) == TEXTS  # what nwot has not tried is left out
+            with pytest.raises(InputError, match="was scored by all of nwot, plain"):
+                stored_scores(store, ["rank(nwot, plain)"])
+        assert np.isnan(scores.scores.loc[TEXTS[1], "nwot"])
+        read = without_time(replay(TABLE, {"cifar10": scores}, searched=["nwot"], seeds=2, budget="20s"))
+        frame = PUBLISHED.scores.copy()
+        frame.loc[TEXTS[1], "nwot"] = -np.inf
+        published = replace(PUBLISHED, scores=frame)
+        assert read == without_time(replay(TABLE, {"cifar10": published}, searched=["nwot"], seeds=2, budget="20s"))
+        with pytest.raises(InputError, match=r"scores\.db' lack jacov, expected some of nwot"):
+            replay(TABLE, {"cifar10": scores}, searched=["jacov"], seeds=1)
+
     def test_refusals(self) -> None:
         with pytest.raises(InputError, match="lack jacov, expected some of nwot"):
             replay(TABLE, {"cifar10": PUBLISHED}, searched=["jacov"], seeds=1)
         with pytest.raises(TableError, match="no data set 'cifar11'"):
             replay(TABLE, {"cifar11": PUBLISHED}, searched=["nwot"], seeds=1)
+        with pytest.raises(InputError, match="workers is -1"):
+            replay(TABLE, {"cifar10": PUBLISHED}, searched=["nwot"], seeds=1, workers=-1)
         with pytest.raises(InputError, match="0 seeds"):
             replay(TABLE, {"cifar10": PUBLISHED}, searched=["nwot"], seeds=0)
         with pytest.raises(UnknownNameError, match="no strategy 'rendom'"):

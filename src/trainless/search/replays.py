@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from importlib.metadata import version
+from itertools import product
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from trainless.errors import InputError, TableError
+from trainless.errors import InputError, ScoringError, TableError, UnknownNameError
 from trainless.proxies.counts import skipped_layers
 from trainless.search.budgets import Budget, parse_budget
+from trainless.search.checkpoints import Checkpoint, Outcome
 from trainless.search.loop import Loop
 from trainless.search.results import ReplayResult
 from trainless.search.scores import SearchScore, search_score
 from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
 from trainless.signals import Signals
+from trainless.store import Run, Store
 from trainless.strategies import STRATEGIES, strategy
 from trainless.tables import BenchmarkTable, PublishedScores
 from trainless.types import Architecture, Task
+from trainless.workers import run_in_workers
 
-__all__ = ["replay"]
+__all__ = ["replay", "stored_scores"]
 
 _CLASSES = {"cifar10": 10, "cifar100": 100, "ImageNet16-120": 120}
 _SIZES = {"ImageNet16-120": 16}
+_FEWEST = 16  # searches for which processes are started unasked, which takes seconds
 
 Array = npt.NDArray[np.float64]
 
@@ -38,8 +48,7 @@ class _Bench:
 
     space: SearchSpace
     dataset: str
-    members: list[Architecture]
-    rows: dict[Architecture, int]
+    rows: dict[str, int]  # by the architecture's string, which a worker finds as fast as its own
     lookups: Mapping[str, list[tuple[float, ...]]]
     seconds: Mapping[str, Array]
     test: Array
@@ -47,12 +56,23 @@ class _Bench:
     optimum: float
 
 
+class _Job(NamedTuple):
+    """One search: the places of its data set and score in the plan, its strategy and its seed."""
+
+    bench: int
+    score: int
+    strategy: str
+    seed: int
+
+
 @dataclass(frozen=True)
-class _Outcome:
-    curve: Array
-    evaluations: int
-    run_off: float
-    took: float
+class _Plan:
+    """What all searches of a replay share."""
+
+    benches: tuple[_Bench, ...]
+    scores: tuple[SearchScore, ...]
+    budget: Budget
+    run_off: int
 
 
 def replay(
@@ -66,6 +86,8 @@ def replay(
     split: str = "test",
     run_off: int = 0,
     targets: Mapping[str, float] | None = None,
+    workers: int | None = 0,
+    checkpoint: str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ReplayResult:
     """Search over many seeds with scores read from a file, and look the choices up in a table of true accuracies.
@@ -84,28 +106,33 @@ def replay(
         split: of the accuracies that are looked up.
         run_off: how many of the best-scored are compared by ``valid``; 0 for no run-off.
         targets: by data set, an accuracy in percent, to tell how many evaluations it takes to reach it.
+        workers: number of processes, which changes nothing but the time; 0 searches in this one, None is one a core.
+        checkpoint: file in which each search is kept as soon as it ends. Those that it holds already, of the same
+            scores, accuracies, budget, run-off and version, are not made again.
         progress: called with the number of searches done and that of all.
 
     Raises:
         UnknownNameError: a strategy or a score is unknown.
         TableError: the table lacks a data set or split.
-        InputError: the scores lack a proxy, or a number cannot be used.
+        InputError: the scores lack a proxy, a number cannot be used, or the checkpoint is another file.
     """
     spent = budget if isinstance(budget, Budget) else parse_budget(str(budget))
     if seeds < 1 or run_off < 0:
         raise InputError(f"There are {seeds} seeds and a run-off of {run_off}, expected at least 1 and 0.")
+    if workers is not None and workers < 0:
+        raise InputError(f"The number of workers is {workers}, expected 0 for this process alone, or more.")
     chosen = list(STRATEGIES) if "all" in strategies else list(strategies)
+    for name in chosen:
+        if name not in STRATEGIES:
+            raise UnknownNameError("strategy", name, STRATEGIES)
     looked_up = [search_score(name) for name in searched]
     benches = [_bench(table, dataset, each, looked_up, split, run_off) for dataset, each in scores.items()]
-    jobs = [(bench, score, name) for bench in benches for score in looked_up for name in chosen]
-    rows, curves, done = [], {}, 0
-    for bench, score, name in jobs:
-        outcomes = []
-        for seed in range(seeds):
-            outcomes.append(_search(bench, score, name, seed, spent, run_off))
-            done += 1
-            if progress:
-                progress(done, len(jobs) * seeds)
+    plan = _Plan(tuple(benches), tuple(looked_up), spent, run_off)
+    found = _searched(plan, chosen, seeds, workers, Checkpoint(checkpoint), progress)
+    rows, curves = [], {}
+    for place, number, name in product(range(len(benches)), range(len(looked_up)), chosen):
+        bench, score = benches[place], looked_up[number]
+        outcomes = [found[_Job(place, number, name, seed)] for seed in range(seeds)]
         curves[name, score.name, bench.dataset] = _stacked([each.curve for each in outcomes])
         target = (targets or {}).get(bench.dataset)
         rows.append(_row(bench, score, name, outcomes, spent, run_off, target))
@@ -119,31 +146,101 @@ def replay(
     return ReplayResult(rows, curves, {bench.dataset: bench.optimum for bench in benches}, protocol)
 
 
-def _search(bench: _Bench, score: SearchScore, name: str, seed: int, budget: Budget, run_off: int) -> _Outcome:
+# The searches.
+
+
+def _searched(
+    plan: _Plan, chosen: Sequence[str], seeds: int, workers: int | None, checkpoint: Checkpoint,
+    progress: Callable[[int, int], None] | None,
+) -> dict[_Job, Outcome]:  # fmt: skip
+    """Make all searches that the checkpoint lacks, and keep each in it."""
+    keys = {
+        _Job(place, number, name, seed): f"{digest} {name} {seed}"
+        for place, bench in enumerate(plan.benches)
+        for number, score in enumerate(plan.scores)
+        for digest in [_digest(bench, score, plan) if checkpoint.path else ""]
+        for name in chosen
+        for seed in range(seeds)
+    }
+    found = {job: checkpoint.found[key] for job, key in keys.items() if key in checkpoint.found}
+    missing = [job for job in keys if job not in found]
+    if workers is None:
+        workers = 0 if len(missing) < _FEWEST else os.cpu_count() or 1
+    work = _search_alone if workers else _search_here
+    with checkpoint.writing():
+        for job, outcome in run_in_workers(work, plan, missing, min(workers, len(missing)), _lost):
+            checkpoint.add(keys[job], outcome)
+            found[job] = outcome
+            if progress:
+                progress(len(found), len(keys))
+    return found
+
+
+def _digest(bench: _Bench, score: SearchScore, plan: _Plan) -> str:
+    """What decides a search besides strategy and seed, in a few letters."""
+    facts = {
+        "version": version("trainless"),
+        "space": [bench.space.name, dict(bench.space.options)],
+        "score": [score.name, [each.name for each in score.proxies], score.signs.tolist()],
+        "aggregate": vars(score.aggregate) if score.aggregate else None,
+        "budget": str(plan.budget),
+        "run-off": plan.run_off,
+        "architectures": list(bench.rows),
+    }
+    digest = hashlib.sha256(json.dumps(facts, default=_written).encode())
+    for each in (bench.lookups["params"], bench.lookups[score.name], bench.seconds[score.name], bench.test):
+        digest.update(np.asarray(each, float).tobytes())
+    if bench.valid is not None:
+        digest.update(bench.valid.tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _written(value: Any) -> Any:
+    return value.tolist() if isinstance(value, np.ndarray) else repr(value)
+
+
+def _search_here(plan: _Plan, job: _Job) -> Outcome:
+    bench, score = plan.benches[job.bench], plan.scores[job.score]
+    return _search(bench, score, job.strategy, job.seed, plan.budget, plan.run_off)
+
+
+def _search_alone(plan: _Plan, job: _Job) -> Outcome:
+    """Search in a worker, where one thread is enough."""
+    import torch
+
+    torch.set_num_threads(1)
+    return _search_here(plan, job)
+
+
+def _lost(job: _Job, reason: str) -> Outcome:
+    raise ScoringError(f"The search {job.strategy} with seed {job.seed} was lost ({reason}): use fewer workers.")
+
+
+def _search(bench: _Bench, score: SearchScore, name: str, seed: int, budget: Budget, run_off: int) -> Outcome:
     start = time.perf_counter()
     made = strategy(name, bench.space, seed)
     # Where a strategy asks for something cheaper first, the number of parameters has to do.
     kinds = [search_score("params")] * (made.rungs - 1) + [score]
-    lookup = [bench.lookups[kind.name] for kind in kinds]
-    loop = Loop(made, kinds, lambda some, rung: [lookup[rung][bench.rows[one]] for one in some],
-                check=lambda one: "" if one in bench.rows else "scores", seed=seed)  # fmt: skip
-    limit = min(budget.evaluations or len(bench.members), len(bench.members))
+    lookup, rows = [bench.lookups[kind.name] for kind in kinds], bench.rows
+    loop = Loop(made, kinds, lambda some, rung: [lookup[rung][rows[one.text]] for one in some],
+                check=lambda one: "" if one.text in rows else "scores", seed=seed)  # fmt: skip
+    limit = min(budget.evaluations or len(rows), len(rows))
     choices: list[int] = []
     price, seconds = bench.seconds[score.name], 0.0
     while loop.step(limit - len(loop.order)):
         best = loop.best()
-        place = -1 if best is None else bench.rows[loop.order[best]]
+        place = -1 if best is None else rows[loop.order[best].text]
         new = len(loop.order) - len(choices)
         if new:
             choices += [choices[-1] if choices else place] * (new - 1) + [place]
         if budget.seconds is not None:
-            seconds += sum(price[bench.rows[one]] for one in loop.order[len(loop.order) - new :])
+            seconds += sum(price[rows[one.text]] for one in loop.order[len(loop.order) - new :])
             if seconds >= budget.seconds:
                 break
     took = time.perf_counter() - start
     places = np.array(choices, dtype=int)
     curve = np.where(places >= 0, bench.test[places], np.nan)
-    return _Outcome(curve, len(choices), _winner(bench, loop, run_off), took)
+    return Outcome(curve, len(choices), _winner(bench, loop, run_off), took)
 
 
 def _winner(bench: _Bench, loop: Loop, run_off: int) -> float:
@@ -151,12 +248,12 @@ def _winner(bench: _Bench, loop: Loop, run_off: int) -> float:
     if not run_off or bench.valid is None:
         return np.nan
     first = np.argsort(-loop.values, kind="stable")[:run_off]
-    rows = [bench.rows[loop.order[place]] for place in first if np.isfinite(loop.values[place])]
+    rows = [bench.rows[loop.order[place].text] for place in first if np.isfinite(loop.values[place])]
     return float(bench.test[max(rows, key=lambda row: bench.valid[row])]) if rows else np.nan  # type: ignore[index]
 
 
 def _row(
-    bench: _Bench, score: SearchScore, name: str, outcomes: Sequence[_Outcome], budget: Budget, run_off: int,
+    bench: _Bench, score: SearchScore, name: str, outcomes: Sequence[Outcome], budget: Budget, run_off: int,
     target: float | None,
 ) -> dict[str, Any]:  # fmt: skip
     final = np.array([each.curve[-1] if len(each.curve) else np.nan for each in outcomes])
@@ -199,6 +296,38 @@ def _stacked(curves: Sequence[Array]) -> Array:
 # What is read.
 
 
+def stored_scores(store: Store, searched: Iterable[str], run: Run | None = None) -> PublishedScores:
+    """Read the scores of a store, for `replay`.
+
+    An architecture counts when all the proxies have tried it that the searched scores read and the store holds; a score
+    that failed is ranked last.
+
+    Args:
+        store: holds the scores.
+        searched: names of scores, as `replay` takes them.
+        run: the run of the store; None where it holds only one.
+
+    Raises:
+        StoreError: the store holds several runs and none is chosen, or none at all.
+        InputError: no architecture was tried by all of the proxies.
+    """
+    scores = store.table(run)
+    chosen = run or store.runs()[0]
+    rows = store.latest_rows(chosen)
+    seconds = rows.pivot(index="architecture", columns="proxy", values="seconds").reindex_like(scores)
+    read = {each.name for name in searched for each in search_score(name).proxies}
+    needed = [name for name in scores.columns if name in read]
+    tried = seconds[needed].notna().all(axis="columns")
+    if not tried.any():
+        raise InputError(
+            f"No architecture of the store '{store.location}' was scored by all of {', '.join(needed)}: choose scores "
+            "whose proxies were scored for the same architectures."
+        )
+    return PublishedScores(
+        str(store.location), chosen.space, chosen.task, f"{store.location}, {chosen}", "", scores[tried], seconds[tried]
+    )
+
+
 def _bench(
     table: BenchmarkTable, dataset: str, published: PublishedScores, scores: Sequence[SearchScore], split: str,
     run_off: int,
@@ -226,7 +355,7 @@ def _bench(
     kinds = [search_score("params"), *scores]
     timed = published.seconds.loc[names].reindex(columns=frame.columns).fillna(0.0)
     return _Bench(
-        space, dataset, members, {one: row for row, one in enumerate(members)},
+        space, dataset, {str(one): row for row, one in enumerate(members)},
         {kind.name: _lookup(frame, kind) for kind in kinds},
         {kind.name: timed[[each.name for each in kind.proxies]].sum(axis="columns").to_numpy(float) for kind in kinds},
         test.loc[names].to_numpy(float), valid, table.optimum(dataset, split)[1],

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -47,6 +48,11 @@ class SearchScore:
         if self.aggregate is None and len(self.proxies) != 1:
             raise InputError(f"The score '{self.name}' reads {len(self.proxies)} proxies: name what joins them.")
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Built-in proxies go to another process by name, for not all of their functions can.
+        names = tuple(each.name if PROXIES.get(each.name) is each else each for each in self.proxies)
+        return _restored, (self.name, names, self.aggregate)
+
     @property
     def is_relative(self) -> bool:
         """Whether it depends on the other architectures that were scored."""
@@ -59,6 +65,10 @@ class SearchScore:
             return np.array([1.0 if self.proxies[0].higher_is_better else -1.0])
         turned = self.aggregate.lower_is_better
         return np.array([-1.0 if each.name in turned else 1.0 for each in self.proxies])
+
+
+def _restored(name: str, proxies: Sequence[str | Proxy], mix: Aggregate | None) -> SearchScore:
+    return SearchScore(name, tuple(map(proxy, proxies)), mix)
 
 
 def search_score(score: str | Proxy | Aggregate | SearchScore) -> SearchScore:
