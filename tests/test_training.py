@@ -300,6 +300,7 @@ class TestTrain:
             ({"network": nn.Linear(5, 2)}, r"Linear makes of images of shape \(2, 3, 8, 8\) an error"),
             ({"network": Pair()}, "Pair makes of images .* an error .*tuple.*, expected"),
             ({"network": nn.Sequential(nn.AdaptiveAvgPool3d((2, 1, 1)), nn.Flatten())}, "without any trainable weight"),
+            ({"resume": TrainingState({}, {}, {}, [2.0], [50.0], 1.0)}, "of another network than this Sequential"),
             ({"valid_set": "digits"}, "images to validate with have shape, classes"),
         ],
     )

@@ -156,17 +156,7 @@ def run_off(
             # Those that went on stay before those that did not, and equal ones in the order of their scores.
             ranked[: len(going)] = sorted(going, key=lambda each: _rank(trained[each][-1]))
     ranked.sort(key=lambda each: _failed(trained[each]))
-    return [
-        RunOffRow(
-            architecture=str(each),
-            score_rank=candidates.index(each) + 1,
-            epochs=plan[len(trained[each]) - 1][1],
-            valid_accuracy=trained[each][-1].valid_accuracy,
-            seconds=sum(result.seconds for result in trained[each]),
-            reason=trained[each][-1].reason,
-        )
-        for each in ranked
-    ]
+    return [_row(str(each), candidates.index(each) + 1, plan, trained[each]) for each in ranked]
 
 
 @dataclass(frozen=True)
@@ -209,6 +199,14 @@ def _failed(results: Sequence[TrainingResult]) -> bool:
 
 def _rank(result: TrainingResult) -> float:
     return math.inf if result.reason else -result.valid_accuracy
+
+
+def _row(
+    architecture: str, score_rank: int, plan: Sequence[tuple[int, int]], results: Sequence[TrainingResult]
+) -> RunOffRow:  # fmt: skip
+    last, (_, epochs) = results[-1], plan[len(results) - 1]
+    seconds = sum(each.seconds for each in results)
+    return RunOffRow(architecture, score_rank, epochs, last.valid_accuracy, seconds, last.reason)
 
 
 def _worker_count(workers: int | None, candidates: int) -> int:

@@ -79,23 +79,25 @@ class Course(L.LightningModule):
         self.network, self.train_images, self.valid_images = network, train_images, valid_images
         self.epochs, self.seed, self.highest_rate = epochs, seed, learning_rate
         self.augment, self.patience, self.on_epoch = augment, patience, on_epoch
-        self.standing = resume
-        self.done = resume.epochs if resume else 0
-        self.start = time.monotonic() - (resume.seconds if resume else 0)
+        self.standing = resume or TrainingState({}, {}, {}, [], [], 0.0)
+        self.start = time.monotonic() - self.standing.seconds
         self.handler = signal.getsignal(signal.SIGTERM)
+
+    @property
+    def done(self) -> int:
+        """Number of epochs so far."""
+        return self.standing.epochs
 
     @property
     def finished(self) -> bool:
         """Whether all epochs are done, or the last ones brought nothing."""
-        if self.standing is None:
-            return False
-        waited = self.standing.epochs - self.standing.best_epoch
-        return self.standing.epochs >= self.epochs or (self.patience is not None and waited >= self.patience)
+        patience = self.epochs if self.patience is None else self.patience
+        return self.done > 0 and (self.done >= self.epochs or self.done - self.standing.best_epoch >= patience)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Make the optimizer, with the moments that it had where the training goes on."""
         self.optimizer = torch.optim.AdamW(self.network.parameters(), self.highest_rate, weight_decay=_WEIGHT_DECAY)
-        if self.standing is not None:
+        if self.done:
             self.optimizer.load_state_dict(copy.deepcopy(dict(self.standing.optimizer)))
         return self.optimizer
 
@@ -136,16 +138,15 @@ class Course(L.LightningModule):
         """Note where the training stands, hand it on, and stop where enough is done; validation came before."""
         before, accuracy = self.standing, 100 * self.right / self.judged
         weights = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
-        is_best = before is None or accuracy > max(before.valid_accuracies)
+        is_best = accuracy > max(before.valid_accuracies, default=-math.inf)
         self.standing = TrainingState(
             weights=weights,
-            best_weights=weights if before is None or is_best else before.best_weights,
+            best_weights=weights if is_best else before.best_weights,
             optimizer=copy.deepcopy(self.optimizer.state_dict()),
-            train_losses=[*(before.train_losses if before else []), self.loss / self.learned],
-            valid_accuracies=[*(before.valid_accuracies if before else []), accuracy],
+            train_losses=[*before.train_losses, self.loss / self.learned],
+            valid_accuracies=[*before.valid_accuracies, accuracy],
             seconds=time.monotonic() - self.start,
         )
-        self.done += 1
         if self.on_epoch:
             self.on_epoch(self.standing)
         self.trainer.should_stop = self.finished
@@ -167,7 +168,6 @@ def fit(course: Course) -> TrainingState:
                 enable_progress_bar=False,
                 enable_model_summary=False,
             ).fit(course)
-    assert course.standing is not None  # a course has at least one epoch
     return course.standing
 
 

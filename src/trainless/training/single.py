@@ -87,7 +87,7 @@ def train(
         if resume is None:
             initialize(network, generator=generator(seed, "weights"))
         else:
-            network.load_state_dict(resume.weights)
+            _restore(network, resume)
         network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         state = fit(
             Course(
@@ -121,6 +121,16 @@ def check_numbers(*, epochs: int, batch_size: int, learning_rate: float, patienc
             raise InputError(f"{name} is {value}, expected a finite number above 0.")
     if not 2 <= batch_size < math.inf:
         raise InputError(f"batch_size is {batch_size}, expected at least 2: batch normalisation compares images.")
+
+
+def _restore(network: torch.nn.Module, state: TrainingState) -> None:
+    try:
+        network.load_state_dict(state.weights)
+    except RuntimeError as error:
+        raise InputError(
+            f"The state to go on from is of another network than this {type(network).__name__} "
+            f"({' '.join(str(error).split())}): give the network that it was taken of."
+        ) from error
 
 
 def _check_sets(train_set: ImageDataset, valid_set: ImageDataset) -> None:
