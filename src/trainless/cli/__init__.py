@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from trainless.cli import benchmarks, scoring, searching, studies
+from trainless.cli import benchmarks, replaying, scoring, searching, studies
 from trainless.cli.shared import own_version
 from trainless.errors import InputError, TrainlessError
 
@@ -27,7 +27,7 @@ app = typer.Typer(
 for _command in (
     scoring.spaces, scoring.proxies, scoring.describe, scoring.score, scoring.show, scoring.quickstart,
     studies.evaluate, studies.report, searching.search, searching.strategies,
-    searching.latency, searching.replay,
+    searching.latency, replaying.replay,
 ):  # fmt: skip
     app.command()(_command)
 for _name, _group in (
