@@ -233,14 +233,15 @@ class _ByLargest(Aggregate):
         return {"largest": np.array([largest_finite(*each) for each in zip(columns, self.proxies, strict=True)])}
 
     def _growing(self, columns: list[Array]) -> dict[str, Any]:
-        largest = [each.max(initial=-math.inf, where=np.isfinite(each)) for each in columns]
-        return {"largest": np.array([value if value > 0 else 1.0 for value in largest])}
+        largest = finite_last(np.array(columns)).max(axis=1)
+        return {"largest": np.where(largest > 0, largest, 1.0)}
 
     def _checked(self, saved: Mapping[str, Any]) -> dict[str, Any]:
         return {"largest": self._one_each(saved, "largest", positive=True)}
 
-    def _divided(self, columns: list[Array]) -> list[Array]:
-        return [each / largest for each, largest in zip(columns, self.reference["largest"], strict=True)]
+    def _divided(self, columns: list[Array]) -> Array:
+        divided: Array = np.array(columns) / self.reference["largest"][:, None]
+        return divided
 
 
 class Hybrid(_ByLargest):
@@ -405,7 +406,7 @@ class ZScoreSum(Aggregate):
 
     def _combine(self, columns: list[Array]) -> Array:
         terms = zip(columns, self.reference["mean"], self.reference["deviation"], strict=True)
-        return _finite_sum([(each - mean) / deviation for each, mean, deviation in terms])
+        return _finite_sum(np.array([(each - mean) / deviation for each, mean, deviation in terms]))
 
 
 class MaximumSum(_ByLargest):
@@ -520,12 +521,13 @@ def _moments(values: Array) -> tuple[int, float, float]:
         return len(finite), float(finite.mean()), float(finite.std())
 
 
-def _finite_sum(terms: list[Array]) -> Array:
-    """Sum terms: NaN where one is NaN, otherwise −∞ where one is infinite, of either sign."""
-    unknown = np.any(np.isnan(terms), axis=0)
-    finite = np.all(np.isfinite(terms), axis=0)
-    total = np.sum(np.where(np.isfinite(terms), terms, 0.0), axis=0)
-    return np.where(unknown, np.nan, np.where(finite, total, -np.inf))
+def _finite_sum(terms: Array) -> Array:
+    """Sum terms over the first axis: NaN where one is NaN, otherwise −∞ where one is infinite, of either sign."""
+    finite = np.isfinite(terms)
+    if finite.all():
+        return np.sum(terms, axis=0)
+    total = np.where(finite, terms, 0.0).sum(axis=0)
+    return np.where(np.isnan(terms).any(axis=0), np.nan, np.where(finite.all(axis=0), total, -np.inf))
 
 
 def _lower_is_better(names: Sequence[str]) -> list[str]:

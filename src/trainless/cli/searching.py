@@ -52,7 +52,7 @@ def search(
     store: Annotated[str, typer.Option(help="Score store: a file, or a database URL.")] = "search.db",
     resume: Annotated[bool, typer.Option(help="Go on with a search in the store; its time counts on.")] = False,
     run_off: Annotated[int, typer.Option(help="Train so many of the best-scored briefly; 10 do well, 0 none.")] = 0,
-    run_off_epochs: Annotated[int, typer.Option(help="Epochs of the longest of these trainings.")] = 8,
+    run_off_epochs: Annotated[int, typer.Option(help="Epochs of the longest of these trainings.")] = 12,
     run_off_images: Annotated[int, typer.Option(help="Most images for these trainings.")] = 2500,
     augment: Annotated[bool, typer.Option(help="Mirror and shift images in the run-off; for photographs.")] = False,
     reduced: Annotated[

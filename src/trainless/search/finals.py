@@ -23,7 +23,8 @@ class RunOff:
 
     Args:
         candidates: how many of the best-scored are trained.
-        epochs: epochs of the last rung of the successive halving among them.
+        epochs: epochs of the last rung of the successive halving among them. The first rung has a third of it: after
+            fewer than 4 epochs shallow networks are ahead that end behind.
         eta: the part of the candidates that goes on is 1/eta, the epochs grow by the factor eta.
         images: most images to train and validate on, drawn with the same share of every class.
         augment: mirror and shift the training images at random; for photographs.
@@ -37,7 +38,7 @@ class RunOff:
     """
 
     candidates: int = 10
-    epochs: int = 8
+    epochs: int = 12
     eta: int = 3
     images: int = 2500
     augment: bool = False
@@ -80,6 +81,8 @@ class RunOff:
     ) -> list[RunOffRow]:
         """Train the first `candidates` of some architectures; what the store holds of it is not trained again.
 
+        Of architectures that amount to the same network the first stands for all.
+
         Args:
             candidates: the best score first.
             space: builds the networks.
@@ -92,6 +95,9 @@ class RunOff:
         Returns:
             One row a candidate, the winner first.
         """
+        distinct: dict[Architecture, Architecture] = {}
+        for one in candidates:
+            distinct.setdefault(space.canonical(one), one)
         some = self._drawn(data, seed)
         drawn = some.batch(min(len(some), 64), seed).fingerprint  # tells the images apart
         settings = {"space": f"{space.name} {dict(space.options)}", "data": f"{data.task} {len(some)} {drawn}",
@@ -103,7 +109,7 @@ class RunOff:
                 store.note(topic, {f"{architecture} {epochs}": asdict(result)})
 
         return run_off(
-            candidates[: self.candidates], space, some, epochs=self.epochs, eta=self.eta, seed=seed,
+            list(distinct.values())[: self.candidates], space, some, epochs=self.epochs, eta=self.eta, seed=seed,
             augment=self.augment, workers=workers, done=_trained(store, topic) if store else None,
             on_result=keep, progress=progress,
         )  # fmt: skip
