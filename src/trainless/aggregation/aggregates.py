@@ -524,9 +524,9 @@ def _moments(values: Array) -> tuple[int, float, float]:
 def _finite_sum(terms: Array) -> Array:
     """Sum terms over the first axis: NaN where one is NaN, otherwise −∞ where one is infinite, of either sign."""
     finite = np.isfinite(terms)
-    if finite.all():
-        return np.sum(terms, axis=0)
-    total = np.where(finite, terms, 0.0).sum(axis=0)
+    total: Array = np.where(finite, terms, 0.0).sum(axis=0)
+    if finite.all():  # most often, and the rest costs as much again
+        return total
     return np.where(np.isnan(terms).any(axis=0), np.nan, np.where(finite.all(axis=0), total, -np.inf))
 
 
