@@ -31,10 +31,11 @@ from trainless.seeding import derive_seed, generator
 from trainless.training import RunOffRow, TrainingResult, TrainingState, candidates, run_off, train
 from trainless.training.batches import Batches, mirrored_and_shifted
 from trainless.training.candidates import rungs
-from trainless.training.course import learning_rate_at
+from trainless.training.recipes import Recipe, learning_rate_at
 from trainless.types import Architecture, Task
 
 SPACE = search_space("nasbench201", channels=4, cells=1)
+AUGMENTED = Recipe(mirror=True, shift=1 / 8)
 CELL = "|{0}~0|+|{0}~0|{0}~1|+|{0}~0|{0}~1|{0}~2|"
 CONVOLUTIONS, NOTHING = CELL.format("nor_conv_3x3"), CELL.format("none")
 
@@ -128,7 +129,7 @@ class TestBatches:
         assert torch.equal(first[:, 0, 0].double().sum(1).sort().values, key.sort().values)
 
     def test_of_one_are_shuffled_in_the_same_order_each_time_they_are_read(self) -> None:
-        batches = Batches(toy(), 4).shuffled(1, augment=True)
+        batches = Batches(toy(), 4).shuffled(1, AUGMENTED)
         first, again = ([images for images, _ in batches] for _ in range(2))
         assert all(torch.equal(*pair) for pair in zip(first, again, strict=True))
 
@@ -163,7 +164,7 @@ class TestTrain:
         network, plain = linear(), linear()
         seen: list[TrainingState] = []
         train(
-            network, train_set, valid_set, epochs=epochs, seed=seed, batch_size=4, learning_rate=0.003,
+            network, train_set, valid_set, epochs=epochs, seed=seed, recipe=Recipe(batch_size=4, learning_rate=0.003),
             on_epoch=seen.append,
         )  # fmt: skip
 
@@ -191,7 +192,7 @@ class TestTrain:
 
     def test_learns_and_leaves_the_best_weights(self, digits: tuple[ImageDataset, ImageDataset]) -> None:
         network = build()
-        result = train(network, *digits, epochs=4, batch_size=16)
+        result = train(network, *digits, epochs=4, recipe=Recipe(batch_size=16))
         assert result.valid_accuracy > 60  # by chance 10
         assert result.valid_accuracy == max(result.valid_accuracies)
         assert result.best_epoch == result.valid_accuracies.index(result.valid_accuracy) + 1
@@ -204,7 +205,7 @@ class TestTrain:
     def test_the_seed_alone_decides(self, digits: tuple[ImageDataset, ImageDataset]) -> None:
         def trained(seed: int) -> tuple[nn.Module, TrainingResult]:
             network = nn.Sequential(build(), nn.Dropout(0.1))
-            return network, train(network, *digits, epochs=1, seed=seed, augment=True)
+            return network, train(network, *digits, epochs=1, seed=seed, recipe=AUGMENTED)
 
         first, result = trained(0)
         torch.rand(3)
@@ -217,7 +218,7 @@ class TestTrain:
     @pytest.mark.parametrize("epoch", [1, 2, 3])
     def test_goes_on_from_any_epoch(self, digits: tuple[ImageDataset, ImageDataset], epoch: int) -> None:
         states: list[TrainingState] = []
-        options: dict[str, Any] = {"epochs": 3, "seed": 3, "augment": True}
+        options: dict[str, Any] = {"epochs": 3, "seed": 3, "recipe": AUGMENTED}
         whole, resumed = (nn.Sequential(build(), nn.Dropout(0.2)) for _ in range(2))
         result = train(whole, *digits, on_epoch=states.append, **options)
 
@@ -236,7 +237,12 @@ class TestTrain:
 
     def test_stops_where_nothing_comes_of_it(self) -> None:
         states: list[TrainingState] = []
-        options: dict[str, Any] = {"epochs": 9, "learning_rate": 1e-12, "patience": 2, "on_epoch": states.append}
+        options: dict[str, Any] = {
+            "epochs": 9,
+            "recipe": Recipe(learning_rate=1e-12),
+            "patience": 2,
+            "on_epoch": states.append,
+        }
         result = train(linear(), toy(), toy(6, 1), **options)
         assert (result.epochs, result.best_epoch) == (3, 1)
         assert train(linear(), toy(), toy(6, 1), resume=states[-1], **options).epochs == 3
@@ -281,7 +287,7 @@ class TestTrain:
 
     def test_batch_normalisation_of_one_pixel_trains_with_an_odd_number_of_images(self) -> None:
         network = nn.Sequential(nn.Conv2d(3, 4, 8), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4, 2))
-        assert train(network, toy(5), toy(), epochs=1, batch_size=2).epochs == 1
+        assert train(network, toy(5), toy(), epochs=1, recipe=Recipe(batch_size=2)).epochs == 1
 
     def test_a_loss_that_is_not_finite_ends_nothing(self) -> None:
         result = train(nn.Sequential(linear(), Infinite()), toy(), toy(), epochs=2)
@@ -292,15 +298,17 @@ class TestTrain:
         ("options", "message"),
         [
             ({"epochs": 0}, "epochs is 0, expected a finite number above 0"),
-            ({"batch_size": 1}, "batch_size is 1, expected at least 2"),
-            ({"learning_rate": float("nan")}, "learning_rate is nan"),
+            ({"measure": "acuracy"}, "did you mean 'accuracy'"),
             ({"patience": 0}, "patience is 0"),
             ({"threads": 0}, "number of threads is 0"),
             ({"network": nn.Flatten()}, r"\(2, 3, 8, 8\) \(2, 192\), expected \(2, 2\): give a network that is built"),
             ({"network": nn.Linear(5, 2)}, r"Linear makes of images of shape \(2, 3, 8, 8\) an error"),
             ({"network": Pair()}, "Pair makes of images .* an error .*tuple.*, expected"),
             ({"network": nn.Sequential(nn.AdaptiveAvgPool3d((2, 1, 1)), nn.Flatten())}, "without any trainable weight"),
-            ({"resume": TrainingState({}, {}, {}, [2.0], [50.0], 1.0)}, "of another network than this Sequential"),
+            (
+                {"resume": TrainingState({}, {}, {}, [2.0], [50.0], [50.0], 1.0)},
+                "of another network than this Sequential",
+            ),
             ({"valid_set": "digits"}, "images to validate with have shape, classes"),
         ],
     )
@@ -398,10 +406,10 @@ class TestRunOff:
     def test_the_better_ones_go_on(self, trainings: Callable[..., Trainings]) -> None:
         made, progress = trainings(**TABLE), []
         rows = letters_run_off(
-            eta=3, seed=4, patience=3, augment=True, progress=lambda *counts: progress.append(counts)
+            eta=3, seed=4, patience=3, recipe=AUGMENTED, progress=lambda *counts: progress.append(counts)
         )  # fmt: skip
         assert made.calls == [*((each, 2) for each in "abcde"), ("b", 6), ("d", 6)]
-        assert made.options == {"seed": 4, "batch_size": 64, "learning_rate": 0.003, "augment": True, "patience": 3}
+        assert made.options == {"seed": 4, "recipe": AUGMENTED, "measure": "accuracy", "patience": 3}
         assert progress == [
             (0, 22), (2, 22), (4, 22), (6, 22), (8, 22), (10, 22), (10, 22), (16, 22), (22, 22),
         ]  # fmt: skip
@@ -465,7 +473,7 @@ class TestRunOff:
         order = [SPACE.make([operation] * 6) for operation in ("none", "nor_conv_3x3", "skip_connect", "nor_conv_1x1")]
         results: dict[tuple[str, int], TrainingResult] = {}
         rows = run_off(
-            order, SPACE, digits[0], epochs=2, eta=2, fraction=0.3, batch_size=16, workers=0,
+            order, SPACE, digits[0], epochs=2, eta=2, fraction=0.3, recipe=Recipe(batch_size=16), workers=0,
             on_result=lambda text, epochs, result: results.update({(text, epochs): result}),
         )  # fmt: skip
         assert torch.equal(torch.get_rng_state(), state)
@@ -477,14 +485,14 @@ class TestRunOff:
         assert nothing.valid_accuracy < 15
         # A training has the same result alone, whatever was trained before it.
         winner = rows[0].architecture
-        alone = train(build(winner), *split(digits[0], 0.3), epochs=2, batch_size=16)
+        alone = train(build(winner), *split(digits[0], 0.3), epochs=2, recipe=Recipe(batch_size=16))
         assert alone.valid_accuracies == results[winner, 2].valid_accuracies
 
     def test_is_the_same_with_any_number_of_workers(self) -> None:
         def found(workers: int) -> tuple[list[RunOffRow], dict[tuple[str, int], tuple[float, ...]]]:
             results: dict[tuple[str, int], tuple[float, ...]] = {}
             rows = run_off(
-                [*SOUND, BROKEN], Unsteady(), toy(20), epochs=2, eta=2, batch_size=4, workers=workers,
+                [*SOUND, BROKEN], Unsteady(), toy(20), epochs=2, eta=2, recipe=Recipe(batch_size=4), workers=workers,
                 on_result=lambda text, epochs, result: results.update({(text, epochs): result.train_losses}),
             )  # fmt: skip
             return [replace(row, seconds=0.0) for row in rows], results
@@ -515,7 +523,7 @@ class TestRunOff:
             ([0, 1, 0], {}, "candidate '2-skip_connect-relu' is named twice"),
             ([0], {"space": SPACE}, "candidate '2-skip_connect-relu' is of 'toy', expected one of 'nasbench201'"),
             ([0], {"epochs": 0}, "epochs is 0, expected a finite number above 0"),
-            ([0], {"batch_size": 1}, "batch_size is 1, expected at least 2"),
+            ([0], {"measure": "acuracy"}, "did you mean 'accuracy'"),
             ([0], {"eta": 1}, "eta is 1, expected at least 2"),
             ([0], {"fraction": 1.5}, "fraction is 1.5"),
             ([0], {"workers": -1}, "number of workers is -1, expected 0 or more"),

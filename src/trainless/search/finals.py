@@ -11,7 +11,7 @@ from trainless.errors import InputError
 from trainless.search.journal import key_of
 from trainless.search_spaces.base import SearchSpace
 from trainless.store import Store
-from trainless.training import RunOffRow, TrainingResult, run_off
+from trainless.training import Recipe, RunOffRow, TrainingResult, run_off
 from trainless.types import Architecture
 
 __all__ = ["RunOff"]
@@ -100,8 +100,9 @@ class RunOff:
             distinct.setdefault(space.canonical(one), one)
         some = self._drawn(data, seed)
         drawn = some.batch(min(len(some), 64), seed).fingerprint  # tells the images apart
+        recipe = Recipe(mirror=True, shift=1 / 8) if self.augment else Recipe()
         settings = {"space": f"{space.name} {dict(space.options)}", "data": f"{data.task} {len(some)} {drawn}",
-                    "seed": str(seed), "augment": str(self.augment)}  # fmt: skip
+                    "seed": str(seed), "recipe": str(recipe)}  # fmt: skip
         topic = f"trainings of {key_of(settings)}"
 
         def keep(architecture: str, epochs: int, result: TrainingResult) -> None:
@@ -110,7 +111,7 @@ class RunOff:
 
         return run_off(
             list(distinct.values())[: self.candidates], space, some, epochs=self.epochs, eta=self.eta, seed=seed,
-            augment=self.augment, workers=workers, done=_trained(store, topic) if store else None,
+            recipe=recipe, workers=workers, done=_trained(store, topic) if store else None,
             on_result=keep, progress=progress,
         )  # fmt: skip
 

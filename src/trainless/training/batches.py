@@ -1,4 +1,4 @@
-"""Images in memory, given in normalised batches, mirrored and shifted where that is wanted."""
+"""Images in memory, given in normalised batches, augmented where that is wanted."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import copy
 import math
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 
 from trainless.data import ImageDataset
+from trainless.training.recipes import Recipe
 
-__all__ = ["Batches", "mirrored_and_shifted"]
-
-_SHIFT = 8  # images are shifted by up to an eighth of their height and width: 4 pixels of 32, as is usual for CIFAR
+__all__ = ["Batches", "erased", "mirrored_and_shifted", "mixed"]
 
 
 class Batches:
@@ -34,8 +34,9 @@ class Batches:
         self._images, self._labels = torch.tensor(dataset.images), torch.tensor(dataset.labels)
         self._mean, self._std = (torch.tensor(each).view(-1, 1, 1) for each in (dataset.mean, dataset.std))
         self._number = min(math.ceil(len(dataset) / size), max(len(dataset) // 2, 1))
+        self._classes = dataset.task.classes
         self._seed: int | None = None
-        self._augment = False
+        self._recipe: Recipe | None = None
 
     def __len__(self) -> int:
         return self._number
@@ -45,37 +46,101 @@ class Batches:
         count = len(self._labels)
         order = torch.arange(count) if stream is None else torch.randperm(count, generator=stream)
         for chosen in order.tensor_split(self._number):
-            images = (self._images[chosen].float() / 255 - self._mean) / self._std
-            if stream is not None and self._augment:
-                images = mirrored_and_shifted(images, stream)
-            yield images.contiguous(memory_format=torch.channels_last), self._labels[chosen]
+            images, targets = (self._images[chosen].float() / 255 - self._mean) / self._std, self._labels[chosen]
+            if stream is not None and self._recipe is not None:
+                images, targets = self._augmented(images, targets, self._recipe, stream)
+            yield images.contiguous(memory_format=torch.channels_last), targets
 
-    def shuffled(self, seed: int, augment: bool = False) -> Batches:
-        """Give the same images in an order drawn by a seed, and mirrored and shifted where that is wanted."""
+    def _augmented(
+        self, images: torch.Tensor, labels: torch.Tensor, recipe: Recipe, stream: torch.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        if recipe.mirror or recipe.shift:
+            images = mirrored_and_shifted(images, stream, recipe.mirror, recipe.shift)
+        if recipe.cutout:
+            images = erased(images, stream, recipe.cutout)
+        if recipe.mixup:
+            return mixed(images, torch.nn.functional.one_hot(labels, self._classes).float(), stream, recipe.mixup)
+        return images, labels
+
+    def shuffled(self, seed: int, recipe: Recipe | None = None) -> Batches:
+        """Give the same images in an order drawn by a seed, and augmented by a recipe."""
         other = copy.copy(self)
-        other._seed, other._augment = seed, augment
+        other._seed, other._recipe = seed, recipe
         return other
 
 
-def mirrored_and_shifted(images: torch.Tensor, stream: torch.Generator) -> torch.Tensor:
-    """Mirror each image left to right with probability 1/2, and shift it by up to an eighth of its height and width.
+def mirrored_and_shifted(
+    images: torch.Tensor, stream: torch.Generator, mirror: bool = True, shift: float = 1 / 8
+) -> torch.Tensor:
+    """Mirror each image left to right with probability 1/2, and shift it by up to a share of its height and width.
 
     What is shifted in is zero, the mean colour of normalised images.
 
     Args:
         images: shape ``(images, channels, height, width)``.
         stream: the source of all randomness.
+        mirror: whether to mirror.
+        shift: largest shift, as a share of height and width; an eighth is 4 pixels of 32, as is usual for CIFAR.
 
     Example:
         >>> mirrored_and_shifted(torch.ones(2, 3, 7, 7), torch.Generator().manual_seed(0)).unique()
         tensor([1.])
     """
     count, _, height, width = images.shape
-    down, across = height // _SHIFT, width // _SHIFT
+    down, across = int(height * shift), int(width * shift)
     rows = torch.arange(height) + torch.randint(2 * down + 1, (count, 1), generator=stream)
     columns = torch.arange(width) + torch.randint(2 * across + 1, (count, 1), generator=stream)
-    mirrored = torch.rand(count, 1, generator=stream) < 0.5
+    mirrored = (torch.rand(count, 1, generator=stream) < 0.5) & mirror
     columns = torch.where(mirrored, columns.flip(1), columns)
     padded = torch.nn.functional.pad(images, (across, across, down, down))
     numbers = torch.arange(count)[:, None, None]
     return padded[numbers, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def erased(images: torch.Tensor, stream: torch.Generator, side: float) -> torch.Tensor:
+    """Erase a square at a random place of each image, of which a part may lie outside (DeVries and Taylor 2017).
+
+    Args:
+        images: shape ``(images, channels, height, width)``.
+        stream: the source of all randomness.
+        side: side of the square as a share of the image's, at least one pixel.
+
+    Example:
+        >>> left = erased(torch.ones(1, 1, 4, 4), torch.Generator().manual_seed(0), 0.5)
+        >>> 12 <= int(left.sum()) <= 15
+        True
+    """
+    count, _, height, width = images.shape
+
+    def is_kept(pixels: int) -> torch.Tensor:
+        length = max(1, round(pixels * side))
+        first = torch.randint(pixels, (count, 1), generator=stream) - length // 2
+        places = torch.arange(pixels)
+        return (places < first) | (places >= first + length)
+
+    kept = is_kept(height)[:, :, None] | is_kept(width)[:, None, :]
+    return images * kept[:, None]
+
+
+def mixed(
+    images: torch.Tensor, targets: torch.Tensor, stream: torch.Generator, alpha: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mix each image and its target with another one of the batch (Zhang et al. 2018, "mixup").
+
+    Args:
+        images: shape ``(images, channels, height, width)``.
+        targets: share of each class, shape ``(images, classes)``.
+        stream: the source of all randomness.
+        alpha: both parameters of the Beta distribution from which the batch's share is drawn.
+
+    Example:
+        >>> images, targets = torch.eye(2).view(2, 1, 1, 2), torch.eye(2)
+        >>> _, shares = mixed(images, targets, torch.Generator().manual_seed(0), 1.0)
+        >>> shares.sum(1)
+        tensor([1., 1.])
+    """
+    # torch's own Beta takes no generator: NumPy's draws from a seed of this one.
+    seed = int(torch.randint(2**31, (1,), generator=stream))
+    share = float(np.random.default_rng(seed).beta(alpha, alpha))
+    others = torch.randperm(len(images), generator=stream)
+    return tuple(share * each + (1 - share) * each[others] for each in (images, targets))  # type: ignore[return-value]

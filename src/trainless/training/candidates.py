@@ -13,8 +13,10 @@ from trainless.data import ImageDataset, split
 from trainless.errors import InputError
 from trainless.search_spaces.base import SearchSpace
 from trainless.seeding import derive_seed, preserve_rng_state
+from trainless.training.measures import measure_named
+from trainless.training.recipes import Recipe
 from trainless.training.results import TrainingResult
-from trainless.training.single import LEARNING_RATE, check_numbers, train
+from trainless.training.single import check_numbers, train
 from trainless.types import Architecture
 from trainless.workers import worker_pool
 
@@ -76,16 +78,15 @@ def run_off(
     eta: int = 3,
     seed: int = 0,
     fraction: float = 0.2,
-    batch_size: int = 64,
-    learning_rate: float = LEARNING_RATE,
-    augment: bool = False,
+    recipe: Recipe | None = None,
+    measure: str = "accuracy",
     patience: int | None = None,
     workers: int | None = None,
     done: Mapping[tuple[str, int], TrainingResult] | None = None,
     on_result: Callable[[str, int, TrainingResult], None] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[RunOffRow]:
-    """Train candidates by successive halving (Jamieson and Talwalkar 2016), and rank them by validation accuracy.
+    """Train candidates by successive halving (Jamieson and Talwalkar 2016), and rank them by validation.
 
     All are trained for a few epochs, the better ones for more, as `rungs` plans it. Each training is a whole one from
     the same seed, with a learning rate that ends at 0, so what it comes to depends on the seed, the architecture and
@@ -103,9 +104,8 @@ def run_off(
         eta: the part of the candidates that goes on is 1/eta, the epochs grow by the factor eta.
         seed: decides what `train` draws, and which images are set aside.
         fraction: share of the images that is set aside.
-        batch_size: as for `train`.
-        learning_rate: as for `train`.
-        augment: as for `train`.
+        recipe: as for `train`.
+        measure: as for `train`; ranks the candidates.
         patience: as for `train`.
         workers: number of worker processes of one thread each; 0 trains in this process, with one thread too; None is
             one a core, at most one a candidate.
@@ -129,10 +129,11 @@ def run_off(
         >>> [(row.score_rank, row.epochs) for row in rows]
         [(2, 2), (1, 2)]
     """
-    check_numbers(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, patience=patience)
+    check_numbers(epochs=epochs, patience=patience)
+    measure_named(measure, dataset.task.classes)
     _check(candidates, space, eta, workers)
-    options = {"batch_size": batch_size, "learning_rate": learning_rate, "augment": augment, "patience": patience}
-    setting = _Setting(space, *split(dataset, fraction, seed), {"seed": seed, **options})
+    options = {"seed": seed, "recipe": recipe, "measure": measure, "patience": patience}
+    setting = _Setting(space, *split(dataset, fraction, seed), options)
     known, trained = dict(done or {}), {each: list[TrainingResult]() for each in candidates}
     plan = rungs(len(candidates), epochs, eta)
     passed, total = 0, sum(count * length for count, length in plan)
@@ -198,7 +199,7 @@ def _failed(results: Sequence[TrainingResult]) -> bool:
 
 
 def _rank(result: TrainingResult) -> float:
-    return math.inf if result.reason else -result.valid_accuracy
+    return math.inf if result.reason else -result.worth
 
 
 def _row(

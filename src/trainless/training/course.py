@@ -19,30 +19,11 @@ from lightning.pytorch.plugins.environments import LightningEnvironment  # type:
 
 from trainless.seeding import derive_seed
 from trainless.training.batches import Batches
+from trainless.training.measures import Measure
+from trainless.training.recipes import Recipe
 from trainless.training.results import TrainingState
 
-__all__ = ["Course", "fit", "learning_rate_at"]
-
-_WEIGHT_DECAY = 0.05
-_WARM_UP = 0.2  # share of all steps in which the learning rate rises
-
-
-def learning_rate_at(step: int, steps: int, highest: float) -> float:
-    """Compute the learning rate of a step: a straight rise in the first fifth of all steps, then a cosine to 0.
-
-    Args:
-        step: counted from 0.
-        steps: number of all steps.
-        highest: the learning rate at the end of the rise.
-
-    Example:
-        >>> [round(learning_rate_at(step, 10, 1.0), 3) for step in (0, 1, 2, 6, 9)]
-        [0.5, 1.0, 1.0, 0.5, 0.038]
-    """
-    rise = _WARM_UP * steps
-    if step + 1 <= rise:
-        return highest * (step + 1) / rise
-    return highest * (1 + math.cos(math.pi * (step - rise) / (steps - rise))) / 2
+__all__ = ["Course", "fit"]
 
 
 class Course(L.LightningModule):
@@ -54,9 +35,11 @@ class Course(L.LightningModule):
         valid_images: what it is measured on after each epoch.
         epochs: most epochs, those of `resume` included.
         seed: decides the order of the images, augmentation and dropout, for each epoch anew.
-        learning_rate: the highest one.
-        augment: mirror and shift the images to learn from.
-        patience: stop after this many epochs without a higher accuracy.
+        recipe: how it learns.
+        measure: what is to be high on the images that it is measured on.
+        weights: of the classes in the loss; None weighs them alike.
+        deadline: value of `time.monotonic` after which no epoch shall end; None never stops for it.
+        patience: stop after this many epochs without a higher measure.
         resume: where an earlier training stood.
         on_epoch: called after each epoch.
     """
@@ -69,17 +52,19 @@ class Course(L.LightningModule):
         *,
         epochs: int,
         seed: int,
-        learning_rate: float,
-        augment: bool,
+        recipe: Recipe,
+        measure: Measure,
+        weights: torch.Tensor | None,
+        deadline: float | None,
         patience: int | None,
         resume: TrainingState | None,
         on_epoch: Callable[[TrainingState], None] | None,
     ) -> None:
         super().__init__()
         self.network, self.train_images, self.valid_images = network, train_images, valid_images
-        self.epochs, self.seed, self.highest_rate = epochs, seed, learning_rate
-        self.augment, self.patience, self.on_epoch = augment, patience, on_epoch
-        self.standing = resume or TrainingState({}, {}, {}, [], [], 0.0)
+        self.epochs, self.seed, self.recipe, self.measure = epochs, seed, recipe, measure
+        self.weights, self.deadline, self.patience, self.on_epoch = weights, deadline, patience, on_epoch
+        self.standing = resume or TrainingState({}, {}, {}, [], [], [], 0.0)
         self.start = time.monotonic() - self.standing.seconds
         self.handler = signal.getsignal(signal.SIGTERM)
 
@@ -90,20 +75,27 @@ class Course(L.LightningModule):
 
     @property
     def finished(self) -> bool:
-        """Whether all epochs are done, or the last ones brought nothing."""
+        """Whether all epochs are done, the last ones brought nothing, or the time does not suffice for another."""
         patience = self.epochs if self.patience is None else self.patience
-        return self.done > 0 and (self.done >= self.epochs or self.done - self.standing.best_epoch >= patience)
+        waited = self.done - self.standing.best_epoch if self.done else 0
+        return self.done > 0 and (self.done >= self.epochs or waited >= patience or self._is_late())
+
+    def _is_late(self) -> bool:
+        if self.deadline is None:
+            return False
+        now = time.monotonic()
+        return now + (now - self.start) / self.done > self.deadline
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Make the optimizer, with the moments that it had where the training goes on."""
-        self.optimizer = torch.optim.AdamW(self.network.parameters(), self.highest_rate, weight_decay=_WEIGHT_DECAY)
+        self.optimizer = self.recipe.make_optimizer(self.network)
         if self.done:
             self.optimizer.load_state_dict(copy.deepcopy(dict(self.standing.optimizer)))
         return self.optimizer
 
     def train_dataloader(self) -> Batches:
         """Give the images to learn from in the order of this epoch."""
-        return self.train_images.shuffled(derive_seed(self.seed, "images", self.done), self.augment)
+        return self.train_images.shuffled(derive_seed(self.seed, "images", self.done), self.recipe)
 
     def val_dataloader(self) -> Batches:
         """Give the images to validate with."""
@@ -116,35 +108,40 @@ class Course(L.LightningModule):
     def on_train_epoch_start(self) -> None:
         """Set the global random state, from which dropout draws, and all counts of the epoch."""
         torch.manual_seed(derive_seed(self.seed, "dropout", self.done))
-        self.loss, self.learned, self.right, self.judged = 0.0, 0, 0, 0
+        self.loss, self.learned = 0.0, 0
+        self.logits, self.labels = list[torch.Tensor](), list[torch.Tensor]()
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], number: int) -> torch.Tensor:
-        """Compute the mean cross-entropy of a batch of logits, shape ``(images, classes)``."""
+        """Compute the mean cross-entropy of a batch; targets are classes, or a share of each class."""
         step, steps = (len(self.train_images) * epochs for epochs in (self.done, self.epochs))
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate_at(step + number, steps, self.highest_rate)
-        images, labels = batch
-        loss = torch.nn.functional.cross_entropy(self.network(images), labels)
-        self.loss, self.learned = self.loss + float(loss.detach()) * len(labels), self.learned + len(labels)
+            group["lr"] = self.recipe.rate_at(step + number, steps)
+        images, targets = batch
+        loss = torch.nn.functional.cross_entropy(
+            self.network(images), targets, self.weights, label_smoothing=self.recipe.label_smoothing
+        )
+        self.loss, self.learned = self.loss + float(loss.detach()) * len(targets), self.learned + len(targets)
         return loss
 
     def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> None:
-        """Count the images whose class has the highest number."""
+        """Keep what the network says."""
         images, labels = batch
-        self.right += int((self.network(images).argmax(1) == labels).sum())
-        self.judged += len(labels)
+        self.logits.append(self.network(images))
+        self.labels.append(labels)
 
     def on_train_epoch_end(self) -> None:
         """Note where the training stands, hand it on, and stop where enough is done; validation came before."""
-        before, accuracy = self.standing, 100 * self.right / self.judged
+        before, logits, labels = self.standing, torch.cat(self.logits), torch.cat(self.labels)
+        measured = self.measure(logits, labels)
         weights = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
-        is_best = accuracy > max(before.valid_accuracies, default=-math.inf)
+        is_best = measured > max(before.valid_measures, default=-math.inf)
         self.standing = TrainingState(
             weights=weights,
             best_weights=weights if is_best else before.best_weights,
             optimizer=copy.deepcopy(self.optimizer.state_dict()),
             train_losses=[*before.train_losses, self.loss / self.learned],
-            valid_accuracies=[*before.valid_accuracies, accuracy],
+            valid_accuracies=[*before.valid_accuracies, 100 * float((logits.argmax(1) == labels).double().mean())],
+            valid_measures=[*before.valid_measures, measured],
             seconds=time.monotonic() - self.start,
         )
         if self.on_epoch:

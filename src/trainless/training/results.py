@@ -22,10 +22,12 @@ class TrainingState:
         optimizer: the optimizer's state.
         train_losses: mean cross-entropy of each epoch, while the weights changed.
         valid_accuracies: accuracy on the validation images after each epoch, in percent.
+        valid_measures: what decides the best epoch, higher is better; the accuracies where nothing else was asked for.
         seconds: time spent so far.
 
     Example:
-        >>> TrainingState({}, {}, {}, [2.0, 1.5, 1.4], [20.0, 45.0, 45.0], 1.0).best_epoch
+        >>> accuracies = [20.0, 45.0, 45.0]
+        >>> TrainingState({}, {}, {}, [2.0, 1.5, 1.4], accuracies, accuracies, 1.0).best_epoch
         2
     """
 
@@ -34,6 +36,7 @@ class TrainingState:
     optimizer: Mapping[str, Any]
     train_losses: Sequence[float]
     valid_accuracies: Sequence[float]
+    valid_measures: Sequence[float]
     seconds: float
 
     @property
@@ -43,8 +46,8 @@ class TrainingState:
 
     @property
     def best_epoch(self) -> int:
-        """The epoch with the highest validation accuracy, counted from 1; the first of equal ones."""
-        return max(range(self.epochs), key=lambda epoch: (self.valid_accuracies[epoch], -epoch)) + 1
+        """The epoch with the highest measure, counted from 1; the first of equal ones."""
+        return max(range(self.epochs), key=lambda epoch: (self.valid_measures[epoch], -epoch)) + 1
 
 
 @dataclass(frozen=True)
@@ -55,10 +58,11 @@ class TrainingResult:
         valid_accuracy: accuracy on the validation images after the best epoch, in percent. As the epoch is chosen by
             these images, it is a little too high as an estimate for new ones: measure those on a test set.
         epochs: epochs that were run, fewer than asked for where it stopped early.
-        best_epoch: the epoch with the highest validation accuracy, counted from 1.
+        best_epoch: the epoch with the highest measure on the validation images, counted from 1.
         seconds: wall-clock time.
         train_losses: mean cross-entropy of each epoch, while the weights changed.
         valid_accuracies: accuracy on the validation images after each epoch, in percent.
+        valid_measure: what decided the best epoch, there, where it is another than the accuracy.
         reason: why a training in a run-off came to nothing, with an accuracy of NaN; empty otherwise.
 
     Example:
@@ -72,4 +76,10 @@ class TrainingResult:
     seconds: float
     train_losses: tuple[float, ...] = ()
     valid_accuracies: tuple[float, ...] = ()
+    valid_measure: float | None = None
     reason: str = ""
+
+    @property
+    def worth(self) -> float:
+        """What decides between trainings, higher is better: the measure, or the accuracy where there is none."""
+        return self.valid_accuracy if self.valid_measure is None else self.valid_measure

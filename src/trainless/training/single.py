@@ -11,17 +11,16 @@ from trainless.errors import InputError
 from trainless.hardware import limited_threads
 from trainless.initialization import initialize
 from trainless.seeding import generator, preserve_rng_state
+from trainless.training.measures import measure_named
+from trainless.training.recipes import Recipe
 from trainless.training.results import TrainingResult, TrainingState
 from trainless.types import Task
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["LEARNING_RATE", "check_numbers", "train"]
+__all__ = ["check_numbers", "train"]
 
-# With one seed, after 2 and 8 epochs of 2,000 images of CIFAR-10, it was better than 0.01, and than SGD with Nesterov
-# momentum at 0.03, 0.1 and 0.3.
-LEARNING_RATE = 0.003
 _VALID_BATCH = 256
 
 
@@ -32,19 +31,15 @@ def train(
     *,
     epochs: int,
     seed: int = 0,
-    batch_size: int = 64,
-    learning_rate: float = LEARNING_RATE,
-    augment: bool = False,
+    recipe: Recipe | None = None,
+    measure: str = "accuracy",
     patience: int | None = None,
+    deadline: float | None = None,
     threads: int = 1,
     resume: TrainingState | None = None,
     on_epoch: Callable[[TrainingState], None] | None = None,
 ) -> TrainingResult:
     """Train a network from weights drawn by the seed, and leave it with those of its best epoch, in eval mode.
-
-    AdamW on the cross-entropy (Loshchilov and Hutter 2019), with a weight decay of 0.05. The learning rate rises for a
-    fifth of all steps and falls to 0 along a cosine, so that a training of few epochs is a whole one and not the
-    beginning of a longer one (Smith and Topin 2019, "Super-convergence").
 
     Args:
         network: maps images to one number for each class. Its convolutions, linear layers and normalisations are drawn
@@ -53,11 +48,11 @@ def train(
         valid_set: images to choose the best epoch by.
         epochs: most passes over the training images.
         seed: decides weights, order of the images, augmentation and dropout.
-        batch_size: most images in a step, at least 2; the batches of an epoch differ by at most one image. Of a few
-            hundred images 16 learn faster.
-        learning_rate: the highest one.
-        augment: mirror and shift the training images at random. For photographs: a mirrored 2 is no 2.
-        patience: stop after this many epochs without a higher validation accuracy; None never stops.
+        recipe: optimizer, schedule and augmentation; None is `Recipe()`.
+        measure: what decides the best epoch, a name of `trainless.training.MEASURES`.
+        patience: stop after this many epochs without a higher measure; None never stops.
+        deadline: value of `time.monotonic` after which no epoch shall end: the last one is that after which another
+            would be late. There is always one.
         threads: threads that PyTorch may use for one operation; another number may change the last digits.
         resume: where an earlier call with the same arguments stood; the result is that of one call, but for seconds.
         on_epoch: called after each epoch with the state, from which the same call can go on.
@@ -80,7 +75,9 @@ def train(
     from trainless.training.batches import Batches
     from trainless.training.course import Course, fit
 
-    check_numbers(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, patience=patience)
+    check_numbers(epochs=epochs, patience=patience)
+    chosen, measured = recipe or Recipe(), measure_named(measure, train_set.task.classes)
+    weights = _class_weights(train_set) if chosen.balanced else None
     _check_sets(train_set, valid_set)
     with preserve_rng_state(), limited_threads(threads):
         _check_network(network, train_set.task)
@@ -91,36 +88,45 @@ def train(
         network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         state = fit(
             Course(
-                network, Batches(train_set, batch_size), Batches(valid_set, _VALID_BATCH), epochs=epochs, seed=seed,
-                learning_rate=learning_rate, augment=augment, patience=patience, resume=resume, on_epoch=on_epoch,
+                network, Batches(train_set, chosen.batch_size), Batches(valid_set, _VALID_BATCH), epochs=epochs,
+                seed=seed, recipe=chosen, measure=measured, weights=weights,
+                deadline=deadline, patience=patience, resume=resume, on_epoch=on_epoch,
             )
         )  # fmt: skip
     network.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     network.load_state_dict(state.best_weights)
-    accuracies = tuple(state.valid_accuracies)
+    accuracies, best = tuple(state.valid_accuracies), state.best_epoch
     return TrainingResult(
-        max(accuracies), state.epochs, state.best_epoch, state.seconds, tuple(state.train_losses), accuracies
-    )
+        accuracies[best - 1], state.epochs, best, state.seconds, tuple(state.train_losses), accuracies,
+        None if measure == "accuracy" else state.valid_measures[best - 1],
+    )  # fmt: skip
 
 
-def check_numbers(*, epochs: int, batch_size: int, learning_rate: float, patience: int | None) -> None:
+def _class_weights(train_set: ImageDataset) -> torch.Tensor:
+    """The inverse of the number of images of each class, so that the mean weight of an image is 1; 0 for no image."""
+    import torch
+
+    counts = torch.bincount(torch.tensor(train_set.labels), minlength=train_set.task.classes)
+    present = int((counts > 0).sum())
+    return torch.where(counts > 0, len(train_set) / (present * counts.clamp(min=1)), 0.0)
+
+
+def check_numbers(*, epochs: int, patience: int | None) -> None:
     """Refuse what no training can do, before any work is done.
 
     Raises:
-        InputError: a number is not above 0, or a batch would have one image alone.
+        InputError: a number is not above 0.
 
     Example:
-        >>> check_numbers(epochs=0, batch_size=64, learning_rate=0.01, patience=None)
+        >>> check_numbers(epochs=0, patience=None)
         Traceback (most recent call last):
             ...
         trainless.errors.InputError: epochs is 0, expected a finite number above 0.
     """
-    numbers = {"epochs": epochs, "learning_rate": learning_rate, "patience": patience}
+    numbers = {"epochs": epochs, "patience": patience}
     for name, value in numbers.items():
         if value is not None and not 0 < value < math.inf:
             raise InputError(f"{name} is {value}, expected a finite number above 0.")
-    if not 2 <= batch_size < math.inf:
-        raise InputError(f"batch_size is {batch_size}, expected at least 2: batch normalisation compares images.")
 
 
 def _restore(network: torch.nn.Module, state: TrainingState) -> None:

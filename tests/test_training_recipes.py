@@ -1,0 +1,174 @@
+"""Recipes of training: augmentation, optimizers, class weights, measures, deadlines."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import balanced_accuracy_score, f1_score, log_loss
+
+from trainless.data import ImageDataset, load_data, split
+from trainless.errors import InputError, UnknownNameError
+from trainless.initialization import initialize
+from trainless.search_spaces import search_space
+from trainless.seeding import derive_seed, generator
+from trainless.training import MEASURES, Recipe, TrainingState, train
+from trainless.training.batches import Batches, erased, mixed
+from trainless.training.measures import measure_named
+from trainless.training.recipes import learning_rate_at
+from trainless.training.single import _class_weights
+from trainless.types import Task
+
+
+def toy(labels: list[int], classes: int = 3) -> ImageDataset:
+    images = np.random.default_rng(0).integers(0, 256, (len(labels), 1, 4, 4), dtype=np.uint8)
+    names = tuple("abcdefgh"[:classes])
+    return ImageDataset(
+        images=images, labels=np.array(labels), task=Task("toy", classes, 1, 4, 4), class_names=names,
+        mean=(0.5,), std=(0.25,),
+    )  # fmt: skip
+
+
+def linear(classes: int = 3) -> torch.nn.Module:
+    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, classes))
+
+
+class TestErased:
+    def test_a_square_of_the_side_and_no_more(self) -> None:
+        left = erased(torch.ones(500, 2, 8, 12), torch.Generator().manual_seed(0), 0.25)
+        holes = (left == 0).all(1)
+        assert torch.equal(left[:, 0], left[:, 1])
+        rows, columns = holes.any(2).sum(1), holes.any(1).sum(1)
+        assert torch.equal(holes.flatten(1).sum(1), rows * columns)  # a rectangle
+        assert set(rows.tolist()) == {1, 2}  # 2 rows of 8, one where it lies half outside
+        assert set(columns.tolist()) == {2, 3}
+        assert holes.any(0).all()  # every place is hit
+
+
+class TestMixed:
+    def test_one_share_for_the_batch(self) -> None:
+        images, targets = torch.arange(6.0).view(6, 1, 1, 1), torch.eye(6)
+        found, shares = mixed(images, targets, torch.Generator().manual_seed(3), 0.4)
+        assert torch.allclose(shares.sum(1), torch.ones(6))
+        assert torch.allclose((shares * torch.arange(6.0)).sum(1), found.flatten(), atol=1e-6)
+        own = shares.diagonal()[shares.diagonal() < 1]
+        assert torch.allclose(own, own[0].expand_as(own))
+
+    def test_the_share_is_of_a_beta_distribution(self) -> None:
+        images, targets = torch.zeros(2, 1, 1, 1), torch.eye(2)
+        stream = torch.Generator().manual_seed(0)
+        drawn = np.array([float(mixed(images, targets, stream, 0.5)[1].max()) for _ in range(2000)])
+        apart = drawn[drawn < 1]  # half of the pairs are an image with itself
+        assert 850 < len(apart) < 1150
+        # The larger of x and 1 - x for x of Beta(1/2, 1/2), the arcsine law: mean 1/2 + 1/pi.
+        assert abs(apart.mean() - (0.5 + 1 / math.pi)) < 4 * apart.std() / math.sqrt(len(apart))
+
+
+class TestMeasures:
+    @pytest.mark.parametrize("name", MEASURES)
+    def test_equals_scikit_learn(self, name: str) -> None:
+        random = np.random.default_rng(1)
+        labels = random.integers(0, 4, 200)  # the class 4 does not occur
+        logits = random.normal(size=(200, 5)) + 1.5 * np.eye(5)[labels]
+        logits[:, 4] = -50.0
+        guesses = logits.argmax(1)
+        shares = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+        expected = {
+            "accuracy": 100 * (guesses == labels).mean(),
+            "balanced-accuracy": 100 * balanced_accuracy_score(labels, guesses),
+            "macro-f1": 100 * f1_score(labels, guesses, average="macro"),
+            "log-loss": -log_loss(labels, shares, labels=range(5)),
+        }[name]
+        found = measure_named(name, 5)(torch.tensor(logits), torch.tensor(labels))
+        assert found == pytest.approx(expected, rel=1e-5)
+
+    def test_unknown(self) -> None:
+        with pytest.raises(UnknownNameError, match="did you mean 'macro-f1'"):
+            measure_named("macro-f", 3)
+
+
+class TestTraining:
+    def test_sgd_with_momentum_decay_smoothing_and_class_weights_equals_a_plain_loop(self) -> None:
+        data = toy([0, 0, 0, 0, 1, 1, 1, 2])
+        recipe = Recipe("sgd", 0.1, 0.01, "cosine", batch_size=4, label_smoothing=0.1, balanced=True)
+        network, plain, seen = linear(), linear(), list[TrainingState]()
+        train(network, data, data, epochs=2, seed=3, recipe=recipe, on_epoch=seen.append)
+        initialize(plain, generator=generator(3, "weights"))
+        class_weights = torch.tensor([8 / 3 / 4, 8 / 3 / 3, 8 / 3 / 1])
+        speeds = [torch.zeros_like(each) for each in plain.parameters()]
+        for epoch in range(2):
+            for number, (images, labels) in enumerate(Batches(data, 4).shuffled(derive_seed(3, "images", epoch))):
+                targets = 0.9 * torch.eye(3)[labels] + 0.1 / 3
+                logs = plain(images).log_softmax(1)
+                loss = -(targets * class_weights * logs).sum() / class_weights[labels].sum()
+                rate = 0.05 * (1 + math.cos(math.pi * (2 * epoch + number) / 4))
+                gradients = torch.autograd.grad(loss, list(plain.parameters()))
+                with torch.no_grad():
+                    for weight, gradient, speed in zip(plain.parameters(), gradients, speeds, strict=True):
+                        slope = gradient + 0.01 * weight
+                        speed.mul_(0.9).add_(slope)
+                        weight.sub_(rate * (slope + 0.9 * speed))
+        for mine, weight in zip(seen[-1].weights.values(), plain.parameters(), strict=True):
+            assert torch.allclose(mine, weight, atol=1e-5)
+
+    def test_class_weights_of_what_is_not_there(self) -> None:
+        assert _class_weights(toy([0, 0, 0, 2])).tolist() == pytest.approx([4 / 6, 0.0, 2.0])
+
+    @pytest.mark.parametrize("recipe", [
+        Recipe(mixup=0.4, cutout=0.25, batch_size=16), Recipe(shift=0.125, balanced=True, label_smoothing=0.1, batch_size=16),
+    ])  # fmt: skip
+    def test_augmented_it_still_learns_and_repeats(self, recipe: Recipe) -> None:
+        space = search_space("nasbench201", channels=4, cells=1)
+        parts = split(load_data("digits"), 0.2)
+        results = [train(space.build(space[15_000], parts[0].task), *parts, epochs=3, recipe=recipe) for _ in range(2)]
+        assert results[0].train_losses == results[1].train_losses
+        assert results[0].valid_accuracy > 25  # by chance 10
+
+    def test_the_measure_decides_the_best_epoch(self) -> None:
+        data, states = toy([0] * 9 + [1, 1, 2]), list[TrainingState]()
+        result = train(
+            linear(), data, data, epochs=12, recipe=Recipe(learning_rate=0.05), measure="macro-f1",
+            on_epoch=states.append,
+        )  # fmt: skip
+        measures = list(states[-1].valid_measures)
+        assert result.best_epoch == measures.index(max(measures)) + 1
+        assert result.valid_measure == max(measures)
+        assert result.valid_accuracy == states[-1].valid_accuracies[result.best_epoch - 1]
+        assert measures != list(states[-1].valid_accuracies)
+
+    def test_a_deadline_ends_it_before_not_after(self) -> None:
+        data = toy([0, 1, 2] * 30)
+        start = time.monotonic()
+        result = train(linear(), data, data, epochs=100_000, deadline=start + 2)
+        assert 1 < result.epochs < 100_000
+        assert time.monotonic() - start < 60  # not the hours that all epochs would take
+        assert train(linear(), data, data, epochs=9, deadline=time.monotonic() - 1).epochs == 1
+
+
+class TestRecipe:
+    def test_cosine_begins_at_the_top(self) -> None:
+        assert Recipe(schedule="cosine", learning_rate=0.2).rate_at(0, 10) == 0.2
+        assert Recipe(learning_rate=0.2).rate_at(0, 10) == learning_rate_at(0, 10, 0.2) == 0.1
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"optimizer": "adam"}, "optimizer of the training is 'adam', expected one of adamw, sgd"),
+            ({"schedule": "step"}, "schedule of the training is 'step'"),
+            ({"learning_rate": 0}, "learning rate is 0"),
+            ({"learning_rate": float("nan")}, "learning rate is nan"),
+            ({"batch_size": 1}, "batch size is 1, expected at least 2"),
+            ({"weight_decay": -1}, "weight_decay of the training is -1, expected a number from 0"),
+            ({"shift": 0.6}, "shift of the training is 0.6, expected a number from 0 to 0.5"),
+            ({"cutout": 1.5}, "cutout of the training is 1.5"),
+            ({"mixup": float("inf")}, "mixup of the training is inf"),
+            ({"label_smoothing": 2}, "label_smoothing of the training is 2"),
+        ],
+    )
+    def test_refusals(self, options: dict[str, Any], message: str) -> None:
+        with pytest.raises(InputError, match=message):
+            Recipe(**options)
