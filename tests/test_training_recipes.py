@@ -119,7 +119,8 @@ class TestTraining:
         assert _class_weights(toy([0, 0, 0, 2])).tolist() == pytest.approx([4 / 6, 0.0, 2.0])
 
     @pytest.mark.parametrize("recipe", [
-        Recipe(mixup=0.4, cutout=0.25, batch_size=16), Recipe(shift=0.125, balanced=True, label_smoothing=0.1, batch_size=16),
+        Recipe(mixup=0.4, cutout=0.25, batch_size=16),
+        Recipe(shift=0.125, balanced=True, label_smoothing=0.1, batch_size=16),
     ])  # fmt: skip
     def test_augmented_it_still_learns_and_repeats(self, recipe: Recipe) -> None:
         space = search_space("nasbench201", channels=4, cells=1)
