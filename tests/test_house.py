@@ -46,6 +46,7 @@ ORDER = (
     "study",
     "strategies",
     "training",
+    "export",
     "search",
     "automl",
     "report",
