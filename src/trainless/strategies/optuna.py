@@ -101,7 +101,7 @@ class OptunaStrategy(Strategy):
         from optuna.trial import TrialState
 
         open_trials: list[optuna.Trial] = []
-        with _quiet():
+        with quiet():
             study = self._current()
             study.sampler = self._sampler(int(self.rng.integers(2**32)))
             # The samplers would find out, slowly, from all trials what is known here.
@@ -320,7 +320,7 @@ def _opened(storage: str) -> Iterator[optuna.storages.RDBStorage]:
 
     opened = None
     try:
-        with _quiet():
+        with quiet():
             opened = optuna.storages.RDBStorage(storage)
             yield opened
     # A wrong URL, a missing driver, tables of another version of Optuna, a database that cannot be written.
@@ -358,7 +358,7 @@ def _first_line(error: BaseException) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep Optuna's reports of every study and trial, and its notes on experimental parts, to itself."""
     import optuna
 

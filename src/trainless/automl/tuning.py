@@ -1,0 +1,120 @@
+"""Hyper-parameters of the training, tuned by Optuna with Hyperband within a time."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from trainless.data import ImageDataset
+from trainless.seeding import derive_seed
+from trainless.strategies.optuna import quiet
+from trainless.training import Recipe, TrainingState, train
+
+if TYPE_CHECKING:
+    import optuna
+    import torch
+
+__all__ = ["suggest_recipe", "tune"]
+
+
+def suggest_recipe(trial: optuna.Trial, photographs: bool) -> Recipe:
+    """Draw the hyper-parameters of a training.
+
+    Args:
+        trial: of an Optuna study.
+        photographs: whether a mirrored image is as good as the image.
+
+    Example:
+        >>> import optuna
+        >>> fixed = {"learning_rate": 0.01, "weight_decay": 0.1, "batch_size": 32, "shift": 0.125, "cutout": 0.0,
+        ...          "mixup": 0.2, "label_smoothing": 0.1}
+        >>> suggest_recipe(optuna.trial.FixedTrial(fixed), photographs=False).batch_size
+        32
+    """
+    return Recipe(
+        learning_rate=trial.suggest_float("learning_rate", 3e-4, 3e-2, log=True),
+        weight_decay=trial.suggest_float("weight_decay", 1e-3, 0.3, log=True),
+        batch_size=trial.suggest_categorical("batch_size", [16, 32, 64, 128]),
+        mirror=photographs,
+        shift=trial.suggest_categorical("shift", [0.0, 0.0625, 0.125]),
+        cutout=trial.suggest_categorical("cutout", [0.0, 0.25]),
+        mixup=trial.suggest_categorical("mixup", [0.0, 0.2]),
+        label_smoothing=trial.suggest_categorical("label_smoothing", [0.0, 0.1]),
+    )
+
+
+def tune(
+    build: Callable[[], torch.nn.Module],
+    train_set: ImageDataset,
+    valid_set: ImageDataset,
+    *,
+    first: Recipe,
+    epochs: int,
+    deadline: float,
+    measure: str = "accuracy",
+    photographs: bool = False,
+    seed: int = 0,
+    threads: int = 1,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Recipe, list[dict[str, Any]]]:
+    """Find the best recipe of a few: each is tried by short trainings, which Hyperband ends early where they lag.
+
+    Args:
+        build: makes the network.
+        train_set: images to learn from.
+        valid_set: images that the recipes are compared on.
+        first: tried before all others; it is the result where there is no time for another.
+        epochs: of one trial.
+        deadline: value of `time.monotonic` after which no trial begins and no epoch shall end.
+        measure: a name of `trainless.training.MEASURES`.
+        photographs: whether images may be mirrored.
+        seed: decides what is drawn.
+        threads: threads of the training.
+        progress: called with the seconds used and those that there are.
+
+    Returns:
+        The recipe, and one row a trial: its hyper-parameters, ``measure``, ``epochs`` and ``state``.
+    """
+    import optuna
+
+    start = time.monotonic()
+    with quiet():
+        study = optuna.create_study(
+            direction="maximize",
+            sampler=optuna.samplers.TPESampler(seed=derive_seed(seed, "tuning") % 2**32, n_startup_trials=5),
+            pruner=optuna.pruners.HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=3),
+        )
+
+        def told(trial: optuna.Trial) -> Callable[[TrainingState], None]:
+            def report(state: TrainingState) -> None:
+                trial.report(state.valid_measures[-1], state.epochs)
+                trial.set_user_attr("epochs", state.epochs)
+                if progress:
+                    progress(round(time.monotonic() - start), round(deadline - start))
+                if trial.should_prune():
+                    raise optuna.TrialPruned
+
+            return report
+
+        def attempt(trial: optuna.Trial) -> float:
+            recipe = recipes.setdefault(trial.number, first if trial.number == 0 else suggest_recipe(trial, photographs))
+            result = train(
+                build(), train_set, valid_set, epochs=epochs, seed=seed, recipe=recipe, measure=measure,
+                deadline=deadline, threads=threads, on_epoch=told(trial),
+            )  # fmt: skip
+            if result.epochs < epochs:  # cut short by the deadline: not comparable
+                raise optuna.TrialPruned
+            return result.worth
+
+        recipes: dict[int, Recipe] = {}
+        while time.monotonic() < deadline:
+            study.optimize(attempt, n_trials=1)
+        complete = [each for each in study.trials if each.state == optuna.trial.TrialState.COMPLETE]
+    best = max(complete, key=lambda each: float("-inf") if each.value is None else each.value, default=None)
+    rows = [
+        {"trial": each.number, "recipe": str(recipes[each.number]), "measure": each.value,
+         "epochs": each.user_attrs.get("epochs", 0), "state": each.state.name.lower()}
+        for each in study.trials
+    ]  # fmt: skip
+    return (first if best is None else recipes[best.number]), rows
