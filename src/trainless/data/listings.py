@@ -102,7 +102,7 @@ def check_known(found: Iterable[tuple[str, str]], known: Collection[str], source
         >>> check_known([("dgo", "test")], ["cat", "dog"], "pets")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
             ...
-        trainless.errors.DataError: 'pets' has class 'dgo' in test but not in train (did you mean 'dog'?): add images ...
+        trainless.errors.DataError: 'pets' has class 'dgo' in test but not in train (did you mean 'dog'?): ...
     """
     for name, part in sorted(found):
         if name not in known:
@@ -178,7 +178,7 @@ def scan_listing(
     _check_broken(listing, broken, max_broken)
     sizes = _sizes(headers.values())
     size = image_size or propose_size(sizes, at_most)
-    images, kept = _room(list(headers.values()), size, size), []
+    images, kept = _room(list(headers.values()), size, size), list[int]()
     for number in headers:
         try:
             images[len(kept)] = read_pixels(listing.paths[number], images.shape[1] == 1, size, size)

@@ -20,7 +20,7 @@ class ImageSize(NamedTuple):
 
     height: int
     width: int
-    count: int
+    images: int
 
 
 def propose_size(sizes: Sequence[ImageSize], at_most: int = 64) -> int:
