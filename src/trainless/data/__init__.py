@@ -1,7 +1,26 @@
-"""Labelled images: read them from where they are, split them, and draw the batches on which networks are scored."""
+"""Labelled images: read them from where they are, audit and split them, and draw the batches that networks see."""
 
+from trainless.data.arrays import images_of, load_arrays, value_range
+from trainless.data.audits import Audit, audit
 from trainless.data.dataset import Batch, ImageDataset
 from trainless.data.loading import load_data
+from trainless.data.parts import Splits, drop_leaks, load_splits
+from trainless.data.sizes import ImageSize, propose_size
 from trainless.data.splits import split
 
-__all__ = ["Batch", "ImageDataset", "load_data", "split"]
+__all__ = [
+    "Audit",
+    "Batch",
+    "ImageDataset",
+    "ImageSize",
+    "Splits",
+    "audit",
+    "drop_leaks",
+    "images_of",
+    "load_arrays",
+    "load_data",
+    "load_splits",
+    "propose_size",
+    "split",
+    "value_range",
+]

@@ -1,7 +1,8 @@
-"""Images that come as arrays: scikit-learn's digits, and NumPy archives in the manner of ImageNet16."""
+"""Images that come as arrays: scikit-learn's digits, NumPy archives, and what the caller holds in memory."""
 
 from __future__ import annotations
 
+import math
 import zipfile
 import zlib
 from pathlib import Path
@@ -11,14 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from trainless.data.dataset import LabelledImages
+from trainless.data.dataset import ImageDataset, LabelledImages, channel_statistics
 from trainless.errors import DataError
+from trainless.types import Task
 
-__all__ = ["read_digits", "read_npz", "resize"]
+__all__ = ["images_of", "load_arrays", "read_digits", "read_npz", "resize", "value_range"]
 
 _IMAGE_NAMES = ("x", "images", "data")
 _LABEL_NAMES = ("y", "labels")
 _CHANNELS = (1, 3)
+_CHUNK = 1024  # images turned into bytes at a time: as numbers they take 8 bytes a value
 
 
 def read_digits() -> LabelledImages:
@@ -36,6 +39,99 @@ def read_digits() -> LabelledImages:
     ink, labels = load_digits(return_X_y=True)
     images = ((255 * ink.astype(np.int64) + 8) // 16).astype(np.uint8).reshape(-1, 1, 8, 8)
     return LabelledImages("digits", images, labels.astype(np.int64), tuple(map(str, range(10))))
+
+
+def load_arrays(
+    X: Any,
+    y: Any,
+    *,
+    name: str = "arrays",
+    image_shape: tuple[int, int, int] | None = None,
+    values: tuple[float, float] | None = None,
+) -> ImageDataset:
+    """Make a data set of an array of images and an array of labels.
+
+    Args:
+        X: images, as `images_of` takes them.
+        y: one label per image: whole numbers, text or truth values. Classes are numbered in the labels' order, and
+            the class names are the labels as text.
+        name: name of the data set.
+        image_shape: channels, height and width of one image, where X has flat rows that are no square grey images.
+        values: what means black and what means white; None takes `value_range`.
+
+    Raises:
+        DataError: X or y has another form, holds values that are not finite, or there are fewer than 2 classes.
+
+    Example:
+        >>> from sklearn.datasets import load_digits
+        >>> load_arrays(*load_digits(return_X_y=True), name="digits").task
+        Task(name='digits', classes=10, channels=1, height=8, width=8)
+    """
+    images = images_of(X, image_shape=image_shape, values=values)
+    labels, class_names = _classes(y, len(images))
+    task = Task(name, len(class_names), *images.shape[1:])
+    return ImageDataset(task, images, labels, class_names, *channel_statistics(images))
+
+
+def images_of(
+    X: Any, *, image_shape: tuple[int, int, int] | None = None, values: tuple[float, float] | None = None
+) -> NDArray[np.uint8]:
+    """Turn an array of images into bytes, images x channels x height x width.
+
+    Numbers from the first of `values` to the second become bytes from 0 to 255, rounded, halves up; what lies beyond
+    is cut off.
+
+    Args:
+        X: numbers or truth values, images x height x width, images x height x width x channels, or images x channels
+            x height x width, with 1 or 3 channels; where the last two both fit, channels come first. Or flat rows,
+            images x pixels, of square grey images, or of images of `image_shape`.
+        image_shape: channels, height and width of one image, for flat rows.
+        values: what means black and what means white; None takes `value_range`. New images need those of the images
+            that a network was trained on.
+
+    Raises:
+        DataError: X has another form or holds values that are not finite.
+
+    Example:
+        >>> images_of(np.array([[0.0, 0.1, 0.5, 1.0]])).tolist()
+        [[[[0, 26], [128, 255]]]]
+    """
+    pixels = _numbers(X)
+    low, high = values or value_range(pixels)
+    if not low < high:
+        raise DataError(f"Pixel values from {low} to {high} were asked for: give a lower and a higher number.")
+    shaped = _shaped(pixels, image_shape)
+    if shaped.dtype == np.uint8 and (low, high) == (0, 255):
+        return shaped
+    images = np.empty(shaped.shape, np.uint8)
+    for start in range(0, len(shaped), _CHUNK):
+        scaled = (shaped[start : start + _CHUNK].astype(np.float64) - low) * (255 / (high - low))
+        images[start : start + _CHUNK] = np.clip(scaled, 0, 255) + 0.5
+    return images
+
+
+def value_range(X: Any) -> tuple[float, float]:
+    """Tell which numbers mean black and white in an array of images.
+
+    Whole numbers within 0 to 255 are bytes. Floating-point numbers within 0 to 1 go from 0 to 1. Truth values do so
+    too, and all else goes from its smallest to its largest value.
+
+    Args:
+        X: numbers or truth values.
+
+    Raises:
+        DataError: X is empty, or holds anything but finite numbers.
+
+    Example:
+        >>> value_range(np.array([3, 7])), value_range(np.array([0.3, 0.7])), value_range(np.array([0.0, 16.0]))
+        ((0.0, 255.0), (0.0, 1.0), (0.0, 16.0))
+    """
+    pixels = _numbers(X)
+    low, high = float(pixels.min()), float(pixels.max())
+    white = 255.0 if pixels.dtype.kind in "iu" else 1.0
+    if low >= 0 and high <= white:
+        return 0.0, white
+    return low, max(high, low + 1)
 
 
 def read_npz(path: Path) -> LabelledImages:
@@ -91,6 +187,64 @@ def resize(images: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uin
     return resized
 
 
+def _numbers(X: Any) -> NDArray[Any]:
+    pixels = np.asarray(X)
+    if pixels.dtype.kind not in "biuf" or not pixels.size:
+        raise DataError(
+            f"The images are {pixels.dtype} of shape {pixels.shape}, but an array of numbers was expected, one image "
+            "after the other: give such an array, not empty."
+        )
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        raise DataError("The images hold values that are infinite or no numbers (NaN): replace them or leave them out.")
+    return pixels
+
+
+def _shaped(pixels: NDArray[Any], image_shape: tuple[int, int, int] | None) -> NDArray[Any]:
+    """View any of the known forms as images x channels x height x width."""
+    if pixels.ndim == 2:
+        return pixels.reshape(-1, *_shape_of_row(pixels.shape[1], image_shape))
+    if pixels.ndim == 3:
+        pixels = pixels[:, None]
+    elif pixels.ndim == 4:
+        pixels = _channels_in_front(pixels)
+    if pixels.ndim != 4 or pixels.shape[1] not in _CHANNELS or image_shape not in (None, pixels.shape[1:]):
+        raise DataError(
+            f"The images have the shape {pixels.shape}, but (images, {image_shape or '1 or 3, height, width'}), "
+            "(images, height, width, 1 or 3), (images, height, width) or flat rows were expected: give them so."
+        )
+    return pixels
+
+
+def _shape_of_row(length: int, image_shape: tuple[int, int, int] | None) -> tuple[int, int, int]:
+    side = math.isqrt(length)
+    channels, height, width = image_shape or (1, side, side)
+    if channels * height * width != length or channels not in _CHANNELS:
+        raise DataError(
+            f"Rows of {length} values are no images of {channels} x {height} x {width}: give image_shape, such as "
+            "(3, 32, 32) for rows of 3072, or images with their own axes."
+        )
+    return channels, height, width
+
+
+def _classes(y: Any, number: int) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    """Number the labels in their order, and name the classes."""
+    labels = np.asarray(y)
+    if labels.shape not in ((number,), (number, 1)):
+        raise DataError(f"Labels are of shape {labels.shape}, but one for each of the {number} images was expected.")
+    if labels.dtype.kind == "O" and all(isinstance(label, str) for label in labels.flat):
+        labels = labels.astype(np.str_)
+    if labels.dtype.kind == "f" and (np.isfinite(labels) & (labels == np.floor(labels))).all():
+        labels = labels.astype(np.int64)
+    if labels.dtype.kind not in "biuU":
+        example = next((label for label in labels.flat if not isinstance(label, str)), labels.flat[0])
+        raise DataError(
+            f"Labels are {labels.dtype}, such as {example!r}, but each was expected to name a class: give whole "
+            "numbers, or text for all."
+        )
+    originals, numbered = np.unique(labels.ravel(), return_inverse=True)
+    return numbered.astype(np.int64), tuple(str(label) for label in originals)
+
+
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
     """Read the arrays whose names are known, under these names in lower case."""
     try:
@@ -117,11 +271,16 @@ def _named(arrays: dict[str, NDArray[Any]], names: tuple[str, ...], path: Path) 
 def _channels_first(images: NDArray[Any], path: Path) -> NDArray[np.uint8]:
     if images.dtype == np.uint8 and images.ndim == 3:
         images = images[:, None]
-    elif images.ndim == 4 and images.shape[1] not in _CHANNELS and images.shape[3] in _CHANNELS:
-        images = images.transpose(0, 3, 1, 2)
+    elif images.ndim == 4:
+        images = _channels_in_front(images)
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[1] not in _CHANNELS or not images.size:
         raise DataError(
             f"Images in '{path}' are {images.dtype} of shape {images.shape}, but uint8 of shape (images, 3, height, "
             "width) or (images, height, width, 3) was expected: save them so."
         )
     return images
+
+
+def _channels_in_front(images: NDArray[Any]) -> NDArray[Any]:
+    last = images.shape[1] not in _CHANNELS and images.shape[3] in _CHANNELS
+    return images.transpose(0, 3, 1, 2) if last else images

@@ -18,7 +18,7 @@ from trainless.data.dataset import LabelledImages, Normalisation
 from trainless.errors import DataError
 from trainless.pickles import read_pickle
 
-__all__ = ["is_cifar_file", "is_cifar_folder", "read_cifar_file", "read_cifar_folder"]
+__all__ = ["is_cifar_file", "is_cifar_folder", "read_cifar_file", "read_cifar_folder", "read_cifar_test"]
 
 _PIXELS = 3 * 32 * 32
 _OPERATIONS = 2**21  # 50,000 labels that are NumPy scalars take 400,000, and CIFAR-100 has two lists of them
@@ -30,6 +30,7 @@ class _Format:
     classes: int
     label_bytes: int  # labels before the pixels of a binary record; the last one is the fine label
     training: str  # pattern of the training files, less the suffix
+    testing: str  # name of the test file, less the suffix
     files: tuple[str, ...]  # beginnings of all batch files' names
     names_text: str  # text file of the class names
     names_pickle: str
@@ -43,6 +44,7 @@ _CIFAR10 = _Format(
     classes=10,
     label_bytes=1,
     training="data_batch_*",
+    testing="test_batch",
     files=("data_batch_", "test_batch"),
     names_text="batches.meta.txt",
     names_pickle="batches.meta",
@@ -55,12 +57,14 @@ _CIFAR100 = _Format(
     classes=100,
     label_bytes=2,
     training="train",
+    testing="test",
     files=("train", "test"),
     names_text="fine_label_names.txt",
     names_pickle="meta",
     labels_key="fine_labels",
     names_key="fine_label_names",
 )
+_KINDS = tuple((kind, suffix) for kind in (_CIFAR10, _CIFAR100) for suffix in (".bin", ""))
 
 
 def is_cifar_file(path: Path) -> bool:
@@ -120,16 +124,40 @@ def read_cifar_folder(folder: Path) -> LabelledImages:
         ...     read_cifar_folder(Path(folder)).labels.tolist()
         [99]
     """
-    for kind in (_CIFAR10, _CIFAR100):
-        for suffix in (".bin", ""):
-            candidates = sorted(folder.glob(kind.training + suffix))
-            files = [path for path in candidates if path.suffix == suffix and path.is_file()]
-            if files:
-                return _read_files(files, kind)
+    for kind, suffix in _KINDS:
+        files = _training_files(folder, kind, suffix)
+        if files:
+            return _read_files(files, kind)
     raise DataError(
         f"Folder '{folder}' holds CIFAR test batches but no training batches (data_batch_* or train): add them, or "
         "name a test batch itself."
     )
+
+
+def read_cifar_test(folder: Path) -> LabelledImages | None:
+    """Read the test batch that belongs to the training batches of a CIFAR folder; None where there is none.
+
+    Raises:
+        DataError: it cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for name, label in ("train.bin", 99), ("test.bin", 5):
+        ...         _ = Path(folder, name).write_bytes(bytes([0, label] + [0] * 3072))
+        ...     read_cifar_test(Path(folder)).labels.tolist()
+        [5]
+    """
+    for kind, suffix in _KINDS:
+        if _training_files(folder, kind, suffix):
+            path = folder / (kind.testing + suffix)
+            return _read_files([path], kind) if path.is_file() else None
+    return None
+
+
+def _training_files(folder: Path, kind: _Format, suffix: str) -> list[Path]:
+    candidates = sorted(folder.glob(kind.training + suffix))
+    return [path for path in candidates if path.suffix == suffix and path.is_file()]
 
 
 def _format_of(path: Path) -> _Format | None:

@@ -1,112 +1,91 @@
-"""Folders of image files: one folder per class."""
+"""Folders of image files: one folder per class, alone or within train, valid and test."""
 
 from __future__ import annotations
 
 import os
-import struct
-import zlib
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import NoReturn
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
 
-from trainless.data.dataset import LabelledImages
+from trainless.data.listings import PART_NAMES, PARTS, Listing, check_known
+from trainless.data.pictures import SUFFIXES, is_image_name
 from trainless.errors import DataError
 
-__all__ = ["read_image_folder"]
-
-_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-# Files are recognised by content, so without this list a renamed file could reach any decoder, Ghostscript included.
-_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
-_SPLITS = frozenset({"train", "val", "valid", "validation", "test"})
-_DEEP_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
-_GREY_MODES = _DEEP_MODES | {"1", "F", "L", "LA", "La"}
-_QUARTER_TURNS = (5, 6, 7, 8)  # values of the EXIF orientation that swap width and height
-# What Pillow's decoders raise on damaged files.
-_DECODER_ERRORS = (
-    OSError,
-    EOFError,
-    SyntaxError,
-    ArithmeticError,
-    LookupError,
-    TypeError,
-    ValueError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
+__all__ = ["list_image_folder"]
 
 
-class _Header(NamedTuple):
-    """What the first bytes of a file tell of its image."""
-
-    height: int
-    width: int
-    grey: bool
-
-
-def read_image_folder(folder: Path, image_size: int | None = None) -> LabelledImages:
-    """Read a folder that has one folder of images per class: BMP, GIF, JPEG, PNG, TIFF or WebP files.
+def list_image_folder(folder: Path, *, only_train: bool = False) -> Listing:
+    """List a folder that has one folder of images per class: BMP, GIF, JPEG, PNG, TIFF or WebP files.
 
     Class names are the folder names, sorted. Files may lie deeper; what begins with a dot, has another suffix or
     lies beside the class folders is ignored. Where the folders are nothing but train and val, valid, validation or
-    test, the classes are those inside train.
-
-    The EXIF orientation is applied, transparency is laid on white, 16-bit values are divided by 257 and rounded, and
-    of several frames the first counts. If all images are grey there is one channel, otherwise three. Images of
-    another size are resized bilinearly, without keeping their proportions.
-
-    Sizes are read from the headers before any image is decoded, so memory is that of the result and one image.
+    test, the class folders are those inside of them.
 
     Args:
         folder: where the class folders are.
-        image_size: rows and columns of the result; None takes the most common size, and of several the smallest.
+        only_train: leave the other parts alone.
 
     Raises:
-        DataError: there are fewer than 2 class folders, one is empty, or a file cannot be decoded.
+        DataError: there are fewer than 2 class folders, one is empty, or a part has a class that train lacks.
+        OSError: the folder itself cannot be read.
 
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     for name in ("cat", "dog"):
-        ...         Path(folder, name).mkdir()
-        ...         Image.new("L", (8, 6)).save(Path(folder, name, "1.png"))
-        ...     pets = read_image_folder(Path(folder))
-        >>> pets.images.shape, pets.labels.tolist(), pets.class_names
-        ((2, 1, 6, 8), [0, 1], ('cat', 'dog'))
+        ...     for name in ("train/cat", "train/dog", "test/dog"):
+        ...         Path(folder, name).mkdir(parents=True)
+        ...         Path(folder, name, "1.png").touch()
+        ...     pets = list_image_folder(Path(folder))
+        >>> pets.class_names, pets.labels.tolist(), pets.parts
+        (('cat', 'dog'), [0, 1, 1], ('train', 'train', 'test'))
     """
-    class_folders = _class_folders(folder)
-    files = [_image_files(class_folder) for class_folder in class_folders]
-    paths = [path for group in files for path in group]
-    headers = [_header(path) for path in paths]
-    height, width = (image_size, image_size) if image_size else _common_size(headers)
-    mode = "L" if all(header.grey for header in headers) else "RGB"
-    images = np.empty((len(paths), 1 if mode == "L" else 3, height, width), np.uint8)
-    for number, path in enumerate(paths):
-        images[number] = _pixels(path, mode, height, width)
-    labels = np.repeat(np.arange(len(files)), [len(group) for group in files]).astype(np.int64)
-    return LabelledImages(folder.resolve().name, images, labels, tuple(path.name for path in class_folders))
+    folders = _part_folders(folder)
+    inside = {part: _subfolders(folders[part]) for part in PARTS if part in folders}
+    if only_train:
+        inside = {"train": inside["train"]}
+    for part, class_folders in inside.items():
+        _check_number(folders[part], class_folders, 2 if part == "train" else 1)
+    names = tuple(path.name for path in inside["train"])
+    numbers = {name: number for number, name in enumerate(names)}
+    files = [
+        (path, part, class_folder.name)
+        for part, class_folders in inside.items()
+        for class_folder in class_folders
+        for path in _image_files(class_folder)
+    ]
+    check_known({(name, part) for _, part, name in files}, names, str(folder))
+    paths, parts, classes = zip(*files, strict=True)
+    labels = np.array([numbers[name] for name in classes], np.int64)
+    return Listing(folder.resolve().name, paths, labels, names, parts)
 
 
-def _class_folders(folder: Path) -> list[Path]:
+def _part_folders(folder: Path) -> dict[str, Path]:
+    """The folder of each part that is there; a folder without parts is its own training part."""
     inside = _subfolders(folder)
     names = {path.name for path in inside}
-    if "train" in names and names <= _SPLITS:
-        folder = folder / "train"
-        inside = _subfolders(folder)
-    if len(inside) < 2:
-        loose = sum(_is_image_name(path.name) for path in folder.iterdir())
+    if "train" not in names or not names <= set(PART_NAMES):
+        return {"train": folder}
+    folders: dict[str, Path] = {}
+    for path in inside:
+        part = PART_NAMES[path.name]
+        if part in folders:
+            raise DataError(
+                f"Folder '{folder}' holds both {folders[part].name} and {path.name}, which mean the same part: join "
+                "them or remove one."
+            )
+        folders[part] = path
+    return folders
+
+
+def _check_number(folder: Path, class_folders: list[Path], least: int) -> None:
+    if len(class_folders) < least:
+        loose = sum(is_image_name(path.name) for path in folder.iterdir())
         raise DataError(
-            f"Folder '{folder}' holds {len(inside)} class folder(s) and {loose} loose image(s), but at least 2 classes "
-            f"are needed: put the images of each class into a folder of its own, such as {folder.name}/cat/1.png and "
-            f"{folder.name}/dog/1.png."
+            f"Folder '{folder}' holds {len(class_folders)} class folder(s) and {loose} loose image(s), but at least "
+            f"{least} classes are needed: put the images of each class into a folder of its own, such as "
+            f"{folder.name}/cat/1.png and {folder.name}/dog/1.png."
         )
-    return inside
 
 
 def _subfolders(folder: Path) -> list[Path]:
@@ -116,89 +95,17 @@ def _subfolders(folder: Path) -> list[Path]:
 
 def _image_files(class_folder: Path) -> list[Path]:
     found = []
-    for parent, folders, names in os.walk(class_folder):
+    for parent, folders, names in os.walk(class_folder, onerror=_refuse):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [Path(parent, name) for name in names if _is_image_name(name)]
+        found += [Path(parent, name) for name in names if is_image_name(name)]
     if not found:
         raise DataError(
-            f"Class folder '{class_folder}' holds no images ({', '.join(sorted(_SUFFIXES))}): add some or remove it."
+            f"Class folder '{class_folder}' holds no images ({', '.join(sorted(SUFFIXES))}): add some or remove it."
         )
     return sorted(found, key=Path.as_posix)
 
 
-def _is_image_name(name: str) -> bool:
-    return not name.startswith(".") and Path(name).suffix.lower() in _SUFFIXES
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
-    """Open an image without decoding it; whatever goes wrong inside names the file."""
-    try:
-        with Image.open(path, formats=_FORMATS) as image:
-            yield image
-    except DataError:
-        raise
-    except _DECODER_ERRORS as error:
-        raise DataError(f"Image '{path}' is damaged or no image ({error}): replace or remove it.") from error
-
-
-def _header(path: Path) -> _Header:
-    with _opened(path) as image:
-        width, height = image.size
-        if _is_turned(image):
-            width, height = height, width
-        return _Header(height, width, _is_grey(image))
-
-
-def _is_grey(image: Image.Image) -> bool:
-    if image.mode not in ("P", "PA") or image.palette is None:
-        return image.mode in _GREY_MODES
-    # A GIF is grey by its palette alone. `Image.getpalette` would decode the image.
-    layout, palette = image.palette.getdata()
-    if layout not in ("RGB", "BGRX"):
-        return False
-    colours = np.frombuffer(bytes(palette), np.uint8).reshape(-1, len(layout))[:, :3]
-    return bool((colours == colours[:, :1]).all())
-
-
-def _is_turned(image: Image.Image) -> bool:
-    # Pillow's TIFF reader swaps the size itself, and its PNG reader decodes the image to look for late EXIF data.
-    if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
-        return False
-    return image.getexif().get(ExifTags.Base.Orientation) in _QUARTER_TURNS
-
-
-def _common_size(headers: list[_Header]) -> tuple[int, int]:
-    counts = Counter((header.height, header.width) for header in headers)
-    return min(counts, key=lambda size: (-counts[size], size[0] * size[1], size))
-
-
-def _pixels(path: Path, mode: str, height: int, width: int) -> NDArray[np.uint8]:
-    """Decode one image as channels x height x width."""
-    with _opened(path) as opened:
-        opened.load()
-        image = _flatten(_reduce_depth(ImageOps.exif_transpose(opened), path)).convert(mode)
-        if image.size != (width, height):
-            image = image.resize((width, height), Image.Resampling.BILINEAR)
-        return np.asarray(image, np.uint8).reshape(height, width, -1).transpose(2, 0, 1)
-
-
-def _reduce_depth(image: Image.Image, path: Path) -> Image.Image:
-    """Turn an image of 16 bits into one of 8, which `convert` would do by clipping."""
-    if image.mode not in _DEEP_MODES | {"F"}:
-        return image
-    values = np.asarray(image)
-    if image.mode == "F" or values.min() < 0 or values.max() > 0xFFFF:
-        raise DataError(
-            f"Image '{path}' has values from {values.min()} to {values.max()}, which are neither 8 nor 16 bits: save "
-            "it as a picture of 8 bits."
-        )
-    return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
-
-
-def _flatten(image: Image.Image) -> Image.Image:
-    """Lay what is transparent on white: the colour below is arbitrary."""
-    if not image.has_transparency_data:
-        return image
-    layer = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)
+def _refuse(error: OSError) -> NoReturn:
+    raise DataError(
+        f"Folder '{error.filename}' cannot be read ({error.strerror}): check its rights or remove it."
+    ) from error

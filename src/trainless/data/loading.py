@@ -8,16 +8,18 @@ from pathlib import Path
 
 from trainless.data.arrays import read_digits, read_npz, resize
 from trainless.data.cifar import is_cifar_file, is_cifar_folder, read_cifar_file, read_cifar_folder
+from trainless.data.csv_files import list_csv
 from trainless.data.dataset import ImageDataset, LabelledImages, channel_statistics
-from trainless.data.folders import read_image_folder
+from trainless.data.folders import list_image_folder
+from trainless.data.listings import Listing, read_listing
 from trainless.errors import DataError
 from trainless.types import Task
 
-__all__ = ["load_data"]
+__all__ = ["load_data", "open_source", "resized"]
 
 _FORMS = (
     "'digits', a folder with one folder of images per class, a CIFAR-10 or CIFAR-100 folder or batch file (binary or "
-    "Python), or an .npz file with arrays x and y"
+    "Python), a CSV file with columns path and label, or an .npz file with arrays x and y"
 )
 
 
@@ -34,6 +36,8 @@ def load_data(
 
             - ``"digits"``: the handwritten digits of scikit-learn, 1 x 8 x 8. A folder of that name is ``"./digits"``.
             - a folder with one folder of image files per class, or with such folders inside ``train``.
+            - a CSV file whose header has the columns ``path`` and ``label``, with paths relative to its folder. If it
+              has a column ``split`` too, the rows of ``train`` are read.
             - a CIFAR-10 or CIFAR-100 folder, binary or Python, of which the training batches are read; or one batch.
             - an ``.npz`` file with uint8 images x and integer labels y.
             - an `ImageDataset`, which keeps its normalisation.
@@ -51,31 +55,51 @@ def load_data(
     if image_size is not None and image_size < 1:
         raise DataError(f"Image size {image_size} is too small: give at least 1 pixel.")
     if isinstance(source, ImageDataset):
-        return _adapted(source, image_size, name)
-    try:
-        found = _read(source, image_size)
-    except OSError as error:
-        raise DataError(
-            f"'{source}' cannot be read ({error.strerror or error}): check the path and its rights."
-        ) from error
+        return resized(source, image_size, name)
+    found = open_source(source, only_train=True)
+    if isinstance(found, Listing):
+        found = read_listing(found, image_size)
     return _dataset(found, image_size, name)
 
 
-def _read(source: str | os.PathLike[str], image_size: int | None) -> LabelledImages:
+def open_source(source: str | os.PathLike[str], *, only_train: bool = False) -> LabelledImages | Listing:
+    """Read the images of a source or, where they are files of their own, list them.
+
+    Args:
+        source: what `load_data` takes, but no `ImageDataset`.
+        only_train: list no files of other parts than train. What is not listed has none.
+
+    Raises:
+        DataError: the source is of no known form or is damaged.
+
+    Example:
+        >>> open_source("digits").images.shape
+        (1797, 1, 8, 8)
+    """
     if not isinstance(source, str | os.PathLike):
         raise DataError(f"Data cannot be read from a {type(source).__name__}: give {_FORMS}.")
     if source == "digits":
         return read_digits()
-    path = Path(source).expanduser()
+    try:
+        return _open(Path(source).expanduser(), only_train)
+    except OSError as error:
+        raise DataError(
+            f"'{source}' cannot be read ({error.strerror or error}): check the path and its rights."
+        ) from error
+
+
+def _open(path: Path, only_train: bool) -> LabelledImages | Listing:
     if not path.exists():
-        raise DataError(f"There is no data set or path '{source}': give {_FORMS}.")
+        raise DataError(f"There is no data set or path '{path}': give {_FORMS}.")
     if path.is_dir():
-        return read_cifar_folder(path) if is_cifar_folder(path) else read_image_folder(path, image_size)
+        return read_cifar_folder(path) if is_cifar_folder(path) else list_image_folder(path, only_train=only_train)
     if path.suffix.lower() == ".npz":
         return read_npz(path)
+    if path.suffix.lower() == ".csv":
+        return list_csv(path, only_train=only_train)
     if is_cifar_file(path):
         return read_cifar_file(path)
-    raise DataError(f"File '{source}' is of no known form: give {_FORMS}.")
+    raise DataError(f"File '{path}' is of no known form: give {_FORMS}.")
 
 
 def _dataset(found: LabelledImages, image_size: int | None, name: str | None) -> ImageDataset:
@@ -85,7 +109,13 @@ def _dataset(found: LabelledImages, image_size: int | None, name: str | None) ->
     return ImageDataset(task, images, found.labels, found.class_names, mean, std)
 
 
-def _adapted(data: ImageDataset, image_size: int | None, name: str | None) -> ImageDataset:
+def resized(data: ImageDataset, image_size: int | None, name: str | None = None) -> ImageDataset:
+    """Resize and rename a data set, which keeps its normalisation; None keeps its size or name.
+
+    Example:
+        >>> resized(load_data("digits"), 4).task.input_shape
+        (1, 4, 4)
+    """
     images = resize(data.images, image_size, image_size) if image_size else data.images
     if images is data.images and name in (None, data.task.name):
         return data

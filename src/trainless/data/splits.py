@@ -11,7 +11,7 @@ from trainless.data.dataset import ImageDataset
 from trainless.errors import DataError
 from trainless.seeding import derive_seed
 
-__all__ = ["split"]
+__all__ = ["choose", "part_of", "split"]
 
 
 def split(dataset: ImageDataset, fraction: float, seed: int = 0) -> tuple[ImageDataset, ImageDataset]:
@@ -39,20 +39,57 @@ def split(dataset: ImageDataset, fraction: float, seed: int = 0) -> tuple[ImageD
         >>> len(train), len(valid)
         (1438, 359)
     """
+    chosen = choose(dataset.labels, fraction, dataset.task.name, seed)
+    return part_of(dataset, ~chosen), part_of(dataset, chosen)
+
+
+def choose(labels: NDArray[np.int64], fraction: float, name: str, seed: int, *purpose: str) -> NDArray[np.bool_]:
+    """Choose a fraction of the images, as `split` does.
+
+    Args:
+        labels: class of each image, none negative.
+        fraction: share of the images to choose, between 0 and 1.
+        name: name of the data set.
+        seed: which images.
+        purpose: names that lead to another choice with the same seed.
+
+    Raises:
+        DataError: the fraction is not between 0 and 1, or the chosen would be of fewer than two classes.
+
+    Example:
+        >>> labels = np.array([0] * 6 + [1] * 4)
+        >>> chosen = choose(labels, 0.5, "toy", 0)
+        >>> np.bincount(labels[chosen]).tolist()
+        [3, 2]
+    """
     if not 0 < fraction < 1:
         raise DataError(f"The fraction is {fraction}, expected a number between 0 and 1, such as 0.2.")
-    shares = _shares(np.bincount(dataset.labels, minlength=dataset.task.classes), fraction)
-    rng = np.random.Generator(np.random.PCG64(derive_seed(seed, "split")))
-    shuffled = rng.permutation(len(dataset))
-    chosen = np.zeros(len(dataset), bool)
-    for number, share in enumerate(shares):
-        chosen[shuffled[dataset.labels[shuffled] == number][:share]] = True
+    counts = np.bincount(labels)
+    shares = _shares(counts, fraction)
     if np.count_nonzero(shares) < 2:
         raise DataError(
-            f"'{dataset.task.name}' has fewer than 2 classes with 2 images or more: add images, for a network cannot "
-            "be validated on one class."
+            f"'{name}' has fewer than 2 classes with 2 images or more (copies count once): add images, for a network "
+            "cannot be validated on one class."
         )
-    return _part(dataset, ~chosen), _part(dataset, chosen)
+    rng = np.random.Generator(np.random.PCG64(derive_seed(seed, "split", *purpose)))
+    shuffled = rng.permutation(len(labels))
+    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    place = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
+    chosen = np.zeros(len(labels), bool)
+    chosen[by_class[place < np.repeat(shares, counts)]] = True
+    return chosen
+
+
+def part_of(dataset: ImageDataset, chosen: NDArray[np.bool_]) -> ImageDataset:
+    """Keep some of the images, with the classes and the normalisation of all.
+
+    Example:
+        >>> from trainless.data import load_data
+        >>> digits = load_data("digits")
+        >>> len(part_of(digits, digits.labels < 2))
+        360
+    """
+    return replace(dataset, images=dataset.images[chosen], labels=dataset.labels[chosen])
 
 
 def _shares(counts: NDArray[np.int64], fraction: float) -> NDArray[np.int64]:
@@ -68,7 +105,3 @@ def _shares(counts: NDArray[np.int64], fraction: float) -> NDArray[np.int64]:
         if np.isfinite(lacks).any():
             shares[np.argmax(lacks)] += step
     return shares
-
-
-def _part(dataset: ImageDataset, chosen: NDArray[np.bool_]) -> ImageDataset:
-    return replace(dataset, images=dataset.images[chosen], labels=dataset.labels[chosen])

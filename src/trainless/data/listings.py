@@ -1,0 +1,238 @@
+"""Lists of image files with their classes and parts, and how they are read into memory."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainless.data.dataset import LabelledImages
+from trainless.data.pictures import BrokenFile, Header, read_header, read_pixels
+from trainless.data.sizes import ImageSize, propose_size
+from trainless.errors import DataError
+
+__all__ = ["PARTS", "PART_NAMES", "Listing", "Reading", "check_known", "read_listing", "scan_listing"]
+
+PARTS = ("train", "valid", "test")
+# What folders and tables call them.
+PART_NAMES = {
+    "train": "train",
+    "training": "train",
+    "val": "valid",
+    "valid": "valid",
+    "validation": "valid",
+    "test": "test",
+    "testing": "test",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Listing:
+    """Image files, the class of each, and the part of the data that each was given to.
+
+    Args:
+        name: name of the data set.
+        paths: the files.
+        labels: int64, one per file, from 0 to the number of class names - 1.
+        class_names: one name per class.
+        parts: ``"train"``, ``"valid"`` or ``"test"`` of each file; all are ``"train"`` where nothing is given.
+
+    Example:
+        >>> Listing("pets", (Path("1.png"), Path("2.png")), np.arange(2), ("cat", "dog"), ("train", "test")).only_train
+        False
+    """
+
+    name: str
+    paths: tuple[Path, ...]
+    labels: NDArray[np.int64]
+    class_names: tuple[str, ...]
+    parts: tuple[str, ...]
+
+    @property
+    def only_train(self) -> bool:
+        """Whether no file was given to another part."""
+        return set(self.parts) == {"train"}
+
+    def where(self, chosen: Iterable[int]) -> Listing:
+        """Keep some of the files, by number; the classes stay."""
+        kept = list(chosen)
+        return Listing(
+            self.name,
+            tuple(self.paths[number] for number in kept),
+            self.labels[kept],
+            self.class_names,
+            tuple(self.parts[number] for number in kept),
+        )
+
+
+class Reading(NamedTuple):
+    """What became of a list of files.
+
+    Args:
+        labelled: the images that could be read.
+        listing: their files.
+        sizes: sizes of the images before resizing, the most common first.
+        broken: files that could not be read.
+    """
+
+    labelled: LabelledImages
+    listing: Listing
+    sizes: tuple[ImageSize, ...]
+    broken: tuple[BrokenFile, ...]
+
+
+def check_known(found: Iterable[tuple[str, str]], known: Collection[str], source: str) -> None:
+    """Refuse a class that a part has and the training part lacks.
+
+    Args:
+        found: class and part.
+        known: classes of the training part.
+        source: where they were found.
+
+    Raises:
+        DataError: there is such a class; the nearest known one is suggested.
+
+    Example:
+        >>> check_known([("dgo", "test")], ["cat", "dog"], "pets")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        trainless.errors.DataError: 'pets' has class 'dgo' in test but not in train (did you mean 'dog'?): ...
+    """
+    for name, part in sorted(found):
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f" (did you mean '{near[0]}'?)" if near else ""
+            raise DataError(
+                f"'{source}' has class '{name}' in {part} but not in train{hint}: add images of it to train or remove "
+                "the class."
+            )
+
+
+def read_listing(listing: Listing, image_size: int | None = None) -> LabelledImages:
+    """Read all files of a list; the first that cannot be decoded is an error.
+
+    If all images are grey there is one channel, otherwise three. Images of another size are resized bilinearly,
+    without keeping their proportions. Sizes are read from the headers before any image is decoded, so memory is that
+    of the result and one image.
+
+    Args:
+        listing: the files.
+        image_size: rows and columns of the result; None takes the most common size, and of several the smallest.
+
+    Raises:
+        DataError: a file is damaged or no image.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     paths = (Path(folder, "1.png"), Path(folder, "2.png"))
+        ...     for path in paths:
+        ...         Image.new("L", (8, 6)).save(path)
+        ...     pets = read_listing(Listing("pets", paths, np.arange(2), ("cat", "dog"), ("train",) * 2))
+        >>> pets.images.shape, pets.labels.tolist(), pets.class_names
+        ((2, 1, 6, 8), [0, 1], ('cat', 'dog'))
+    """
+    headers = [read_header(path) for path in listing.paths]
+    height, width = (image_size, image_size) if image_size else _common_size(headers)
+    images = _room(headers, height, width)
+    for number, path in enumerate(listing.paths):
+        images[number] = read_pixels(path, images.shape[1] == 1, height, width)
+    return LabelledImages(listing.name, images, listing.labels, listing.class_names)
+
+
+def scan_listing(
+    listing: Listing, image_size: int | None = None, *, at_most: int = 64, max_broken: float = 0.05
+) -> Reading:
+    """Read the files of a list that can be decoded, and note those that cannot, each with its reason.
+
+    Args:
+        listing: the files.
+        image_size: rows and columns of the result; None takes what `propose_size` proposes.
+        at_most: largest size to propose.
+        max_broken: share of the files that may be broken.
+
+    Raises:
+        DataError: more files are broken, or all of one class.
+
+    Example:
+        >>> import tempfile
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     paths = tuple(Path(folder, f"{number}.png") for number in range(3))
+        ...     for path in paths[:2]:
+        ...         Image.new("L", (8, 8)).save(path)
+        ...     _ = paths[2].write_text("no image")
+        ...     listing = Listing("pets", paths, np.array([0, 1, 1]), ("cat", "dog"), ("train",) * 3)
+        ...     reading = scan_listing(listing, max_broken=0.5)
+        >>> reading.labelled.images.shape, [file.reason for file in reading.broken]
+        ((2, 1, 8, 8), ['its content is not that of an image'])
+    """
+    headers, broken = _headers(listing)
+    _check_broken(listing, broken, max_broken)
+    sizes = _sizes(headers.values())
+    size = image_size or propose_size(sizes, at_most)
+    images, kept = _room(list(headers.values()), size, size), list[int]()
+    for number in headers:
+        try:
+            images[len(kept)] = read_pixels(listing.paths[number], images.shape[1] == 1, size, size)
+            kept.append(number)
+        except DataError as error:
+            broken[number] = BrokenFile.of(listing.paths[number], error)
+    _check_broken(listing, broken, max_broken)
+    found = listing.where(kept)
+    _check_classes(found)
+    labelled = LabelledImages(found.name, images[: len(kept)], found.labels, found.class_names)
+    return Reading(labelled, found, sizes, tuple(broken[number] for number in sorted(broken)))
+
+
+def _headers(listing: Listing) -> tuple[dict[int, Header], dict[int, BrokenFile]]:
+    """Read what can be read, by the number of the file."""
+    headers: dict[int, Header] = {}
+    broken: dict[int, BrokenFile] = {}
+    for number, path in enumerate(listing.paths):
+        try:
+            headers[number] = read_header(path)
+        except DataError as error:
+            broken[number] = BrokenFile.of(path, error)
+    return headers, broken
+
+
+def _room(headers: list[Header], height: int, width: int) -> NDArray[np.uint8]:
+    channels = 1 if all(header.grey for header in headers) else 3
+    return np.empty((len(headers), channels, height, width), np.uint8)
+
+
+def _sizes(headers: Iterable[Header]) -> tuple[ImageSize, ...]:
+    counts = Counter((header.height, header.width) for header in headers)
+    found = sorted(counts, key=lambda size: (-counts[size], size[0] * size[1], size))
+    return tuple(ImageSize(*size, counts[size]) for size in found)
+
+
+def _common_size(headers: list[Header]) -> tuple[int, int]:
+    height, width, _ = _sizes(headers)[0]
+    return height, width
+
+
+def _check_broken(listing: Listing, broken: dict[int, BrokenFile], max_broken: float) -> None:
+    if len(broken) > max_broken * len(listing.paths):
+        path, reason = broken[min(broken)]
+        raise DataError(
+            f"{len(broken)} of the {len(listing.paths)} files of '{listing.name}' are damaged or no images, such as "
+            f"'{path}' ({reason}), but at most {max_broken:.0%} may be: replace or remove them."
+        )
+
+
+def _check_classes(listing: Listing) -> None:
+    counts = np.bincount(listing.labels, minlength=len(listing.class_names))
+    if not counts.all():
+        raise DataError(
+            f"Class '{listing.class_names[counts.argmin()]}' of '{listing.name}' has no image that can be read: add "
+            "some or remove the class."
+        )

@@ -1,0 +1,193 @@
+"""Image files: what their headers tell, and their pixels as bytes.
+
+The EXIF orientation is applied, transparency is laid on white, 16-bit values are divided by 257 and rounded, and of
+several frames the first counts.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from trainless.errors import DataError
+
+__all__ = ["SUFFIXES", "BrokenFile", "Header", "is_image_name", "read_header", "read_pixels"]
+
+SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+# Files are recognised by content, so without this list a renamed file could reach any decoder, Ghostscript included.
+_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+_DEEP_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
+_GREY_MODES = _DEEP_MODES | {"1", "F", "L", "LA", "La"}
+_QUARTER_TURNS = (5, 6, 7, 8)  # values of the EXIF orientation that swap width and height
+# What Pillow's decoders raise on damaged files.
+_DECODER_ERRORS = (
+    OSError,
+    EOFError,
+    SyntaxError,
+    ArithmeticError,
+    LookupError,
+    TypeError,
+    ValueError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+
+class Header(NamedTuple):
+    """What the first bytes of a file tell of its image.
+
+    Args:
+        height: rows, in pixels, after the EXIF orientation.
+        width: columns, in pixels.
+        grey: whether it has no colour.
+    """
+
+    height: int
+    width: int
+    grey: bool
+
+
+class BrokenFile(NamedTuple):
+    """A file that cannot be decoded, and why.
+
+    Args:
+        path: the file.
+        reason: what is wrong with it.
+    """
+
+    path: str
+    reason: str
+
+    @classmethod
+    def of(cls, path: Path, error: DataError) -> BrokenFile:
+        """Note what `read_header` or `read_pixels` raised.
+
+        Example:
+            >>> BrokenFile.of(Path("1.png"), DataError("Image '1.png' has values from -3 to 4."))
+            BrokenFile(path='1.png', reason="Image '1.png' has values from -3 to 4.")
+        """
+        return cls(str(path), _cause(error.__cause__ or error))
+
+
+def is_image_name(name: str) -> bool:
+    """Tell by its suffix whether a file should be an image; what begins with a dot is hidden.
+
+    Example:
+        >>> is_image_name("cat.JPG"), is_image_name(".cat.jpg"), is_image_name("cat.txt")
+        (True, False, False)
+    """
+    return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
+
+
+def read_header(path: Path) -> Header:
+    """Read the size of an image, and whether it is grey, without decoding it.
+
+    Raises:
+        DataError: the file is damaged or no image.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.new("L", (8, 6)).save(Path(folder, "1.png"))
+        ...     read_header(Path(folder, "1.png"))
+        Header(height=6, width=8, grey=True)
+    """
+    with _opened(path) as image:
+        width, height = image.size
+        if _is_turned(image):
+            width, height = height, width
+        return Header(height, width, _is_grey(image))
+
+
+def read_pixels(path: Path, grey: bool, height: int, width: int) -> NDArray[np.uint8]:
+    """Decode one image as channels x height x width, resized bilinearly without keeping its proportions.
+
+    Args:
+        path: the file.
+        grey: one channel instead of three.
+        height: rows of the result, in pixels.
+        width: columns of the result, in pixels.
+
+    Raises:
+        DataError: the file is damaged or no image.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.new("L", (8, 6), 7).save(Path(folder, "1.png"))
+        ...     read_pixels(Path(folder, "1.png"), True, 1, 2).tolist()
+        [[[7, 7]]]
+    """
+    with _opened(path) as opened:
+        opened.load()
+        image = _flatten(_reduce_depth(ImageOps.exif_transpose(opened), path)).convert("L" if grey else "RGB")
+        if image.size != (width, height):
+            image = image.resize((width, height), Image.Resampling.BILINEAR)
+        return np.asarray(image, np.uint8).reshape(height, width, -1).transpose(2, 0, 1)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Open an image without decoding it; whatever goes wrong inside names the file."""
+    try:
+        with Image.open(path, formats=_FORMATS) as image:
+            yield image
+    except DataError:
+        raise
+    except _DECODER_ERRORS as error:
+        raise DataError(f"Image '{path}' is damaged or no image ({_cause(error)}): replace or remove it.") from error
+
+
+def _cause(error: BaseException) -> str:
+    # Pillow's own sentence would name the path a second time, and so would the operating system's.
+    if isinstance(error, UnidentifiedImageError):
+        return "its content is not that of an image"
+    return (isinstance(error, OSError) and error.strerror) or str(error)
+
+
+def _is_grey(image: Image.Image) -> bool:
+    if image.mode not in ("P", "PA") or image.palette is None:
+        return image.mode in _GREY_MODES
+    # A GIF is grey by its palette alone. `Image.getpalette` would decode the image.
+    layout, palette = image.palette.getdata()
+    if layout not in ("RGB", "BGRX"):
+        return False
+    colours = np.frombuffer(bytes(palette), np.uint8).reshape(-1, len(layout))[:, :3]
+    return bool((colours == colours[:, :1]).all())
+
+
+def _is_turned(image: Image.Image) -> bool:
+    # Pillow's TIFF reader swaps the size itself, and its PNG reader decodes the image to look for late EXIF data.
+    if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
+        return False
+    return image.getexif().get(ExifTags.Base.Orientation) in _QUARTER_TURNS
+
+
+def _reduce_depth(image: Image.Image, path: Path) -> Image.Image:
+    """Turn an image of 16 bits into one of 8, which `convert` would do by clipping."""
+    if image.mode not in _DEEP_MODES | {"F"}:
+        return image
+    values = np.asarray(image)
+    if image.mode == "F" or values.min() < 0 or values.max() > 0xFFFF:
+        raise DataError(
+            f"Image '{path}' has values from {values.min()} to {values.max()}, which are neither 8 nor 16 bits: save "
+            "it as a picture of 8 bits."
+        )
+    return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
+
+
+def _flatten(image: Image.Image) -> Image.Image:
+    """Lay what is transparent on white: the colour below is arbitrary."""
+    if not image.has_transparency_data:
+        return image
+    layer = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)

@@ -1,0 +1,59 @@
+"""The size to which images are resized, chosen from the sizes that they have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from trainless.errors import DataError
+
+__all__ = ["ImageSize", "propose_size"]
+
+_SMALLEST = 4  # pixels: two halvings leave one
+_STEP = 8  # three halvings leave no odd number of rows
+
+
+class ImageSize(NamedTuple):
+    """A size that some images have, in pixels, and how many images."""
+
+    height: int
+    width: int
+    images: int
+
+
+def propose_size(sizes: Sequence[ImageSize], at_most: int = 64) -> int:
+    """Propose the rows and columns to which images are resized.
+
+    It is the median of the images' shorter sides, so that half of them at least lose no detail to enlarging. Where
+    these sides differ it is rounded down to a multiple of 8, if it is larger than 8. What exceeds the upper bound is
+    the upper bound.
+
+    Args:
+        sizes: the sizes found, each with its number of images.
+        at_most: upper bound, in pixels: a network's cost grows with its square.
+
+    Raises:
+        DataError: the upper bound is below 4 pixels, or so is the median.
+
+    Example:
+        >>> propose_size([ImageSize(28, 28, 60_000)])
+        28
+        >>> propose_size([ImageSize(45, 60, 30), ImageSize(50, 50, 20)], at_most=224)
+        40
+        >>> propose_size([ImageSize(480, 640, 100)])
+        64
+    """
+    if at_most < _SMALLEST:
+        raise DataError(f"Images of at most {at_most} pixels were asked for: allow at least {_SMALLEST}.")
+    shorter, counts = (np.array(values) for values in zip(*((min(h, w), n) for h, w, n in sizes), strict=True))
+    order = np.argsort(shorter)
+    median = int(shorter[order][np.searchsorted(np.cumsum(counts[order]), counts.sum() / 2)])
+    if median < _SMALLEST:
+        raise DataError(
+            f"Half of the images are at most {median} pixel(s) high or wide, but a network needs {_SMALLEST}: give "
+            "larger images."
+        )
+    differ = shorter.min() < shorter.max()
+    return min(median // _STEP * _STEP if differ and median > _STEP else median, at_most)
