@@ -7,7 +7,7 @@ import itertools
 import math
 import subprocess
 import sys
-from pathlib import Path
+import warnings
 
 import numpy as np
 import pytest
@@ -206,16 +206,17 @@ class TestCanonical:
             [8, 12, 20, 32, 40], [12, 20, 32, 48, 60], [16, 24, 40, 64, 80], [24, 36, 60, 96, 120],
         ]  # fmt: skip
 
-    @pytest.mark.parametrize("space", [SPACE.thin(), Mobile(2, 2), Mobile(3, 4), Mobile(16, 3)])
+    @pytest.mark.parametrize("space", [SPACE.thin(), Mobile(2, 2), Mobile(16, 3)])
     def test_equal_networks_are_one_and_different_ones_are_not(self, space: Mobile) -> None:
-        # All settings of a stage, the others fixed: equal is what prints alike, layer by layer.
+        # Settings of the first stage, the others fixed: equal is what prints alike, layer by layer.
         printed: dict[Architecture, set[str]] = {}
-        for number in range(384):
-            one = space.make([*SPACE[number].genotype[20:], *SPACE[0].genotype[5:]])
+        settings = itertools.product((3, 7), (2, 6), (1, 2, 3, 4), (50, 75, 100, 150), ("se",))
+        for setting in settings:
+            one = space.make([*setting, *SPACE[0].genotype[5:]])
             with torch.device("meta"):
                 printed.setdefault(space.canonical(one), set()).add(str(space.build(one, DIGITS)))
         assert {len(texts) for texts in printed.values()} == {1}
-        assert len(set.union(*printed.values())) == len(printed) < 384
+        assert len(set.union(*printed.values())) == len(printed) < 64
 
     @given(architectures)
     def test_the_representative_is_the_first_of_its_class(self, architecture: Architecture) -> None:
@@ -328,7 +329,7 @@ class TestNetworks:
         squeezed = [m.out_channels for m in network.modules() if isinstance(m, nn.Conv2d) and m.bias is not None][::2]
         assert squeezed == [4, 24, 20]
 
-    @pytest.mark.parametrize("task", [CIFAR10, DIGITS, Task("wide", 7, 3, 30, 65)], ids=lambda task: task.name)
+    @pytest.mark.parametrize("task", [DIGITS, Task("wide", 7, 3, 30, 65)], ids=lambda task: task.name)
     def test_counts_are_those_of_the_built_network(self, task: Task) -> None:
         for architecture in drawn(50):
             with torch.device("meta"):
@@ -366,7 +367,7 @@ class TestNetworks:
             losses.append(float(loss.detach()))
         assert losses[-1] < losses[0] / 2
 
-    def test_they_are_scripted_and_exported(self, tmp_path: Path) -> None:
+    def test_they_are_scripted_and_exported(self) -> None:
         network = SMALL.build(SMALL.parse(MIXED), DIGITS).eval()
         images = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
         with torch.no_grad():
@@ -406,8 +407,6 @@ def multiply_adds(network: nn.Module, image: torch.Tensor) -> int:
 
 
 def scripted(network: nn.Module) -> torch.jit.ScriptModule:
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
         return torch.jit.script(network)
@@ -433,13 +432,13 @@ class TestPictures:
         assert [(edge.source, edge.target) for edge in edges] == list(
             itertools.pairwise(["input", "stem", "1", "2", "3", "4", "5", "output"])
         )
-        assert edges[2].operation == "1 block, 5×5, expand 3, 20 channels, SE"
-        assert edges[4].operation == "3 blocks, 7×7, expand 2, 96 channels"
+        assert edges[2].operation == "1 block, 20 channels, 5×5, expand 3, SE"
+        assert edges[4].operation == "3 blocks, 96 channels, 7×7, expand 2"
 
     def test_the_drawing_has_a_line_for_each_stage(self) -> None:
         lines = SPACE.draw(SPACE.parse(MIXED)).splitlines()
         assert [line[:8].strip() for line in lines] == ["stem", *(f"stage {n}" for n in range(1, 6)), "head"]
-        assert lines[3] == "stage 3 4 blocks, 3×3, expand 6, 20 channels"
+        assert lines[3] == "stage 3 4 blocks, 20 channels, 3×3, expand 6"
 
     def test_a_shortcut_is_around_every_block_but_the_first_of_a_stage(self) -> None:
         assert SPACE.skip_spans(SPACE.parse(MIXED)) == (1,) * (1 + 0 + 3 + 2 + 1)

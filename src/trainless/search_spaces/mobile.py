@@ -348,13 +348,13 @@ class Mobile(SearchSpace):
 
         Example:
             >>> tuple(Mobile().graph(Mobile()[0])[1])
-            ('stem', '1', '1 block, 3×3, expand 2, 8 channels', True)
+            ('stem', '1', '1 block, 8 channels, 3×3, expand 2', True)
         """
         stages = self.stages(architecture)
         texts = [
-            f"3×3 conv, {self.width} channels",
+            f"{self.width} channels, 3×3 conv",
             *map(_description, stages),
-            f"1×1 conv, {head_channels(stages)} channels, pool, linear",
+            f"{head_channels(stages)} channels, 1×1 conv, pool, linear",
         ]
         names = ["input", "stem", *map(str, range(1, STAGES + 1)), "output"]
         return tuple(Edge(*each) for each in zip(names[:-1], names[1:], texts, strict=True))
@@ -364,13 +364,13 @@ class Mobile(SearchSpace):
 
         Example:
             >>> print(Mobile().draw(Mobile().make([3, 2, 2, 50, "se"] * 5)))
-            stem    3×3 conv, 16 channels
-            stage 1 2 blocks, 3×3, expand 2, 8 channels, SE
-            stage 2 2 blocks, 3×3, expand 2, 12 channels, SE
-            stage 3 2 blocks, 3×3, expand 2, 20 channels, SE
-            stage 4 2 blocks, 3×3, expand 2, 32 channels, SE
-            stage 5 2 blocks, 3×3, expand 2, 40 channels, SE
-            head    1×1 conv, 160 channels, pool, linear
+            stem    16 channels, 3×3 conv
+            stage 1 2 blocks, 8 channels, 3×3, expand 2, SE
+            stage 2 2 blocks, 12 channels, 3×3, expand 2, SE
+            stage 3 2 blocks, 20 channels, 3×3, expand 2, SE
+            stage 4 2 blocks, 32 channels, 3×3, expand 2, SE
+            stage 5 2 blocks, 40 channels, 3×3, expand 2, SE
+            head    160 channels, 1×1 conv, pool, linear
         """
         names = ["stem", *(f"stage {number}" for number in range(1, STAGES + 1)), "head"]
         return "\n".join(
@@ -413,7 +413,7 @@ def _not_one(text: str, problem: str) -> ArchitectureError:
 def _description(stage: Stage) -> str:
     blocks = f"{stage.blocks} block{'s' if stage.blocks > 1 else ''}"
     gate = ", SE" if stage.has_gate else ""
-    return f"{blocks}, {stage.kernel}×{stage.kernel}, expand {stage.expansion}, {stage.channels} channels{gate}"
+    return f"{blocks}, {stage.channels} channels, {stage.kernel}×{stage.kernel}, expand {stage.expansion}{gate}"
 
 
 def _blocks(inputs: int, stage: Stage, stride: int) -> list[torch.nn.Module]:
