@@ -152,6 +152,14 @@ class TestPlot:
         assert [operation_label(name) for name in ("nor_conv_1x1", "avg_pool_3x3", "mlp_mixer")] == [
             "1×1 conv", "3×3 avg pool", "mlp mixer"]  # fmt: skip
 
+    def test_what_follows_a_comma_has_a_line_and_room_of_its_own(self) -> None:
+        low, high = lay_out([Edge("input", "output", "a"), Edge("input", "output", "b")]).bounds
+        edges = [Edge("input", "output", "a"), Edge("input", "output", "b, c, <")]
+        assert lay_out(edges).bounds == pytest.approx((low, high + 2 * 0.17))
+        (name,) = (trace["text"][0] for trace in cell_plot(edges)["data"] if trace["mode"] == "text"
+                   and "b" in trace["text"][0])  # fmt: skip
+        assert name == "b<br>c<br>&lt;"
+
 
 class TestFigure:
     def test_text_stays_text(self, tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ class TestSearch:
         halving = strategy("successive-halving", SMALL, 0, first=9, guided=0.0)
         result = Search(SMALL, halving, "nwot", budget=6, store=tmp_path / "search.db", **OPTIONS).run()  # type: ignore[arg-type]
         assert len(result.evaluations) == 6
-        assert "with 0.5 of channels and cells, 0.5 of the batch" in result.protocol["cheaper scores"]
+        assert "with 0.5 of width and depth, 0.5 of the batch" in result.protocol["cheaper scores"]
         with Store(tmp_path / "search.db", create=False) as store:
             cheap, full = sorted(store.runs(), key=lambda run: "channels=4" in run.fidelity)
             assert "channels=2,cells=1" in cheap.fidelity

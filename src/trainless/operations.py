@@ -5,7 +5,17 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-__all__ = ["Cell", "ReductionBlock", "Zero", "average_pooling", "relu_conv_bn"]
+__all__ = [
+    "Cell",
+    "ReductionBlock",
+    "Residual",
+    "SqueezeExcite",
+    "Zero",
+    "average_pooling",
+    "conv_bn_relu",
+    "inverted_residual",
+    "relu_conv_bn",
+]
 
 
 def relu_conv_bn(inputs: int, outputs: int, kernel_size: int, stride: int = 1) -> nn.Sequential:
@@ -23,6 +33,51 @@ def relu_conv_bn(inputs: int, outputs: int, kernel_size: int, stride: int = 1) -
     """
     convolution = nn.Conv2d(inputs, outputs, kernel_size, stride, kernel_size // 2, bias=False)
     return nn.Sequential(nn.ReLU(), convolution, nn.BatchNorm2d(outputs))
+
+
+def conv_bn_relu(inputs: int, outputs: int, kernel_size: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
+    """Build convolution without bias, batch normalisation, ReLU; the image keeps its size at stride 1.
+
+    Args:
+        inputs: channels that come in.
+        outputs: channels that go out.
+        kernel_size: rows and columns of the kernel, odd.
+        stride: step of the convolution.
+        groups: parts of the channels that are convolved each for itself; as many as channels make it depthwise.
+
+    Example:
+        >>> conv_bn_relu(4, 8, 5, stride=2)(torch.zeros(2, 4, 7, 8)).shape
+        torch.Size([2, 8, 4, 4])
+    """
+    convolution = nn.Conv2d(inputs, outputs, kernel_size, stride, kernel_size // 2, groups=groups, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
+
+
+def inverted_residual(
+    inputs: int, outputs: int, kernel_size: int, expansion: int, stride: int = 1, squeeze: int = 0
+) -> nn.Sequential:
+    """Build an inverted residual block without its shortcut: widen by 1 x 1, convolve depthwise, narrow by 1 x 1.
+
+    What goes out is linear: no ReLU follows the last normalisation.
+
+    Source: Sandler et al., MobileNetV2: Inverted Residuals and Linear Bottlenecks, CVPR 2018.
+
+    Args:
+        inputs: channels that come in.
+        outputs: channels that go out.
+        kernel_size: rows and columns of the depthwise kernel, odd.
+        expansion: how many times wider it is inside.
+        stride: step of the depthwise convolution.
+        squeeze: channels of a `SqueezeExcite` between the last two convolutions; 0 leaves it out.
+
+    Example:
+        >>> inverted_residual(4, 8, 5, expansion=3, stride=2, squeeze=1)(torch.zeros(2, 4, 6, 6)).shape
+        torch.Size([2, 8, 3, 3])
+    """
+    hidden = expansion * inputs
+    layers = [conv_bn_relu(inputs, hidden, 1), conv_bn_relu(hidden, hidden, kernel_size, stride, groups=hidden)]
+    gate = [SqueezeExcite(hidden, squeeze)] if squeeze else []
+    return nn.Sequential(*layers, *gate, nn.Conv2d(hidden, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
 
 
 def average_pooling() -> nn.AvgPool2d:
@@ -71,6 +126,57 @@ class ReductionBlock(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Compute the sum of both ways, shape ``(images, outputs, height / 2, width / 2)``."""
         total: torch.Tensor = self.shortcut(x) + self.main(x)
+        return total
+
+
+class SqueezeExcite(nn.Module):
+    """Scales each channel by a factor from 0 to 1 that two 1 x 1 convolutions compute of all channels' means.
+
+    Source: Hu et al., Squeeze-and-Excitation Networks, CVPR 2018.
+
+    Args:
+        channels: channels that come in and go out.
+        squeezed: channels between the two convolutions.
+
+    Example:
+        >>> SqueezeExcite(8, 2)(torch.zeros(2, 8, 5, 5)).shape
+        torch.Size([2, 8, 5, 5])
+    """
+
+    def __init__(self, channels: int, squeezed: int) -> None:
+        super().__init__()
+        self.gate = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Conv2d(channels, squeezed, 1),
+            nn.ReLU(),
+            nn.Conv2d(squeezed, channels, 1),
+            nn.Sigmoid(),
+        )
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Compute the scaled channels, shaped as the input."""
+        scaled: torch.Tensor = x * self.gate(x)
+        return scaled
+
+
+class Residual(nn.Module):
+    """Adds what a module computes to its input.
+
+    Args:
+        body: a module that keeps the shape.
+
+    Example:
+        >>> Residual(nn.Identity())(torch.ones(2)).tolist()
+        [2.0, 2.0]
+    """
+
+    def __init__(self, body: nn.Module) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Compute the sum, shaped as the input."""
+        total: torch.Tensor = x + self.body(x)
         return total
 
 

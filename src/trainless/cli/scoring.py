@@ -13,10 +13,12 @@ from trainless.cli.shared import (
     MAXIMUM_ROWS,
     Cells,
     Channels,
+    Depth,
     Json,
     Proxies,
     Seed,
     Space,
+    Width,
     Workers,
     cause,
     chosen_run,
@@ -26,6 +28,7 @@ from trainless.cli.shared import (
     interruptible,
     make_folder,
     own_version,
+    sized_space,
 )
 from trainless.errors import InputError
 from trainless.terminal import print_json, print_rows, progress, records, write_file, write_text
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
     from trainless.types import Architecture
 
 __all__ = ["describe", "proxies", "quickstart", "score", "show", "spaces"]
+
+_MOST = 1_000_000  # architectures that a command lists; a space may have more
 
 
 def spaces(as_json: Json = False) -> None:
@@ -72,20 +77,22 @@ def proxies(as_json: Json = False) -> None:
 def describe(
     architecture: Annotated[str, typer.Argument(help="Architecture string, in quotes.")],
     space: Space = "nasbench201",
-    channels: Channels = 16,
-    cells: Cells = 5,
+    channels: Channels = None,
+    cells: Cells = None,
+    width: Width = None,
+    depth: Depth = None,
     classes: Annotated[int, typer.Option(help="Number of classes.")] = 10,
     image_channels: Annotated[int, typer.Option(help="Colour channels of an image.")] = 3,
     image_size: Annotated[int, typer.Option(help="Rows and columns of an image, in pixels.")] = 32,
     as_json: Json = False,
 ) -> None:
-    """Tell an architecture's parameters, multiply-adds and canonical form, and draw its cell."""
+    """Tell an architecture's parameters, multiply-adds and canonical form, and draw it."""
     from trainless.types import Task
 
     for name, value in (("--classes", classes), ("--image-channels", image_channels), ("--image-size", image_size)):
         if value < 1:
             raise InputError(f"{name} is {value}, expected at least 1.")
-    chosen = _space(space, channels, cells)
+    chosen = sized_space(space, channels=channels, cells=cells, width=width, depth=depth)
     one = chosen.parse(architecture)
     task = Task("custom", classes, image_channels, image_size, image_size)
     canonical = chosen.canonical(one)
@@ -119,8 +126,10 @@ def score(
     batch_size: Annotated[int, typer.Option(help="Images in the batch.")] = 64,
     balanced: Annotated[bool, typer.Option(help="As many images of each class, or drawn from all alike.")] = True,
     image_size: Annotated[int | None, typer.Option(help="Resize images to so many pixels.")] = None,
-    channels: Channels = 16,
-    cells: Cells = 5,
+    channels: Channels = None,
+    cells: Cells = None,
+    width: Width = None,
+    depth: Depth = None,
     initialization: Annotated[str, typer.Option(help="How weights are drawn.")] = "kaiming_normal_fan_out",
     repeats: Annotated[int, typer.Option(help="Initialisations that each score is averaged over.")] = 1,
     dtype: Annotated[str, typer.Option(help="float32, or float64 for exact work.")] = "float32",
@@ -133,7 +142,7 @@ def score(
     from trainless.scoring import Scorer
 
     _check_names(proxies)
-    chosen_space = _space(space, channels, cells)
+    chosen_space = sized_space(space, channels=channels, cells=cells, width=width, depth=depth)
     chosen = _architectures(chosen_space, architectures, sample, everything, seed)
     scorer = Scorer(
         chosen_space, proxies, load_data(find_data(data), image_size=image_size), seed=seed, batch_size=batch_size,
@@ -199,7 +208,7 @@ def quickstart(
     from trainless.report import quickstart_figure, quickstart_page
     from trainless.scoring import Scorer
 
-    space = _space("nasbench201", 16, 5)
+    space = sized_space("nasbench201")
     chosen = _architectures(space, None, sample, False, seed)
     make_folder(out)
     scorer = Scorer(space, "all", "digits", seed=seed, workers=workers, store=out / "scores.db")
@@ -230,12 +239,6 @@ def _check_names(names: str) -> None:
     look_up(names)
 
 
-def _space(name: str, channels: int, cells: int) -> SearchSpace:
-    from trainless.search_spaces import search_space
-
-    return search_space(name, channels=channels, cells=cells)
-
-
 def _architectures(
     space: SearchSpace, file: Path | None, sample: int | None, everything: bool, seed: int
 ) -> list[Architecture]:
@@ -244,6 +247,8 @@ def _architectures(
     if seed < 0:
         raise InputError(f"--seed is {seed}, expected 0 or more.")
     if everything:
+        if space.size > _MOST:
+            raise InputError(f"--all would score {space.size:,} architectures: give --sample N.")
         return list(space)
     if sample is not None:
         return _sample(space, sample, seed)
@@ -259,8 +264,15 @@ def _sample(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
 
     if not 1 <= count <= space.size:
         raise InputError(f"--sample is {count}, expected 1 to {space.size}.")
-    order = np.random.default_rng(derive_seed(seed, "sample")).permutation(space.size)
-    return [space[int(index)] for index in order[:count]]
+    rng = np.random.default_rng(derive_seed(seed, "sample"))
+    if space.size <= _MOST:
+        return [space[int(index)] for index in rng.permutation(space.size)[:count]]
+    if count > _MOST:
+        raise InputError(f"--sample is {count}, expected at most {_MOST:,} of so large a space.")
+    drawn: dict[Architecture, None] = {}
+    while len(drawn) < count:
+        drawn[space.sample(rng)] = None
+    return list(drawn)
 
 
 def _read_architectures(space: SearchSpace, file: Path) -> list[Architecture]:

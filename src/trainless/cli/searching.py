@@ -11,14 +11,17 @@ import typer
 from trainless.cli.shared import (
     Cells,
     Channels,
+    Depth,
     Json,
     Seed,
     Space,
+    Width,
     Workers,
     check_places,
     find_data,
     first_line,
     interruptible,
+    sized_space,
 )
 from trainless.errors import InputError
 from trainless.terminal import Update, print_json, print_rows, progress, records, write_file, write_text
@@ -64,8 +67,10 @@ def search(
     batch: Annotated[int | None, typer.Option(help="Proposals at a time; default what suits the strategy.")] = None,
     batch_size: Annotated[int, typer.Option(help="Images in the batch.")] = 64,
     image_size: Annotated[int | None, typer.Option(help="Resize images to so many pixels.")] = None,
-    channels: Channels = 16,
-    cells: Cells = 5,
+    channels: Channels = None,
+    cells: Cells = None,
+    width: Width = None,
+    depth: Depth = None,
     device: Annotated[str, typer.Option(help="Where scores are computed and latency is measured.")] = "cpu",
     workers: Workers = None,
     out: Annotated[Path | None, typer.Option(help="Write a page that explains the search to this HTML file.")] = None,
@@ -90,7 +95,6 @@ def search(
         search_score,
         split_names,
     )
-    from trainless.search_spaces import search_space
 
     check_places(csv, out, figure)
     search_score(score)  # what is wrong with an option is found before any data are read
@@ -106,7 +110,7 @@ def search(
         columns=dict(map(parse_limit, limit or ())),
     )
     final = RunOff(run_off, epochs=run_off_epochs, images=run_off_images, augment=augment) if run_off else None
-    chosen = search_space(space, channels=channels, cells=cells)
+    chosen = sized_space(space, channels=channels, cells=cells, width=width, depth=depth)
     images = load_data(find_data(data), image_size=image_size)
     known = _table_of_costs(table, [*limits.columns, *objectives])
     searches = [
@@ -229,8 +233,10 @@ def latency(
     classes: Annotated[int, typer.Option(help="Classes that the network tells apart.")] = 10,
     image_size: Annotated[int, typer.Option(help="Rows and columns of an image.")] = 32,
     image_channels: Annotated[int, typer.Option(help="Colour channels of an image.")] = 3,
-    channels: Channels = 16,
-    cells: Cells = 5,
+    channels: Channels = None,
+    cells: Cells = None,
+    width: Width = None,
+    depth: Depth = None,
     table: Annotated[
         str | None, typer.Option(help="Tell too what this table knows of its costs, such as hw-nas-bench.")
     ] = None,
@@ -238,14 +244,13 @@ def latency(
 ) -> None:
     """Measure how long an inference takes on this machine; with --table also read what it takes elsewhere."""
     from trainless.search import Costs
-    from trainless.search_spaces import search_space
     from trainless.tables import benchmark_table
     from trainless.types import Task
 
     for name, value in {"--classes": classes, "--image-size": image_size, "--image-channels": image_channels}.items():
         if value < 1:
             raise InputError(f"{name} is {value}, expected at least 1.")
-    chosen = search_space(space, channels=channels, cells=cells)
+    chosen = sized_space(space, channels=channels, cells=cells, width=width, depth=depth)
     one = chosen.parse(architecture)
     known = benchmark_table(table) if table else None
     costs = Costs(chosen, Task("images", classes, image_channels, image_size, image_size), table=known, device=device)

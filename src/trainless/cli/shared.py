@@ -6,20 +6,25 @@ import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from trainless.errors import InputError
 
+if TYPE_CHECKING:
+    from trainless.search_spaces.base import SearchSpace
+
 __all__ = [
     "MAXIMUM_ROWS",
     "Cells",
     "Channels",
+    "Depth",
     "Json",
     "Proxies",
     "Seed",
     "Space",
+    "Width",
     "Workers",
     "cause",
     "check_places",
@@ -30,12 +35,15 @@ __all__ = [
     "interruptible",
     "make_folder",
     "own_version",
+    "sized_space",
 ]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
 Space = Annotated[str, typer.Option(help="Search space; `trainless spaces` lists them.")]
-Channels = Annotated[int, typer.Option(help="Channels of the first stage.")]
-Cells = Annotated[int, typer.Option(help="Cells in each stage.")]
+Channels = Annotated[int | None, typer.Option(help="Channels of the first stage of nasbench201; default 16.")]
+Cells = Annotated[int | None, typer.Option(help="Cells in each stage of nasbench201; default 5.")]
+Width = Annotated[int | None, typer.Option(help="Channels of the stem of mobile; default 16.")]
+Depth = Annotated[int | None, typer.Option(help="Blocks of the deepest stages of mobile; default 4.")]
 Proxies = Annotated[str, typer.Option(help="Names with commas, or 'all'; `trainless proxies` lists them.")]
 Seed = Annotated[int, typer.Option(help="Decides the sample, the batch, the weights and all noise.")]
 Workers = Annotated[int | None, typer.Option(help="Worker processes of one thread each; default one a core.")]
@@ -55,6 +63,13 @@ def find_data(data: str) -> str | Path:
     if folder and not Path(data).exists() and (Path(folder) / data).exists():
         return Path(folder) / data
     return data
+
+
+def sized_space(name: str, **sizes: int | None) -> SearchSpace:
+    """Look a search space up with the sizes that were given; one that it does not have is refused."""
+    from trainless.search_spaces import search_space
+
+    return search_space(name, **{option: size for option, size in sizes.items() if size is not None})
 
 
 def cause(error: Exception) -> str:

@@ -31,13 +31,13 @@ _LABELS = {
 
 
 def operation_label(name: str) -> str:
-    """Write an operation's name for people.
+    """Write an operation's name for people; what follows a comma stands on a line of its own.
 
     Example:
-        >>> operation_label("nor_conv_3x3"), operation_label("max_pool")
-        ('3×3 conv', 'max pool')
+        >>> operation_label("nor_conv_3x3"), operation_label("max_pool"), operation_label("2 blocks, 3x3")
+        ('3×3 conv', 'max pool', '2 blocks\\n3x3')
     """
-    return _LABELS.get(name, name.replace("_", " "))
+    return _LABELS.get(name, name.replace("_", " ").replace(", ", "\n"))
 
 
 def _colours(graph: Sequence[Edge], palette: Sequence[str]) -> dict[str, str]:
@@ -96,7 +96,7 @@ def _name_trace(curve: Curve) -> Spec:
         "mode": "text",
         "x": [x],
         "y": [y + away if curve.bow >= 0 else y - away],
-        "text": [escape(operation_label(edge.operation))],
+        "text": [escape(operation_label(edge.operation)).replace("\n", "<br>")],
         "textposition": "top center" if curve.bow >= 0 else "bottom center",
         "textfont": {"size": 12} if edge.live else {"size": 12, "color": GREY},
         "hovertext": [f"{escape(edge.source)} to {escape(edge.target)}: {escape(edge.operation)}"],
@@ -172,7 +172,8 @@ def _draw_edge(axes: Axes, curve: Curve, colour: str) -> None:
     axes.plot(*curve.points.T, color=shown, linewidth=width, linestyle=dash, zorder=1)
     # Only the head of the arrow is seen: its shaft, being straight, would leave the curve.
     arrow = {"arrowstyle": "-|>", "shrinkA": 0, "shrinkB": 12.5, "mutation_scale": 11, "color": shown, "linewidth": 0}
-    axes.annotate("", tuple(curve.points[-1]), tuple(curve.points[-5]), arrowprops=arrow, zorder=2)
+    start = curve.points[-5 if curve.bow else 0]  # near, to point as a curve ends; far, lest it be within the node
+    axes.annotate("", tuple(curve.points[-1]), tuple(start), arrowprops=arrow, zorder=2)
     above = curve.bow >= 0
     axes.annotate(
         operation_label(curve.edge.operation),

@@ -17,6 +17,7 @@ __all__ = ["Cell", "Curve", "lay_out"]
 # How far an edge may bow, in the distance of two neighbouring rows of nodes, and what it has to keep from another.
 _BOWS = (0.0, *itertools.chain.from_iterable((0.6 * step, -0.6 * step) for step in range(1, 7)))
 _CLEARANCE = 0.25
+_LINE = 0.17  # height of a further line of a name
 _STEPS = np.linspace(0, 1, 41)
 
 
@@ -63,8 +64,16 @@ class Cell:
     @property
     def bounds(self) -> tuple[float, float]:
         """The lowest and the highest y of all, with room for names."""
-        ys = [*(y for _, y in self.nodes.values()), *(float(y) for each in self.curves for y in each.points[:, 1])]
+        ys = [y for _, y in self.nodes.values()]
+        for each in self.curves:
+            name = _LINE * each.edge.operation.count(", ") * (1 if each.bow >= 0 else -1)
+            ys += [float(y) + shift for y in each.points[:, 1] for shift in (0, name)]
         return min(ys) - 0.4, max(ys) + 0.4
+
+    @property
+    def layers(self) -> int:
+        """Number of columns of nodes."""
+        return 1 + round(self.nodes["output"][0])
 
 
 def lay_out(graph: Sequence[Edge]) -> Cell:

@@ -13,6 +13,7 @@ from trainless.report import search_plots
 from trainless.report.cells import cell_plot
 from trainless.report.formats import number
 from trainless.report.frame import document
+from trainless.report.graphs import lay_out
 from trainless.report.parts import NO_SCRIPT, figure, protocol, section
 from trainless.report.search_views import COSTS, best_first, check, cost_view, known_costs, shown
 from trainless.report.sortable import breakable, html_table, scrolled
@@ -30,7 +31,7 @@ _KNOWN = ("architecture", "score", *(cost.column for cost in COSTS.values()), "s
 
 
 def search_page(result: SearchResult, graph: Sequence[Edge], *, others: Sequence[SearchResult] = ()) -> str:
-    """Write the page of one search: the answer in a sentence, the winner's cell, curves, tables and the protocol.
+    """Write the page of one search: the answer in a sentence, the winner's graph, curves, tables and the protocol.
 
     Args:
         result: what the search gave.
@@ -111,12 +112,14 @@ def _counts(result: SearchResult) -> str:
 
 
 def _cell(graph: Sequence[Edge]) -> str:
-    note = "Each node adds up what enters it."
+    is_chain = len({edge.target for edge in graph}) == len(graph)
+    note = "From left to right, one after the other." if is_chain else "Each node adds up what enters it."
     if not graph:
         note = "No operation leads anywhere: nothing reaches the output."
     elif not all(edge.live for edge in graph):
         note += " Grey and dashed: not on a path from input to output, and so without effect on what the network gives."
-    drawn = figure("cell", "Graph of the architecture found", cell_plot(graph), 520)
+    least_width = max(520, 100 * lay_out(graph).layers)  # as wide as a line of a name
+    drawn = figure("cell", "Graph of the architecture found", cell_plot(graph), least_width)
     return section("cell", "The architecture found", f'{drawn}\n<p class="note">{note}</p>')
 
 

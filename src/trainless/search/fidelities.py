@@ -19,7 +19,7 @@ class Fidelity:
     Search, CVPR 2020, of which s is here the share of the batch instead of the training images.
 
     Args:
-        network: share of the channels and cells, as `SearchSpace.resized` takes it (c).
+        network: share of the network's width and depth, as `SearchSpace.resized` takes it (c).
         resolution: share of the rows and columns of an image (r).
         batch: share of the images in the batch (s).
 
@@ -28,7 +28,7 @@ class Fidelity:
 
     Example:
         >>> str(Fidelity(network=0.5, batch=0.25))
-        '0.5 of channels and cells, 0.25 of the batch'
+        '0.5 of width and depth, 0.25 of the batch'
     """
 
     network: float = 1.0
@@ -54,7 +54,7 @@ class Fidelity:
         return min(batch_size, max(2, round(batch_size * self.batch)))
 
     def __str__(self) -> str:
-        named = {"channels and cells": self.network, "height and width": self.resolution, "the batch": self.batch}
+        named = {"width and depth": self.network, "the resolution": self.resolution, "the batch": self.batch}
         return ", ".join(f"{value:g} of {name}" for name, value in named.items() if value != 1) or "the full one"
 
 
@@ -66,7 +66,7 @@ def default_fidelities(rungs: int) -> tuple[Fidelity, ...]:
 
     Example:
         >>> [str(each) for each in default_fidelities(3)]
-        ['0.25 of channels and cells, 0.25 of the batch', '0.5 of channels and cells, 0.5 of the batch']
+        ['0.25 of width and depth, 0.25 of the batch', '0.5 of width and depth, 0.5 of the batch']
     """
     factors = [0.5 ** (rungs - 1 - rung) for rung in range(rungs - 1)]
     return tuple(Fidelity(network=factor, batch=factor) for factor in factors)
@@ -89,7 +89,7 @@ def parse_fidelity(text: str) -> Fidelity:
             given[names[name]] = float(value)
         except (KeyError, ValueError):
             raise InputError(
-                f"The fidelity is '{text}', expected factors of channels and cells (c), resolution (r) and batch (s) "
+                f"The fidelity is '{text}', expected factors of width and depth (c), resolution (r) and batch (s) "
                 "such as c=0.5,s=0.25."
             ) from None
     return Fidelity(**given)

@@ -63,8 +63,8 @@ class Search:
         batch_size: images in the batch.
         device: as for `trainless.Scorer`; latency is measured there.
         table: where limits and objectives named ``<data set>.<column>`` are read.
-        fidelities: the reduced evaluations of a strategy with several rungs, the cheapest first; None halves channels,
-            cells and batch from rung to rung.
+        fidelities: the reduced evaluations of a strategy with several rungs, the cheapest first; None halves width,
+            depth and batch from rung to rung.
         run_off: trains the best-scored few in the end, and the best validated one is what is found; None does not.
 
     Raises:

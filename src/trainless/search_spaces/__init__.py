@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from trainless.registry import refuse_options, registered
 from trainless.search_spaces.base import SearchSpace
+from trainless.search_spaces.mobile import Mobile
 from trainless.search_spaces.nasbench201 import NASBench201
 
 __all__ = ["SEARCH_SPACES", "SearchSpace", "search_space"]
 
-SEARCH_SPACES: dict[str, type[NASBench201]] = {"nasbench201": NASBench201}
+SEARCH_SPACES: dict[str, type[SearchSpace]] = {"nasbench201": NASBench201, "mobile": Mobile}
 
 
 def search_space(name: str | SearchSpace, **options: int) -> SearchSpace:
