@@ -98,7 +98,9 @@ def tune(
             return report
 
         def attempt(trial: optuna.Trial) -> float:
-            recipe = recipes.setdefault(trial.number, first if trial.number == 0 else suggest_recipe(trial, photographs))
+            recipe = recipes.setdefault(
+                trial.number, first if trial.number == 0 else suggest_recipe(trial, photographs)
+            )
             result = train(
                 build(), train_set, valid_set, epochs=epochs, seed=seed, recipe=recipe, measure=measure,
                 deadline=deadline, threads=threads, on_epoch=told(trial),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import sys
+import tempfile
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ import torch
 from trainless.errors import InputError, TrainlessError
 from trainless.export.code import PlainCode
 
-__all__ = ["FORMATS", "load_plain", "write_onnx", "write_plain", "write_torchscript"]
+__all__ = ["FORMATS", "load_plain", "module_of", "write_onnx", "write_plain", "write_torchscript"]
 
 FORMATS = {"onnx": "model.onnx", "torchscript": "model.pt", "safetensors": "model.safetensors"}
 """Formats by name, with the file of each."""
@@ -42,6 +43,20 @@ def write_plain(code: PlainCode, folder: Path, facts: Mapping[str, str] | None =
     source.write_text(code.source, encoding="utf-8")
     save_file({name: value.clone() for name, value in code.weights.items()}, weights, dict(facts or {}))
     return source, weights
+
+
+def module_of(code: PlainCode) -> torch.nn.Module:
+    """Build the network of plain code, in eval mode, as who reads the files does.
+
+    Example:
+        >>> from trainless.export import plain_code
+        >>> code = plain_code(torch.nn.Flatten(), (1, 1, 2), ("a", "b"), (0.5,), (0.5,))
+        >>> module_of(code)(torch.ones(1, 1, 1, 2))
+        tensor([[1., 1.]])
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        write_plain(code, Path(folder))
+        return load_plain(Path(folder))
 
 
 def load_plain(folder: Path) -> torch.nn.Module:

@@ -1,0 +1,7 @@
+"""From labelled images to a trained network within a time, without choosing anything by hand."""
+
+from trainless.automl.clock import Clock, parse_time
+from trainless.automl.pipeline import Plan, fit
+from trainless.automl.results import Fitted, TestResult
+
+__all__ = ["Clock", "Fitted", "Plan", "TestResult", "fit", "parse_time"]

@@ -1,0 +1,114 @@
+"""The model card: what a network is for, how good it is, what it costs, and how to make it again."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Sequence
+from importlib.metadata import version
+
+import numpy as np
+
+from trainless.automl.results import Fitted
+
+__all__ = ["facts", "model_card"]
+
+_PACKAGES = ("trainless", "torch", "lightning", "optuna", "numpy", "scikit-learn")
+_MOST_CLASSES = 20  # of a confusion matrix that is still read
+
+
+def facts(fitted: Fitted) -> dict[str, object]:
+    """Give what is worth knowing as one document of plain values."""
+    return {
+        "test_accuracy": fitted.test.accuracy,
+        "test_accuracy_low": fitted.test.low,
+        "test_accuracy_high": fitted.test.high,
+        "test_images": fitted.test.images,
+        "measures": dict(fitted.test.measures),
+        "measure": fitted.measure,
+        "valid_accuracy": fitted.training.valid_accuracy / 100,
+        "architecture": fitted.architecture,
+        "space": fitted.space,
+        "parameters": fitted.parameters,
+        "flops": fitted.flops,
+        "latency_ms": fitted.latency_ms,
+        "memory_mib": fitted.memory_mib,
+        "classes": list(fitted.test.class_names),
+        "evaluations": len(fitted.search.evaluations),
+        "epochs": fitted.training.epochs,
+        "seconds": sum(fitted.seconds.values()),
+        "stages": dict(fitted.seconds),
+        "notes": list(fitted.notes),
+        "protocol": dict(fitted.protocol),
+        "files": {name: str(path) for name, path in fitted.files.items()},
+    }
+
+
+def versions() -> dict[str, str]:
+    """Give the versions of Python and of the packages that decide a result."""
+    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+
+
+def model_card(fitted: Fitted, command: str = "") -> str:
+    """Write the model card as Markdown.
+
+    Args:
+        fitted: the network.
+        command: what makes it again.
+    """
+    test = fitted.test
+    parts = [
+        f"# {_cell(fitted.title)}",
+        f"**Accuracy on {test.images:,} test images: {test.accuracy:.2%}** (95 % interval {test.low:.2%} to "
+        f"{test.high:.2%}, Wilson). No choice was made by these images.",
+        "## What it is",
+        _table(("what", "value"), [
+            ("input", f"float32 images from 0 to 1, {' x '.join(map(str, fitted.audit.image_shape))}"),
+            ("output", f"one number for each of {len(test.class_names)} classes, the highest is the guess"),
+            ("architecture", fitted.architecture),
+            ("search space", fitted.space),
+            ("parameters", f"{fitted.parameters:,}"),
+            ("multiply-adds for one image", f"{fitted.flops:,}"),
+            ("latency of one image on this machine, one thread", f"{fitted.latency_ms:.2f} ms"),
+            ("memory of that inference", f"{fitted.memory_mib:.2f} MiB"),
+        ]),
+        "## How good it is",
+        _table(("measure on test images", "value"), [
+            (name, f"{-value:.4f} nats" if name == "log-loss" else f"{value:.2f} %")
+            for name, value in test.measures.items()
+        ]),
+        _classes(fitted),
+        "## The data",
+        _table(("what", "found"), fitted.audit.rows()),
+        "## How it came about",
+        _table(("what", "value"), fitted.protocol.items()),
+        _table(("stage", "seconds"), [(name, f"{value:.1f}") for name, value in fitted.seconds.items()]),
+        *(["Beware:\n\n" + "\n".join(f"- {note}" for note in fitted.notes)] if fitted.notes else []),
+        "## Make it again",
+        *([f"```\n{command}\n```"] if command else []),
+        _table(("package", "version"), versions().items()),
+    ]  # fmt: skip
+    return "\n\n".join(parts) + "\n"
+
+
+def _classes(fitted: Fitted) -> str:
+    test = fitted.test
+    if len(test.class_names) > _MOST_CLASSES:
+        worst = np.argsort(np.nan_to_num(test.recall, nan=2.0))[:_MOST_CLASSES]
+        worst_rows = [(test.class_names[number], f"{test.recall[number]:.1%}") for number in worst]
+        return "The classes that are found least often:\n\n" + _table(("class", "found"), worst_rows)
+    header = ("true \\ guessed", *test.class_names, "found")
+    rows = [
+        (name, *map(str, row), "" if np.isnan(share) else f"{share:.1%}")
+        for name, row, share in zip(test.class_names, test.confusion.tolist(), test.recall, strict=True)
+    ]
+    return "Confusion, images by true class (rows) and guessed class (columns):\n\n" + _table(header, rows)
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(_cell(str(value)) for value in line) + " |" for line in lines)
+
+
+def _cell(text: str) -> str:
+    """A text that ends neither its line nor its column."""
+    return " ".join(text.replace("|", "\\|").split())

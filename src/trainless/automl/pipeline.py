@@ -1,0 +1,257 @@
+"""From labelled images to a trained network: search, tuning, training and test, within a time."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from scipy.stats import binomtest
+
+from trainless.automl.clock import Clock
+from trainless.automl.results import Fitted, TestResult
+from trainless.automl.sizes import choose_size
+from trainless.automl.tuning import tune
+from trainless.data import ImageDataset, Splits, audit, load_splits
+from trainless.export import plain_code
+from trainless.export.formats import module_of
+from trainless.search import Budget, Costs, Limits, Search, SearchResult
+from trainless.search_spaces import search_space
+from trainless.search_spaces.base import SearchSpace
+from trainless.training import MEASURES, Recipe, TrainingResult, TrainingState, train
+from trainless.training.measures import measure_named
+from trainless.types import Architecture
+
+__all__ = ["Plan", "fit"]
+
+EVALUATIONS = 200
+"""Most architectures that a search scores."""
+
+_EPOCHS = 30  # that a heavy network shall get in the time of the training
+_MOST_EPOCHS = 200
+_TRIAL_EPOCHS = 9
+_SPEED_KEPT = 0.85  # share of the time that is planned for: the rest is for what is slower than measured
+
+Progress = Callable[[str, int, int], None]
+"""Called with the name of a stage, what is done of it and all of it."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is wanted of a fit.
+
+    Args:
+        time: seconds that all of it may take.
+        limits: what the network may cost.
+        space: a search space or its name.
+        strategy: as for `trainless.Search`.
+        score: as for `trainless.Search`; the log-rank sum of FLOPs and NWOT is the most robust that is known here.
+        measure: what the network shall be good at, a name of `trainless.training.MEASURES`.
+        photographs: whether images may be mirrored; None decides by their number of channels.
+        image_size: rows and columns of the images; None takes what the data propose.
+        seed: decides everything random.
+        workers: processes of the search; None is one a core.
+
+    Raises:
+        InputError: a value cannot be used.
+
+    Example:
+        >>> Plan(time=0)
+        Traceback (most recent call last):
+            ...
+        trainless.errors.InputError: The time is 0 s, expected more than 0: give a time such as 20m.
+    """
+
+    time: float
+    limits: Limits = field(default_factory=Limits)
+    space: str | SearchSpace = "nasbench201"
+    strategy: str = "evolution"
+    score: str = "log-rank(flops, nwot)"
+    measure: str = "accuracy"
+    photographs: bool | None = None
+    image_size: int | None = None
+    seed: int = 0
+    workers: int | None = None
+
+    def __post_init__(self) -> None:
+        Clock(self.time)
+        measure_named(self.measure, 2)
+
+
+def fit(
+    source: str | os.PathLike[str] | ImageDataset | Splits, plan: Plan, *, folder: Path | None = None,
+    progress: Progress | None = None,
+) -> Fitted:  # fmt: skip
+    """Find, tune, train and test a network for labelled images.
+
+    Args:
+        source: what `trainless.data.load_splits` takes, or its result.
+        plan: what is wanted.
+        folder: where the search keeps its scores, as ``search.db``; None keeps them nowhere.
+        progress: called with stage, what is done and all of it.
+
+    Raises:
+        DataError: the images cannot be used.
+        InputError: nothing within the limits was found, or something of the plan cannot be used.
+    """
+    clock, seconds, notes = Clock(plan.time), dict[str, float](), list[str]()
+    splits = source if isinstance(source, Splits) else load_splits(source, seed=plan.seed, image_size=plan.image_size)
+    report = audit(splits)
+    notes += report.advice()
+    task, threads = splits.train.task, os.cpu_count() or 1
+    seconds["data"] = clock.elapsed
+
+    training_seconds = _SPEED_KEPT * (clock.training_end - clock.tuning_end)
+    size = choose_size(
+        search_space(plan.space), task, plan.limits, len(splits.train), training_seconds, epochs=_EPOCHS,
+        seed=plan.seed, threads=threads,
+    )  # fmt: skip
+    if size.fraction < 1:
+        notes.append(
+            f"Networks have {size.fraction:g} of the width and depth of {size.space.name}, so that they can be trained "
+            "in time: give more time for larger ones."
+        )
+    found = _search(plan, size.space, splits, clock, folder, progress)
+    architecture = size.space.parse(found.best)
+    seconds["search"] = clock.elapsed - sum(seconds.values())
+
+    network_of = partial(_build, size.space, architecture, splits, plan.seed)
+    photographs = task.channels == 3 if plan.photographs is None else plan.photographs
+    first = Recipe(
+        mirror=photographs, shift=1 / 8 if photographs else 0.0, batch_size=64 if len(splits.train) > 5000 else 32
+    )
+    recipe, trials = _Memory(notes).tried(first, lambda chosen: tune(
+        network_of, splits.train, splits.valid, first=chosen, epochs=_TRIAL_EPOCHS, deadline=clock.tuning_end,
+        measure=plan.measure, photographs=photographs, seed=plan.seed, threads=threads,
+        progress=partial(progress, "tuning") if progress else None,
+    ))  # fmt: skip
+    seconds["tuning"] = clock.elapsed - sum(seconds.values())
+
+    network, result, recipe = _train(plan, network_of, splits, recipe, clock, threads, notes, progress)
+    seconds["training"] = clock.elapsed - sum(seconds.values())
+
+    mean, std = splits.train.mean, splits.train.std
+    title = f"{splits.train.task.name}: {architecture} of {size.space.name}"
+    code = plain_code(network, task.input_shape, splits.train.class_names, mean, std, title)
+    plain = module_of(code)
+    tested = _tested(plain, splits.test)
+    costs = Costs(size.space, task)
+    canonical = size.space.canonical(architecture)
+    latency = costs(canonical, "latency")
+    seconds["test"] = clock.elapsed - sum(seconds.values())
+    return Fitted(
+        title=title, space=_named(size.space), architecture=found.best, graph=size.space.graph(architecture),
+        network=plain, code=code, test=tested, training=result, recipe=recipe, trials=trials, search=found,
+        audit=report, measure=plan.measure, parameters=int(costs(canonical, "params")),
+        flops=int(costs(canonical, "flops")), latency_ms=latency, memory_mib=costs(canonical, "memory"),
+        seconds=seconds, notes=tuple(notes), protocol=_protocol(plan, splits, size.space, recipe, result),
+    )  # fmt: skip
+
+
+def _search(
+    plan: Plan, space: SearchSpace, splits: Splits, clock: Clock, folder: Path | None, progress: Progress | None
+) -> SearchResult:
+    budget = Budget(EVALUATIONS, max(1.0, clock.search_end - time.monotonic()))
+    search = Search(
+        space, plan.strategy, plan.score, splits.train, budget=budget, limits=plan.limits, seed=plan.seed,
+        workers=plan.workers, store=None if folder is None else folder / "search.db",
+    )  # fmt: skip
+    return search.run(partial(progress, "searching") if progress else None)
+
+
+def _build(space: SearchSpace, architecture: Architecture, splits: Splits, seed: int) -> torch.nn.Module:
+    """The network without what leads nowhere."""
+    return space.build(space.canonical(architecture), splits.train.task)
+
+
+def _train(
+    plan: Plan, network_of: Callable[[], torch.nn.Module], splits: Splits, recipe: Recipe, clock: Clock, threads: int,
+    notes: list[str], progress: Progress | None,
+) -> tuple[torch.nn.Module, TrainingResult, Recipe]:  # fmt: skip
+    """Train with as many epochs as there is time for."""
+    begun = time.monotonic()
+    once = train(network_of(), splits.train, splits.valid, epochs=1, recipe=recipe, threads=threads)
+    epochs = int(_SPEED_KEPT * (clock.training_end - time.monotonic()) / (time.monotonic() - begun + 1e-9))
+    epochs = min(_MOST_EPOCHS, max(1, epochs))
+    del once
+    network, used = network_of(), recipe
+
+    def report(state: TrainingState) -> None:
+        if progress:
+            progress("training", state.epochs, epochs)
+
+    def attempt(chosen: Recipe) -> TrainingResult:
+        nonlocal used
+        used = chosen
+        return train(
+            network, splits.train, splits.valid, epochs=epochs, seed=plan.seed, recipe=chosen, measure=plan.measure,
+            deadline=clock.training_end, threads=threads, on_epoch=report,
+        )  # fmt: skip
+
+    result = _Memory(notes).tried(recipe, attempt)
+    if result.epochs < epochs:
+        notes.append(f"Time ended the training after {result.epochs} of {epochs} epochs.")
+    return network, result, used
+
+
+class _Memory:
+    """Tries again with half the batch where memory does not suffice."""
+
+    def __init__(self, notes: list[str]) -> None:
+        self.notes = notes
+
+    def tried(self, recipe: Recipe, attempt: Callable[[Recipe], Any]) -> Any:
+        while True:
+            try:
+                return attempt(recipe)
+            except (RuntimeError, MemoryError) as error:
+                if recipe.batch_size < 4 or not _is_out_of_memory(error):
+                    raise
+            recipe = replace(recipe, batch_size=recipe.batch_size // 2)
+            self.notes.append(f"Memory did not suffice: the batch was halved to {recipe.batch_size} images.")
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or any(
+        words in str(error).lower() for words in ("out of memory", "can't allocate memory")
+    )
+
+
+def _tested(network: torch.nn.Module, data: ImageDataset) -> TestResult:
+    images, labels = torch.tensor(data.images), torch.tensor(data.labels)
+    with torch.inference_mode():
+        logits = torch.cat([network(batch.float() / 255) for batch in images.split(256)])
+    classes = data.task.classes
+    confusion = torch.bincount(labels * classes + logits.argmax(1), minlength=classes**2).view(classes, classes).numpy()
+    right = int(confusion.trace())
+    interval = binomtest(right, len(labels)).proportion_ci(0.95, "wilson")
+    measures = {name: measure_named(name, classes)(logits, labels) for name in MEASURES}
+    return TestResult(
+        right / len(labels), float(interval.low), float(interval.high), measures, confusion, data.class_names
+    )
+
+
+def _named(space: SearchSpace) -> str:
+    return ", ".join([space.name, *(f"{name}={value}" for name, value in space.options.items())])
+
+
+def _protocol(
+    plan: Plan, splits: Splits, space: SearchSpace, recipe: Recipe, result: TrainingResult
+) -> Mapping[str, str]:
+    shares = ", ".join(f"{name} {len(part):,}" for name, part in splits.parts.items())
+    return {
+        "data": f"{splits.train.task.name}: {shares}; given: {', '.join(splits.given) or 'none'}",
+        "space": _named(space),
+        "search": f"{plan.strategy} by {plan.score}, at most {EVALUATIONS} architectures or a tenth of the time",
+        "limits": str(plan.limits),
+        "training": "; ".join(f"{name} {value}" for name, value in asdict(recipe).items()),
+        "epochs": f"{result.epochs}, of which {result.best_epoch} was the best by {plan.measure} on validation images",
+        "time": f"{plan.time:g} s",
+        "seed": str(plan.seed),
+        "repeatable": "no: how far the time reaches depends on the machine; the training is, with these epochs",
+    }

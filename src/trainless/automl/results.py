@@ -1,0 +1,114 @@
+"""What a fit gives back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    import torch
+
+    from trainless.data.audits import Audit
+    from trainless.export import PlainCode
+    from trainless.search import SearchResult
+    from trainless.search_spaces.base import Edge
+    from trainless.training import Recipe, TrainingResult
+
+__all__ = ["Fitted", "TestResult"]
+
+
+@dataclass(frozen=True, eq=False)
+class TestResult:
+    """What a network does on images that no choice was made by.
+
+    Args:
+        accuracy: share of the images whose class was found, from 0 to 1.
+        low: lower end of the 95 % interval of the accuracy (Wilson).
+        high: its upper end.
+        measures: by name of `trainless.training.MEASURES`, its value; percent, or nats with the sign turned.
+        confusion: number of images by true class (rows) and guessed class (columns).
+        class_names: one name a class, in that order.
+
+    Example:
+        >>> result = TestResult(0.75, 0.3, 0.95, {"accuracy": 75.0}, np.array([[2, 0], [1, 1]]), ("cat", "dog"))
+        >>> result.images, result.recall.tolist()
+        (4, [1.0, 0.5])
+    """
+
+    __test__ = False  # for pytest, whose tests have such names
+
+    accuracy: float
+    low: float
+    high: float
+    measures: Mapping[str, float]
+    confusion: NDArray[np.int64]
+    class_names: tuple[str, ...]
+
+    @property
+    def images(self) -> int:
+        """Number of images."""
+        return int(self.confusion.sum())
+
+    @property
+    def recall(self) -> NDArray[np.float64]:
+        """Share of the images of each class that was found; NaN for a class without images."""
+        totals = self.confusion.sum(1)
+        found: NDArray[np.float64] = np.full(len(totals), np.nan)
+        np.divide(self.confusion.diagonal(), totals, out=found, where=totals > 0)
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """A trained network, how good it is, what it costs, and how it came about.
+
+    Args:
+        title: data and architecture in a few words.
+        space: name of the search space with its options.
+        architecture: what was found, as its published string.
+        graph: its edges, as `SearchSpace.graph` gives them.
+        network: maps float32 images with values from 0 to 1 to one number a class; plain PyTorch, in eval mode.
+        code: the same as code and weights.
+        test: what it does on the test images.
+        training: its training, measured on the validation images.
+        recipe: how it was trained.
+        trials: one row a recipe that was tried: ``trial``, ``recipe``, ``measure``, ``epochs``, ``state``.
+        search: the search that found it.
+        audit: what is in the data.
+        measure: what decided between networks and recipes, a name of `trainless.training.MEASURES`.
+        parameters: trainable parameters.
+        flops: multiply-adds for one image.
+        latency_ms: median time of an inference of one image on this machine, one thread, in milliseconds.
+        memory_mib: memory of that inference, in MiB.
+        seconds: by stage, the time it took: ``data``, ``search``, ``tuning``, ``training``, ``test``.
+        notes: what happened that one should know, as sentences.
+        protocol: how all this came about, as name and value.
+        files: by kind, what was written where.
+    """
+
+    title: str
+    space: str
+    architecture: str
+    graph: Sequence[Edge]
+    network: torch.nn.Module
+    code: PlainCode
+    test: TestResult
+    training: TrainingResult
+    recipe: Recipe
+    trials: Sequence[Mapping[str, Any]]
+    search: SearchResult
+    audit: Audit
+    measure: str
+    parameters: int
+    flops: int
+    latency_ms: float
+    memory_mib: float
+    seconds: Mapping[str, float]
+    notes: tuple[str, ...] = ()
+    protocol: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, Path] = field(default_factory=dict)

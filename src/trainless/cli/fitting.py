@@ -1,0 +1,169 @@
+"""The commands from images to a network and back: fit, predict, export."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from trainless.cli.limits import MaxFlops, MaxLatency, MaxMemory, MaxParams, limits_of
+from trainless.cli.shared import Json, Seed, Workers, find_data, interruptible, make_folder
+from trainless.errors import InputError
+from trainless.terminal import print_json, print_rows, progress, write_file
+
+__all__ = ["export", "fit", "predict"]
+
+RunFolder = Annotated[Path, typer.Argument(help="The folder that `trainless fit` wrote.")]
+
+
+def fit(
+    data: Annotated[str, typer.Argument(help="'digits', class folders (also within train, valid, test), CSV, .npz.")],
+    out: Annotated[Path, typer.Option(help="Folder for the network, its card and all else; made if needed.")] = Path(
+        "run"
+    ),
+    time: Annotated[str, typer.Option(help="Time for all of it, such as 90s, 20m or 1h.")] = "10m",
+    max_params: MaxParams = None,
+    max_flops: MaxFlops = None,
+    max_latency: MaxLatency = None,
+    max_memory: MaxMemory = None,
+    space: Annotated[str, typer.Option(help="Search space; `trainless spaces` lists them.")] = "nasbench201",
+    strategy: Annotated[str, typer.Option(help="How architectures are proposed.")] = "evolution",
+    score: Annotated[str, typer.Option(help="A proxy or an aggregation.")] = "log-rank(flops, nwot)",
+    measure: Annotated[
+        str, typer.Option(help="What it shall be good at: accuracy, balanced-accuracy, macro-f1, log-loss.")
+    ] = "accuracy",
+    image_size: Annotated[int | None, typer.Option(help="Rows and columns of the images; default by the data.")] = None,
+    mirror: Annotated[
+        bool | None, typer.Option(help="Whether a mirrored image is as good; default yes for colour images.")
+    ] = None,
+    seed: Seed = 0,
+    workers: Workers = None,
+    as_json: Json = False,
+) -> None:
+    """Find, train, test and export a network for labelled images, within a time."""
+    from trainless.automl import Plan, fit, parse_time
+    from trainless.automl.card import facts
+    from trainless.automl.folders import write_run
+    from trainless.data import audit, load_splits
+    from trainless.search import search_score
+
+    search_score(score)
+    limits = limits_of(max_params, max_flops, max_latency, max_memory)
+    plan = Plan(parse_time(time), limits, space, strategy, score, measure, mirror, image_size, seed, workers)
+    splits = load_splits(find_data(data), seed=seed, image_size=image_size)
+    if not as_json:
+        typer.echo(str(audit(splits)))
+    make_folder(out)
+    advice = f"Scores are in {out}/search.db: run the same command again, they are not computed again."
+    with interruptible(advice), progress("reading") as update:
+        stages: list[str] = []
+
+        def told(stage: str, done: int, total: int) -> None:
+            if stage not in stages:
+                stages.append(stage)
+                update.stage(stage)
+            update(done, total)
+
+        fitted = fit(splits, plan, folder=out, progress=told)
+        update.stage("writing")
+        written = write_run(fitted, out, splits.test, command=shlex.join(["trainless", *sys.argv[1:]]))
+    if as_json:
+        print_json(facts(written))
+        return
+    test = written.test
+    typer.echo(f"\nTest accuracy {test.accuracy:.2%} on {test.images:,} images (95 % interval {test.low:.2%} to "
+               f"{test.high:.2%}).")  # fmt: skip
+    typer.echo(f"{written.parameters:,} parameters, {written.flops:,} multiply-adds, {written.latency_ms:.2f} ms and "
+               f"{written.memory_mib:.2f} MiB for one image here.")  # fmt: skip
+    typer.echo(f"{written.architecture} of {written.space}")
+    for note in written.notes:
+        typer.echo(f"Note: {note}")
+    print_rows([{"what": name, "file": str(path)} for name, path in written.files.items()])
+    typer.echo(f"Next: trainless predict {out} FOLDER; trainless export {out} --format onnx")
+
+
+def predict(
+    run: RunFolder,
+    images: Annotated[Path, typer.Argument(help="A folder of images, searched through and through, or one image.")],
+    csv: Annotated[Path | None, typer.Option(help="Write one row an image to this CSV file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell the class of new images."""
+    import numpy as np
+    import pandas as pd
+
+    from trainless.automl.folders import RunFolder as Folder
+
+    folder = Folder.read(run)
+    paths = list(_image_files(images))
+    if not paths:
+        raise InputError(f"There are no images in '{images}', expected files such as .png or .jpg: check the path.")
+    pixels, broken = _read(paths, folder.input_shape)
+    if not pixels:
+        raise InputError(f"None of the {len(paths)} images in '{images}' can be read, such as {broken[0][1]}")
+    shares = folder.shares(np.stack([each for _, each in pixels]))
+    best = shares.argmax(1)
+    rows = pd.DataFrame({
+        "path": [str(path) for path, _ in pixels], "class": np.array(folder.classes)[best],
+        "share": shares[np.arange(len(best)), best],
+    })  # fmt: skip
+    for number, name in enumerate(folder.classes):
+        rows[f"share of {name}"] = shares[:, number]
+    for path, reason in broken:
+        typer.echo(f"trainless: left out: {reason}", err=True)
+    if csv:
+        write_file(csv, lambda path: rows.to_csv(path, index=False))
+    shown: list[dict[str, Any]] = rows[["path", "class", "share"]].to_dict(orient="records")  # type: ignore[assignment]
+    if as_json:
+        print_json(shown)
+        return
+    print_rows(shown[:20])
+    if len(shown) > 20:
+        typer.echo(f"{len(shown) - 20:,} more: take --csv or --json for all.")
+
+
+def _image_files(place: Path) -> Iterator[Path]:
+    from trainless.data.pictures import is_image_name
+
+    if place.is_file():
+        yield place
+    elif place.is_dir():
+        yield from sorted(path for path in place.rglob("*") if is_image_name(path.name) and path.is_file())
+    else:
+        raise InputError(f"There is no '{place}': give a folder of images, or one image.")
+
+
+def _read(paths: list[Path], shape: tuple[int, int, int]) -> tuple[list[tuple[Path, Any]], list[tuple[Path, str]]]:
+    from trainless.data.pictures import read_pixels
+    from trainless.errors import DataError
+
+    channels, height, width = shape
+    read, broken = [], []
+    for path in paths:
+        try:
+            read.append((path, read_pixels(path, channels == 1, height, width)))
+        except DataError as error:
+            broken.append((path, str(error)))
+    return read, broken
+
+
+def export(
+    run: RunFolder,
+    format: Annotated[str, typer.Option(help="onnx, torchscript, safetensors; several with commas.")] = "onnx",
+    as_json: Json = False,
+) -> None:
+    """Write the network in other formats, each compared with it."""
+    from trainless.automl.folders import RunFolder as Folder
+    from trainless.errors import UnknownNameError
+    from trainless.export import FORMATS
+
+    names = [name.strip() for name in format.split(",") if name.strip()]
+    for name in names or [""]:
+        if name not in FORMATS:
+            raise UnknownNameError("format", name, FORMATS)
+    written = Folder.read(run).export(names)
+    print_rows([{"format": name, "file": str(path)} for name, path in written.items()], as_json)
