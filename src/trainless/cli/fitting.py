@@ -113,7 +113,7 @@ def predict(
     })  # fmt: skip
     for number, name in enumerate(folder.classes):
         rows[f"share of {name}"] = shares[:, number]
-    for path, reason in broken:
+    for _, reason in broken:
         typer.echo(f"trainless: left out: {reason}", err=True)
     if csv:
         write_file(csv, lambda path: rows.to_csv(path, index=False))

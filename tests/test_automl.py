@@ -1,0 +1,163 @@
+"""A fit end to end, on little: what it gives is true of the network that it gives."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import binomtest
+
+from trainless.automl import Clock, Fitted, Plan, TestResult, fit, parse_time
+from trainless.automl.folders import RunFolder, write_run
+from trainless.automl.pipeline import _Memory, _tested
+from trainless.automl.sizes import choose_size
+from trainless.automl.tuning import tune
+from trainless.data import Splits, load_splits
+from trainless.errors import InputError
+from trainless.search import Limits
+from trainless.search_spaces import search_space
+from trainless.training import Recipe
+from trainless.types import Task
+
+SMALL = search_space("nasbench201", channels=4, cells=1)
+
+
+@pytest.fixture(scope="module")
+def digits() -> Splits:
+    return load_splits("digits")
+
+
+@pytest.fixture(scope="module")
+def run(digits: Splits, tmp_path_factory: pytest.TempPathFactory) -> tuple[Fitted, Path]:
+    folder = tmp_path_factory.mktemp("run")
+    stages: list[str] = []
+    plan = Plan(time=25, limits=Limits(parameters=6000), space=SMALL, workers=0, seed=1)
+    fitted = fit(digits, plan, folder=folder, progress=lambda stage, *_: stages.append(stage))
+    # A slow machine has no time for tuning.
+    assert list(dict.fromkeys(stages)) in (["searching", "tuning", "training"], ["searching", "training"])
+    return write_run(fitted, folder, digits.test, command="trainless fit digits"), folder
+
+
+class TestFit:
+    def test_what_is_said_is_true_of_the_network(self, run: tuple[Fitted, Path], digits: Splits) -> None:
+        fitted, _ = run
+        with torch.no_grad():
+            guesses = fitted.network(torch.tensor(digits.test.images).float() / 255).argmax(1).numpy()
+        right = int((guesses == digits.test.labels).sum())
+        assert fitted.test.accuracy == right / len(digits.test)
+        assert fitted.test.accuracy > 0.15  # by chance a tenth; how long it trains depends on the machine
+        interval = binomtest(right, len(digits.test)).proportion_ci(0.95, "wilson")
+        assert (fitted.test.low, fitted.test.high) == pytest.approx((interval.low, interval.high))
+        assert fitted.test.confusion[3, 5] == ((digits.test.labels == 3) & (guesses == 5)).sum()
+        trained = [each for each in fitted.network.parameters() if each.requires_grad]
+        assert fitted.parameters == sum(each.numel() for each in trained) <= 6000
+        assert fitted.search.best == fitted.architecture
+        assert set(fitted.seconds) == {"data", "search", "tuning", "training", "test"}
+
+    def test_the_folder_holds_what_is_needed(self, run: tuple[Fitted, Path], digits: Splits) -> None:
+        fitted, folder = run
+        names = {path.name for path in folder.iterdir()}
+        assert {"network.py", "model.safetensors", "model.onnx", "model_card.md", "fit.json", "search.db"} <= names
+        assert "import trainless" not in (folder / "network.py").read_text()
+        facts = json.loads((folder / "fit.json").read_text())
+        assert facts["test_accuracy"] == fitted.test.accuracy
+        card = (folder / "model_card.md").read_text()
+        for text in (
+            f"{fitted.test.accuracy:.2%}",
+            f"{fitted.parameters:,}",
+            "Confusion",
+            "seed",
+            "trainless fit digits",
+        ):
+            assert text in card
+        opened = RunFolder.read(folder)
+        shares = opened.shares(digits.test.images[:40])
+        assert np.allclose(shares.sum(1), 1)
+        with torch.no_grad():
+            expected = fitted.network(torch.tensor(digits.test.images[:40]).float() / 255).softmax(1)
+        assert np.allclose(shares, expected, atol=1e-5)
+        assert opened.export(["torchscript", "safetensors"])["torchscript"].stat().st_size > 1000
+
+    def test_nothing_within_the_limits(self, digits: Splits) -> None:
+        with pytest.raises(InputError, match=r"large and small, is within the limits \(params at most 10\)"):
+            fit(digits, Plan(time=60, limits=Limits(parameters=10)))
+
+
+class TestParts:
+    def test_a_size_for_the_time(self) -> None:
+        task = Task("toy", 10, height=16, width=16)
+        space = search_space("nasbench201", channels=8, cells=2)
+        assert choose_size(space, task, Limits(), 100, 1e6, epochs=1).fraction == 1
+        assert choose_size(space, task, Limits(), 100_000, 1e-3, epochs=100).fraction == 0.125
+        light = choose_size(space, task, Limits(parameters=3000), 100, 1e6, epochs=1)
+        assert light.fraction < 1  # no network of the full size has so few
+        assert any(light.space.parameters(light.space[number], task) <= 3000 for number in range(0, 15_000, 100))
+
+    def test_half_the_batch_where_memory_does_not_suffice(self) -> None:
+        tried: list[int] = []
+
+        def attempt(recipe: Recipe) -> int:
+            tried.append(recipe.batch_size)
+            if recipe.batch_size > 20:
+                raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+            return recipe.batch_size
+
+        notes: list[str] = []
+        assert _Memory(notes).tried(Recipe(batch_size=64), attempt) == 16
+        assert tried == [64, 32, 16]
+        assert notes[-1] == "Memory did not suffice: the batch was halved to 16 images."
+        with pytest.raises(RuntimeError, match="something else"):
+            _Memory([]).tried(Recipe(), lambda _: (_ for _ in ()).throw(RuntimeError("something else")))
+
+    def test_tuning_tries_the_first_recipe_first_and_takes_the_best(self, digits: Splits) -> None:
+        import time
+
+        small = replace(digits.train, images=digits.train.images[:200], labels=digits.train.labels[:200])
+        bad, network = Recipe(learning_rate=1e-9), SMALL.build(SMALL[15_000], digits.train.task)
+        recipe, rows = tune(
+            lambda: network, small, digits.valid, first=bad, epochs=2,
+            deadline=time.monotonic() + 12,
+        )  # fmt: skip
+        assert rows[0]["recipe"] == str(bad)
+        measures = {row["recipe"]: row["measure"] for row in rows if row["state"] == "complete"}
+        assert len(measures) > 1
+        assert str(recipe) == max(measures, key=measures.__getitem__)
+        # Without time nothing is tried.
+        assert tune(lambda: network, small, digits.valid, first=bad, epochs=2, deadline=0) == (bad, [])
+
+    def test_measures_of_a_network_that_always_guesses_the_same(self, digits: Splits) -> None:
+        class Same(torch.nn.Module):
+            def forward(self, images: torch.Tensor) -> torch.Tensor:
+                return torch.eye(10)[3].expand(len(images), -1)
+
+        found = _tested(Same(), digits.test)
+        assert found.accuracy == (digits.test.labels == 3).mean()
+        assert found.measures["balanced-accuracy"] == pytest.approx(10)
+        assert found.confusion[:, 3].sum() == found.images == len(digits.test)
+        assert found.recall.tolist() == [0, 0, 0, 1, 0, 0, 0, 0, 0, 0]
+        empty = TestResult(1.0, 0.5, 1.0, {}, np.array([[2, 0], [0, 0]]), ("a", "b"))
+        assert np.isnan(empty.recall[1])
+
+    def test_times(self) -> None:
+        assert [parse_time(text) for text in ("90s", "20m", "1.5h", "2 min")] == [90, 1200, 5400, 120]
+        for text in ("90", "0s", "soon", "-5m", "45s,200", ""):
+            with pytest.raises(InputError, match="The time is"):
+                parse_time(text)
+        clock = Clock(1000, used=400)
+        assert 599 < clock.left <= 600
+        assert clock.closing == 30
+        assert clock.search_end - clock.start == pytest.approx(100)
+
+
+class TestFolders:
+    def test_what_is_no_run(self, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match="is no folder that `trainless fit` wrote"):
+            RunFolder.read(tmp_path)
+        for text in ("{", "[]", "{}", '{"classes": 3, "input_shape": [1, 2, 3]}'):
+            (tmp_path / "fit.json").write_text(text)
+            with pytest.raises(InputError, match="is no folder that"):
+                RunFolder.read(tmp_path)
