@@ -15,6 +15,7 @@ from trainless.cli.shared import (
     Seed,
     Space,
     Workers,
+    check_figure,
     check_places,
     find_data,
     first_line,
@@ -41,14 +42,16 @@ def search(
     max_params: Annotated[str | None, typer.Option(help="Most parameters, such as 0.8M.")] = None,
     max_flops: Annotated[str | None, typer.Option(help="Most multiply-adds, such as 100M.")] = None,
     max_latency: Annotated[str | None, typer.Option(help="Longest inference of an image here, such as 5ms.")] = None,
-    max_memory: Annotated[str | None, typer.Option(help="Most memory of that, such as 2MiB.")] = None,
+    max_memory: Annotated[str | None, typer.Option(help="Most memory of such an inference, such as 2MiB.")] = None,
     limit: Annotated[
         list[str] | None, typer.Option("--limit", help="Limit a table's column: cifar10.edgegpu_latency=5; repeatable.")
     ] = None,
     table: Annotated[str, typer.Option(help="Table that --limit and --objective name columns of.")] = "hw-nas-bench",
     budget: Annotated[str, typer.Option(help="Evaluations such as 200, a time such as 45s, or 45s,200.")] = "200",
     seed: Seed = 0,
-    seeds: Annotated[int, typer.Option(help="Search with so many seeds from --seed on, to show how they differ.")] = 1,
+    seeds: Annotated[
+        int, typer.Option(help="Search with so many seeds from --seed on, to show how they differ; the first decides.")
+    ] = 1,
     store: Annotated[str, typer.Option(help="Score store: a file, or a database URL.")] = "search.db",
     resume: Annotated[bool, typer.Option(help="Go on with a search in the store; its time counts on.")] = False,
     run_off: Annotated[int, typer.Option(help="Train so many of the best-scored briefly; 10 do well, 0 none.")] = 0,
@@ -58,19 +61,20 @@ def search(
     reduced: Annotated[
         list[str] | None,
         typer.Option(
-            help="Cheaper score of a halving strategy, such as c=0.5,s=0.25; once a rung, the cheapest first."
+            help="Cheaper score of a halving strategy, as shares of channels and cells (c), resolution (r) and batch "
+            "(s): c=0.5,s=0.25; repeatable, the cheapest first."
         ),
     ] = None,
     batch: Annotated[int | None, typer.Option(help="Proposals at a time; default what suits the strategy.")] = None,
-    batch_size: Annotated[int, typer.Option(help="Images in the batch.")] = 64,
-    image_size: Annotated[int | None, typer.Option(help="Resize images to so many pixels.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Images in the batch that networks are scored on.")] = 64,
+    image_size: Annotated[int | None, typer.Option(help="Resize images to so many rows and columns.")] = None,
     channels: Channels = 16,
     cells: Cells = 5,
     device: Annotated[str, typer.Option(help="Where scores are computed and latency is measured.")] = "cpu",
     workers: Workers = None,
     out: Annotated[Path | None, typer.Option(help="Write a page that explains the search to this HTML file.")] = None,
     figure: Annotated[Path | None, typer.Option(help="Draw the search: PNG, SVG or PDF by the ending.")] = None,
-    csv: Annotated[Path | None, typer.Option(help="Write all evaluations to this CSV file.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the evaluations of the first seed to this CSV file.")] = None,
     study: Annotated[str | None, typer.Option(help="Write an Optuna study to this URL: sqlite:///study.db.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -82,7 +86,7 @@ def search(
         Search,
         parse_budget,
         parse_fidelity,
-        parse_limit,
+        parse_limits,
         parse_memory,
         parse_milliseconds,
         parse_number,
@@ -91,8 +95,10 @@ def search(
         split_names,
     )
     from trainless.search_spaces import search_space
+    from trainless.strategies import check_study
 
-    check_places(csv, out, figure)
+    check_places(csv, out)
+    check_figure(figure)
     search_score(score)  # what is wrong with an option is found before any data are read
     is_timed = parse_budget(budget).seconds is not None
     if seeds < 1:
@@ -103,7 +109,7 @@ def search(
         flops=_parsed(parse_number, max_flops, "--max-flops"),
         latency=_parsed(parse_milliseconds, max_latency, "--max-latency"),
         memory=_parsed(parse_memory, max_memory, "--max-memory"),
-        columns=dict(map(parse_limit, limit or ())),
+        columns=parse_limits(limit or ()),
     )
     final = RunOff(run_off, epochs=run_off_epochs, images=run_off_images, augment=augment) if run_off else None
     chosen = search_space(space, channels=channels, cells=cells)
@@ -117,9 +123,17 @@ def search(
         )
         for each in range(seed, seed + seeds)
     ]  # fmt: skip
+    if study:
+        for each in searches:
+            check_study(study, _study_name(each.title, each.seed))
+    # Of a URL without the password that it may have.
+    place = kept.location if (kept := searches[0].scorer.store) else store
     hint = ", with --resume to count the time that it has used" if is_timed else ""
-    advice = f"What is finished is in {store}: run the same command again to go on{hint}."
-    found, *others = (_searched(each, resume, advice) for each in searches)
+    advice = f"What is finished is in {place}: run the same command again to go on{hint}."
+    first, *rest = searches
+    found = _searched(first, resume, advice)
+    # The search that is resumed may have been cut short before it came to these.
+    others = [_searched(each, resume and each.is_begun(), advice) for each in rest]
     graph = chosen.graph(chosen.parse(found.best))
     if csv:
         write_file(csv, lambda path: found.evaluations.to_csv(path, index=False))
@@ -132,7 +146,8 @@ def search(
 
         write_file(figure, lambda path: search_figure(found, graph, path, others=others))
     if study:
-        save_study(found, chosen, study, f"{found.title}, seed {seed}")
+        for number, one in enumerate([found, *others], seed):
+            save_study(one, chosen, study, _study_name(one.title, number))
     best, *_ = records(_row_of(found))
     if as_json:
         print_json({
@@ -144,8 +159,12 @@ def search(
             "protocol": dict(found.protocol),
         })  # fmt: skip
         return
-    _print_search(found, others, seed, store)
+    _print_search(found, others, seed, place)
     typer.echo(f"\nBest: {found.best}\n{chosen.draw(chosen.parse(found.best))}")
+
+
+def _study_name(title: str, seed: int) -> str:
+    return f"{title}, seed {seed}"
 
 
 def _parsed(parse: Callable[[str, str], float], text: str | None, option: str) -> float | None:
@@ -264,5 +283,6 @@ def latency(
     typer.echo(f"{measured}.")
     typer.echo(f"{parameters:,} parameters, {flops:,} multiply-adds, {memory:.2f} MiB.")
     if known:
-        typer.echo(f"{known.name} ({known.origin}), latency in ms and energy in mJ:")
+        told = "latency in ms and energy in mJ:" if stored else "tells no costs."
+        typer.echo(f"{known.name} ({known.origin}), {told}")
         print_rows([{"cost": name, "value": value} for name, value in stored.items()])
