@@ -22,6 +22,7 @@ __all__ = ["Latency", "limited_threads", "measure_latency", "peak_memory", "usab
 
 _LEAST_SECONDS = 0.1  # a shorter measurement is at the mercy of one interruption
 _MOST_SECONDS = 1.0
+_MOST_THREADS = 1024
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def limited_threads(number: int) -> Iterator[None]:
     """Give PyTorch this number of threads for one operation, and on leaving the number that it had.
 
     Raises:
-        InputError: the number is below 1.
+        InputError: the number is below 1, or so high that the process might be ended by it.
 
     Example:
         >>> import torch
@@ -72,8 +73,8 @@ def limited_threads(number: int) -> Iterator[None]:
     """
     import torch
 
-    if number < 1:
-        raise InputError(f"The number of threads is {number}, expected at least 1.")
+    if not 1 <= number <= _MOST_THREADS:
+        raise InputError(f"The number of threads is {number}, expected 1 to {_MOST_THREADS}.")
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     try:
