@@ -57,6 +57,10 @@ class TestReplay:
         [
             (("--scores", "nwott"), "no score 'nwott': did you mean 'nwot'"),
             (("--scores", ","), "--scores names none"),
+            (("--strategies", ""), "--strategies names none"),
+            (("--dataset", " "), "--dataset names none"),
+            (("--figure", "curves.bmp"), "curves.bmp cannot be written: There is no format 'bmp'"),
+            (("--scores", "params", "--budget", "5s"), "do not tell how long params took"),
             (("--strategies", "freera"), "no strategy 'freera': did you mean 'freerea'"),
             (("--budget", "soon"), "budget is 'soon', expected a number of evaluations"),
             (("--budget", "0"), "budget is 0, expected more than 0"),

@@ -195,6 +195,8 @@ class TestLatency:
             ({"threads": 0}, "threads is 0"),
             ({"device": "abacus"}, "device 'abacus' cannot be used here"),
             ({"device": "meta"}, "device 'meta' cannot be used here"),
+            ({"threads": 100_000}, "number of threads is 100000, expected 1 to 1024"),
+            ({"batch": 10**9}, "does not take images of shape"),
             ({"input_shape": (4, 8, 8)}, r"does not take images of shape \(1, 4, 8, 8\)"),
         ],
     )

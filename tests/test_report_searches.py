@@ -218,6 +218,15 @@ class TestSearchPage:
         assert places == ["1", "2"]
         assert cells[:4] == ["71.25", "2", "8", "9.5"]
 
+    def test_a_run_off_that_failed(self) -> None:
+        best = make_search().best
+        trained = pd.DataFrame({"architecture": [best], "score_rank": [1], "epochs": [8], "valid_accuracy": [math.nan],
+                                "seconds": [0.1], "reason": ["no memory"]})  # fmt: skip
+        page = read(search_page(replace(make_search(), run_off=trained), GRAPH))
+        assert "None of the 1 that were to be trained could be, so the score alone decides." in page.text
+        headings, _, cells = page.rows(1)
+        assert (headings[-1], cells[-1]) == ("why it failed", "no memory")
+
     def test_everything_is_escaped(self) -> None:
         result = make_search(objectives=("score", "params"))
         rows = result.evaluations.rename(columns={"nwot": ODD})

@@ -157,6 +157,17 @@ class TestLoop:
         assert "broke a limit" in loop.stopped or "nothing more" in loop.stopped
         assert loop.best() is None
 
+    def test_a_limit_that_takes_long_to_check_ends_in_time(self) -> None:
+        asked: list[Architecture] = []
+
+        def check(one: Architecture) -> str:
+            asked.append(one)
+            return "latency"
+
+        loop = Loop(strategy("random", SPACE), [search_score("params")], convolutions, check=check, batch=2)
+        assert loop.step(10, is_over=lambda: len(asked) >= 6) == 0
+        assert (len(asked), loop.stopped) == (6, "")
+
     def test_a_relative_score_begins_with_a_reference_that_the_strategy_learns(self) -> None:
         loop = Loop(strategy("local", SPACE), [search_score("rank(params, flops)")],
                     lambda some, rung: [[SPACE.parameters(o, TASK), SPACE.flops(o, TASK)] for o in some])  # fmt: skip
@@ -235,6 +246,21 @@ class TestReplay:
     def test_seconds_are_those_of_the_scores(self) -> None:
         found = replay(TABLE, {"cifar10": PUBLISHED}, strategies=["evolution"], searched=["nwot"], seeds=2, budget="5s")
         assert found.rows[0]["mean_evaluations"] == 10
+
+    def test_scores_without_seconds_never_use_up_a_time(self) -> None:
+        for searched in ("params", "rank(params, flops)"):
+            with pytest.raises(InputError, match=r"cifar10 do not tell how long .*params.* took"):
+                replay(TABLE, {"cifar10": PUBLISHED}, searched=[searched], seeds=1, budget="5s")
+        found = replay(TABLE, {"cifar10": PUBLISHED}, strategies=["grid"], searched=["params"], seeds=1, budget="5s,7")
+        assert found.rows[0]["mean_evaluations"] == 7
+
+    def test_the_run_off_passes_over_what_has_no_valid_accuracy(self) -> None:
+        frame = TABLE.frame.copy()
+        frame.loc[TEXTS[int(np.argmax(COUNTS))], "cifar10.valid"] = np.nan  # the best-scored
+        table = BenchmarkTable("toy", "nasbench201", frame)
+        found = replay(table, {"cifar10": PUBLISHED}, strategies=["grid"], searched=["nwot"], seeds=1, budget=9999,
+                       run_off=len(SOME))  # fmt: skip
+        assert found.rows[0]["mean_test_runoff"] == frame["cifar10.test"][frame["cifar10.valid"].idxmax()]
 
     def test_counts_what_the_space_tells(self) -> None:
         found = replay(TABLE, {"cifar10": PUBLISHED}, strategies=["local"], searched=["rank(nwot, flops)"], seeds=1,

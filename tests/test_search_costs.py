@@ -7,7 +7,7 @@ import pytest
 from torch import nn
 
 from trainless.errors import InputError, TableError, UnknownNameError
-from trainless.search import Costs, Limits, parse_limit, parse_memory, parse_milliseconds, parse_number
+from trainless.search import Costs, Limits, parse_limit, parse_limits, parse_memory, parse_milliseconds, parse_number
 from trainless.search_spaces import search_space
 from trainless.tables import BenchmarkTable, benchmark_table
 from trainless.types import Task
@@ -100,6 +100,11 @@ class TestLimits:
     def test_what_is_none(self, parse: object, text: str) -> None:
         with pytest.raises(InputError, match="--most is"):
             parse(text, "--most")  # type: ignore[operator]
+
+    def test_a_column_that_is_limited_twice(self) -> None:
+        assert parse_limits(["a.b=5", "a.c<=6.5"]) == {"a.b": 5, "a.c": 6.5}
+        with pytest.raises(InputError, match=r"'a.b' is limited to 5 and to 6"):
+            parse_limits(["a.b=5", "a.b=6"])
 
     @pytest.mark.parametrize("text", ["energy=5", "toy.energy", "toy.energy=x", "toy.energy=-5", ""])
     def test_a_column_that_is_none(self, text: str) -> None:

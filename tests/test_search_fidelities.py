@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from trainless.data import load_data
@@ -20,6 +22,12 @@ def test_reduces_network_images_and_batch() -> None:
     whole = Fidelity()
     assert whole.of_data(digits) is digits
     assert whole.of_batch(1) == 1
+
+
+def test_proportions_stay() -> None:
+    digits = load_data("digits", image_size=12)
+    wide = replace(digits, images=digits.images[:, :, :6], task=replace(digits.task, height=6))
+    assert Fidelity(resolution=0.5).of_data(wide).task.input_shape == (1, 3, 6)
 
 
 def test_halves_from_rung_to_rung() -> None:

@@ -9,7 +9,7 @@ import pytest
 import sqlalchemy as sql
 
 from trainless.errors import InputError, StoreError
-from trainless.search.journal import Journal
+from trainless.search.journal import Journal, is_kept
 from trainless.store import Store
 from trainless.types import Score
 
@@ -31,9 +31,11 @@ class TestJournal:
         assert again.seconds == 3
         assert again.add([("a", 0)], 10.0) == [1]
         # Another rung is another evaluation, and from where the history differs everything is new.
-        assert again.add([("b", 0), ("c", 1), ("d", 1)], 11.0) == [11, 3, 11]
+        assert again.is_repeating
+        assert again.add([("b", 0), ("c", 1), ("d", 1)], 11.0) == [11, 11, 11]
+        assert not again.is_repeating
         third = Journal(store, SETTINGS, resume=True)
-        assert third.add([("a", 0), ("b", 0), ("c", 1), ("d", 1)], 99.0) == [1, 11, 3, 11]
+        assert third.add([("a", 0), ("b", 0), ("c", 1), ("d", 1)], 99.0) == [1, 11, 11, 11]
 
     def test_begun_anew_it_forgets(self, store: Store) -> None:
         Journal(store, SETTINGS).add([("a", 0)], 1.0)
@@ -46,6 +48,12 @@ class TestJournal:
         Journal(store, {"strategy": "grid", "seed": "7"})
         with pytest.raises(InputError, match=r"the nearest differs \(seed is '1', there '0'\)"):
             Journal(store, {"strategy": "random", "seed": "1"}, resume=True)
+
+    def test_tells_whether_it_is_there(self, store: Store) -> None:
+        assert not is_kept(store, SETTINGS)
+        Journal(store, SETTINGS)
+        assert is_kept(store, SETTINGS)
+        assert not is_kept(store, {**SETTINGS, "seed": "1"})
 
     def test_resuming_nothing(self, store: Store) -> None:
         assert Journal(store, SETTINGS, resume=True).seconds == 0  # killed before it wrote anything

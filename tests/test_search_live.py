@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import sqlalchemy as sql
 from commands import Command
 
+from trainless import PassSpec, Proxy, Signal
+from trainless.aggregation import aggregate
+from trainless.data import load_data
 from trainless.errors import InputError, StoreError
 from trainless.search import Fidelity, Limits, RunOff, Search, parse_number, save_study
 from trainless.search_spaces import search_space
 from trainless.store import Store
+from trainless.strategies import strategy
 
 SMALL = search_space("nasbench201", channels=4, cells=1)
 OPTIONS = {"data": "digits", "workers": 0, "batch_size": 16}
@@ -80,8 +87,6 @@ class TestSearch:
             parse_number("many", "--max-params")
 
     def test_cheaper_scores_come_first(self, tmp_path: Path) -> None:
-        from trainless.strategies import strategy
-
         halving = strategy("successive-halving", SMALL, 0, first=9, guided=0.0)
         result = Search(SMALL, halving, "nwot", budget=6, store=tmp_path / "search.db", **OPTIONS).run()  # type: ignore[arg-type]
         assert len(result.evaluations) == 6
@@ -137,6 +142,77 @@ class TestSearch:
         pd.testing.assert_frame_equal(resumed, first)  # all its time is used
         with pytest.raises(InputError, match=r"the nearest differs \(strategy is 'grid, 8"):
             Search(SMALL, "grid", "nwot", **options).run(resume=True)  # type: ignore[arg-type]
+
+    def test_one_other_label_is_another_training(self, tmp_path: Path) -> None:
+        digits = load_data("digits")
+        labels = digits.labels.copy()
+        labels[-1] = 1 - min(1, labels[-1])
+        with Store(tmp_path / "search.db") as store:
+            for data in (digits, digits, replace(digits, labels=labels)):
+                RunOff(1, epochs=1).hold([SMALL[0]], SMALL, data, workers=0, store=store)
+            query = sql.text("select count(distinct topic), count(*) from notes")
+            with sql.create_engine(f"sqlite:///{tmp_path / 'search.db'}").connect() as connection:
+                assert connection.execute(query).one() == (2, 2)
+
+    def test_strategies_that_somebody_made(self) -> None:
+        objectives = ("score", "params")
+        options = {**OPTIONS, "score": "nwot", "budget": 8, "objectives": objectives}
+        given = strategy("nsga2", SMALL, 0, objectives=2)
+        found = Search(SMALL, given, **options).run().evaluations  # type: ignore[arg-type]
+        named = Search(SMALL, "nsga2", **options).run().evaluations  # type: ignore[arg-type]
+        assert list(found["architecture"]) == list(named["architecture"])
+        with pytest.raises(InputError, match="'nsga2' was told results before"):
+            Search(SMALL, given, **options)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match=r"'random' is made for 1 objective\(s\) and there are 2"):
+            Search(SMALL, strategy("random", SMALL), **options)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match="'random' is for nasbench201, channels=16, cells=5, expected one for nas"):
+            Search(SMALL, strategy("random", search_space("nasbench201")), **OPTIONS)  # type: ignore[arg-type]
+
+    def test_the_budget_of_time_holds_where_latencies_are_measured(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        asked: list[object] = []
+
+        def slow(self: object, one: object, name: str) -> float:
+            asked.append(one)
+            time.sleep(0.01)
+            return 1.0
+
+        monkeypatch.setattr("trainless.search.costs.Costs.__call__", slow)
+        with pytest.raises(InputError, match=r"within the limits \(latency at most 0.5 ms\)"):
+            Search(SMALL, "random", "params", budget="1s", limits=Limits(latency=0.5), **OPTIONS).run()  # type: ignore[arg-type]
+        assert len(asked) < 300
+
+    def test_a_budget_of_time_gives_the_beginning_of_the_same_history(self, tmp_path: Path) -> None:
+        # The score is relative, so the search begins with a reference, of which 8 are proposed at a time.
+        options = {**OPTIONS, "store": tmp_path / "search.db"}
+        timed = Search(SMALL, "local", "rank(params, flops)", budget="0.5s", **options).run().evaluations  # type: ignore[arg-type]
+        counted = Search(SMALL, "local", "rank(params, flops)", budget=40, **options).run(resume=True).evaluations  # type: ignore[arg-type]
+        shared = min(len(timed), len(counted))
+        assert shared >= 8
+        assert list(timed["architecture"][:shared]) == list(counted["architecture"][:shared])
+
+    def test_another_reference_is_another_search(self, tmp_path: Path) -> None:
+        options = {**OPTIONS, "budget": 5, "store": tmp_path / "search.db"}
+        some = pd.DataFrame({"params": [1e3, 1e4], "flops": [1e5, 1e6]})
+        for factor in (1, 2):
+            mix = aggregate("maximum", ["params", "flops"]).fit(some * factor)
+            search = Search(SMALL, "random", mix, **options)  # type: ignore[arg-type]
+            assert not search.is_begun()
+            search.run()
+            assert search.is_begun()
+
+    def test_tells_why_nothing_has_a_score(self) -> None:
+        proxy = Proxy("none", lambda signals: math.nan, PassSpec(input="architecture"), frozenset({Signal.PARAMETERS}),
+                      data_independent=True, paper="none", summary="never a number")  # fmt: skip
+        with pytest.raises(InputError, match=r"None of the 3 architectures that were evaluated got a finite score"):
+            Search(SMALL, "random", proxy, budget=3, **OPTIONS).run()  # type: ignore[arg-type]
+
+    def test_as_many_rungs_as_evaluations_are_named(self) -> None:
+        fidelities = [Fidelity(batch=0.25), Fidelity(batch=0.5)]
+        result = Search(SMALL, "hyperband", "nwot", budget=4, fidelities=fidelities, **OPTIONS).run()  # type: ignore[arg-type]
+        cheaper = result.protocol["cheaper scores"].split("; ")
+        assert [text.partition(" with ")[2] for text in cheaper] == ["0.25 of the batch", "0.5 of the batch"]
+        counts = [int(text.split()[0]) for text in cheaper]
+        assert counts[0] >= 27 > counts[1] >= 9  # those without a value fill no place
 
     def test_written_for_the_dashboard(self, tmp_path: Path) -> None:
         import optuna
@@ -216,6 +292,33 @@ class TestCommand:
         assert [each["seed"] for each in document["others"]] == [1]
         assert "2 searches with different seeds" in page.read_text()
 
+    def test_other_seeds_are_resumed_or_begun(self, command: Command, tmp_path: Path) -> None:
+        asked = (*COMMAND, "--store", tmp_path / "search.db", "--budget", 6, "--resume")
+        command.document(*asked)
+        first = command.document(*asked, "--seeds", 2)
+        again = command.document(*asked, "--seeds", 3)
+        assert again["best"] == first["best"]
+        assert again["others"][0] == first["others"][0]
+        assert [each["seed"] for each in again["others"]] == [1, 2]
+        assert "no such search to resume" in command.refusal(*asked, "--seed", 9, "--seeds", 2)
+
+    @pytest.mark.parametrize(
+        ("option", "place"), [("--study", "sqlite:////no/such/folder/a.db"), ("--figure", "search.bmp")]
+    )
+    def test_places_are_refused_before_anything_is_scored(
+        self, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str, place: str
+    ) -> None:  # fmt: skip
+        monkeypatch.setattr("trainless.search.Search.run", None)
+        command.refusal(*COMMAND, "--store", tmp_path / "search.db", option, place)
+
+    def test_a_study_for_each_seed(self, command: Command, tmp_path: Path) -> None:
+        import optuna
+
+        storage = f"sqlite:///{tmp_path / 'study.db'}"
+        command.document(*COMMAND, "--store", tmp_path / "search.db", "--budget", 4, "--seeds", 2, "--study", storage)
+        names = optuna.get_all_study_names(storage)
+        assert [name.rpartition(", ")[2] for name in sorted(names)] == ["seed 0", "seed 1"]
+
     def test_strategies_are_listed(self, command: Command) -> None:
         listed = command.document("strategies")
         assert {"freerea", "tpe", "hyperband"} <= {each["strategy"] for each in listed}
@@ -247,6 +350,10 @@ class TestCommand:
             (("--reduced", "c=0.5"), "expected 0"),
             (("--run-off", -1), "candidates of the run-off are -1"),
             (("--run-off", 2, "--run-off-epochs", 0), "epochs of the run-off are 0"),
+            (("--run-off", 2, "--run-off-images", 5), "images of the run-off are 5, expected at least 2 of each"),
+            (("--reduced", "c=0.5", "--strategy", "random"), "expected 0"),
+            (("--budget", "20,30"), "budget is '20,30'"),
+            (("--device", "meta"), "device 'meta' cannot be used"),
             (("--seeds", 0), "--seeds is 0"),
             (("--device", "abacus"), "'abacus'"),
             (("--study", "nowhere"), "'nowhere'"),

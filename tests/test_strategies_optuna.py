@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
 from trainless.strategies import Result, Strategy
 from trainless.strategies import optuna as module
-from trainless.strategies.optuna import GP, NSGA2, TPE, OptunaStrategy, write_study
+from trainless.strategies.optuna import GP, NSGA2, TPE, OptunaStrategy, check_study, write_study
 from trainless.strategies.sampling import Random
 from trainless.types import Architecture
 
@@ -148,10 +149,7 @@ def test_asks_are_quiet_and_leave_no_trace_outside(
 class TestStorage:
     def test_is_a_study_of_optuna(self, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
         url = f"sqlite:///{tmp_path}/search.db"
-        strategy = TPE(TOYS, seed=0, storage=url, study_name="toys")
-        strategy.tell([Result(TOYS[3], (0.5,)), Result(TOYS[7], ()), Result(TOYS[1], (1.5,))])
-        strategy.tell([Result(TOYS[3], (0.75,))])
-        strategy.save()
+        write_study(TOYS, [Result(TOYS[3], (0.75,)), Result(TOYS[7], ()), Result(TOYS[1], (1.5,))], url, "toys")
         study = optuna.load_study(study_name="toys", storage=url)
         assert study.direction is optuna.study.StudyDirection.MAXIMIZE
         assert [trial.state.name for trial in study.trials] == ["COMPLETE", "PRUNED", "COMPLETE"]
@@ -164,16 +162,17 @@ class TestStorage:
     def test_is_replaced_by_the_same_search(self, tmp_path: Path) -> None:
         url = f"sqlite:///{tmp_path}/search.db"
         for values in ((1.0,), (2.0,)):
-            strategy = GP(TOYS, seed=0, storage=url)
-            strategy.tell([Result(TOYS[0], values)])
-            strategy.save()
+            check_study(url)
+            write_study(TOYS, [Result(TOYS[0], values)], url)
+            check_study(url)
+        assert optuna.get_all_study_names(url) == ["trainless"]
         assert [trial.values for trial in optuna.load_study(study_name="trainless", storage=url).trials] == [[2.0]]
 
     def test_keeps_the_studies_of_others(self, tmp_path: Path) -> None:
         url = f"sqlite:///{tmp_path}/search.db"
         optuna.create_study(storage=url, study_name="mine")
         with pytest.raises(InputError, match=r"has a study 'mine' that was not written by trainless: give another"):
-            NSGA2(TOYS, storage=url, study_name="mine")
+            check_study(url, "mine")
         with pytest.raises(InputError, match="has a study 'mine'"):
             write_study(TOYS, [], url, "mine")
         assert optuna.get_all_study_names(url) == ["mine"]
@@ -190,12 +189,22 @@ class TestStorage:
     )
     def test_wrong_ones_are_one_sentence(self, url: str) -> None:
         with pytest.raises(InputError, match=r"^The storage '.*' cannot be used \(.*\): give a database URL") as caught:
-            TPE(TOYS, storage=url)
+            check_study(url)
         assert "\n" not in str(caught.value)
         assert "secret" not in str(caught.value)
 
-    def test_nothing_is_saved_without_one(self) -> None:
-        TPE(TOYS).save()
+    @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+    def test_one_that_can_only_be_read(self, tmp_path: Path) -> None:
+        file = tmp_path / "search.db"
+        write_study(TOYS, [Result(TOYS[0], (1.0,))], f"sqlite:///{file}")
+        file.chmod(0o400)
+        with pytest.raises(InputError, match="readonly"):
+            check_study(f"sqlite:///{file}")
+
+    @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///", "sqlite:///:memory:"])
+    def test_memory_is_no_place(self, url: str) -> None:
+        with pytest.raises(InputError, match="is in memory and gone at once"):
+            check_study(url)
 
 
 def test_wrong_options() -> None:

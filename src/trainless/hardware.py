@@ -18,10 +18,11 @@ from trainless.seeding import generator, preserve_rng_state
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Latency", "limited_threads", "measure_latency", "peak_memory"]
+__all__ = ["Latency", "limited_threads", "measure_latency", "peak_memory", "usable_device"]
 
 _LEAST_SECONDS = 0.1  # a shorter measurement is at the mercy of one interruption
 _MOST_SECONDS = 1.0
+_MOST_THREADS = 1024
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,7 @@ def limited_threads(number: int) -> Iterator[None]:
     """Give PyTorch this number of threads for one operation, and on leaving the number that it had.
 
     Raises:
-        InputError: the number is below 1.
+        InputError: the number is below 1, or so high that the process might be ended by it.
 
     Example:
         >>> import torch
@@ -72,8 +73,8 @@ def limited_threads(number: int) -> Iterator[None]:
     """
     import torch
 
-    if number < 1:
-        raise InputError(f"The number of threads is {number}, expected at least 1.")
+    if not 1 <= number <= _MOST_THREADS:
+        raise InputError(f"The number of threads is {number}, expected 1 to {_MOST_THREADS}.")
     before = torch.get_num_threads()
     torch.set_num_threads(number)
     try:
@@ -121,13 +122,12 @@ def measure_latency(
     for name, value in {"batch": batch, "warm_up": warm_up, "repeats": repeats}.items():
         if value < 1:
             raise InputError(f"{name} is {value}, expected at least 1: latency is measured on whole images and runs.")
-    place = _usable(device)
-    with preserve_rng_state(), limited_threads(threads), torch.inference_mode():
+    place = usable_device(device)
+    shape = (batch, *_checked(input_shape))
+    with preserve_rng_state(), limited_threads(threads), torch.inference_mode(), _explained(network, shape):
         moved = copy.deepcopy(network).to(place).eval()
-        shape = (batch, *_checked(input_shape))
         images = torch.randn(shape, generator=generator(0, "latency")).to(place, _precision(network))
-        with _explained(network, shape):
-            seconds = _timed(lambda: moved(images), place, warm_up, repeats)
+        seconds = _timed(lambda: moved(images), place, warm_up, repeats)
     low, median, high = (float(value) for value in 1000 * np.quantile(seconds, [0.25, 0.5, 0.75]))
     return Latency(median, low, high, len(seconds), batch, threads, str(place))
 
@@ -217,7 +217,16 @@ def _timed(run: Callable[[], object], place: torch.device, warm_up: int, repeats
     return seconds
 
 
-def _usable(device: str) -> torch.device:
+def usable_device(device: str) -> torch.device:
+    """Look a device up by PyTorch's name for it.
+
+    Raises:
+        InputError: there is none of that name here, or it computes nothing.
+
+    Example:
+        >>> usable_device("cpu")
+        device(type='cpu')
+    """
     import torch
 
     try:

@@ -15,11 +15,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import torch
 
 from trainless.data import Batch, ImageDataset, load_data
 from trainless.errors import InputError
 from trainless.evaluation import DTYPES, NetworkClass, Protocol, score_class
+from trainless.hardware import usable_device
 from trainless.initialization import INITIALIZATIONS
 from trainless.proxies import PROXIES, Proxy
 from trainless.proxies import proxies as look_up
@@ -287,9 +287,4 @@ def _check_options(
         raise InputError(f"The number of workers is {workers}, expected 0 or more.")
     if repeats < 1:
         raise InputError(f"The number of repeats is {repeats}, expected 1 or more.")
-    try:
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(
-            f"The device '{device}' cannot be used here: give 'cpu', or 'cuda' where there is one."
-        ) from error
+    usable_device(device)

@@ -159,6 +159,13 @@ class Aggregate(ABC):
         Raises:
             InputError: the file cannot be written.
         """
+        try:
+            Path(path).write_text(self.to_json() + "\n", encoding="utf-8")
+        except OSError as error:
+            raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error
+
+    def to_json(self) -> str:
+        """Give all that decides its scores as JSON."""
         document = {
             "trainless": "aggregate",
             "format": _FORMAT,
@@ -171,11 +178,7 @@ class Aggregate(ABC):
             "origin": self.origin,
             "reference": self.reference,
         }
-        text = json.dumps(document, indent=1, allow_nan=False, default=np.ndarray.tolist)
-        try:
-            Path(path).write_text(text + "\n", encoding="utf-8")
-        except OSError as error:
-            raise InputError(f"{path} cannot be written: {error.strerror or error}.") from error
+        return json.dumps(document, indent=1, allow_nan=False, default=np.ndarray.tolist)
 
     # What a kind says of itself.
 

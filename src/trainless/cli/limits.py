@@ -23,7 +23,7 @@ def limits_of(
     columns: Iterable[str] = (),
 ) -> Limits:  # fmt: skip
     """Read the limits that options give; columns are limits on those of a table."""
-    from trainless.search import Limits, parse_limit, parse_memory, parse_milliseconds, parse_number
+    from trainless.search import Limits, parse_limits, parse_memory, parse_milliseconds, parse_number
 
     def parsed(parse: Callable[[str, str], float], text: str | None, option: str) -> float | None:
         return None if text is None else parse(text, option)
@@ -33,5 +33,5 @@ def limits_of(
         flops=parsed(parse_number, max_flops, "--max-flops"),
         latency=parsed(parse_milliseconds, max_latency, "--max-latency"),
         memory=parsed(parse_memory, max_memory, "--max-memory"),
-        columns=dict(map(parse_limit, columns)),
+        columns=parse_limits(columns),
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trainless.cli.shared import Json, Workers, check_places, chosen_run, interruptible
+from trainless.cli.shared import Json, Workers, check_figure, check_places, chosen_run, interruptible
 from trainless.errors import InputError
 from trainless.terminal import print_json, print_rows, progress, write_file, write_text
 
@@ -52,12 +52,15 @@ def replay(
     from trainless.search import search_score, split_names
     from trainless.tables import benchmark_table
 
-    check_places(csv, out, figure, checkpoint)
+    check_places(csv, out, checkpoint)
+    check_figure(figure)
     names = split_names(scores)
     for name in names:  # a wrong name is found before any file is read
         search_score(name)
-    if not names:
-        raise InputError("--scores names none, expected some with commas between.")
+    tried = split_names(strategies)
+    for option, named in {"--scores": names, "--strategies": tried, "--dataset": split_names(dataset)}.items():
+        if not named:
+            raise InputError(f"{option} names none, expected some with commas between.")
     truth = benchmark_table(table)
     chosen = list(truth.datasets) if dataset == "all" else split_names(dataset)
     if store is None:
@@ -71,7 +74,7 @@ def replay(
     )
     with interruptible(advice), progress("searches") as update:
         found = replay_searches(
-            truth, read, strategies=split_names(strategies), searched=names, seeds=seeds,
+            truth, read, strategies=tried, searched=names, seeds=seeds,
             budget=budget, split=split, run_off=run_off, workers=workers, checkpoint=checkpoint, progress=update,
         )  # fmt: skip
     if csv:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from trainless.cli.limits import MaxFlops, MaxLatency, MaxMemory, MaxParams, limits_of
 from trainless.cli.shared import (
     Cells,
     Channels,
@@ -17,6 +18,7 @@ from trainless.cli.shared import (
     Space,
     Width,
     Workers,
+    check_figure,
     check_places,
     find_data,
     first_line,
@@ -41,17 +43,19 @@ def search(
     objective: Annotated[
         str, typer.Option(help="score, and beside it for a front: params, flops, latency, memory, a table's column.")
     ] = "score",
-    max_params: Annotated[str | None, typer.Option(help="Most parameters, such as 0.8M.")] = None,
-    max_flops: Annotated[str | None, typer.Option(help="Most multiply-adds, such as 100M.")] = None,
-    max_latency: Annotated[str | None, typer.Option(help="Longest inference of an image here, such as 5ms.")] = None,
-    max_memory: Annotated[str | None, typer.Option(help="Most memory of that, such as 2MiB.")] = None,
+    max_params: MaxParams = None,
+    max_flops: MaxFlops = None,
+    max_latency: MaxLatency = None,
+    max_memory: MaxMemory = None,
     limit: Annotated[
         list[str] | None, typer.Option("--limit", help="Limit a table's column: cifar10.edgegpu_latency=5; repeatable.")
     ] = None,
     table: Annotated[str, typer.Option(help="Table that --limit and --objective name columns of.")] = "hw-nas-bench",
     budget: Annotated[str, typer.Option(help="Evaluations such as 200, a time such as 45s, or 45s,200.")] = "200",
     seed: Seed = 0,
-    seeds: Annotated[int, typer.Option(help="Search with so many seeds from --seed on, to show how they differ.")] = 1,
+    seeds: Annotated[
+        int, typer.Option(help="Search with so many seeds from --seed on, to show how they differ; the first decides.")
+    ] = 1,
     store: Annotated[str, typer.Option(help="Score store: a file, or a database URL.")] = "search.db",
     resume: Annotated[bool, typer.Option(help="Go on with a search in the store; its time counts on.")] = False,
     run_off: Annotated[int, typer.Option(help="Train so many of the best-scored briefly; 10 do well, 0 none.")] = 0,
@@ -61,12 +65,13 @@ def search(
     reduced: Annotated[
         list[str] | None,
         typer.Option(
-            help="Cheaper score of a halving strategy, such as c=0.5,s=0.25; once a rung, the cheapest first."
+            help="Cheaper score of a halving strategy, as shares of channels and cells (c), resolution (r) and batch "
+            "(s): c=0.5,s=0.25; repeatable, the cheapest first."
         ),
     ] = None,
     batch: Annotated[int | None, typer.Option(help="Proposals at a time; default what suits the strategy.")] = None,
-    batch_size: Annotated[int, typer.Option(help="Images in the batch.")] = 64,
-    image_size: Annotated[int | None, typer.Option(help="Resize images to so many pixels.")] = None,
+    batch_size: Annotated[int, typer.Option(help="Images in the batch that networks are scored on.")] = 64,
+    image_size: Annotated[int | None, typer.Option(help="Resize images to so many rows and columns.")] = None,
     channels: Channels = None,
     cells: Cells = None,
     width: Width = None,
@@ -75,40 +80,31 @@ def search(
     workers: Workers = None,
     out: Annotated[Path | None, typer.Option(help="Write a page that explains the search to this HTML file.")] = None,
     figure: Annotated[Path | None, typer.Option(help="Draw the search: PNG, SVG or PDF by the ending.")] = None,
-    csv: Annotated[Path | None, typer.Option(help="Write all evaluations to this CSV file.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="Write the evaluations of the first seed to this CSV file.")] = None,
     study: Annotated[str | None, typer.Option(help="Write an Optuna study to this URL: sqlite:///study.db.")] = None,
     as_json: Json = False,
 ) -> None:
     """Find the best architecture under limits without training any; run the same command again to go on."""
     from trainless.data import load_data
     from trainless.search import (
-        Limits,
         RunOff,
         Search,
         parse_budget,
         parse_fidelity,
-        parse_limit,
-        parse_memory,
-        parse_milliseconds,
-        parse_number,
         save_study,
         search_score,
         split_names,
     )
+    from trainless.strategies import check_study
 
-    check_places(csv, out, figure)
+    check_places(csv, out)
+    check_figure(figure)
     search_score(score)  # what is wrong with an option is found before any data are read
     is_timed = parse_budget(budget).seconds is not None
     if seeds < 1:
         raise InputError(f"--seeds is {seeds}, expected at least 1.")
     objectives = split_names(objective)
-    limits = Limits(
-        parameters=_parsed(parse_number, max_params, "--max-params"),
-        flops=_parsed(parse_number, max_flops, "--max-flops"),
-        latency=_parsed(parse_milliseconds, max_latency, "--max-latency"),
-        memory=_parsed(parse_memory, max_memory, "--max-memory"),
-        columns=dict(map(parse_limit, limit or ())),
-    )
+    limits = limits_of(max_params, max_flops, max_latency, max_memory, limit or ())
     final = RunOff(run_off, epochs=run_off_epochs, images=run_off_images, augment=augment) if run_off else None
     chosen = sized_space(space, channels=channels, cells=cells, width=width, depth=depth)
     images = load_data(find_data(data), image_size=image_size)
@@ -121,9 +117,17 @@ def search(
         )
         for each in range(seed, seed + seeds)
     ]  # fmt: skip
+    if study:
+        for each in searches:
+            check_study(study, _study_name(each.title, each.seed))
+    # Of a URL without the password that it may have.
+    place = kept.location if (kept := searches[0].scorer.store) else store
     hint = ", with --resume to count the time that it has used" if is_timed else ""
-    advice = f"What is finished is in {store}: run the same command again to go on{hint}."
-    found, *others = (_searched(each, resume, advice) for each in searches)
+    advice = f"What is finished is in {place}: run the same command again to go on{hint}."
+    first, *rest = searches
+    found = _searched(first, resume, advice)
+    # The search that is resumed may have been cut short before it came to these.
+    others = [_searched(each, resume and each.is_begun(), advice) for each in rest]
     graph = chosen.graph(chosen.parse(found.best))
     if csv:
         write_file(csv, lambda path: found.evaluations.to_csv(path, index=False))
@@ -136,7 +140,8 @@ def search(
 
         write_file(figure, lambda path: search_figure(found, graph, path, others=others))
     if study:
-        save_study(found, chosen, study, f"{found.title}, seed {seed}")
+        for number, one in enumerate([found, *others], seed):
+            save_study(one, chosen, study, _study_name(one.title, number))
     best, *_ = records(_row_of(found))
     if as_json:
         print_json({
@@ -148,12 +153,12 @@ def search(
             "protocol": dict(found.protocol),
         })  # fmt: skip
         return
-    _print_search(found, others, seed, store)
+    _print_search(found, others, seed, place)
     typer.echo(f"\nBest: {found.best}\n{chosen.draw(chosen.parse(found.best))}")
 
 
-def _parsed(parse: Callable[[str, str], float], text: str | None, option: str) -> float | None:
-    return None if text is None else parse(text, option)
+def _study_name(title: str, seed: int) -> str:
+    return f"{title}, seed {seed}"
 
 
 def _table_of_costs(table: str, names: Iterable[str]) -> Any:
@@ -269,5 +274,6 @@ def latency(
     typer.echo(f"{measured}.")
     typer.echo(f"{parameters:,} parameters, {flops:,} multiply-adds, {memory:.2f} MiB.")
     if known:
-        typer.echo(f"{known.name} ({known.origin}), latency in ms and energy in mJ:")
+        told = "latency in ms and energy in mJ:" if stored else "tells no costs."
+        typer.echo(f"{known.name} ({known.origin}), {told}")
         print_rows([{"cost": name, "value": value} for name, value in stored.items()])

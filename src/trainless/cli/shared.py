@@ -27,6 +27,7 @@ __all__ = [
     "Width",
     "Workers",
     "cause",
+    "check_figure",
     "check_places",
     "chosen_run",
     "find_data",
@@ -118,6 +119,18 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"The folder {folder} cannot be made: {cause(error)}.") from error
+
+
+def check_figure(path: Path | None) -> None:
+    """Refuse a figure that cannot be written, there or in the format that its ending names."""
+    check_places(path)
+    if path is not None:
+        from trainless.report.style import format_of
+
+        try:
+            format_of(path)
+        except InputError as error:
+            raise InputError(f"{path} cannot be written: {error}") from error
 
 
 def check_places(*paths: Path | None) -> None:

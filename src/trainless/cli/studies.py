@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trainless.cli.shared import Json, cause, check_places, chosen_run, interruptible, make_folder
+from trainless.cli.shared import Json, cause, check_figure, check_places, chosen_run, interruptible, make_folder
 from trainless.errors import InputError
 from trainless.terminal import print_json, print_rows, progress, records, write_file, write_text
 
@@ -93,7 +93,8 @@ def fit(
     """Study the Hybrid's weights alpha and beta: all 40,401 pairs of the grid, in-sample and by cross-validation."""
     from trainless.aggregation import ALPHA, BETA, HYBRID_PAIR, Hybrid, cross_validate
 
-    check_places(out, figure, csv)
+    check_places(out, csv)
+    check_figure(figure)
     with interruptible("Nothing was changed."), progress("weights") as update:
         study = _study(store, table, dataset, split, ", ".join(HYBRID_PAIR), run, with_sweep=True, update=update)
         weights = study.sweep

@@ -89,6 +89,8 @@ def _why(result: SearchResult) -> str:
     """How the best came to be the best, where it is more than the highest score."""
     if result.run_off is not None and len(result.run_off):
         first = result.run_off.iloc[0]
+        if not np.isfinite(first["valid_accuracy"]):
+            return f"None of the {len(result.run_off)} that were to be trained could be, so the score alone decides."
         return (
             f"Of the {len(result.run_off)} that were trained briefly it has the best validation accuracy, "
             f"<strong>{first['valid_accuracy']:.2f} %</strong>; by its score it is number {int(first['score_rank'])}."
@@ -139,11 +141,11 @@ def _fronts(result: SearchResult) -> str:
     costs = known_costs(result)
     if not costs:
         return ""
-    options = "".join(f'<option value="{name}">{escape(cost_view(name).title)}</option>' for name in costs)
+    options = "".join(f'<option value="{escape(name)}">{escape(cost_view(name).title)}</option>' for name in costs)
     menu = f'<label>Horizontal <select data-shows="front">{options}</select></label>'
     parts = "\n".join(
-        f'<div data-part-of="front" data-part="{name}">'
-        + figure(f"front-{name}", f"Score by {cost_view(name).title}", search_plots.front_plot(result, name))
+        f'<div data-part-of="front" data-part="{escape(name)}">'
+        + figure(f"front-{escape(name)}", f"Score by {cost_view(name).title}", search_plots.front_plot(result, name))
         + "</div>"
         for name in costs
     )
@@ -211,6 +213,8 @@ def _run_off(result: SearchResult) -> str:
         Column("seconds", "seconds", ",.1f", None),
         Column("architecture", "architecture", "", None),
     ]
+    if "reason" in result.run_off and (result.run_off["reason"] != "").any():
+        columns.append(Column("reason", "why it failed", "", None))
     table = result.run_off.set_axis(pd.RangeIndex(1, len(result.run_off) + 1))
     columns = [column for column in columns if column.name in table]
     inside = scrolled(html_table(table, columns, "place"), "run-off", "tall")

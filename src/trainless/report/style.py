@@ -11,7 +11,8 @@ from trainless.errors import UnknownNameError
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["COLUMN", "FORMATS", "LINES", "PAGE", "STYLE", "check_format", "draw_file", "new_figure", "save_figure"]
+__all__ = ["COLUMN", "FORMATS", "LINES", "PAGE", "STYLE", "check_format", "draw_file", "format_of", "new_figure",
+           "save_figure"]  # fmt: skip
 
 FORMATS = ("png", "svg", "pdf")
 """What a static figure can be written as."""
@@ -55,6 +56,19 @@ def check_format(name: str) -> str:
     return name
 
 
+def format_of(path: Path) -> str:
+    """Give the format that the ending of a path names.
+
+    Raises:
+        UnknownNameError: figures cannot be written in it.
+
+    Example:
+        >>> format_of(Path("search.PNG"))
+        'png'
+    """
+    return check_format(path.suffix.removeprefix(".").lower())
+
+
 def save_figure(figure: Figure, path: Path, name: str) -> Path:
     """Write a figure in a format, whatever the ending of the path; the same figure gives the same file."""
     metadata = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(name)
@@ -83,7 +97,7 @@ def draw_file(path: str | Path, draw: Callable[[], Figure]) -> None:
     from matplotlib import rc_context
 
     target = Path(path)
-    name = check_format(target.suffix.removeprefix(".").lower())
+    name = format_of(target)
     with rc_context(STYLE):
         save_figure(draw(), target, name)
 

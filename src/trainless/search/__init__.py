@@ -4,7 +4,7 @@ from trainless.search.budgets import Budget, parse_budget
 from trainless.search.costs import COSTS, Costs
 from trainless.search.fidelities import Fidelity, default_fidelities, parse_fidelity
 from trainless.search.finals import RunOff
-from trainless.search.limits import Limits, parse_limit, parse_memory, parse_milliseconds, parse_number
+from trainless.search.limits import Limits, parse_limit, parse_limits, parse_memory, parse_milliseconds, parse_number
 from trainless.search.live import Search, save_study
 from trainless.search.loop import REFERENCE, Loop
 from trainless.search.replays import replay
@@ -30,6 +30,7 @@ __all__ = [
     "parse_budget",
     "parse_fidelity",
     "parse_limit",
+    "parse_limits",
     "parse_memory",
     "parse_milliseconds",
     "parse_number",

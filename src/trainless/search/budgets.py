@@ -58,7 +58,8 @@ def parse_budget(text: str) -> Budget:
     seconds: float | None = None
     for part in re.split(r"[,|]", text):
         found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|min|h)?\s*", part)
-        if not found or (found[2] is None and "." in found[1]):
+        is_second = found and (evaluations if found[2] is None else seconds) is not None
+        if not found or is_second or (found[2] is None and "." in found[1]):
             raise InputError(
                 f"The budget is '{text}', expected a number of evaluations such as 200, a time such as 45s, 20m or 1h, "
                 "or both with a comma between."

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from trainless.data import ImageDataset, load_data
+from trainless.data import ImageDataset
+from trainless.data.arrays import resize
 from trainless.errors import InputError
 from trainless.search_spaces.base import SearchSpace
 
@@ -46,8 +47,11 @@ class Fidelity:
 
     def of_data(self, data: ImageDataset) -> ImageDataset:
         """Give the reduced images."""
-        size = max(1, round(data.task.height * self.resolution))
-        return data if self.resolution == 1 else load_data(data, image_size=size)
+        if self.resolution == 1:
+            return data
+        height, width = (max(1, round(side * self.resolution)) for side in data.images.shape[2:])
+        images = resize(data.images, height, width)
+        return replace(data, images=images, task=replace(data.task, height=height, width=width))
 
     def of_batch(self, batch_size: int) -> int:
         """Give the reduced number of images in a batch, at least 2."""

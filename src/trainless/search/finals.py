@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from trainless.data import ImageDataset, split
-from trainless.errors import InputError
+from trainless.errors import DataError, InputError
 from trainless.search.journal import key_of
 from trainless.search_spaces.base import SearchSpace
 from trainless.store import Store
@@ -63,7 +66,16 @@ class RunOff:
         Raises:
             DataError: too few of them, or of a class.
         """
-        split(self._drawn(data, seed), 0.2, seed)
+        some = self._drawn(data, seed)
+        try:
+            split(some, 0.2, seed)
+        except DataError as error:
+            if some is data:
+                raise
+            raise DataError(
+                f"The images of the run-off are {self.images}, expected at least 2 of each of {data.task.classes} "
+                "classes, to train and to validate: give more."
+            ) from error
 
     def _drawn(self, data: ImageDataset, seed: int) -> ImageDataset:
         return data if len(data) <= self.images else split(data, self.images / len(data), seed)[1]
@@ -99,9 +111,8 @@ class RunOff:
         for one in candidates:
             distinct.setdefault(space.canonical(one), one)
         some = self._drawn(data, seed)
-        drawn = some.batch(min(len(some), 64), seed).fingerprint  # tells the images apart
         recipe = Recipe(mirror=True, shift=1 / 8) if self.augment else Recipe()
-        settings = {"space": f"{space.name} {dict(space.options)}", "data": f"{data.task} {len(some)} {drawn}",
+        settings = {"space": f"{space.name} {dict(space.options)}", "data": f"{data.task} {_fingerprint(some)}",
                     "seed": str(seed), "recipe": str(recipe)}  # fmt: skip
         topic = f"trainings of {key_of(settings)}"
 
@@ -114,6 +125,14 @@ class RunOff:
             recipe=recipe, workers=workers, done=_trained(store, topic) if store else None,
             on_result=keep, progress=progress,
         )  # fmt: skip
+
+
+def _fingerprint(data: ImageDataset) -> str:
+    """Tell images, labels and normalisation apart; one other label is another training."""
+    digest = hashlib.sha256(repr([data.images.shape, *map(float, (*data.mean, *data.std))]).encode())
+    for values in (data.images, data.labels):
+        digest.update(np.ravel(values).data)
+    return digest.hexdigest()[:16]
 
 
 def _trained(store: Store, topic: str) -> dict[tuple[str, int], TrainingResult]:

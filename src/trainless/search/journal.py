@@ -11,7 +11,7 @@ from typing import Any
 from trainless.errors import InputError
 from trainless.store import Store
 
-__all__ = ["Journal", "key_of"]
+__all__ = ["Journal", "is_kept", "key_of"]
 
 _SEARCHES = "searches"
 _NOTE_SECONDS = 1.0  # so much of the time used may be forgotten when the process is killed
@@ -20,6 +20,11 @@ _NOTE_SECONDS = 1.0  # so much of the time used may be forgotten when the proces
 def key_of(settings: Mapping[str, str]) -> str:
     """Make a short name of settings, the same wherever and whenever it is made."""
     return hashlib.sha256(json.dumps(dict(settings), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def is_kept(store: Store, settings: Mapping[str, str]) -> bool:
+    """Tell whether a store has the record of a search."""
+    return key_of(settings) in store.notes(_SEARCHES)
 
 
 class Journal:
@@ -107,6 +112,7 @@ class Journal:
             if place < len(self._before) and self._before[place][:2] == (architecture, rung):
                 when.append(self._before[place][2])
             else:
+                del self._before[place:]  # from where it differs nothing is repeated
                 when.append(seconds)
                 new[f"{place:08}"] = (architecture, rung, seconds)
         self._count += len(told)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from trainless.errors import InputError
 
-__all__ = ["Limits", "parse_limit", "parse_memory", "parse_milliseconds", "parse_number"]
+__all__ = ["Limits", "parse_limit", "parse_limits", "parse_memory", "parse_milliseconds", "parse_number"]
 
 _NUMBER = r"(\d+(?:\.\d+)?|\.\d+)"
 _COUNTS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9}
@@ -84,6 +84,24 @@ def parse_limit(text: str) -> tuple[str, float]:
             f"The limit is '{text}', expected a column of a table and a number, such as cifar10.edgegpu_latency=5."
         )
     return found[1], float(found[2])
+
+
+def parse_limits(texts: Iterable[str]) -> dict[str, float]:
+    """Read limits on different columns, each as `parse_limit` does.
+
+    Raises:
+        InputError: a text is none, or a column is limited twice.
+
+    Example:
+        >>> parse_limits(["cifar10.edgegpu_latency=5", "cifar10.edgegpu_energy<=20"])
+        {'cifar10.edgegpu_latency': 5.0, 'cifar10.edgegpu_energy': 20.0}
+    """
+    found: dict[str, float] = {}
+    for name, most in map(parse_limit, texts):
+        if name in found:
+            raise InputError(f"'{name}' is limited to {found[name]:g} and to {most:g}, expected one limit: keep one.")
+        found[name] = most
+    return found
 
 
 def _parsed(text: str, what: str, units: Mapping[str, float], examples: str) -> float:

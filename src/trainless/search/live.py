@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from functools import partial
@@ -22,16 +22,16 @@ from trainless.search.budgets import Budget, parse_budget
 from trainless.search.costs import COSTS, Costs
 from trainless.search.fidelities import Fidelity, default_fidelities
 from trainless.search.finals import RunOff
-from trainless.search.journal import Journal, key_of
+from trainless.search.journal import Journal, is_kept, key_of
 from trainless.search.limits import Limits
 from trainless.search.loop import Loop
 from trainless.search.results import SearchResult
 from trainless.search.scores import SearchScore, search_score
 from trainless.search_spaces.base import SearchSpace
 from trainless.store import Store
-from trainless.strategies import Result, Strategy, strategy, write_study
+from trainless.strategies import STRATEGIES, Result, Strategy, SuccessiveHalving, strategy, write_study
 from trainless.tables import BenchmarkTable
-from trainless.types import Architecture
+from trainless.types import Architecture, Score
 
 __all__ = ["Search", "save_study"]
 
@@ -48,7 +48,8 @@ class Search:
 
     Args:
         space: a search space or its name.
-        strategy: a name of `trainless.strategies.STRATEGIES`, or a fresh `Strategy`.
+        strategy: a name of `trainless.strategies.STRATEGIES`, or a fresh `Strategy` of the same space and number of
+            objectives.
         score: what `trainless.search.search_score` takes.
         data: what `trainless.data.load_data` takes.
         budget: what `trainless.search.parse_budget` takes, a number of evaluations, or a `Budget`. Cheaper evaluations
@@ -63,8 +64,8 @@ class Search:
         batch_size: images in the batch.
         device: as for `trainless.Scorer`; latency is measured there.
         table: where limits and objectives named ``<data set>.<column>`` are read.
-        fidelities: the reduced evaluations of a strategy with several rungs, the cheapest first; None halves width,
-            depth and batch from rung to rung.
+        fidelities: the reduced evaluations of a strategy with several rungs, the cheapest first; they decide the number
+            of rungs of one that is named. None halves width, depth and batch from rung to rung.
         run_off: trains the best-scored few in the end, and the best validated one is what is found; None does not.
 
     Raises:
@@ -108,7 +109,7 @@ class Search:
         if batch is not None and batch < 1:
             raise InputError(f"The batch of proposals is {batch}, expected at least 1.")
         self.score: SearchScore = search_score(score)
-        self.batch, self.seed, self.run_off = batch, seed, run_off
+        self.seed, self.run_off = seed, run_off
         self.scorer = Scorer(
             space, self.score.proxies, data, seed=seed, batch_size=batch_size, workers=workers, store=store,
             device=device,
@@ -116,6 +117,7 @@ class Search:
         if run_off:
             run_off.check(self.scorer.dataset, seed)
         self.strategy = strategy
+        self._rungs = None if fidelities is None else len(fidelities) + 1
         made = self._strategy()
         self.fidelities = tuple(default_fidelities(made.rungs) if fidelities is None else fidelities)
         if len(self.fidelities) != made.rungs - 1:
@@ -125,10 +127,22 @@ class Search:
             )
         self.costs = Costs(self.scorer.space, self.scorer.batch.task, table=table, device=device)
         self.costs.check([*self.limits.named(), *self.objectives[1:]])
+        self.batch = batch or made.batch
+        self.title = f"{made.name} by {self.score.name} on {self.scorer.space.name}, {self.scorer.batch.task.name}"
+        self._settings = self._deciding(made)
 
     def _strategy(self) -> Strategy:
+        """Give a fresh strategy."""
+        if isinstance(self.strategy, Strategy):
+            return _checked(self.strategy, self.scorer.space, len(self.objectives))
         options = {"objectives": len(self.objectives)} if len(self.objectives) > 1 else {}
+        if self._rungs and issubclass(STRATEGIES.get(self.strategy, Strategy), SuccessiveHalving):
+            options["rungs"] = self._rungs
         return strategy(self.strategy, self.scorer.space, self.seed, **options)
+
+    def is_begun(self) -> bool:
+        """Tell whether the store has this search, so that it can be resumed."""
+        return self.scorer.store is not None and is_kept(self.scorer.store, self._settings)
 
     def run(
         self, progress: Progress | None = None, *, resume: bool = False, run_off_progress: Progress | None = None
@@ -145,8 +159,7 @@ class Search:
             InputError: nothing within the limits was found; or a search is to be resumed that is not in the store.
         """
         made, store = self._strategy(), self.scorer.store
-        batch = self.batch or made.batch
-        journal = Journal(store, self._settings(made, batch), resume)
+        journal = Journal(store, self._settings, resume)
         if store:
             self._keep_latencies(store)
         told: list[float] = []
@@ -156,15 +169,12 @@ class Search:
                 made, [self.score] * made.rungs,
                 lambda some, rung: [[each[one.name].value for one in self.score.proxies] for each in
                                     sessions[rung](some)],
-                check=self._broken, objectives=self.objectives, facts=self._facts, batch=batch, seed=self.seed,
+                check=self._broken, objectives=self.objectives, facts=self._facts, batch=self.batch, seed=self.seed,
             )  # fmt: skip
             stopped = self._search(loop, journal, told, progress)
             scores = sessions[-1](loop.order) if loop.order else []
         if loop.best() is None:
-            raise InputError(
-                f"No architecture of {loop.space.name} within the limits ({self.limits}) got a score "
-                f"({sum(loop.rejected.values()):,} broke a limit): widen the limits or raise the budget."
-            )
+            raise InputError(self._nothing(loop, scores))
         trained = self._trained(loop, run_off_progress)
         return self._result(loop, told, scores, stopped, trained)
 
@@ -172,22 +182,38 @@ class Search:
         most, seconds = self.budget.evaluations, self.budget.seconds
         start = time.monotonic() - journal.seconds
         counts = [0] * len(loop.history)
-        while True:
-            passed = time.monotonic() - start
-            if progress:
-                progress(*((len(loop.order), most) if most else (int(passed), int(seconds or 0))))
+
+        def is_over() -> bool:
             # What was told before is only read, so that the time it took then is all that it takes.
-            if seconds is not None and passed >= seconds and not journal.is_repeating:
-                return f"the budget of {seconds:g} s is spent"
-            room = loop.batch if most is None else most - len(loop.order)
+            return seconds is not None and time.monotonic() - start >= seconds and not journal.is_repeating
+
+        while True:
+            if progress:
+                passed = int(time.monotonic() - start)
+                progress(*((len(loop.order), most) if most else (passed, int(seconds or 0))))
+            # All that is proposed at a time has room where there is time alone: the history is the same either way.
+            room = len(loop.space) if most is None else most - len(loop.order)
             if room <= 0:
                 return f"the budget of {most} evaluations is spent"
-            if not loop.step(room):
-                return loop.stopped
+            if is_over() or not loop.step(room, is_over):
+                return loop.stopped or f"the budget of {seconds:g} s is spent"
             new = [(str(one), rung) for rung, known in enumerate(loop.history) for one in known[counts[rung] :]]
             when = journal.add(new, time.monotonic() - start)
             told += [at for at, (_, rung) in zip(when, new, strict=True) if rung == len(counts) - 1]
             counts = [len(known) for known in loop.history]
+
+    def _nothing(self, loop: Loop, scores: Sequence[Mapping[str, Score]]) -> str:
+        """Why nothing was found."""
+        reason = next((one.reason for each in scores for one in each.values() if one.reason), "")
+        if reason:
+            return (
+                f"None of the {len(scores):,} architectures that were evaluated got a finite score, the first for "
+                f"this reason: {reason.rstrip('.')}; choose another score, other images or larger networks."
+            )
+        return (
+            f"No architecture of {loop.space.name} within the limits ({self.limits}) got a score "
+            f"({sum(loop.rejected.values()):,} broke a limit): widen the limits or raise the budget."
+        )
 
     def _reduced(self) -> list[Scorer]:
         """The scorers of the cheaper evaluations."""
@@ -231,13 +257,14 @@ class Search:
             (place for place in front if np.isfinite(loop.values[place])), key=lambda place: -loop.values[place]
         )
         rows = self.run_off.hold(
-            [loop.order[place] for place in places], loop.space, self.scorer.dataset, seed=self.seed,
+            [loop.order[place] for place in places], self.scorer.space, self.scorer.dataset, seed=self.seed,
             workers=self.scorer.workers, store=self.scorer.store, progress=progress,
         )  # fmt: skip
         return pd.DataFrame([asdict(row) for row in rows])
 
     def _result(
-        self, loop: Loop, told: list[float], scores: list[Any], stopped: str, trained: pd.DataFrame | None
+        self, loop: Loop, told: list[float], scores: Sequence[Mapping[str, Score]], stopped: str,
+        trained: pd.DataFrame | None,
     ) -> SearchResult:  # fmt: skip
         rows: dict[str, Any] = {"architecture": [str(one) for one in loop.order], "score": loop.values}
         rows |= {COSTS.get(name, name): [self.costs(one, name) for one in loop.order] for name in self._named_costs()}
@@ -251,20 +278,22 @@ class Search:
         front = [str(loop.order[place]) for place in loop.front()]
         best = front[0] if trained is None else str(trained["architecture"].iloc[0])
         return SearchResult(
-            title=f"{loop.strategy.name} by {self.score.name} on {loop.space.name}, {self.scorer.batch.task.name}",
-            space=loop.space.name, best=best, objectives=self.objectives, evaluations=evaluations,
+            title=self.title, space=loop.space.name, best=best, objectives=self.objectives, evaluations=evaluations,
             front=tuple(front) if len(self.objectives) > 1 else (best,),
             rejected=dict(loop.rejected), stopped=stopped, run_off=trained, protocol=self._protocol(loop),
         )  # fmt: skip
 
-    def _settings(self, made: Strategy, batch: int) -> dict[str, str]:
+    def _deciding(self, made: Strategy) -> dict[str, str]:
         """All that decides the history."""
+        mix = self.score.aggregate
         return {
-            "strategy": f"{made.name}, {batch} proposals at a time",
+            "strategy": f"{made.name}, {self.batch} proposals at a time",
             "score": self.score.name,
+            "aggregation": key_of({"json": mix.to_json()}) if mix else "",
             "proxies": ", ".join(f"{each.name} {each.version}" for each in self.score.proxies),
             "objectives": ", ".join(self.objectives),
             "limits": str(self.limits),
+            "table": self._table(),
             "reduced": "; ".join(map(str, self.fidelities)),
             "scored": str(self.scorer.run),
             "device": self.costs.device,
@@ -278,6 +307,7 @@ class Search:
             "score": self.score.name,
             "objectives": ", ".join(self.objectives),
             "limits": str(self.limits),
+            "table": self._table(),
             "budget": str(self.budget),
             "cheaper scores": "; ".join(cheaper),
             "run-off": str(self.run_off or ""),
@@ -288,6 +318,11 @@ class Search:
             "not finite": "ranked last",
         }
         return {name: text for name, text in protocol.items() if text}
+
+    def _table(self) -> str:
+        """The table that limits or objectives are read from."""
+        is_read = self.costs.table is not None and any("." in name for name in self._named_costs())
+        return self.costs.table.name if self.costs.table is not None and is_read else ""
 
     def _measures(self) -> bool:
         return "latency" in self._named_costs()
@@ -300,11 +335,28 @@ class Search:
         return "yes, whatever the number of workers"
 
 
+def _checked(given: Strategy, space: SearchSpace, objectives: int) -> Strategy:
+    """Refuse a strategy that somebody made for something else."""
+    if _named(given.space) != _named(space):
+        raise InputError(
+            f"The strategy '{given.name}' is for {_named(given.space)}, expected one for {_named(space)}: make it of "
+            "the same search space."
+        )
+    if given.objectives != objectives:
+        raise InputError(
+            f"The strategy '{given.name}' is made for {given.objectives} objective(s) and there are {objectives}: make "
+            f"it with objectives={objectives}."
+        )
+    if given.seen:
+        raise InputError(f"The strategy '{given.name}' was told results before, expected a fresh one: make it anew.")
+    return given
+
+
 def _named(space: SearchSpace) -> str:
     return ", ".join([space.name, *(f"{name}={value}" for name, value in space.options.items())])
 
 
-def _status(scores: Iterable[Any]) -> str:
+def _status(scores: Iterable[Score]) -> str:
     found = {each.status for each in scores}
     return next((name for name in ("failed", "not finite") if name in found), "ok")
 

@@ -91,12 +91,17 @@ class Loop:
         """The architectures that have the full score, in the order in which they were asked for."""
         return self.history[-1]
 
-    def step(self, room: int) -> int:
+    def step(self, room: int, is_over: Callable[[], bool] | None = None) -> int:
         """Ask once, score at most `room` proposals, and tell them; the others are dropped as if never made.
 
+        Args:
+            room: how many at most.
+            is_over: asked whenever all that was proposed broke a limit or was known, whether to leave it at that: to
+                find out may take long where a limit has to be measured.
+
         Returns:
-            How many were scored, at all rungs together; 0 where the room is used up or the search has ended, of which
-            `stopped` then tells the reason.
+            How many were scored, at all rungs together; 0 where the room is used up, `is_over` said so, or the search
+            has ended, of which `stopped` then tells the reason.
         """
         while room > 0 and not self.stopped:
             proposals = self._proposals()
@@ -109,7 +114,9 @@ class Loop:
                 return done
             self._idle += 1
             if self._idle > _IDLE:
-                self.stopped = f"{_IDLE:,} proposals in a row broke a limit or were known already"
+                self.stopped = f"all that was proposed {_IDLE:,} times in a row broke a limit or was known already"
+            if is_over and is_over():
+                break
         return 0
 
     def _proposals(self) -> list[Proposal]:

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from trainless.aggregation import finite_last
 from trainless.errors import InputError, ScoringError, TableError, UnknownNameError
 from trainless.proxies.counts import skipped_layers
 from trainless.search.budgets import Budget, parse_budget
@@ -127,6 +128,8 @@ def replay(
             raise UnknownNameError("strategy", name, STRATEGIES)
     looked_up = [search_score(name) for name in searched]
     benches = [_bench(table, dataset, each, looked_up, split, run_off) for dataset, each in scores.items()]
+    if spent.evaluations is None:
+        _check_seconds(benches, looked_up)
     plan = _Plan(tuple(benches), tuple(looked_up), spent, run_off)
     found = _searched(plan, chosen, seeds, workers, Checkpoint(checkpoint), progress)
     rows, curves = [], {}
@@ -144,6 +147,16 @@ def replay(
         "run-off": f"the best of the {run_off} best-scored by the split valid" if run_off else "none",
     }
     return ReplayResult(rows, curves, {bench.dataset: bench.optimum for bench in benches}, protocol)
+
+
+def _check_seconds(benches: Iterable[_Bench], scores: Sequence[SearchScore]) -> None:
+    """Refuse scores that never use up a budget of time."""
+    for bench, score in product(benches, scores):
+        if not bench.seconds[score.name].any():
+            raise InputError(
+                f"The scores on {bench.dataset} do not tell how long {score.name} took, expected that for a budget of "
+                "seconds alone: give one of evaluations, or both."
+            )
 
 
 # The searches.
@@ -249,7 +262,7 @@ def _winner(bench: _Bench, loop: Loop, run_off: int) -> float:
         return np.nan
     first = np.argsort(-loop.values, kind="stable")[:run_off]
     rows = [bench.rows[loop.order[place].text] for place in first if np.isfinite(loop.values[place])]
-    return float(bench.test[max(rows, key=lambda row: bench.valid[row])]) if rows else np.nan  # type: ignore[index]
+    return float(bench.test[rows[finite_last(bench.valid[rows]).argmax()]]) if rows else np.nan
 
 
 def _row(

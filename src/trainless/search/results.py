@@ -31,7 +31,7 @@ class SearchResult:
         rejected: by limit, how many architectures it kept from being evaluated.
         stopped: why the search ended, in words.
         run_off: None, or one row a trained candidate, the winner first: ``architecture``, ``score_rank``, ``epochs``,
-            ``valid_accuracy`` in percent, ``seconds``.
+            ``valid_accuracy`` in percent, NaN where the training failed for ``reason``, ``seconds``.
         protocol: how all this came about, as name and value.
     """
 

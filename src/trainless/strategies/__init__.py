@@ -10,11 +10,13 @@ from trainless.strategies.base import Proposal, Result, Strategy
 from trainless.strategies.evolution import FreeREA, RegularizedEvolution
 from trainless.strategies.halving import Hyperband, SuccessiveHalving
 from trainless.strategies.local import LocalSearch
-from trainless.strategies.optuna import GP, NSGA2, TPE, write_study
+from trainless.strategies.optuna import GP, NSGA2, TPE, check_study, write_study
 from trainless.strategies.reinforce import Reinforce
 from trainless.strategies.sampling import Grid, Random
 
-__all__ = ["STRATEGIES", "Proposal", "Result", "Strategy", "strategy", "write_study"]
+__all__ = [
+    "STRATEGIES", "Proposal", "Result", "Strategy", "SuccessiveHalving", "check_study", "strategy", "write_study",
+]  # fmt: skip
 
 STRATEGIES: dict[str, type[Strategy]] = {
     each.name: each

@@ -68,6 +68,8 @@ class Strategy(ABC):
         name: what it is asked for by.
         batch: how many proposals it is best asked for at a time.
         several_objectives: whether it can maximise several objectives at once, towards their Pareto front.
+        space: the search space.
+        objectives: number of values in each result.
 
     Args:
         space: the search space.
@@ -97,7 +99,7 @@ class Strategy(ABC):
                 f"The strategy '{self.name}' maximises one objective and was given {objectives}: leave the others out, "
                 "or choose a strategy for several, such as nsga2."
             )
-        self.space = space
+        self.space, self.objectives = space, objectives
         self.rng = np.random.default_rng(derive_seed(seed, "strategy", self.name))
         self.seen: set[Architecture] = set()
         self.values: dict[Architecture, tuple[float, ...]] = {}

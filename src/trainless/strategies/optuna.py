@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
@@ -19,7 +20,7 @@ from trainless.types import Architecture
 if TYPE_CHECKING:
     import optuna
 
-__all__ = ["GP", "NSGA2", "TPE", "OptunaStrategy", "write_study"]
+__all__ = ["GP", "NSGA2", "TPE", "OptunaStrategy", "check_study", "write_study"]
 
 _MARK = "trainless"  # user attribute of the studies that may be written anew
 _NO_VALUE = "it broke a limit, could not be evaluated or got no finite value"
@@ -38,11 +39,9 @@ class OptunaStrategy(Strategy):
         seed: decides all random choices.
         objectives: number of values in each result.
         startup: architectures with a value or without one that are drawn at random before the sampler begins.
-        storage: None, or where `save` writes the study: a URL such as ``sqlite:///search.db``.
-        study_name: the study's name in the storage.
 
     Raises:
-        InputError: startup is below 1, or the storage cannot be opened or has such a study of another origin.
+        InputError: startup is below 1.
     """
 
     batch = 2
@@ -55,17 +54,11 @@ class OptunaStrategy(Strategy):
         *,
         objectives: int = 1,
         startup: int = 10,
-        storage: str | None = None,
-        study_name: str = "trainless",
     ) -> None:
         super().__init__(space, seed, objectives=objectives)
         if startup < 1:
             raise InputError(f"The startup is {startup} architectures at random, expected at least 1.")
-        self.objectives, self.startup = objectives, startup
-        self.storage, self.study_name = storage, study_name
-        if storage is not None:
-            with _opened(storage) as opened:
-                _check_free(opened, storage, study_name)
+        self.startup = startup
         self._places, self._distributions = Places(space), _distributions(space)
         self._relative = {name: each for name, each in self._distributions.items() if not each.single()}
         self._results: dict[Architecture, tuple[float, ...]] = {}
@@ -146,16 +139,6 @@ class OptunaStrategy(Strategy):
             elif known is None and self._study is not None:
                 self._add(self._study, result)
 
-    def save(self) -> None:
-        """Write what was told to the storage, if there is one, as `write_study` does.
-
-        Raises:
-            InputError: the storage cannot be written.
-        """
-        if self.storage is not None:
-            results = [Result(one, values) for one, values in self._results.items()]
-            write_study(self.space, results, self.storage, self.study_name, objectives=self.objectives)
-
 
 class TPE(OptunaStrategy):
     """Tree-structured Parzen estimators: the ratio of the density of good architectures to that of the others.
@@ -221,11 +204,9 @@ class NSGA2(OptunaStrategy):
         objectives: number of values in each result.
         population: architectures in a generation; the first one is random. As many as in regularized evolution here:
             Optuna's own default of 50 leaves few generations of a few hundred evaluations.
-        storage: as for `OptunaStrategy`.
-        study_name: as for `OptunaStrategy`.
 
     Raises:
-        InputError: the population is below 2, or as for `OptunaStrategy`.
+        InputError: the population is below 2.
 
     Example:
         >>> from trainless.search_spaces import search_space
@@ -242,13 +223,11 @@ class NSGA2(OptunaStrategy):
         *,
         objectives: int = 1,
         population: int = 32,
-        storage: str | None = None,
-        study_name: str = "trainless",
     ) -> None:
         if population < 2:
             raise InputError(f"The population is {population} architectures, expected at least 2.")
         self.population = population
-        super().__init__(space, seed, objectives=objectives, storage=storage, study_name=study_name)
+        super().__init__(space, seed, objectives=objectives)
 
     def _sampler(self, seed: int) -> optuna.samplers.BaseSampler:
         import optuna
@@ -310,6 +289,36 @@ def write_study(
         study.set_user_attr(_MARK, space.name)
         distributions = _distributions(space)
         study.add_trials(_trial(distributions, result) for result in results)
+
+
+def check_study(storage: str, study_name: str = "trainless") -> None:
+    """Refuse a study that `write_study` could not write, before anything long is computed for it.
+
+    Args:
+        storage: as for `write_study`.
+        study_name: as for `write_study`.
+
+    Raises:
+        InputError: the storage cannot be opened or written, is in memory, or has such a study of another origin.
+
+    Example:
+        >>> check_study("sqlite://")
+        Traceback (most recent call last):
+            ...
+        trainless.errors.InputError: The storage 'sqlite://' is in memory and gone at once: give ... sqlite:///study.db.
+    """
+    import optuna
+
+    with _opened(storage) as opened:
+        if opened.engine.url.database in (None, "", ":memory:"):
+            raise InputError(
+                f"The storage '{_shown(storage)}' is in memory and gone at once: give a file, as in sqlite:///study.db."
+            )
+        _check_free(opened, storage, study_name)
+        # That it can be opened does not say that it can be written.
+        tried = f"{study_name}, {uuid.uuid4().hex}"
+        optuna.create_study(storage=opened, study_name=tried)
+        optuna.delete_study(study_name=tried, storage=opened)
 
 
 @contextmanager
