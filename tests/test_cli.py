@@ -15,10 +15,13 @@ import pytest
 from trainless import cli
 from trainless.proxies import PROXIES
 from trainless.scoring import Scorer
+from trainless.search_spaces.mobile import Mobile
 from trainless.search_spaces.nasbench201 import NASBench201
 from trainless.store import Store
+from trainless.types import Task
 
 A1 = "|nor_conv_1x1~0|+|nor_conv_3x3~0|none~1|+|avg_pool_3x3~0|nor_conv_1x1~1|nor_conv_3x3~2|"
+MOBILE = "k3e4d2w100-k5e3d1w75se-k3e6d4w50-k7e2d3w150-k5e6d2w100se"
 SMALL = ["--data", "digits", "--channels", "4", "--cells", "1", "--workers", "0", "--batch-size", "16"]
 
 Run = Callable[..., tuple[int, str, str]]
@@ -62,6 +65,7 @@ def test_spaces_and_proxies_are_listed(run: Run) -> None:
     assert independent == {
         "params", "flops", "synflow", "logsynflow", "zen", "l2_norm", "linear_regions", "skipped_layers",
     }  # fmt: skip
+    assert document(run("spaces", "--json"))[1]["options"] == "width=16, depth=4"
     code, out, _ = run("proxies")
     assert code == 0
     assert "Mellor et al." in out
@@ -111,6 +115,23 @@ def test_larger_sample_begins_with_the_smaller(run: Run) -> None:
     assert five[:3] == three
     other = document(run("score", *SMALL, "--proxies", "params", "--sample", 3, "--seed", 1, "--json"))["scores"]
     assert other != three
+
+
+def test_a_space_too_large_to_list(run: Run, tmp_path: Path) -> None:
+    small = ["--space", "mobile", "--width", "4", "--depth", "2"]
+    facts = document(run("describe", MOBILE, *small, "--json"))
+    assert facts["parameters"] == Mobile(4, 2).parameters(Mobile().parse(MOBILE), Task("cifar10", 10))
+    asked = ["score", *small, "--data", "digits", "--workers", 0, "--proxies", "params,nwot", "--json"]
+    three, five = (document(run(*asked, "--sample", n))["scores"] for n in (3, 5))
+    assert five[:3] == three
+    assert len({row["architecture"] for row in five}) == 5
+    searching = ["search", *small, "--data", "digits", "--workers", 0, "--strategy", "local", "--score", "nwot"]
+    found = document(run(*searching, "--budget", 6, "--out", "page.html", "--json"))
+    assert found["evaluations"] == 6
+    drawn = (tmp_path / "page.html").read_text(encoding="utf-8").split('id="cell-data">')[1].partition("</script>")[0]
+    names = [trace["text"][0] for trace in json.loads(drawn)["data"] if trace["mode"] == "text"]
+    assert len(names) == 7
+    assert names[0] == "4 channels<br>3×3 conv"
 
 
 def test_score_reads_a_file_of_architectures(run: Run, tmp_path: Path) -> None:
@@ -211,6 +232,10 @@ def test_quickstart_ranks_by_the_hybrid(run: Run, tmp_path: Path) -> None:
         (["describe", "foo"], "'foo' is no architecture of nasbench201"),
         (["describe", A1, "--space", "darts"], "There is no search space 'darts'"),
         (["describe", A1, "--channels", "0"], "channels"),
+        (["describe", A1, "--width", "8"], "'nasbench201' has no option 'width', expected one of channels, cells"),
+        (["latency", MOBILE, "--space", "mobile", "--cells", "2"], "'mobile' has no option 'cells'"),
+        (["score", "--data", "digits", "--space", "mobile", "--all"], "--all would score 8,349,416,423,424"),
+        (["score", "--data", "digits", "--space", "mobile", "--sample", "1000001"], "expected at most 1,000,000"),
         (["describe", A1, "--classes", "0"], "--classes is 0, expected at least 1"),
         (["score", "--data", "digits"], "exactly one of --architectures FILE, --sample N and --all"),
         (["score", "--data", "digits", "--all", "--sample", "3"], "exactly one of"),

@@ -68,6 +68,9 @@ RULES: dict[str, Function] = {
     "reshape": lambda x: torch.reshape(x, (x.shape[0], 3, -1)),
     "cat": lambda x: torch.cat([x, F.relu(x)], dim=1),
     "sum": lambda x: 0 + x + F.relu(x) * 2.0,
+    "product": lambda x: F.relu(x) * x,
+    "product_with_a_gate": lambda x: x * torch.sigmoid(x.mean((2, 3), keepdim=True)),
+    "product_of_a_gate": lambda x: nn.Sigmoid()(F.adaptive_avg_pool2d(x, 1)) * x,
     "identity_dropout": lambda x: F.dropout(x, 0.5, training=False),
 }
 
@@ -128,7 +131,8 @@ def test_in_place_operations_reach_other_names_of_the_activation() -> None:
     [
         F.gelu,
         lambda x: x + torch.ones(2, 3),
-        lambda x: x * x,
+        lambda x: x * torch.ones(2, 3),
+        lambda x: x * Jet(blocks((3, 1, 1)).flatten(0, 1), {}),
         lambda x: x.mean(0),
         lambda x: x.flatten(0),
         lambda x: x.view(-1, 3),

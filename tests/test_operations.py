@@ -11,7 +11,17 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from trainless.operations import Cell, ReductionBlock, Zero, average_pooling, relu_conv_bn
+from trainless.operations import (
+    Cell,
+    ReductionBlock,
+    Residual,
+    SqueezeExcite,
+    Zero,
+    average_pooling,
+    conv_bn_relu,
+    inverted_residual,
+    relu_conv_bn,
+)
 
 
 def images(channels: int = 3, height: int = 6, width: int = 5) -> torch.Tensor:
@@ -48,6 +58,47 @@ class TestReluConvBn:
         x = images()
         before = x.clone()
         relu_conv_bn(3, 4, 3).double()(x)
+        assert torch.equal(x, before)
+
+
+class TestConvBnRelu:
+    @pytest.mark.parametrize("groups", [1, 3])
+    def test_it_is_its_formula(self, groups: int) -> None:
+        block, x = conv_bn_relu(3, 6, 5, stride=2, groups=groups).double(), images()
+        (weight,) = (each for name, each in block.named_parameters() if each.dim() == 4)
+        y = F.conv2d(x, weight, stride=2, padding=2, groups=groups)
+        mean, variance = y.mean((0, 2, 3), keepdim=True), y.var((0, 2, 3), keepdim=True, unbiased=False)
+        torch.testing.assert_close(block(x), ((y - mean) / (variance + 1e-5).sqrt()).clamp(min=0))
+
+
+class TestInvertedResidual:
+    @pytest.mark.parametrize("squeeze", [0, 2])
+    def test_it_is_wide_inside_and_linear_at_its_end(self, squeeze: int) -> None:
+        block = inverted_residual(3, 5, 7, expansion=4, stride=2, squeeze=squeeze).double()
+        convolutions = [each for each in block.modules() if isinstance(each, nn.Conv2d)]
+        shapes = [tuple(each.weight.shape) for each in convolutions]
+        gate = [(2, 12, 1, 1), (12, 2, 1, 1)] if squeeze else []
+        assert shapes == [(12, 3, 1, 1), (12, 1, 7, 7), *gate, (5, 12, 1, 1)]
+        assert [each.bias is None for each in convolutions] == [True, True, *[False] * len(gate), True]
+        y = block(images())
+        assert y.shape == (2, 5, 3, 3)
+        assert bool((y < 0).any())
+
+
+class TestSqueezeExcite:
+    def test_it_is_its_formula(self) -> None:
+        block, x = SqueezeExcite(3, 2).double(), images()
+        first, second = (each for each in block.modules() if isinstance(each, nn.Conv2d))
+        hidden = (x.mean((2, 3)) @ first.weight.flatten(1).t() + first.bias).clamp(min=0)
+        gate = 1 / (1 + torch.exp(-(hidden @ second.weight.flatten(1).t() + second.bias)))
+        torch.testing.assert_close(block(x), x * gate[:, :, None, None])
+
+
+class TestResidual:
+    def test_it_adds_and_leaves_its_input(self) -> None:
+        x = images()
+        before = x.clone()
+        torch.testing.assert_close(Residual(Times(3.0))(x), 4 * x)
         assert torch.equal(x, before)
 
 

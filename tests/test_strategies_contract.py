@@ -13,7 +13,11 @@ from trainless.search_spaces.base import SearchSpace
 from trainless.strategies import STRATEGIES, Proposal, Result, Strategy
 from trainless.testing import SearchSpaceContract, StrategyContract
 
-SPACES = {"Toy": ToySpace(), "NASBench201": search_space("nasbench201", channels=4, cells=1)}
+SPACES = {
+    "Toy": ToySpace(),
+    "NASBench201": search_space("nasbench201", channels=4, cells=1),
+    "Mobile": search_space("mobile", width=4, depth=1),
+}
 # So few that it learns within the test.
 OPTIONS: dict[str, dict[str, Any]] = {
     "evolution": {"population": 8, "tournament": 3},
@@ -25,6 +29,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 # A Gaussian process takes long to fit, two of them very long.
 LIMITS: dict[str, dict[str, Any]] = {"gp": {"evaluations": 12, "batch": 2}, "grid": {"has_chance": False}}
+LIMITS_ON_MOBILE: dict[str, dict[str, Any]] = {"gp": {"evaluations": 8}}
 OPTIONS_FOR_2: dict[str, dict[str, Any]] = {"gp": {"startup": 24}}
 LIMITS_FOR_2: dict[str, dict[str, Any]] = {"gp": {"evaluations": 26, "batch": 2}}
 
@@ -43,6 +48,8 @@ def contract(name: str, space: str, objectives: int = 1) -> tuple[str, type]:
         title += f"For{objectives}"
         options = options | OPTIONS_FOR_2.get(name, {}) | {"objectives": objectives}
         limits = limits | LIMITS_FOR_2.get(name, {})
+    if space == "Mobile":
+        limits = limits | LIMITS_ON_MOBILE.get(name, {})
     body = {"make": staticmethod(partial(made, name, options)), "space": SPACES[space], "objectives": objectives}
     return title, type(title, (StrategyContract,), body | limits)
 

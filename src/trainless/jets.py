@@ -89,6 +89,8 @@ class Jet:
         return self
 
     def __mul__(self, factor: Any) -> Jet:
+        if isinstance(factor, Jet) and (self.images, self.dim()) == (factor.images, factor.dim()):
+            return self._new(_product(self._quarters(), factor._quarters()).flatten(0, 1))
         if not isinstance(factor, int | float):
             raise JetError(f"jets have no rule for multiplying by {type(factor).__name__}")
         return self._new(self.blocks * factor)
@@ -125,6 +127,14 @@ class Jet:
         if rule is None:
             raise JetError(f"jets have no rule for {getattr(function, '__name__', function)}")
         return rule(*args, **(kwargs or {}))
+
+
+def _product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    """The product rule twice, on four blocks each; one of them may have one pixel for all of the other's."""
+    out = a * b[0]
+    out[1:3].addcmul_(a[0], b[1:3])
+    out[3].addcmul_(a[1], b[2]).addcmul_(a[2], b[1]).addcmul_(a[0], b[3])
+    return out
 
 
 def _weighted(operation: Callable[..., torch.Tensor]) -> Callable[..., Jet]:
@@ -257,6 +267,14 @@ def _leaky_relu_slope(x: torch.Tensor, negative_slope: float = 0.01, *_: Any) ->
     return _relu_slope(x) * (1 - negative_slope) + negative_slope
 
 
+def _sigmoid(input: Jet) -> Jet:
+    x, xs, xt, xst = input._quarters()
+    y = x.sigmoid()
+    first = y * (1 - y)
+    second = first * (1 - 2 * y)
+    return input._new(torch.cat([y, first * xs, first * xt, first * xst + second * xs * xt]))
+
+
 def _relu_in_place(input: Jet) -> Jet:
     return _RULES[F.relu](input, inplace=True)
 
@@ -306,6 +324,7 @@ _RULES: dict[Any, Callable[..., Jet]] = {
     F.hardtanh: _hard_tangent,
     F.leaky_relu: _piecewise_linear(_leaky_relu_slope),
     F.avg_pool2d: _linear_map(F.avg_pool2d),
+    torch.sigmoid: _sigmoid,
     F.adaptive_avg_pool2d: _linear_map(F.adaptive_avg_pool2d),
     F.max_pool2d: _max_pool2d,
     F.dropout: _dropout,
