@@ -236,7 +236,8 @@ def _classes(y: Any, number: int) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     if labels.dtype.kind == "f" and (np.isfinite(labels) & (labels == np.floor(labels))).all():
         labels = labels.astype(np.int64)
     if labels.dtype.kind not in "biuU":
-        example = next((label for label in labels.flat if not isinstance(label, str)), labels.flat[0])
+        named = [isinstance(each, str) or (isinstance(each, float) and each.is_integer()) for each in labels.flat]
+        example = labels.ravel().tolist()[named.index(False) if False in named else 0]
         raise DataError(
             f"Labels are {labels.dtype}, such as {example!r}, but each was expected to name a class: give whole "
             "numbers, or text for all."

@@ -103,8 +103,8 @@ def load_splits(
         max_broken: share of the files that may be broken.
 
     Raises:
-        DataError: the source cannot be read, too many files are broken, there are fewer than 2 images for each class,
-            images are smaller than 4 pixels, or a part has a class that train lacks.
+        DataError: the source cannot be read, too many files are broken, there are fewer images than each class needs
+            for one in each part, images are smaller than 4 pixels, or a part has a class that train lacks.
 
     Example:
         >>> splits = load_splits("digits", fractions=(0.5, 1 / 6, 1 / 3))
@@ -193,6 +193,7 @@ def _completed(found: _Found, shares: dict[str, float], seed: int) -> NDArray[np
     parts = found.parts.astype("U5")
     missing = [part for part in reversed(PARTS) if part not in parts]
     groups = group(digests(found.labelled.images)) if missing else np.empty(0, np.int64)
+    _check_different(found, groups, 1 + len(missing))
     for number, part in enumerate(missing):
         rest = shares["train"] + sum(shares[other] for other in missing[number:])
         inside = np.flatnonzero(parts == "train")
@@ -231,13 +232,26 @@ def _check_options(fractions: Sequence[float], image_size: int | None, max_broke
 
 
 def _check_numbers(found: _Found) -> None:
-    number, classes = len(found.labelled.labels), len(found.labelled.class_names)
+    number, classes = int(np.sum(found.parts == "train")), len(found.labelled.class_names)
+    least = sum(part == "train" or part not in found.parts for part in PARTS)
     propose_size(found.sizes)  # images of a pixel or two are refused whatever size was asked for
-    if number < 2 * classes:
+    if number < least * classes:
         raise DataError(
-            f"'{found.labelled.name}' has {classes} classes but {number} images, and at least 2 for each class are "
-            "needed: add images, or check that labels are classes and not names of single images."
+            f"'{found.labelled.name}' has {classes} classes but {number} images to train on and to split, and at least "
+            f"{least} for each class are needed: add images, or check that labels are classes and not names of images."
         )
+
+
+def _check_different(found: _Found, groups: NDArray[np.int64], least: int) -> None:
+    """Refuse to split what has no two classes with an image for each part."""
+    if least > 1:
+        inside = np.flatnonzero(found.parts == "train")
+        _, first = np.unique(groups[inside], return_index=True)
+        if np.sum(np.bincount(found.labelled.labels[inside][first]) >= least) < 2:
+            raise DataError(
+                f"'{found.labelled.name}' has fewer than 2 classes with {least} different images or more, one for each "
+                "part: add images."
+            )
 
 
 def _check_classes(labels: NDArray[np.int64], part: str, name: str, how: str = "") -> None:

@@ -68,7 +68,7 @@ def choose(labels: NDArray[np.int64], fraction: float, name: str, seed: int, *pu
     shares = _shares(counts, fraction)
     if np.count_nonzero(shares) < 2:
         raise DataError(
-            f"'{name}' has fewer than 2 classes with 2 images or more (copies count once): add images, for a network "
+            f"'{name}' has fewer than 2 classes with 2 images or more: add images, for a network "
             "cannot be validated on one class."
         )
     rng = np.random.Generator(np.random.PCG64(derive_seed(seed, "split", *purpose)))
