@@ -104,6 +104,14 @@ class TestSearch:
         with pytest.raises(InputError, match="'random' was given 1 reduced evaluations, expected 0"):
             Search(SMALL, "random", fidelities=[Fidelity(batch=0.5)], **OPTIONS)  # type: ignore[arg-type]
 
+    @pytest.mark.parametrize("name", ["successive-halving", "hyperband"])
+    def test_a_larger_budget_begins_as_a_smaller_one(self, name: str) -> None:
+        histories = [
+            found(budget=budget, score="nwot", strategy=name)["architecture"].tolist() for budget in (3, 7, 12)
+        ]
+        assert histories[0] == histories[2][:3]
+        assert histories[1] == histories[2][:7]
+
     def test_memory_and_latency_are_columns_and_limits(self) -> None:
         limits = Limits(memory=0.2, latency=1000)
         objectives = ("score", "memory")

@@ -3,5 +3,6 @@
 from trainless.automl.clock import Clock, parse_time
 from trainless.automl.pipeline import Plan, fit
 from trainless.automl.results import Fitted, TestResult
+from trainless.automl.trust import Trust, trust
 
-__all__ = ["Clock", "Fitted", "Plan", "TestResult", "fit", "parse_time"]
+__all__ = ["Clock", "Fitted", "Plan", "TestResult", "Trust", "fit", "parse_time", "trust"]

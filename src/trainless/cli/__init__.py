@@ -26,7 +26,7 @@ app = typer.Typer(
 )
 for _command in (
     scoring.spaces, scoring.proxies, scoring.describe, scoring.score, scoring.show, scoring.quickstart,
-    fitting.fit, fitting.predict, fitting.export,
+    fitting.fit, fitting.predict, fitting.export, fitting.trust,
     studies.evaluate, studies.report, searching.search, searching.strategies,
     searching.latency, replaying.replay,
 ):  # fmt: skip

@@ -1,4 +1,4 @@
-"""The commands from images to a network and back: fit, predict, export."""
+"""The commands from images to a network and back: fit, predict, export, trust."""
 
 from __future__ import annotations
 
@@ -11,11 +11,26 @@ from typing import Annotated, Any
 import typer
 
 from trainless.cli.limits import MaxFlops, MaxLatency, MaxMemory, MaxParams, limits_of
-from trainless.cli.shared import Json, Seed, Workers, find_data, interruptible, make_folder
+from trainless.cli.shared import (
+    Cells,
+    Channels,
+    Depth,
+    Json,
+    Proxies,
+    Seed,
+    Space,
+    Width,
+    Workers,
+    check_places,
+    find_data,
+    interruptible,
+    make_folder,
+    sized_space,
+)
 from trainless.errors import InputError
-from trainless.terminal import print_json, print_rows, progress, write_file
+from trainless.terminal import print_json, print_rows, progress, records, write_file
 
-__all__ = ["export", "fit", "predict"]
+__all__ = ["export", "fit", "predict", "trust"]
 
 RunFolder = Annotated[Path, typer.Argument(help="The folder that `trainless fit` wrote.")]
 
@@ -167,3 +182,49 @@ def export(
             raise UnknownNameError("format", name, FORMATS)
     written = Folder.read(run).export(names)
     print_rows([{"format": name, "file": str(path)} for name, path in written.items()], as_json)
+
+
+def trust(
+    data: Annotated[str, typer.Option(help="'digits', class folders, a CSV file, CIFAR batches or an .npz file.")],
+    space: Space = "nasbench201",
+    train: Annotated[int, typer.Option(help="Architectures that are trained.")] = 30,
+    proxies: Proxies = "params,flops,logsynflow,nwot,snip,grad_norm,zen",
+    epochs: Annotated[int, typer.Option(help="Epochs of each training.")] = 12,
+    images: Annotated[int, typer.Option(help="Most images to train and validate on.")] = 2500,
+    augment: Annotated[bool, typer.Option(help="Mirror and shift training images; for photographs.")] = False,
+    image_size: Annotated[int | None, typer.Option(help="Rows and columns of the images.")] = None,
+    channels: Channels = None,
+    cells: Cells = None,
+    width: Width = None,
+    depth: Depth = None,
+    seed: Seed = 0,
+    workers: Workers = None,
+    store: Annotated[str, typer.Option(help="Where scores and trainings are kept.")] = "trust.db",
+    csv: Annotated[Path | None, typer.Option(help="Write scores and accuracies to this CSV file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell how far the proxies can be trusted on your images: train a small sample and correlate."""
+    from trainless.automl import trust
+    from trainless.data import load_data
+
+    check_places(csv)
+    chosen = sized_space(space, channels=channels, cells=cells, width=width, depth=depth)
+    loaded = load_data(find_data(data), image_size=image_size)
+    advice = f"What is finished is in {store}: run the same command again to go on."
+    with interruptible(advice), progress("training") as update:
+        found = trust(
+            loaded, chosen, train=train, proxies=proxies, epochs=epochs, images=images, augment=augment, seed=seed,
+            workers=workers, store=store, progress=update,
+        )  # fmt: skip
+    if csv:
+        write_file(csv, found.scores.assign(valid_accuracy=found.accuracies).to_csv)
+    rows = records(found.metrics.rename_axis("proxy"))
+    if as_json:
+        print_json({"protocol": found.protocol, "proxies": rows, "failed": found.failed})
+        return
+    shown = ("proxy", "kendall", "kendall_low", "kendall_high", "spearman", "spearman_low", "spearman_high", "networks")
+    print_rows([{name: row[name] for name in shown} for row in rows])
+    typer.echo("; ".join(f"{key}: {value}" for key, value in found.protocol.items()))
+    typer.echo(
+        "Intervals are 95 % by bootstrap: where one holds 0, this sample does not show that the proxy ranks at all."
+    )

@@ -92,10 +92,11 @@ class Loop:
         return self.history[-1]
 
     def step(self, room: int, is_over: Callable[[], bool] | None = None) -> int:
-        """Ask once, score at most `room` proposals, and tell them; the others are dropped as if never made.
+        """Ask once, score the proposals, and tell them; what there is no room for is dropped as if never made.
 
         Args:
-            room: how many at most.
+            room: how many get the full score at most; cheaper ones are not counted, so that a search with a larger
+                budget begins as one with a smaller one does.
             is_over: asked whenever all that was proposed broke a limit or was known, whether to leave it at that: to
                 find out may take long where a limit has to be measured.
 
@@ -130,8 +131,9 @@ class Loop:
     def _told_step(self, proposals: Iterable[Proposal], room: int) -> int:
         rejected: list[Result] = []
         fresh: dict[Proposal, None] = {}
+        full = len(self.running) - 1
         for proposal in proposals:
-            if len(fresh) == room:
+            if sum(one.rung == full for one in fresh) == room:
                 break
             if proposal in self._known or proposal in fresh:
                 continue

@@ -1,0 +1,94 @@
+"""fit, predict and export from the command line, with right input and wrong."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import Command
+from PIL import Image
+
+from trainless.data import load_data
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    return Command(monkeypatch, capsys)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of class folders: some of the digits, as files."""
+    digits = load_data("digits")
+    for number, (image, label) in enumerate(zip(digits.images[:300], digits.labels[:300], strict=True)):
+        if label < 3:
+            place = tmp_path / "photos" / f"digit {label}"
+            place.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image[0]).save(place / f"{number}.png")
+    return tmp_path / "photos"
+
+
+def test_from_a_folder_to_predictions_and_exports(command: Command, photos: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    document = command.document("fit", photos, "--time", "20s", "--out", run, "--max-params", "0.1M", "--workers", 0)
+    assert 0 <= document["test_accuracy_low"] <= document["test_accuracy"] <= document["test_accuracy_high"] <= 1
+    assert document["parameters"] <= 100_000
+    assert document["latency_ms"] > 0
+    assert document["classes"] == ["digit 0", "digit 1", "digit 2"]
+    assert all(Path(path).exists() for path in document["files"].values())
+    assert {"onnx", "weights", "code", "card", "facts", "scores"} <= set(document["files"])
+
+    rows = tmp_path / "predictions.csv"
+    (photos / "digit 0" / "no picture.png").write_text("text")
+    code, out, err = command("predict", run, photos, "--csv", rows)
+    assert code == 0
+    assert "no picture.png" in err
+    with rows.open() as file:
+        found = list(csv.DictReader(file))
+    images = [path for path in photos.rglob("*.png") if path.name != "no picture.png"]
+    assert {row["path"] for row in found} == set(map(str, images))
+    for row in found:
+        shares = {name: float(row[f"share of {name}"]) for name in document["classes"]}
+        assert row["class"] == max(shares, key=shares.__getitem__)
+        assert sum(shares.values()) == pytest.approx(1)
+    assert "more: take --csv" in out
+
+    code, out, _ = command("export", run, "--format", "torchscript,safetensors")
+    assert code == 0
+    assert (run / "model.pt").exists()
+    assert "there is no format 'onx'" in command.refusal("export", run, "--format", "onx").lower()
+    assert "no images" in command.refusal("predict", run, tmp_path / "run").lower()
+    assert "There is no" in command.refusal("predict", run, tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(
+    ("extra", "told"),
+    [
+        (("--time", "0s"), "The time is '0s'"),
+        (("--time", "soon"), "The time is 'soon'"),
+        (("--max-params", "few"), "--max-params is 'few'"),
+        (("--max-latency", "5"), "--max-latency is '5'"),
+        (("--max-params", "3"), "widen them"),
+        (("--score", "nwott"), "did you mean 'nwot'"),
+        (("--measure", "acc"), "no measure 'acc'"),
+        (("--space", "nasbench"), "no search space 'nasbench'"),
+        (("--strategy", "evolutoin"), "did you mean 'evolution'"),
+        (("--image-size", "1"), "1"),
+        (("--workers", "-1"), "-1"),
+    ],
+)
+def test_fit_refuses(command: Command, tmp_path: Path, extra: tuple[str, ...], told: str) -> None:
+    assert told in command.refusal("fit", "digits", "--out", tmp_path / "run", "--time", "30s", *extra)
+
+
+def test_fit_refuses_what_is_no_data(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    assert "empty" in command.refusal("fit", tmp_path / "empty", "--out", tmp_path / "run")
+    assert "nowhere" in command.refusal("fit", tmp_path / "nowhere", "--out", tmp_path / "run")
+    one = tmp_path / "one" / "cat"
+    one.mkdir(parents=True)
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(one / "1.png")
+    assert "one" in command.refusal("fit", tmp_path / "one", "--out", tmp_path / "run")
+    assert "predict" not in command.refusal("predict", tmp_path, tmp_path)
