@@ -14,6 +14,7 @@ from scipy.stats import binomtest
 from trainless.automl import Clock, Fitted, Plan, TestResult, fit, parse_time
 from trainless.automl.folders import RunFolder, write_run
 from trainless.automl.pipeline import _Memory, _tested
+from trainless.automl.sittings import Sitting
 from trainless.automl.sizes import choose_size
 from trainless.automl.tuning import tune
 from trainless.data import Splits, load_splits
@@ -151,6 +152,43 @@ class TestParts:
         assert 599 < clock.left <= 600
         assert clock.closing == 30
         assert clock.search_end - clock.start == pytest.approx(100)
+
+
+class TestInterrupted:
+    PLAN = Plan(time=40, limits=Limits(parameters=6000), space=SMALL, workers=0, seed=2)
+
+    def test_killed_in_the_training_it_goes_on_there(self, digits: Splits, tmp_path: Path) -> None:
+        def kill(stage: str, done: int, total: int) -> None:
+            if stage == "training" and done == 2:
+                raise SystemExit  # what a signal amounts to
+
+        with pytest.raises(SystemExit):
+            fit(digits, self.PLAN, folder=tmp_path, progress=kill)
+        assert (tmp_path / "unfinished.pt").exists()
+        told: list[tuple[str, int]] = []
+        fitted = fit(digits, self.PLAN, folder=tmp_path, progress=lambda stage, done, _: told.append((stage, done)))
+        assert "tuning" not in {stage for stage, _ in told}
+        # The state is written every few seconds, so an epoch or two may be done again.
+        assert [done for stage, done in told if stage == "training"][0] in (1, 2, 3)
+        assert fitted.training.epochs >= 2
+        assert not (tmp_path / "unfinished.pt").exists()
+
+    def test_an_interrupt_in_the_training_ends_it_with_the_best_so_far(self, digits: Splits) -> None:
+        def interrupt(stage: str, done: int, total: int) -> None:
+            if stage == "training" and done == 3:
+                raise KeyboardInterrupt
+
+        fitted = fit(digits, self.PLAN, progress=interrupt)
+        assert fitted.training.epochs == 3
+        assert any("ended after 3 of" in note for note in fitted.notes)
+        assert fitted.test.images == len(digits.test)
+
+    def test_what_another_fit_left_is_not_taken(self, tmp_path: Path) -> None:
+        Sitting(tmp_path, "a").keep(elapsed=5.0)
+        assert Sitting(tmp_path, "b").values == {}
+        (tmp_path / "unfinished.pt").write_bytes(b"half a fi")
+        assert Sitting(tmp_path, "a").values == {}
+        Sitting(None, "a").keep(elapsed=1.0)
 
 
 class TestFolders:

@@ -15,16 +15,20 @@ from scipy.stats import binomtest
 
 from trainless.automl.clock import Clock
 from trainless.automl.results import Fitted, TestResult
-from trainless.automl.sizes import choose_size
+from trainless.automl.sittings import Sitting
+from trainless.automl.sizes import Size, choose_size
 from trainless.automl.tuning import tune
 from trainless.data import ImageDataset, Splits, audit, load_splits
 from trainless.export import plain_code
 from trainless.export.formats import module_of
 from trainless.search import Budget, Costs, Limits, Search, SearchResult
+from trainless.search.finals import fingerprint
+from trainless.search.journal import key_of
 from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
 from trainless.training import MEASURES, Recipe, TrainingResult, TrainingState, train
 from trainless.training.measures import measure_named
+from trainless.training.single import finished
 from trainless.types import Architecture
 
 __all__ = ["Plan", "fit"]
@@ -35,6 +39,7 @@ EVALUATIONS = 200
 _EPOCHS = 30  # that a heavy network shall get in the time of the training
 _MOST_EPOCHS = 200
 _TRIAL_EPOCHS = 9
+_MANY = 5000  # training images from which on a batch has 64 of them
 _SPEED_KEPT = 0.85  # share of the time that is planned for: the rest is for what is slower than measured
 
 Progress = Callable[[str, int, int], None]
@@ -99,40 +104,31 @@ def fit(
         DataError: the images cannot be used.
         InputError: nothing within the limits was found, or something of the plan cannot be used.
     """
-    clock, seconds, notes = Clock(plan.time), dict[str, float](), list[str]()
     splits = source if isinstance(source, Splits) else load_splits(source, seed=plan.seed, image_size=plan.image_size)
+    sitting = Sitting(folder, _key(plan, splits))
+    clock = Clock(plan.time, used=sitting.values.get("elapsed", 0.0))
+    seconds, notes = dict[str, float](), list[str]()
     report = audit(splits)
     notes += report.advice()
     task, threads = splits.train.task, os.cpu_count() or 1
     seconds["data"] = clock.elapsed
 
-    training_seconds = _SPEED_KEPT * (clock.training_end - clock.tuning_end)
-    size = choose_size(
-        search_space(plan.space), task, plan.limits, len(splits.train), training_seconds, epochs=_EPOCHS,
-        seed=plan.seed, threads=threads,
-    )  # fmt: skip
+    size = _size(plan, splits, clock, threads, sitting)
     if size.fraction < 1:
         notes.append(
             f"Networks have {size.fraction:g} of the width and depth of {size.space.name}, so that they can be trained "
             "in time: give more time for larger ones."
         )
-    found = _search(plan, size.space, splits, clock, folder, progress)
+    found = _search(plan, size.space, splits, clock, folder, sitting, progress)
     architecture = size.space.parse(found.best)
+    sitting.keep(elapsed=clock.elapsed, searched=True)
     seconds["search"] = clock.elapsed - sum(seconds.values())
 
-    network_of = partial(_build, size.space, architecture, splits, plan.seed)
-    photographs = task.channels == 3 if plan.photographs is None else plan.photographs
-    first = Recipe(
-        mirror=photographs, shift=1 / 8 if photographs else 0.0, batch_size=64 if len(splits.train) > 5000 else 32
-    )
-    recipe, trials = _Memory(notes).tried(first, lambda chosen: tune(
-        network_of, splits.train, splits.valid, first=chosen, epochs=_TRIAL_EPOCHS, deadline=clock.tuning_end,
-        measure=plan.measure, photographs=photographs, seed=plan.seed, threads=threads,
-        progress=partial(progress, "tuning") if progress else None,
-    ))  # fmt: skip
+    network_of = partial(_build, size.space, architecture, splits)
+    recipe, trials = _tuned(plan, network_of, splits, clock, threads, sitting, notes, progress)
     seconds["tuning"] = clock.elapsed - sum(seconds.values())
 
-    network, result, recipe = _train(plan, network_of, splits, recipe, clock, threads, notes, progress)
+    network, result, recipe = _train(plan, network_of, splits, recipe, clock, threads, sitting, notes, progress)
     seconds["training"] = clock.elapsed - sum(seconds.values())
 
     mean, std = splits.train.mean, splits.train.std
@@ -144,6 +140,7 @@ def fit(
     canonical = size.space.canonical(architecture)
     latency = costs(canonical, "latency")
     seconds["test"] = clock.elapsed - sum(seconds.values())
+    sitting.finish()
     return Fitted(
         title=title, space=_named(size.space), architecture=found.best, graph=size.space.graph(architecture),
         network=plain, code=code, test=tested, training=result, recipe=recipe, trials=trials, search=found,
@@ -153,35 +150,83 @@ def fit(
     )  # fmt: skip
 
 
-def _search(
-    plan: Plan, space: SearchSpace, splits: Splits, clock: Clock, folder: Path | None, progress: Progress | None
-) -> SearchResult:
-    budget = Budget(EVALUATIONS, max(1.0, clock.search_end - time.monotonic()))
-    search = Search(
-        space, plan.strategy, plan.score, splits.train, budget=budget, limits=plan.limits, seed=plan.seed,
-        workers=plan.workers, store=None if folder is None else folder / "search.db",
+def _key(plan: Plan, splits: Splits) -> str:
+    """Tells one fit from another: what is wanted, of which images."""
+    space = search_space(plan.space)
+    wanted = {
+        "plan": str(replace(plan, space=_named(space), workers=None)),
+        "images": " ".join(fingerprint(part) for part in splits.parts.values()),
+    }
+    return key_of(wanted)
+
+
+def _size(plan: Plan, splits: Splits, clock: Clock, threads: int, sitting: Sitting) -> Size:
+    """The size of the space for the time; measured once, for a second measurement could say another."""
+    space = search_space(plan.space)
+    if "fraction" in sitting.values:
+        fraction = sitting.values["fraction"]
+        return Size(space if fraction == 1 else space.resized(fraction), fraction, sitting.values["seconds_an_image"])
+    available = _SPEED_KEPT * (clock.training_end - clock.tuning_end)
+    size = choose_size(
+        space, splits.train.task, plan.limits, len(splits.train), available, epochs=_EPOCHS, seed=plan.seed,
+        threads=threads,
     )  # fmt: skip
-    return search.run(partial(progress, "searching") if progress else None)
+    sitting.keep(fraction=size.fraction, seconds_an_image=size.seconds)
+    return size
 
 
-def _build(space: SearchSpace, architecture: Architecture, splits: Splits, seed: int) -> torch.nn.Module:
+def _search(
+    plan: Plan, space: SearchSpace, splits: Splits, clock: Clock, folder: Path | None, sitting: Sitting,
+    progress: Progress | None,
+) -> SearchResult:  # fmt: skip
+    seconds = sitting.values.get("search_seconds", max(1.0, clock.search_end - time.monotonic()))
+    sitting.keep(search_seconds=seconds)
+    search = Search(
+        space, plan.strategy, plan.score, splits.train, budget=Budget(EVALUATIONS, seconds), limits=plan.limits,
+        seed=plan.seed, workers=plan.workers, store=None if folder is None else folder / "search.db",
+    )  # fmt: skip
+    resume = folder is not None and search.is_begun()
+    return search.run(partial(progress, "searching") if progress else None, resume=resume)
+
+
+def _build(space: SearchSpace, architecture: Architecture, splits: Splits) -> torch.nn.Module:
     """The network without what leads nowhere."""
     return space.build(space.canonical(architecture), splits.train.task)
 
 
+def _tuned(
+    plan: Plan, network_of: Callable[[], torch.nn.Module], splits: Splits, clock: Clock, threads: int,
+    sitting: Sitting, notes: list[str], progress: Progress | None,
+) -> tuple[Recipe, list[dict[str, Any]]]:  # fmt: skip
+    if "recipe" in sitting.values:
+        return Recipe(**sitting.values["recipe"]), sitting.values["trials"]
+    photographs = splits.train.task.channels == 3 if plan.photographs is None else plan.photographs
+    batch = 64 if len(splits.train) > _MANY else 32
+    first = Recipe(mirror=photographs, shift=1 / 8 if photographs else 0.0, batch_size=batch)
+    recipe, trials = _Memory(notes).tried(first, lambda chosen: tune(
+        network_of, splits.train, splits.valid, first=chosen, epochs=_TRIAL_EPOCHS, deadline=clock.tuning_end,
+        measure=plan.measure, photographs=photographs, seed=plan.seed, threads=threads,
+        progress=partial(progress, "tuning") if progress else None,
+    ))  # fmt: skip
+    sitting.keep(elapsed=clock.elapsed, recipe=asdict(recipe), trials=trials)
+    return recipe, trials
+
+
 def _train(
     plan: Plan, network_of: Callable[[], torch.nn.Module], splits: Splits, recipe: Recipe, clock: Clock, threads: int,
-    notes: list[str], progress: Progress | None,
+    sitting: Sitting, notes: list[str], progress: Progress | None,
 ) -> tuple[torch.nn.Module, TrainingResult, Recipe]:  # fmt: skip
-    """Train with as many epochs as there is time for."""
-    begun = time.monotonic()
-    once = train(network_of(), splits.train, splits.valid, epochs=1, recipe=recipe, threads=threads)
-    epochs = int(_SPEED_KEPT * (clock.training_end - time.monotonic()) / (time.monotonic() - begun + 1e-9))
-    epochs = min(_MOST_EPOCHS, max(1, epochs))
-    del once
-    network, used = network_of(), recipe
+    """Train with as many epochs as there is time for; an interrupt from the keyboard ends it with the best so far."""
+    if "epochs" not in sitting.values:
+        sitting.keep(epochs=_affordable(network_of, splits, recipe, clock, threads))
+    epochs, network, used = sitting.values["epochs"], network_of(), recipe
+    before = sitting.values.get("training")
+    last = TrainingState(**before) if before else None
 
     def report(state: TrainingState) -> None:
+        nonlocal last
+        last = state
+        sitting.keep(soon=False, elapsed=clock.elapsed, training=vars(state))
         if progress:
             progress("training", state.epochs, epochs)
 
@@ -190,13 +235,32 @@ def _train(
         used = chosen
         return train(
             network, splits.train, splits.valid, epochs=epochs, seed=plan.seed, recipe=chosen, measure=plan.measure,
-            deadline=clock.training_end, threads=threads, on_epoch=report,
+            deadline=clock.training_end, threads=threads, resume=last, on_epoch=report,
         )  # fmt: skip
 
-    result = _Memory(notes).tried(recipe, attempt)
+    try:
+        result = _Memory(notes).tried(recipe, attempt)
+    except KeyboardInterrupt:
+        if last is None:
+            raise
+        result = finished(network, last, plan.measure)
     if result.epochs < epochs:
-        notes.append(f"Time ended the training after {result.epochs} of {epochs} epochs.")
+        notes.append(f"The training ended after {result.epochs} of {epochs} epochs, by its time or an interrupt.")
     return network, result, used
+
+
+def _affordable(
+    network_of: Callable[[], torch.nn.Module], splits: Splits, recipe: Recipe, clock: Clock, threads: int
+) -> int:
+    """How many epochs there is time for, as one of them takes."""
+    seconds: list[float] = []
+    train(
+        network_of(), splits.train, splits.valid, epochs=2, recipe=recipe, threads=threads,
+        deadline=clock.training_end, on_epoch=lambda state: seconds.append(state.seconds),
+    )  # fmt: skip
+    # The first epoch of a process is slower.
+    one = seconds[-1] - (seconds[0] if len(seconds) > 1 else 0.0)
+    return min(_MOST_EPOCHS, max(1, int(_SPEED_KEPT * (clock.training_end - time.monotonic()) / max(one, 1e-6))))
 
 
 class _Memory:

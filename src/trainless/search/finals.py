@@ -17,7 +17,7 @@ from trainless.store import Store
 from trainless.training import Recipe, RunOffRow, TrainingResult, run_off
 from trainless.types import Architecture
 
-__all__ = ["RunOff"]
+__all__ = ["RunOff", "fingerprint"]
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ class RunOff:
             distinct.setdefault(space.canonical(one), one)
         some = self._drawn(data, seed)
         recipe = Recipe(mirror=True, shift=1 / 8) if self.augment else Recipe()
-        settings = {"space": f"{space.name} {dict(space.options)}", "data": f"{data.task} {_fingerprint(some)}",
+        settings = {"space": f"{space.name} {dict(space.options)}", "data": f"{data.task} {fingerprint(some)}",
                     "seed": str(seed), "recipe": str(recipe)}  # fmt: skip
         topic = f"trainings of {key_of(settings)}"
 
@@ -127,7 +127,7 @@ class RunOff:
         )  # fmt: skip
 
 
-def _fingerprint(data: ImageDataset) -> str:
+def fingerprint(data: ImageDataset) -> str:
     """Tell images, labels and normalisation apart; one other label is another training."""
     digest = hashlib.sha256(repr([data.images.shape, *map(float, (*data.mean, *data.std))]).encode())
     for values in (data.images, data.labels):

@@ -19,7 +19,7 @@ from trainless.types import Task
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["check_numbers", "train"]
+__all__ = ["check_numbers", "finished", "train"]
 
 _VALID_BATCH = 256
 
@@ -93,6 +93,13 @@ def train(
                 deadline=deadline, patience=patience, resume=resume, on_epoch=on_epoch,
             )
         )  # fmt: skip
+    return finished(network, state, measure)
+
+
+def finished(network: torch.nn.Module, state: TrainingState, measure: str = "accuracy") -> TrainingResult:
+    """Give a network the weights of the best epoch of a training, in eval mode, and say what this came to."""
+    import torch
+
     network.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     network.load_state_dict(state.best_weights)
     accuracies, best = tuple(state.valid_accuracies), state.best_epoch

@@ -1,0 +1,62 @@
+"""What a fit has come to, on disk, so that one that was killed goes on."""
+
+from __future__ import annotations
+
+import pickle
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+__all__ = ["Sitting"]
+
+_FILE = "unfinished.pt"
+_WRITE_SECONDS = 5.0
+
+
+class Sitting:
+    """Values that must outlive the process, in a file of a folder until the fit is finished.
+
+    Args:
+        folder: where; None keeps nothing.
+        key: tells fits apart: values of another one are not taken.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Sitting(Path(folder), "a").keep(fraction=0.5)
+        ...     Sitting(Path(folder), "a").values, Sitting(Path(folder), "b").values
+        ({'fraction': 0.5}, {})
+    """
+
+    def __init__(self, folder: Path | None, key: str) -> None:
+        self._path, self._key = None if folder is None else folder / _FILE, key
+        self._written = -_WRITE_SECONDS
+        self.values: dict[str, Any] = self._read()
+
+    def _read(self) -> dict[str, Any]:
+        if self._path is None or not self._path.exists():
+            return {}
+        try:
+            found = torch.load(self._path, weights_only=True)
+        except (RuntimeError, OSError, EOFError, pickle.UnpicklingError):  # of another version, or not whole
+            return {}
+        is_own = isinstance(found, Mapping) and found.get("key") == self._key
+        return dict(found["values"]) if is_own else {}
+
+    def keep(self, *, soon: bool = True, **values: Any) -> None:
+        """Write values beside those that are there; not soon: at most once in some seconds."""
+        self.values |= values
+        if self._path is None or not (soon or time.monotonic() - self._written > _WRITE_SECONDS):
+            return
+        partial = self._path.with_suffix(".partial")
+        torch.save({"key": self._key, "values": self.values}, partial)
+        partial.replace(self._path)
+        self._written = time.monotonic()
+
+    def finish(self) -> None:
+        """Remove the file: there is nothing to go on with."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
