@@ -169,7 +169,7 @@ class TestInterrupted:
         fitted = fit(digits, self.PLAN, folder=tmp_path, progress=lambda stage, done, _: told.append((stage, done)))
         assert "tuning" not in {stage for stage, _ in told}
         # The state is written every few seconds, so an epoch or two may be done again.
-        assert [done for stage, done in told if stage == "training"][0] in (1, 2, 3)
+        assert next(done for stage, done in told if stage == "training") in (1, 2, 3)
         assert fitted.training.epochs >= 2
         assert not (tmp_path / "unfinished.pt").exists()
 
