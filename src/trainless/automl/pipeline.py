@@ -39,6 +39,7 @@ EVALUATIONS = 200
 _EPOCHS = 30  # that a heavy network shall get in the time of the training
 _MOST_EPOCHS = 200
 _TRIAL_EPOCHS = 9
+_LEAST_TRIALS = 5  # fewer than these say little: the time is better spent on the training
 _MANY = 5000  # training images from which on a batch has 64 of them
 _SPEED_KEPT = 0.85  # share of the time that is planned for: the rest is for what is slower than measured
 
@@ -110,10 +111,10 @@ def fit(
     seconds, notes = dict[str, float](), list[str]()
     report = audit(splits)
     notes += report.advice()
-    task, threads = splits.train.task, os.cpu_count() or 1
+    task = splits.train.task
     seconds["data"] = clock.elapsed
 
-    size = _size(plan, splits, clock, threads, sitting)
+    size = _size(plan, splits, clock, sitting)
     if size.fraction < 1:
         notes.append(
             f"Networks have {size.fraction:g} of the width and depth of {size.space.name}, so that they can be trained "
@@ -125,10 +126,10 @@ def fit(
     seconds["search"] = clock.elapsed - sum(seconds.values())
 
     network_of = partial(_build, size.space, architecture, splits)
-    recipe, trials = _tuned(plan, network_of, splits, clock, threads, sitting, notes, progress)
+    recipe, trials = _tuned(plan, network_of, splits, clock, size, sitting, notes, progress)
     seconds["tuning"] = clock.elapsed - sum(seconds.values())
 
-    network, result, recipe = _train(plan, network_of, splits, recipe, clock, threads, sitting, notes, progress)
+    network, result, recipe = _train(plan, network_of, splits, recipe, clock, size.threads, sitting, notes, progress)
     seconds["training"] = clock.elapsed - sum(seconds.values())
 
     mean, std = splits.train.mean, splits.train.std
@@ -160,18 +161,17 @@ def _key(plan: Plan, splits: Splits) -> str:
     return key_of(wanted)
 
 
-def _size(plan: Plan, splits: Splits, clock: Clock, threads: int, sitting: Sitting) -> Size:
+def _size(plan: Plan, splits: Splits, clock: Clock, sitting: Sitting) -> Size:
     """The size of the space for the time; measured once, for a second measurement could say another."""
     space = search_space(plan.space)
-    if "fraction" in sitting.values:
-        fraction = sitting.values["fraction"]
-        return Size(space if fraction == 1 else space.resized(fraction), fraction, sitting.values["seconds_an_image"])
+    if "size" in sitting.values:
+        fraction, seconds, threads = sitting.values["size"]
+        return Size(space if fraction == 1 else space.resized(fraction), fraction, seconds, threads)
     available = _SPEED_KEPT * (clock.training_end - clock.tuning_end)
     size = choose_size(
-        space, splits.train.task, plan.limits, len(splits.train), available, epochs=_EPOCHS, seed=plan.seed,
-        threads=threads,
-    )  # fmt: skip
-    sitting.keep(fraction=size.fraction, seconds_an_image=size.seconds)
+        space, splits.train.task, plan.limits, len(splits.train), available, epochs=_EPOCHS, seed=plan.seed
+    )
+    sitting.keep(size=[size.fraction, size.seconds, size.threads])
     return size
 
 
@@ -195,7 +195,7 @@ def _build(space: SearchSpace, architecture: Architecture, splits: Splits) -> to
 
 
 def _tuned(
-    plan: Plan, network_of: Callable[[], torch.nn.Module], splits: Splits, clock: Clock, threads: int,
+    plan: Plan, network_of: Callable[[], torch.nn.Module], splits: Splits, clock: Clock, size: Size,
     sitting: Sitting, notes: list[str], progress: Progress | None,
 ) -> tuple[Recipe, list[dict[str, Any]]]:  # fmt: skip
     if "recipe" in sitting.values:
@@ -203,9 +203,13 @@ def _tuned(
     photographs = splits.train.task.channels == 3 if plan.photographs is None else plan.photographs
     batch = 64 if len(splits.train) > _MANY else 32
     first = Recipe(mirror=photographs, shift=1 / 8 if photographs else 0.0, batch_size=batch)
+    one = _TRIAL_EPOCHS * size.seconds * len(splits.train)
+    if clock.tuning_end - time.monotonic() < _LEAST_TRIALS * one:
+        notes.append("There was no time to tune the training: it has the recipe that is tried first otherwise.")
+        return first, []
     recipe, trials = _Memory(notes).tried(first, lambda chosen: tune(
         network_of, splits.train, splits.valid, first=chosen, epochs=_TRIAL_EPOCHS, deadline=clock.tuning_end,
-        measure=plan.measure, photographs=photographs, seed=plan.seed, threads=threads,
+        measure=plan.measure, photographs=photographs, seed=plan.seed, threads=size.threads,
         progress=partial(progress, "tuning") if progress else None,
     ))  # fmt: skip
     sitting.keep(elapsed=clock.elapsed, recipe=asdict(recipe), trials=trials)

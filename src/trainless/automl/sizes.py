@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass
 
@@ -19,7 +20,7 @@ __all__ = ["Size", "choose_size", "seconds_an_image"]
 
 _FRACTIONS = (1.0, 0.75, 0.5, 0.375, 0.25, 0.125)
 _DRAWN = 200  # architectures tried for one size until some are within the limits
-_ENOUGH = 8  # within the limits, of which the heaviest but one is measured
+_ENOUGH = 32  # within the limits, of which the heaviest is measured: scores favour heavy ones
 _MEASURED_SECONDS = 0.5
 
 
@@ -31,16 +32,18 @@ class Size:
         space: the search space.
         fraction: its size relative to the one asked for.
         seconds: time in which a heavy network of it learns from one image once.
+        threads: of one or all that there are, the number with which it learns faster: on a machine that others use
+            too, threads that wait for each other cost more than they bring.
     """
 
     space: SearchSpace
     fraction: float
     seconds: float
+    threads: int
 
 
 def choose_size(
-    space: SearchSpace, task: Task, limits: Limits, images: int, seconds: float, *, epochs: int, seed: int = 0,
-    threads: int = 1,
+    space: SearchSpace, task: Task, limits: Limits, images: int, seconds: float, *, epochs: int, seed: int = 0
 ) -> Size:  # fmt: skip
     """Choose the largest size of a space at which a heavy network within the limits gets its epochs in time.
 
@@ -52,7 +55,6 @@ def choose_size(
         seconds: time for the training.
         epochs: how many there shall be.
         seed: which networks are measured.
-        threads: threads of the training.
 
     Raises:
         InputError: no network of any size is within the limits.
@@ -69,7 +71,9 @@ def choose_size(
         heavy = _heavy(resized, task, limits, seed)
         if heavy is None:
             continue
-        smallest = Size(resized, fraction, seconds_an_image(resized, heavy, task, threads=threads))
+        times = {number: seconds_an_image(resized, heavy, task, threads=number) for number in {1, os.cpu_count() or 1}}
+        threads = min(times, key=times.__getitem__)
+        smallest = Size(resized, fraction, times[threads], threads)
         if smallest.seconds * images * epochs <= seconds:
             return smallest
     if smallest is None:
@@ -81,7 +85,7 @@ def choose_size(
 
 
 def _heavy(space: SearchSpace, task: Task, limits: Limits, seed: int) -> Architecture | None:
-    """The heaviest but one of some architectures within the limits, by multiply-adds; None where none is."""
+    """The heaviest of some architectures within the limits, by multiply-adds; None where none is."""
     costs, rng = Costs(space, task), np.random.default_rng(derive_seed(seed, "sizes"))
     within: list[Architecture] = []
     for _ in range(_DRAWN):
@@ -90,8 +94,7 @@ def _heavy(space: SearchSpace, task: Task, limits: Limits, seed: int) -> Archite
             within.append(one)
         if len(within) == _ENOUGH:
             break
-    within.sort(key=lambda one: -space.flops(one, task))
-    return within[min(1, len(within) - 1)] if within else None
+    return max(within, key=lambda one: space.flops(one, task), default=None)
 
 
 def seconds_an_image(
