@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ import typer
 from trainless.cli.limits import MaxFlops, MaxLatency, MaxMemory, MaxParams, limits_of
 from trainless.cli.shared import Json, Seed, Workers, find_data, interruptible, make_folder
 from trainless.errors import InputError
-from trainless.terminal import print_json, print_rows, progress, write_file
+from trainless.terminal import print_json, print_rows, progress, write_file, write_text
 
 __all__ = ["export", "fit", "predict"]
 
@@ -49,6 +50,7 @@ def fit(
     from trainless.automl.card import facts
     from trainless.automl.folders import write_run
     from trainless.data import audit, load_splits
+    from trainless.report import fit_figure, fit_page
     from trainless.search import search_score
 
     search_score(score)
@@ -70,7 +72,13 @@ def fit(
 
         fitted = fit(splits, plan, folder=out, progress=told)
         update.stage("writing")
-        written = write_run(fitted, out, splits.test, command=shlex.join(["trainless", *sys.argv[1:]]))
+        pages = {"report": out / "report.html", "figure": out / "report.png"}
+        written = write_run(
+            replace(fitted, files={**fitted.files, **pages}), out, splits.test,
+            command=shlex.join(["trainless", *sys.argv[1:]]),
+        )  # fmt: skip
+        write_text(pages["report"], fit_page(written))
+        write_file(pages["figure"], lambda path: fit_figure(written, path))
     if as_json:
         print_json(facts(written))
         return
