@@ -122,9 +122,9 @@ class TestFitPage:
     def test_headline(self, page: StudyPage) -> None:
         interval = binomtest(18, 23).proportion_ci(0.95, "wilson")
         for text in (
-            "recognises <strong>78.26%</strong> of 23 test images",
-            f"(95 % interval {interval.low:.2%} to {interval.high:.2%})",
-            "would be right for 43.5%.",
+            "recognises <strong>78.26 %</strong> of 23 test images",
+            f"(95 % interval {100 * interval.low:.2f} to {100 * interval.high:.2f} %)",
+            "would be right for 43.5 %.",
             "<strong>12.3 k parameters</strong> and takes 2.5 M multiply-adds, 1.23 ms on one thread",
             "and 0.5 MiB of memory for one image.",
             "The limits of the search: params at most 20,000.",
@@ -166,7 +166,9 @@ class TestFitPage:
         assert worst == [f"class {number}" for number in range(30, 10, -1)]
         assert cells[1:4] == ["100", "class 0", "30"]
         assert cells[0].startswith("70.0%")
-        assert page.rows(1)[1] == [f"class {number}" for number in range(30, -1, -1)]
+        headings, names, _ = page.rows(1)
+        assert headings == ["class", "found", "test images"]
+        assert names == [f"class {number}" for number in range(30, -1, -1)]
         assert {"confusion-data", "recall-data"} <= set(read(fit_page(with_classes(30))).blocks)
 
     def test_recipes(self, page: StudyPage) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainless.report.fit_views import MOST_CLASSES, confusion_shares
+from trainless.report.fit_views import confusion_shares
 from trainless.report.search_figures import draw_front
 from trainless.report.search_views import check, known_costs
 from trainless.report.style import LINES, PAGE, draw_file, new_figure
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 
 __all__ = ["fit_figure"]
 
-_MOST_NUMBERS = 12  # classes of a matrix with room for numbers
+_MOST_NAMED = 12  # classes of a matrix with room for names and numbers
+_LONGEST = 14  # letters of a name
 
 
 def fit_figure(fitted: Fitted, path: str | Path) -> None:
@@ -57,6 +58,7 @@ def _draw_training(axes: Axes, result: TrainingResult) -> None:
     axes.scatter(result.best_epoch, result.valid_accuracy, s=45, marker="*", color=LINES[1], zorder=3, label="kept")
     axes.set(xlabel="epoch", ylabel="validation accuracy, %")
     axes.set_xlim(left=0)
+    axes.locator_params(axis="x", integer=True)
     axes.legend(loc="lower left", bbox_to_anchor=(-0.02, 1), ncols=2, borderaxespad=0.2, handlelength=1.6)
 
 
@@ -69,14 +71,12 @@ def _draw_confusion(axes: Axes, test: TestResult) -> None:
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
-    places = range(len(names)) if len(names) <= MOST_CLASSES else ()
-    shown = [names[place] for place in places]
-    size = 6.5 if len(names) <= _MOST_NUMBERS else 4
-    is_short = all(len(name) < 3 for name in shown)
-    axes.set_xticks(places, shown, fontsize=size, rotation=0 if is_short else 90)
-    axes.set_yticks(places, shown, fontsize=size)
+    has_room = len(names) <= _MOST_NAMED
+    shown = [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name in names] if has_room else []
+    axes.set_xticks(range(len(shown)), shown, fontsize=6.5, rotation=0 if max(map(len, shown), default=0) < 3 else 90)
+    axes.set_yticks(range(len(shown)), shown, fontsize=6.5)
     axes.set(xlabel="guessed", ylabel="true")
-    if len(names) <= _MOST_NUMBERS:
+    if has_room:
         for (row, column), number in np.ndenumerate(test.confusion):
             if number:
                 colour = "white" if shares[row, column] > 0.5 else "0.1"

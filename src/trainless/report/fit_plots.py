@@ -45,8 +45,9 @@ def accuracy_plot(result: TrainingResult) -> Spec:
 
 
 def _over_epochs(result: TrainingResult) -> Spec:
-    return {"height": _HEIGHT, "hovermode": "closest",
-            "xaxis": axis("epoch", range=[0, result.epochs * 1.03 + 0.5], tickformat=",d")}  # fmt: skip
+    marks = {"dtick": 1} if result.epochs <= 10 else {}  # else there would be marks between epochs
+    over = axis("epoch", range=[0, result.epochs * 1.03 + 0.5], tickformat=",d", **marks)
+    return {"height": _HEIGHT, "hovermode": "closest", "xaxis": over}
 
 
 def _line(values: Sequence[float], colour: str, shown: str, name: str) -> Spec:
@@ -86,7 +87,10 @@ def confusion_plot(test: TestResult) -> Spec:
     }  # fmt: skip
     layout = {
         "height": max(360, 190 + 30 * len(names)),
-        "xaxis": {**categories(names, tickangle=-45, autorange=True), "title": {"text": "guessed", "standoff": 12}},
+        "xaxis": {
+            **categories(names, tickangle=0 if max(map(len, names)) < 4 else -45, autorange=True),
+            "title": {"text": "guessed", "standoff": 12},
+        },
         "yaxis": {**categories(names), "title": {"text": "true", "standoff": 12}},
     }
     return spec([trace], layout)

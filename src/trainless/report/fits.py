@@ -71,9 +71,9 @@ def _headline(fitted: Fitted) -> str:
     test = fitted.test
     limits = fitted.protocol.get("limits", "none")
     sentences = [
-        f"The network recognises <strong>{test.accuracy:.2%}</strong> of {test.images:,} test images (95 % interval "
-        f"{test.low:.2%} to {test.high:.2%}), by which no choice was made; to guess the commonest class every time "
-        f"would be right for {commonest_share(test):.1%}.",
+        f"The network recognises <strong>{100 * test.accuracy:.2f} %</strong> of {test.images:,} test images (95 % "
+        f"interval {100 * test.low:.2f} to {100 * test.high:.2f} %), by which no choice was made; to guess the "
+        f"commonest class every time would be right for {100 * commonest_share(test):.1f} %.",
         _measured(fitted),
         f"It has <strong>{count(fitted.parameters)} parameters</strong> and takes {count(fitted.flops)} "
         f"multiply-adds, {fitted.latency_ms:.3g} ms on one thread of this machine and {fitted.memory_mib:.3g} MiB of "
@@ -125,7 +125,7 @@ def _confusion(fitted: Fitted) -> str:
     if classes > MOST_CLASSES:
         return _worst(fitted)
     drawn = figure(
-        "confusion", "Confusion matrix of the test images", fit_plots.confusion_plot(fitted.test), 220 + 32 * classes
+        "confusion", "Confusion matrix of the test images", fit_plots.confusion_plot(fitted.test), 220 + 24 * classes
     )
     note = (
         "Each row is a true class, and its numbers say what its test images were taken for: what is on the diagonal "
@@ -140,24 +140,25 @@ def _worst(fitted: Fitted) -> str:
         f"Of {len(fitted.test.class_names):,} classes the {len(table)} that are found least often, each with the class "
         "that its test images are most often mistaken for."
     )
-    inside = scrolled(_classes(table), "confusion", "tall")
+    inside = scrolled(_classes(table, *_TAKEN), "confusion", "tall")
     return section("confusion", "What is taken for what", f'{inside}\n<p class="note">{note}</p>')
 
 
-def _classes(table: pd.DataFrame) -> str:
-    columns = [
-        Column("found", "found", ".1%", True, has_interval=True),
-        Column("images", "test images", ",.0f", None),
-        Column("taken_for", "most often taken for", "", None),
-        Column("mistaken", "images so taken", ",.0f", None),
-    ]
-    return html_table(table.set_index("class"), columns, "class")
+_FOUND = (Column("found", "found", ".1%", None, has_interval=True), Column("images", "test images", ",.0f", None))
+_TAKEN = (
+    Column("taken_for", "most often taken for", "", None),
+    Column("mistaken", "images so taken", ",.0f", None),
+)
+
+
+def _classes(table: pd.DataFrame, *columns: Column) -> str:
+    return html_table(table.set_index("class"), [*_FOUND, *columns], "class")
 
 
 def _recall(fitted: Fitted) -> str:
     note = (
         "The share of the test images of a class that are recognised as it (its recall), the worst first, with the 95 "
-        "% interval by Wilson: a long line means that too few images of it were tested to know."
+        "% interval by Wilson: where it is wide, too few images of the class were tested to know."
     )
     if len(fitted.test.class_names) > MOST_CLASSES:
         shown = scrolled(_classes(class_table(fitted.test)), "recall")

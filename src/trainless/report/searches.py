@@ -132,7 +132,11 @@ def counts_text(result: SearchResult) -> str:
 def graph_section(graph: Sequence[Edge]) -> str:
     """Write the section that shows an architecture as a graph."""
     is_chain = len({edge.target for edge in graph}) == len(graph)
-    note = "From left to right, one after the other." if is_chain else "Each node adds up what enters it."
+    note = (
+        "From left to right, one after the other."
+        if is_chain
+        else "Each arrow is an operation; each node adds up what enters it."
+    )
     if not graph:
         note = "No operation leads anywhere: nothing reaches the output."
     elif not all(edge.live for edge in graph):
