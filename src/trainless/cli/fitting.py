@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -28,7 +29,7 @@ from trainless.cli.shared import (
     sized_space,
 )
 from trainless.errors import InputError
-from trainless.terminal import print_json, print_rows, progress, records, write_file
+from trainless.terminal import print_json, print_rows, progress, records, write_file, write_text
 
 __all__ = ["export", "fit", "predict", "trust"]
 
@@ -64,6 +65,7 @@ def fit(
     from trainless.automl.card import facts
     from trainless.automl.folders import write_run
     from trainless.data import audit, load_splits
+    from trainless.report import fit_figure, fit_page
     from trainless.search import search_score
 
     search_score(score)
@@ -85,7 +87,13 @@ def fit(
 
         fitted = fit(splits, plan, folder=out, progress=told)
         update.stage("writing")
-        written = write_run(fitted, out, splits.test, command=shlex.join(["trainless", *sys.argv[1:]]))
+        pages = {"report": out / "report.html", "figure": out / "report.png"}
+        written = write_run(
+            replace(fitted, files={**fitted.files, **pages}), out, splits.test,
+            command=shlex.join(["trainless", *sys.argv[1:]]),
+        )  # fmt: skip
+        write_text(pages["report"], fit_page(written))
+        write_file(pages["figure"], lambda path: fit_figure(written, path))
     if as_json:
         print_json(facts(written))
         return

@@ -1,7 +1,9 @@
-"""Reports of studies, searches, replays and the quickstart: self-contained HTML pages, static figures and tables."""
+"""Reports of studies, searches, fits, replays and the quickstart: self-contained pages, static figures and tables."""
 
 from trainless.report.cells import cell_figure
 from trainless.report.figures import study_figures
+from trainless.report.fit_figures import fit_figure
+from trainless.report.fits import fit_page
 from trainless.report.page import CAPTIONS, several_studies_page, study_page
 from trainless.report.quickstart import quickstart_figure, quickstart_page
 from trainless.report.replay_figures import replay_figure
@@ -16,6 +18,8 @@ __all__ = [
     "CAPTIONS",
     "FORMATS",
     "cell_figure",
+    "fit_figure",
+    "fit_page",
     "latex_table",
     "markdown_table",
     "quickstart_figure",

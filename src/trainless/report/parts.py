@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
 from trainless.report.frame import data_block
 from trainless.report.plots import Spec
 
-__all__ = ["NO_SCRIPT", "figure", "panel", "protocol", "section", "tabs"]
+__all__ = ["NO_SCRIPT", "entries", "figure", "panel", "protocol", "section", "tabs"]
 
 NO_SCRIPT = "<noscript><p>The figures need JavaScript, which is off in this browser.</p></noscript>"
 
@@ -47,8 +47,21 @@ def protocol(values: Mapping[str, str], name: str = "protocol", level: int = 2) 
         >>> "<dt>seed</dt><dd>&lt;0&gt;</dd>" in protocol({"seed": "<0>"}), protocol({})
         (True, '')
     """
-    rows = "".join(f"<dt>{escape(str(each))}</dt><dd>{escape(str(value))}</dd>" for each, value in values.items())
-    return section(name, "Protocol", f'<dl class="pairs">{rows}</dl>', level) if rows else ""
+    return section(name, "Protocol", entries(values.items()), level) if values else ""
+
+
+def entries(values: Iterable[tuple[str, str]]) -> str:
+    """Write a list of names and values.
+
+    Args:
+        values: plain text.
+
+    Example:
+        >>> entries([("images", "1 < 2")])
+        '<dl class="pairs"><dt>images</dt><dd>1 &lt; 2</dd></dl>'
+    """
+    rows = "".join(f"<dt>{escape(str(each))}</dt><dd>{escape(str(value))}</dd>" for each, value in values)
+    return f'<dl class="pairs">{rows}</dl>'
 
 
 def figure(name: str, label: str, spec: Spec, least_width: int = 300) -> str:

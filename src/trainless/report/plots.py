@@ -26,6 +26,7 @@ from trainless.report.views import (
 
 __all__ = [
     "agreement_plot",
+    "categories",
     "front_plot",
     "ranking_plot",
     "top_plot",
@@ -70,7 +71,7 @@ def ranking_plot(views: Views) -> Spec:
         "showlegend": True,
         "legend": LEGEND,
         "xaxis": axis("Kendall's τ", rangemode="tozero", fixedrange=True),
-        "yaxis": _categories(names),
+        "yaxis": categories(names),
     }
     return spec(traces, layout)
 
@@ -96,8 +97,8 @@ def agreement_plot(views: Views) -> Spec:
     }
     layout = {
         "height": max(340, 190 + 30 * len(names)),
-        "xaxis": _categories(names, tickangle=-45, autorange=True),
-        "yaxis": _categories(names),
+        "xaxis": categories(names, tickangle=-45, autorange=True),
+        "yaxis": categories(names),
     }
     return spec([trace], layout)
 
@@ -214,7 +215,8 @@ def axis(title: str, **options: Any) -> Spec:
     return {"title": {"text": title, "standoff": 12}, "automargin": True, "zeroline": False, **options}
 
 
-def _categories(names: list[str], **options: Any) -> Spec:
+def categories(names: list[str], **options: Any) -> Spec:
+    """Describe an axis of names, the first on top or on the left."""
     order = {"type": "category", "categoryorder": "array", "categoryarray": names, "range": [len(names) - 0.5, -0.5]}
     if options.get("autorange"):
         order.pop("range")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from trainless.search.results import SearchResult
 
-__all__ = ["search_figure"]
+__all__ = ["draw_front", "search_figure"]
 
 
 def search_figure(
@@ -60,7 +60,7 @@ def _figure(result: SearchResult, graph: Sequence[Edge], others: Sequence[Search
     grid = figure.add_gridspec(2, 2, height_ratios=(1.25, 1))
     _draw_curve(figure.add_subplot(grid[0, 0] if costs else grid[0, :]), result, others)
     if costs:
-        _draw_front(figure.add_subplot(grid[0, 1]), result, costs[0])
+        draw_front(figure.add_subplot(grid[0, 1]), result, costs[0])
     cell = figure.add_subplot(grid[1, :])
     draw_cell(cell, graph)
     cell.set_title(result.best, fontsize=6.5)
@@ -86,7 +86,8 @@ def _draw_curve(axes: Axes, result: SearchResult, others: Sequence[SearchResult]
     _finish(axes, bounds)
 
 
-def _draw_front(axes: Axes, result: SearchResult, cost: str) -> None:
+def draw_front(axes: Axes, result: SearchResult, cost: str) -> None:
+    """Draw the scores of a search against a cost into axes, with their front and what was found."""
     from matplotlib.ticker import EngFormatter
 
     table = front(result, cost)

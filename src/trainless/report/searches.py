@@ -23,9 +23,11 @@ from trainless.search_spaces.base import Edge
 if TYPE_CHECKING:
     from trainless.search.results import SearchResult
 
-__all__ = ["search_page"]
+__all__ = ["SCRIPTS", "counts_text", "graph_section", "search_page", "search_sections"]
 
-_SCRIPTS = ("study.js", "search.js", "paint.js")
+SCRIPTS = ("study.js", "search.js", "paint.js")
+"""What runs at the end of a page with the sections of a search."""
+
 _CANDIDATES = 20
 _KNOWN = ("architecture", "score", *(cost.column for cost in COSTS.values()), "seconds", "status", "reason")
 
@@ -58,16 +60,29 @@ def search_page(result: SearchResult, graph: Sequence[Edge], *, others: Sequence
         f"<h1>{escape(result.title)}</h1>",
         _headline(result),
         NO_SCRIPT,
-        _cell(graph),
+        graph_section(graph),
+        *search_sections(result, others),
+        protocol(result.protocol),
+    ]
+    return document(result.title, "\n".join(filter(None, parts)) + "\n", SCRIPTS)
+
+
+def search_sections(result: SearchResult, others: Sequence[SearchResult] = ()) -> list[str]:
+    """Write the sections that show how a search went and what it chose from.
+
+    Args:
+        result: as for `search_page`.
+        others: as for `search_page`.
+    """
+    written = [
         _curve(result, others),
         _fronts(result),
         _front_table(result),
         _candidates(result),
         _run_off(result),
         _rejected(result),
-        protocol(result.protocol),
     ]
-    return document(result.title, "\n".join(filter(None, parts)) + "\n", _SCRIPTS)
+    return [each for each in written if each]
 
 
 # The answer.
@@ -80,7 +95,7 @@ def _headline(result: SearchResult) -> str:
     if len(chosen):
         costs = search_plots.costs_text(chosen.iloc[0], known_costs(result))
         facts = f": score <strong>{number(float(chosen['score'].iloc[0]))}</strong>" + (f", {costs}" if costs else "")
-    sentences = [f"Found: <code>{breakable(result.best)}</code>{facts}.", _why(result), _counts(result)]
+    sentences = [f"Found: <code>{breakable(result.best)}</code>{facts}.", _why(result), counts_text(result)]
     sentences.append(f"The search ended: {escape(result.stopped.strip().rstrip('.'))}.")
     return f'<p class="lead">{" ".join(filter(None, sentences))}</p>'
 
@@ -101,7 +116,8 @@ def _why(result: SearchResult) -> str:
     return ""
 
 
-def _counts(result: SearchResult) -> str:
+def counts_text(result: SearchResult) -> str:
+    """Say how many architectures were evaluated and how many broke a limit."""
     scores = result.evaluations["score"].to_numpy(dtype=float)
     missing = int((~np.isfinite(scores)).sum())
     rejected = sum(result.rejected.values())
@@ -113,9 +129,14 @@ def _counts(result: SearchResult) -> str:
 # Figures.
 
 
-def _cell(graph: Sequence[Edge]) -> str:
+def graph_section(graph: Sequence[Edge]) -> str:
+    """Write the section that shows an architecture as a graph."""
     is_chain = len({edge.target for edge in graph}) == len(graph)
-    note = "From left to right, one after the other." if is_chain else "Each node adds up what enters it."
+    note = (
+        "From left to right, one after the other."
+        if is_chain
+        else "Each arrow is an operation; each node adds up what enters it."
+    )
     if not graph:
         note = "No operation leads anywhere: nothing reaches the output."
     elif not all(edge.live for edge in graph):
