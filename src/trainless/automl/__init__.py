@@ -1,7 +1,8 @@
 """From labelled images to a trained network within a time, without choosing anything by hand."""
 
+from trainless.automl.classifier import ImageClassifier
 from trainless.automl.clock import Clock, parse_time
 from trainless.automl.pipeline import Plan, fit
 from trainless.automl.results import Fitted, TestResult
 
-__all__ = ["Clock", "Fitted", "Plan", "TestResult", "fit", "parse_time"]
+__all__ = ["Clock", "Fitted", "ImageClassifier", "Plan", "TestResult", "fit", "parse_time"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -19,12 +20,14 @@ from trainless.automl.sizes import choose_size
 from trainless.automl.tuning import tune
 from trainless.data import ImageDataset, Splits, audit, load_splits
 from trainless.export import plain_code
+from trainless.errors import InputError
 from trainless.export.formats import module_of
 from trainless.search import Budget, Costs, Limits, Search, SearchResult
 from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
 from trainless.training import MEASURES, Recipe, TrainingResult, TrainingState, train
 from trainless.training.measures import measure_named
+from trainless.training.single import check_numbers
 from trainless.types import Architecture
 
 __all__ = ["Plan", "fit"]
@@ -35,6 +38,7 @@ EVALUATIONS = 200
 _EPOCHS = 30  # that a heavy network shall get in the time of the training
 _MOST_EPOCHS = 200
 _TRIAL_EPOCHS = 9
+_SCORED = 64  # images that architectures are scored on, or all where there are fewer
 _SPEED_KEPT = 0.85  # share of the time that is planned for: the rest is for what is slower than measured
 
 Progress = Callable[[str, int, int], None]
@@ -46,7 +50,7 @@ class Plan:
     """What is wanted of a fit.
 
     Args:
-        time: seconds that all of it may take.
+        time: seconds that all of it may take; None where `epochs` is given.
         limits: what the network may cost.
         space: a search space or its name.
         strategy: as for `trainless.Search`.
@@ -55,7 +59,10 @@ class Plan:
         photographs: whether images may be mirrored; None decides by their number of channels.
         image_size: rows and columns of the images; None takes what the data propose.
         seed: decides everything random.
-        workers: processes of the search; None is one a core.
+        workers: processes of the search and threads of the training; 0 is one thread of this process, None one a core.
+        epochs: of the training, instead of a time: then networks are as large as the space says, nothing is tuned, and
+            the same seed gives the same network on the same machine, unless latency is limited, which is measured.
+        evaluations: most architectures that the search scores.
 
     Raises:
         InputError: a value cannot be used.
@@ -67,7 +74,7 @@ class Plan:
         trainless.errors.InputError: The time is 0 s, expected more than 0: give a time such as 20m.
     """
 
-    time: float
+    time: float | None = None
     limits: Limits = field(default_factory=Limits)
     space: str | SearchSpace = "nasbench201"
     strategy: str = "evolution"
@@ -77,9 +84,19 @@ class Plan:
     image_size: int | None = None
     seed: int = 0
     workers: int | None = None
+    epochs: int | None = None
+    evaluations: int = EVALUATIONS
 
     def __post_init__(self) -> None:
-        Clock(self.time)
+        if (self.time is None) == (self.epochs is None):
+            raise InputError(f"The time is {self.time} and epochs {self.epochs}, expected one of both: leave one out.")
+        if self.epochs is not None:
+            check_numbers(epochs=self.epochs, patience=None)
+        elif self.time == math.inf:
+            raise InputError("The time is infinite, expected an end: give a time such as 20m, or epochs.")
+        else:
+            Clock(self.time or 0.0)
+        Budget(self.evaluations)
         measure_named(self.measure, 2)
 
 
@@ -99,14 +116,14 @@ def fit(
         DataError: the images cannot be used.
         InputError: nothing within the limits was found, or something of the plan cannot be used.
     """
-    clock, seconds, notes = Clock(plan.time), dict[str, float](), list[str]()
+    clock, seconds, notes = Clock(plan.time or math.inf), dict[str, float](), list[str]()
     splits = source if isinstance(source, Splits) else load_splits(source, seed=plan.seed, image_size=plan.image_size)
     report = audit(splits)
     notes += report.advice()
-    task, threads = splits.train.task, os.cpu_count() or 1
+    task, threads = splits.train.task, (os.cpu_count() or 1) if plan.workers is None else max(1, plan.workers)
     seconds["data"] = clock.elapsed
 
-    training_seconds = _SPEED_KEPT * (clock.training_end - clock.tuning_end)
+    training_seconds = math.inf if plan.epochs else _SPEED_KEPT * (clock.training_end - clock.tuning_end)
     size = choose_size(
         search_space(plan.space), task, plan.limits, len(splits.train), training_seconds, epochs=_EPOCHS,
         seed=plan.seed, threads=threads,
@@ -125,7 +142,7 @@ def fit(
     first = Recipe(
         mirror=photographs, shift=1 / 8 if photographs else 0.0, batch_size=64 if len(splits.train) > 5000 else 32
     )
-    recipe, trials = _Memory(notes).tried(first, lambda chosen: tune(
+    recipe, trials = (first, []) if plan.epochs else _Memory(notes).tried(first, lambda chosen: tune(
         network_of, splits.train, splits.valid, first=chosen, epochs=_TRIAL_EPOCHS, deadline=clock.tuning_end,
         measure=plan.measure, photographs=photographs, seed=plan.seed, threads=threads,
         progress=partial(progress, "tuning") if progress else None,
@@ -156,10 +173,10 @@ def fit(
 def _search(
     plan: Plan, space: SearchSpace, splits: Splits, clock: Clock, folder: Path | None, progress: Progress | None
 ) -> SearchResult:
-    budget = Budget(EVALUATIONS, max(1.0, clock.search_end - time.monotonic()))
+    budget = Budget(plan.evaluations, None if plan.epochs else max(1.0, clock.search_end - time.monotonic()))
     search = Search(
         space, plan.strategy, plan.score, splits.train, budget=budget, limits=plan.limits, seed=plan.seed,
-        workers=plan.workers, store=None if folder is None else folder / "search.db",
+        workers=plan.workers, batch_size=min(_SCORED, len(splits.train)), store=None if folder is None else folder / "search.db",
     )  # fmt: skip
     return search.run(partial(progress, "searching") if progress else None)
 
@@ -173,12 +190,8 @@ def _train(
     plan: Plan, network_of: Callable[[], torch.nn.Module], splits: Splits, recipe: Recipe, clock: Clock, threads: int,
     notes: list[str], progress: Progress | None,
 ) -> tuple[torch.nn.Module, TrainingResult, Recipe]:  # fmt: skip
-    """Train with as many epochs as there is time for."""
-    begun = time.monotonic()
-    once = train(network_of(), splits.train, splits.valid, epochs=1, recipe=recipe, threads=threads)
-    epochs = int(_SPEED_KEPT * (clock.training_end - time.monotonic()) / (time.monotonic() - begun + 1e-9))
-    epochs = min(_MOST_EPOCHS, max(1, epochs))
-    del once
+    """Train with as many epochs as are asked for, or as there is time for."""
+    epochs = plan.epochs or _epochs_in_time(network_of(), splits, recipe, clock, threads)
     network, used = network_of(), recipe
 
     def report(state: TrainingState) -> None:
@@ -197,6 +210,15 @@ def _train(
     if result.epochs < epochs:
         notes.append(f"Time ended the training after {result.epochs} of {epochs} epochs.")
     return network, result, used
+
+
+def _epochs_in_time(
+    network: torch.nn.Module, splits: Splits, recipe: Recipe, clock: Clock, threads: int
+) -> int:  # fmt: skip
+    begun = time.monotonic()
+    train(network, splits.train, splits.valid, epochs=1, recipe=recipe, threads=threads)
+    epochs = int(_SPEED_KEPT * (clock.training_end - time.monotonic()) / (time.monotonic() - begun + 1e-9))
+    return min(_MOST_EPOCHS, max(1, epochs))
 
 
 class _Memory:
@@ -247,11 +269,20 @@ def _protocol(
     return {
         "data": f"{splits.train.task.name}: {shares}; given: {', '.join(splits.given) or 'none'}",
         "space": _named(space),
-        "search": f"{plan.strategy} by {plan.score}, at most {EVALUATIONS} architectures or a tenth of the time",
+        "search": f"{plan.strategy} by {plan.score}, at most {plan.evaluations} architectures"
+        + (" or a tenth of the time" if plan.time else ""),
         "limits": str(plan.limits),
         "training": "; ".join(f"{name} {value}" for name, value in asdict(recipe).items()),
         "epochs": f"{result.epochs}, of which {result.best_epoch} was the best by {plan.measure} on validation images",
-        "time": f"{plan.time:g} s",
+        "time": f"{plan.time:g} s" if plan.time else "not limited",
         "seed": str(plan.seed),
-        "repeatable": "no: how far the time reaches depends on the machine; the training is, with these epochs",
+        "repeatable": _repeatable(plan),
     }
+
+
+def _repeatable(plan: Plan) -> str:
+    if plan.time:
+        return "no: how far the time reaches depends on the machine; the training is, with these epochs"
+    if plan.limits.latency:
+        return "no: latency is measured, and decides which networks are within the limits"
+    return "yes, on the same machine, with as many threads and the same versions"

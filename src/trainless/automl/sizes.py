@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import dataclass
 
@@ -30,7 +31,7 @@ class Size:
     Args:
         space: the search space.
         fraction: its size relative to the one asked for.
-        seconds: time in which a heavy network of it learns from one image once.
+        seconds: time in which a heavy network of it learns from one image once; NaN where it was not measured.
     """
 
     space: SearchSpace
@@ -49,7 +50,7 @@ def choose_size(
         task: shape of the images and number of classes.
         limits: what a network may cost.
         images: number of images of an epoch.
-        seconds: time for the training.
+        seconds: time for the training; where it is infinite, nothing is measured.
         epochs: how many there shall be.
         seed: which networks are measured.
         threads: threads of the training.
@@ -69,6 +70,8 @@ def choose_size(
         heavy = _heavy(resized, task, limits, seed)
         if heavy is None:
             continue
+        if seconds == math.inf:
+            return Size(resized, fraction, math.nan)
         smallest = Size(resized, fraction, seconds_an_image(resized, heavy, task, threads=threads))
         if smallest.seconds * images * epochs <= seconds:
             return smallest
