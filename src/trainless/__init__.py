@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from trainless.aggregation import Hybrid, aggregate, hybrid, load_aggregate, sweep
+    from trainless.automl import ImageClassifier
     from trainless.data import Batch, ImageDataset, load_data
     from trainless.evaluation import score
     from trainless.metrics import evaluate
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 # Where each public name lives: importing trainless itself loads none of it, and so not PyTorch.
 _HOMES = {
     "aggregation": ("Hybrid", "aggregate", "hybrid", "load_aggregate", "sweep"),
+    "automl": ("ImageClassifier",),
     "data": ("Batch", "ImageDataset", "load_data"),
     "metrics": ("evaluate",),
     "proxies": ("PROXIES", "Proxy", "proxy"),
@@ -50,6 +52,7 @@ __all__ = [
     "Architecture",
     "Batch",
     "Hybrid",
+    "ImageClassifier",
     "ImageDataset",
     "Limits",
     "PassSpec",

@@ -40,7 +40,7 @@ class Clock:
     """Counts the time of a fit, that of earlier sittings included.
 
     Args:
-        seconds: all that there is.
+        seconds: all that there is; may be infinite.
         used: what earlier sittings used.
 
     Example:
@@ -54,7 +54,7 @@ class Clock:
     start: float = field(init=False)
 
     def __post_init__(self) -> None:
-        if not 0 < self.seconds < float("inf"):
+        if not self.seconds > 0:
             raise InputError(f"The time is {self.seconds:g} s, expected more than 0: give a time such as 20m.")
         self.start = time.monotonic() - self.used
 

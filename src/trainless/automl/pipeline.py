@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -19,6 +20,7 @@ from trainless.automl.sittings import Sitting
 from trainless.automl.sizes import Size, choose_size
 from trainless.automl.tuning import tune
 from trainless.data import ImageDataset, Splits, audit, load_splits
+from trainless.errors import InputError
 from trainless.export import plain_code
 from trainless.export.formats import module_of
 from trainless.search import Budget, Costs, Limits, Search, SearchResult
@@ -28,7 +30,7 @@ from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
 from trainless.training import MEASURES, Recipe, TrainingResult, TrainingState, train
 from trainless.training.measures import measure_named
-from trainless.training.single import finished
+from trainless.training.single import check_numbers, finished
 from trainless.types import Architecture
 
 __all__ = ["Plan", "fit"]
@@ -41,6 +43,7 @@ _MOST_EPOCHS = 200
 _TRIAL_EPOCHS = 9
 _LEAST_TRIALS = 5  # fewer than these say little: the time is better spent on the training
 _MANY = 5000  # training images from which on a batch has 64 of them
+_SCORED = 64  # images that architectures are scored on, or all where there are fewer
 _SPEED_KEPT = 0.85  # share of the time that is planned for: the rest is for what is slower than measured
 
 Progress = Callable[[str, int, int], None]
@@ -52,7 +55,7 @@ class Plan:
     """What is wanted of a fit.
 
     Args:
-        time: seconds that all of it may take.
+        time: seconds that all of it may take; None where `epochs` is given.
         limits: what the network may cost.
         space: a search space or its name.
         strategy: as for `trainless.Search`.
@@ -61,7 +64,11 @@ class Plan:
         photographs: whether images may be mirrored; None decides by their number of channels.
         image_size: rows and columns of the images; None takes what the data propose.
         seed: decides everything random.
-        workers: processes of the search; None is one a core.
+        workers: processes of the search, and most threads of the training; 0 is one thread of this process, None one a
+            core.
+        epochs: of the training, instead of a time: then networks are as large as the space says, nothing is tuned, and
+            the same seed gives the same network, trained on one thread, unless latency is limited, which is measured.
+        evaluations: most architectures that the search scores.
 
     Raises:
         InputError: a value cannot be used.
@@ -73,7 +80,7 @@ class Plan:
         trainless.errors.InputError: The time is 0 s, expected more than 0: give a time such as 20m.
     """
 
-    time: float
+    time: float | None = None
     limits: Limits = field(default_factory=Limits)
     space: str | SearchSpace = "nasbench201"
     strategy: str = "evolution"
@@ -83,9 +90,19 @@ class Plan:
     image_size: int | None = None
     seed: int = 0
     workers: int | None = None
+    epochs: int | None = None
+    evaluations: int = EVALUATIONS
 
     def __post_init__(self) -> None:
-        Clock(self.time)
+        if (self.time is None) == (self.epochs is None):
+            raise InputError(f"The time is {self.time} and epochs {self.epochs}, expected one of both: leave one out.")
+        if self.epochs is not None:
+            check_numbers(epochs=self.epochs, patience=None)
+        elif self.time == math.inf:
+            raise InputError("The time is infinite, expected an end: give a time such as 20m, or epochs.")
+        else:
+            Clock(self.time or 0.0)
+        Budget(self.evaluations)
         measure_named(self.measure, 2)
 
 
@@ -107,7 +124,7 @@ def fit(
     """
     splits = source if isinstance(source, Splits) else load_splits(source, seed=plan.seed, image_size=plan.image_size)
     sitting = Sitting(folder, _key(plan, splits))
-    clock = Clock(plan.time, used=sitting.values.get("elapsed", 0.0))
+    clock = Clock(plan.time or math.inf, used=sitting.values.get("elapsed", 0.0))
     seconds, notes = dict[str, float](), list[str]()
     report = audit(splits)
     notes += report.advice()
@@ -167,10 +184,12 @@ def _size(plan: Plan, splits: Splits, clock: Clock, sitting: Sitting) -> Size:
     if "size" in sitting.values:
         fraction, seconds, threads = sitting.values["size"]
         return Size(space if fraction == 1 else space.resized(fraction), fraction, seconds, threads)
-    available = _SPEED_KEPT * (clock.training_end - clock.tuning_end)
+    available = math.inf if plan.epochs else _SPEED_KEPT * (clock.training_end - clock.tuning_end)
+    threads = max(1, (os.cpu_count() or 1) if plan.workers is None else plan.workers)
     size = choose_size(
-        space, splits.train.task, plan.limits, len(splits.train), available, epochs=_EPOCHS, seed=plan.seed
-    )
+        space, splits.train.task, plan.limits, len(splits.train), available, epochs=_EPOCHS, seed=plan.seed,
+        most_threads=threads,
+    )  # fmt: skip
     sitting.keep(size=[size.fraction, size.seconds, size.threads])
     return size
 
@@ -181,9 +200,11 @@ def _search(
 ) -> SearchResult:  # fmt: skip
     seconds = sitting.values.get("search_seconds", max(1.0, clock.search_end - time.monotonic()))
     sitting.keep(search_seconds=seconds)
+    budget = Budget(plan.evaluations, None if plan.epochs else seconds)
     search = Search(
-        space, plan.strategy, plan.score, splits.train, budget=Budget(EVALUATIONS, seconds), limits=plan.limits,
-        seed=plan.seed, workers=plan.workers, store=None if folder is None else folder / "search.db",
+        space, plan.strategy, plan.score, splits.train, budget=budget, limits=plan.limits, seed=plan.seed,
+        workers=plan.workers, batch_size=min(_SCORED, len(splits.train)),
+        store=None if folder is None else folder / "search.db",
     )  # fmt: skip
     resume = folder is not None and search.is_begun()
     return search.run(partial(progress, "searching") if progress else None, resume=resume)
@@ -203,6 +224,8 @@ def _tuned(
     photographs = splits.train.task.channels == 3 if plan.photographs is None else plan.photographs
     batch = 64 if len(splits.train) > _MANY else 32
     first = Recipe(mirror=photographs, shift=1 / 8 if photographs else 0.0, batch_size=batch)
+    if plan.epochs:
+        return first, []
     one = _TRIAL_EPOCHS * size.seconds * len(splits.train)
     if clock.tuning_end - time.monotonic() < _LEAST_TRIALS * one:
         notes.append("There was no time to tune the training: it has the recipe that is tried first otherwise.")
@@ -220,9 +243,9 @@ def _train(
     plan: Plan, network_of: Callable[[], torch.nn.Module], splits: Splits, recipe: Recipe, clock: Clock, threads: int,
     sitting: Sitting, notes: list[str], progress: Progress | None,
 ) -> tuple[torch.nn.Module, TrainingResult, Recipe]:  # fmt: skip
-    """Train with as many epochs as there is time for; an interrupt from the keyboard ends it with the best so far."""
+    """Train with the epochs asked for, or those there is time for; Ctrl-C ends it with the best so far."""
     if "epochs" not in sitting.values:
-        sitting.keep(epochs=_affordable(network_of, splits, recipe, clock, threads))
+        sitting.keep(epochs=plan.epochs or _affordable(network_of, splits, recipe, clock, threads))
     epochs, network, used = sitting.values["epochs"], network_of(), recipe
     before = sitting.values.get("training")
     last = TrainingState(**before) if before else None
@@ -315,11 +338,20 @@ def _protocol(
     return {
         "data": f"{splits.train.task.name}: {shares}; given: {', '.join(splits.given) or 'none'}",
         "space": _named(space),
-        "search": f"{plan.strategy} by {plan.score}, at most {EVALUATIONS} architectures or a tenth of the time",
+        "search": f"{plan.strategy} by {plan.score}, at most {plan.evaluations} architectures"
+        + (" or a tenth of the time" if plan.time else ""),
         "limits": str(plan.limits),
         "training": "; ".join(f"{name} {value}" for name, value in asdict(recipe).items()),
         "epochs": f"{result.epochs}, of which {result.best_epoch} was the best by {plan.measure} on validation images",
-        "time": f"{plan.time:g} s",
+        "time": f"{plan.time:g} s" if plan.time else "not limited",
         "seed": str(plan.seed),
-        "repeatable": "no: how far the time reaches depends on the machine; the training is, with these epochs",
+        "repeatable": _repeatable(plan),
     }
+
+
+def _repeatable(plan: Plan) -> str:
+    if plan.time:
+        return "no: how far the time reaches depends on the machine; the training is, with these epochs"
+    if plan.limits.latency:
+        return "no: latency is measured, and decides which networks are within the limits"
+    return "yes, on the same machine, with as many threads and the same versions"

@@ -89,6 +89,8 @@ class Fitted:
         notes: what happened that one should know, as sentences.
         protocol: how all this came about, as name and value.
         files: by kind, what was written where.
+
+    It can be pickled: the network is left out and made again of its code.
     """
 
     title: str
@@ -112,3 +114,12 @@ class Fitted:
     notes: tuple[str, ...] = ()
     protocol: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, Path] = field(default_factory=dict)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "network"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        from trainless.export.formats import module_of
+
+        # A frozen object refuses assignment.
+        vars(self).update(state, network=module_of(state["code"]))

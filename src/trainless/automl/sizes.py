@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import math
 import time
 from dataclasses import dataclass
 
@@ -31,9 +31,9 @@ class Size:
     Args:
         space: the search space.
         fraction: its size relative to the one asked for.
-        seconds: time in which a heavy network of it learns from one image once.
-        threads: of one or all that there are, the number with which it learns faster: on a machine that others use
-            too, threads that wait for each other cost more than they bring.
+        seconds: time in which a heavy network of it learns from one image once; NaN where it was not measured.
+        threads: with how many it learns faster, one or the most there may be: on a machine that others use too, threads
+            that wait for each other cost more than they bring.
     """
 
     space: SearchSpace
@@ -43,7 +43,8 @@ class Size:
 
 
 def choose_size(
-    space: SearchSpace, task: Task, limits: Limits, images: int, seconds: float, *, epochs: int, seed: int = 0
+    space: SearchSpace, task: Task, limits: Limits, images: int, seconds: float, *, epochs: int, seed: int = 0,
+    most_threads: int = 1,
 ) -> Size:  # fmt: skip
     """Choose the largest size of a space at which a heavy network within the limits gets its epochs in time.
 
@@ -52,9 +53,10 @@ def choose_size(
         task: shape of the images and number of classes.
         limits: what a network may cost.
         images: number of images of an epoch.
-        seconds: time for the training.
+        seconds: time for the training; where it is infinite, nothing is measured.
         epochs: how many there shall be.
         seed: which networks are measured.
+        most_threads: that the training may have.
 
     Raises:
         InputError: no network of any size is within the limits.
@@ -71,7 +73,9 @@ def choose_size(
         heavy = _heavy(resized, task, limits, seed)
         if heavy is None:
             continue
-        times = {number: seconds_an_image(resized, heavy, task, threads=number) for number in {1, os.cpu_count() or 1}}
+        if seconds == math.inf:
+            return Size(resized, fraction, math.nan, 1)
+        times = {number: seconds_an_image(resized, heavy, task, threads=number) for number in {1, most_threads}}
         threads = min(times, key=times.__getitem__)
         smallest = Size(resized, fraction, times[threads], threads)
         if smallest.seconds * images * epochs <= seconds:
