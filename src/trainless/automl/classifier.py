@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
@@ -135,7 +135,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.random_state = random_state
         self.workers = workers
 
-    def fit(self, X: ArrayLike, y: ArrayLike) -> Self:
+    def fit(self, X: Any, y: Any) -> Self:
         """Find and train a network.
 
         Args:
@@ -168,7 +168,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self._examples = _some(splits.test)
         return self
 
-    def predict(self, X: ArrayLike) -> NDArray[Any]:
+    def predict(self, X: Any) -> NDArray[Any]:
         """Give the most probable label of each image, shape ``(images,)``.
 
         Args:
@@ -181,7 +181,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         labels: NDArray[Any] = self.classes_[places]
         return labels
 
-    def predict_proba(self, X: ArrayLike) -> NDArray[np.float32]:
+    def predict_proba(self, X: Any) -> NDArray[np.float32]:
         """Compute the share that the network gives each class, in the order of ``classes_``.
 
         Args:
@@ -239,7 +239,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         run = RunFolder.read(Path(folder))
         try:
             document = json.loads(Path(folder, _FILE).read_text(encoding="utf-8"))
-            loaded = cls(**document["parameters"])
+            parameters = document["parameters"]
+            loaded = cls(**{name: tuple(each) if isinstance(each, list) else each for name, each in parameters.items()})
             loaded.classes_ = np.array(document["classes"], np.dtype(document["labels"]))
             loaded.input_shape_, loaded.values_ = tuple(document["input_shape"]), tuple(document["values"])
             if names := document["feature_names"]:

@@ -19,8 +19,8 @@ from trainless.automl.results import Fitted, TestResult
 from trainless.automl.sizes import choose_size
 from trainless.automl.tuning import tune
 from trainless.data import ImageDataset, Splits, audit, load_splits
-from trainless.export import plain_code
 from trainless.errors import InputError
+from trainless.export import plain_code
 from trainless.export.formats import module_of
 from trainless.search import Budget, Costs, Limits, Search, SearchResult
 from trainless.search_spaces import search_space
@@ -176,7 +176,8 @@ def _search(
     budget = Budget(plan.evaluations, None if plan.epochs else max(1.0, clock.search_end - time.monotonic()))
     search = Search(
         space, plan.strategy, plan.score, splits.train, budget=budget, limits=plan.limits, seed=plan.seed,
-        workers=plan.workers, batch_size=min(_SCORED, len(splits.train)), store=None if folder is None else folder / "search.db",
+        workers=plan.workers, batch_size=min(_SCORED, len(splits.train)),
+        store=None if folder is None else folder / "search.db",
     )  # fmt: skip
     return search.run(partial(progress, "searching") if progress else None)
 
