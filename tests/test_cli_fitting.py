@@ -59,7 +59,8 @@ def test_from_a_folder_to_predictions_and_exports(command: Command, photos: Path
     assert code == 0
     assert (run / "model.pt").exists()
     assert "there is no format 'onx'" in command.refusal("export", run, "--format", "onx").lower()
-    assert "no images" in command.refusal("predict", run, tmp_path / "run").lower()
+    (tmp_path / "none").mkdir()
+    assert "no images" in command.refusal("predict", run, tmp_path / "none").lower()
     assert "There is no" in command.refusal("predict", run, tmp_path / "nowhere")
 
 
@@ -80,7 +81,7 @@ def test_from_a_folder_to_predictions_and_exports(command: Command, photos: Path
     ],
 )
 def test_fit_refuses(command: Command, tmp_path: Path, extra: tuple[str, ...], told: str) -> None:
-    assert told in command.refusal("fit", "digits", "--out", tmp_path / "run", "--time", "30s", *extra)
+    assert told in command.refusal("fit", "digits", "--json", "--out", tmp_path / "run", "--time", "30s", *extra)
 
 
 def test_fit_refuses_what_is_no_data(command: Command, tmp_path: Path) -> None:

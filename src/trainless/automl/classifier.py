@@ -240,7 +240,10 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         try:
             document = json.loads(Path(folder, _FILE).read_text(encoding="utf-8"))
             parameters = document["parameters"]
-            loaded = cls(**{name: tuple(each) if isinstance(each, list) else each for name, each in parameters.items()})
+            values: dict[str, Any] = {
+                name: tuple(each) if isinstance(each, list) else each for name, each in parameters.items()
+            }
+            loaded = cls(**values)
             loaded.classes_ = np.array(document["classes"], np.dtype(document["labels"]))
             loaded.input_shape_, loaded.values_ = tuple(document["input_shape"]), tuple(document["values"])
             if names := document["feature_names"]:
