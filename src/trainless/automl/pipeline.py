@@ -139,7 +139,7 @@ def fit(
         )
     found = _search(plan, size.space, splits, clock, folder, sitting, progress)
     architecture = size.space.parse(found.best)
-    sitting.keep(elapsed=clock.elapsed, searched=True)
+    sitting.keep(elapsed=clock.elapsed)
     seconds["search"] = clock.elapsed - sum(seconds.values())
 
     network_of = partial(_build, size.space, architecture, splits)
@@ -160,7 +160,7 @@ def fit(
     seconds["test"] = clock.elapsed - sum(seconds.values())
     sitting.finish()
     return Fitted(
-        title=title, space=_named(size.space), architecture=found.best, graph=size.space.graph(architecture),
+        title=title, space=size.space.label, architecture=found.best, graph=size.space.graph(architecture),
         network=plain, code=code, test=tested, training=result, recipe=recipe, trials=trials, search=found,
         audit=report, measure=plan.measure, parameters=int(costs(canonical, "params")),
         flops=int(costs(canonical, "flops")), latency_ms=latency, memory_mib=costs(canonical, "memory"),
@@ -172,7 +172,7 @@ def _key(plan: Plan, splits: Splits) -> str:
     """Tells one fit from another: what is wanted, of which images."""
     space = search_space(plan.space)
     wanted = {
-        "plan": str(replace(plan, space=_named(space), workers=None)),
+        "plan": str(replace(plan, space=space.label, workers=None)),
         "images": " ".join(fingerprint(part) for part in splits.parts.values()),
     }
     return key_of(wanted)
@@ -327,17 +327,13 @@ def _tested(network: torch.nn.Module, data: ImageDataset) -> TestResult:
     )
 
 
-def _named(space: SearchSpace) -> str:
-    return ", ".join([space.name, *(f"{name}={value}" for name, value in space.options.items())])
-
-
 def _protocol(
     plan: Plan, splits: Splits, space: SearchSpace, recipe: Recipe, result: TrainingResult
 ) -> Mapping[str, str]:
     shares = ", ".join(f"{name} {len(part):,}" for name, part in splits.parts.items())
     return {
         "data": f"{splits.train.task.name}: {shares}; given: {', '.join(splits.given) or 'none'}",
-        "space": _named(space),
+        "space": space.label,
         "search": f"{plan.strategy} by {plan.score}, at most {plan.evaluations} architectures"
         + (" or a tenth of the time" if plan.time else ""),
         "limits": str(plan.limits),

@@ -110,7 +110,7 @@ def trust(
     turned = scores * pd.Series(signs)
     protocol = {
         "data": f"{dataset.task.name}, {min(images, len(dataset)):,} images, a fifth of them validates",
-        "space": ", ".join([chosen.name, *(f"{name}={value}" for name, value in chosen.options.items())]),
+        "space": chosen.label,
         "training": f"{len(sample)} different networks, {epochs} epochs each",
         "not finite": "ranked last",
         "seed": str(seed),

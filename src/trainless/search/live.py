@@ -243,7 +243,7 @@ class Search:
 
     def _keep_latencies(self, store: Store) -> None:
         """Measured once, a latency stays: a second measurement could let in what the first kept out."""
-        settings = {"space": _named(self.scorer.space), "task": str(self.costs.task), "device": self.costs.device}
+        settings = {"space": self.scorer.space.label, "task": str(self.costs.task), "device": self.costs.device}
         topic = f"latencies of {key_of(settings)}"
         self.costs.remember(store.notes(topic), lambda architecture, value: store.note(topic, {architecture: value}))
 
@@ -337,9 +337,9 @@ class Search:
 
 def _checked(given: Strategy, space: SearchSpace, objectives: int) -> Strategy:
     """Refuse a strategy that somebody made for something else."""
-    if _named(given.space) != _named(space):
+    if given.space.label != space.label:
         raise InputError(
-            f"The strategy '{given.name}' is for {_named(given.space)}, expected one for {_named(space)}: make it of "
+            f"The strategy '{given.name}' is for {given.space.label}, expected one for {space.label}: make it of "
             "the same search space."
         )
     if given.objectives != objectives:
@@ -350,10 +350,6 @@ def _checked(given: Strategy, space: SearchSpace, objectives: int) -> Strategy:
     if given.seen:
         raise InputError(f"The strategy '{given.name}' was told results before, expected a fresh one: make it anew.")
     return given
-
-
-def _named(space: SearchSpace) -> str:
-    return ", ".join([space.name, *(f"{name}={value}" for name, value in space.options.items())])
 
 
 def _status(scores: Iterable[Score]) -> str:

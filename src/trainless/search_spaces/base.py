@@ -53,6 +53,11 @@ class SearchSpace(ABC):
         """What its networks depend on besides the architecture and the task; part of a stored score's key."""
 
     @property
+    def label(self) -> str:
+        """Its name with its options, which tells it from the same space in another size."""
+        return ", ".join([self.name, *(f"{name}={value}" for name, value in self.options.items())])
+
+    @property
     @abstractmethod
     def choices(self) -> tuple[tuple[str | int, ...], ...]:
         """What there is to choose from at each place of a genotype."""
