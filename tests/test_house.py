@@ -52,6 +52,7 @@ ORDER = (
     "report",
     "reproduction",
     "terminal",
+    "runs",
     "cli",
     "testing",
 )

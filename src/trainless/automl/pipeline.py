@@ -20,6 +20,7 @@ from trainless.automl.sittings import Sitting
 from trainless.automl.sizes import Size, choose_size
 from trainless.automl.tuning import tune
 from trainless.data import ImageDataset, Splits, audit, load_splits
+from trainless.data.audits import Audit
 from trainless.errors import InputError
 from trainless.export import plain_code
 from trainless.export.formats import module_of
@@ -107,14 +108,15 @@ class Plan:
 
 
 def fit(
-    source: str | os.PathLike[str] | ImageDataset | Splits, plan: Plan, *, folder: Path | None = None,
-    progress: Progress | None = None,
+    source: str | os.PathLike[str] | ImageDataset | Splits, plan: Plan, *, audited: Audit | None = None,
+    folder: Path | None = None, progress: Progress | None = None,
 ) -> Fitted:  # fmt: skip
     """Find, tune, train and test a network for labelled images.
 
     Args:
         source: what `trainless.data.load_splits` takes, or its result.
         plan: what is wanted.
+        audited: what `trainless.data.audit` found in the images, where it was called already.
         folder: where the search keeps its scores, as ``search.db``; None keeps them nowhere.
         progress: called with stage, what is done and all of it.
 
@@ -126,7 +128,7 @@ def fit(
     sitting = Sitting(folder, _key(plan, splits))
     clock = Clock(plan.time or math.inf, used=sitting.values.get("elapsed", 0.0))
     seconds, notes = dict[str, float](), list[str]()
-    report = audit(splits)
+    report = audited or audit(splits)
     notes += report.advice()
     task = splits.train.task
     seconds["data"] = clock.elapsed

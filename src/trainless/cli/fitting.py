@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,7 +28,7 @@ from trainless.cli.shared import (
     sized_space,
 )
 from trainless.errors import InputError
-from trainless.terminal import print_json, print_rows, progress, records, write_file, write_text
+from trainless.terminal import print_json, print_rows, progress, records, write_file
 
 __all__ = ["export", "fit", "predict", "trust"]
 
@@ -61,19 +60,19 @@ def fit(
     as_json: Json = False,
 ) -> None:
     """Find, train, test and export a network for labelled images, within a time."""
-    from trainless.automl import Plan, fit, parse_time
+    from trainless.automl import Plan, parse_time
     from trainless.automl.card import facts
-    from trainless.automl.folders import write_run
     from trainless.data import audit, load_splits
-    from trainless.report import fit_figure, fit_page
+    from trainless.runs import fit_to_folder
     from trainless.search import search_score
 
     search_score(score)
     limits = limits_of(max_params, max_flops, max_latency, max_memory)
     plan = Plan(parse_time(time), limits, space, strategy, score, measure, mirror, image_size, seed, workers)
     splits = load_splits(find_data(data), seed=seed, image_size=image_size)
+    audited = audit(splits)
     if not as_json:
-        typer.echo(str(audit(splits)))
+        typer.echo(str(audited))
     make_folder(out)
     advice = f"Scores are in {out}/search.db: run the same command again, they are not computed again."
     with interruptible(advice), progress("reading") as update:
@@ -85,15 +84,8 @@ def fit(
                 update.stage(stage)
             update(done, total)
 
-        fitted = fit(splits, plan, folder=out, progress=told)
-        update.stage("writing")
-        pages = {"report": out / "report.html", "figure": out / "report.png"}
-        written = write_run(
-            replace(fitted, files={**fitted.files, **pages}), out, splits.test,
-            command=shlex.join(["trainless", *sys.argv[1:]]),
-        )  # fmt: skip
-        write_text(pages["report"], fit_page(written))
-        write_file(pages["figure"], lambda path: fit_figure(written, path))
+        command = shlex.join(["trainless", *sys.argv[1:]])
+        written = fit_to_folder(splits, plan, out, audited=audited, command=command, progress=told)
     if as_json:
         print_json(facts(written))
         return

@@ -1,0 +1,52 @@
+"""A fit and all that is written of it: what the command line and the local page both do."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from trainless.terminal import write_file, write_text
+
+if TYPE_CHECKING:
+    from trainless.automl import Fitted, Plan
+    from trainless.automl.pipeline import Progress
+    from trainless.data import Splits
+    from trainless.data.audits import Audit
+
+__all__ = ["fit_to_folder"]
+
+
+def fit_to_folder(
+    splits: Splits, plan: Plan, folder: Path, *, audited: Audit | None = None, command: str = "",
+    progress: Progress | None = None,
+) -> Fitted:  # fmt: skip
+    """Find, tune, train and test a network, and write it with its card, its page and its picture to a folder.
+
+    Args:
+        splits: the images.
+        plan: what is wanted.
+        folder: where to, made if it is not there; a fit that was interrupted there goes on.
+        audited: what `trainless.data.audit` found in the images, where it was called already.
+        command: what makes it again, for the card.
+        progress: called with the name of a stage, what is done of it and all of it.
+
+    Returns:
+        The network with the paths of what was written.
+
+    Raises:
+        DataError: the images cannot be used.
+        InputError: nothing within the limits was found, or something of the plan cannot be used.
+    """
+    from trainless.automl import fit
+    from trainless.automl.folders import write_run
+    from trainless.report import fit_figure, fit_page
+
+    fitted = fit(splits, plan, audited=audited, folder=folder, progress=progress)
+    if progress:
+        progress("writing", 0, 1)
+    pages = {"report": folder / "report.html", "figure": folder / "report.png"}
+    written = write_run(replace(fitted, files={**fitted.files, **pages}), folder, splits.test, command=command)
+    write_text(pages["report"], fit_page(written))
+    write_file(pages["figure"], lambda path: fit_figure(written, path))
+    return written
