@@ -16,9 +16,12 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
+from lightning.pytorch.strategies import DDPStrategy  # type: ignore[attr-defined]
 
 from trainless.seeding import derive_seed
 from trainless.training.batches import Batches
+from trainless.training.devices import Devices
+from trainless.training.groups import Joined, agreed, backend_of, join, summed
 from trainless.training.measures import Measure
 from trainless.training.recipes import Recipe
 from trainless.training.results import TrainingState
@@ -28,6 +31,8 @@ __all__ = ["Course", "fit"]
 
 class Course(L.LightningModule):
     """One training from its first epoch to its last, or from the state that an earlier one left.
+
+    Of several processes each is given all images, and computes its share of every batch.
 
     Args:
         network: what is trained, in train mode.
@@ -41,7 +46,7 @@ class Course(L.LightningModule):
         deadline: value of `time.monotonic` after which no epoch shall end; None never stops for it.
         patience: stop after this many epochs without a higher measure.
         resume: where an earlier training stood.
-        on_epoch: called after each epoch.
+        on_epoch: called after each epoch, by the first process.
     """
 
     def __init__(
@@ -107,7 +112,8 @@ class Course(L.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Set the global random state, from which dropout draws, and all counts of the epoch."""
-        torch.manual_seed(derive_seed(self.seed, "dropout", self.done))
+        process = [self.trainer.global_rank] if self.trainer.global_rank else []  # the first one draws as one alone
+        torch.manual_seed(derive_seed(self.seed, "dropout", self.done, *process))
         self.loss, self.learned = 0.0, 0
         self.logits, self.labels = list[torch.Tensor](), list[torch.Tensor]()
 
@@ -117,46 +123,112 @@ class Course(L.LightningModule):
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.rate_at(step + number, steps)
         images, targets = batch
-        loss = torch.nn.functional.cross_entropy(
-            self.network(images), targets, self.weights, label_smoothing=self.recipe.label_smoothing
-        )
+        loss = self._loss(images, targets)
         self.loss, self.learned = self.loss + float(loss.detach()) * len(targets), self.learned + len(targets)
         return loss
 
+    def _loss(self, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """The loss of this process: the mean over all processes, as of gradients, is that of the whole batch."""
+        weights = None if self.weights is None else self.weights.to(images.device)
+        own = self._share(targets)
+        loss = torch.nn.functional.cross_entropy(
+            self.network(self._share(images)), own, weights, label_smoothing=self.recipe.label_smoothing
+        )
+        if not self._is_shared:
+            return loss
+        # What the mean was taken over: images, or the weights of their classes.
+        count, whole = (
+            float(len(each) if weights is None or each.is_floating_point() else weights[each].sum())
+            for each in (own, targets)
+        )
+        return loss * (self.trainer.world_size * count / whole)
+
+    def _share(self, batch: torch.Tensor) -> torch.Tensor:
+        """What this process has of a batch."""
+        return batch.tensor_split(self.trainer.world_size)[self.trainer.global_rank]
+
+    def on_validation_start(self) -> None:
+        """Take the mean of what the processes know of the images that they met, for batch normalisation."""
+        for buffer in self.network.buffers():
+            if self._is_shared and buffer.is_floating_point():
+                summed(buffer).div_(self.trainer.world_size)
+
     def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> None:
-        """Keep what the network says."""
+        """Keep what the network says, in float32 whatever it is trained in."""
         images, labels = batch
-        self.logits.append(self.network(images))
+        with torch.autocast(images.device.type, enabled=False):
+            self.logits.append(self._answers(images))
         self.labels.append(labels)
+
+    def _answers(self, images: torch.Tensor) -> torch.Tensor:
+        if not self._is_shared or len(images) < self.trainer.world_size:
+            return self.network(images)  # type: ignore[no-any-return]
+        own = self.network(self._share(images))
+        whole = own.new_zeros(len(images), *own.shape[1:])
+        self._share(whole).copy_(own)
+        return summed(whole)
 
     def on_train_epoch_end(self) -> None:
         """Note where the training stands, hand it on, and stop where enough is done; validation came before."""
-        before, logits, labels = self.standing, torch.cat(self.logits), torch.cat(self.labels)
-        measured = self.measure(logits, labels)
-        weights = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+        before, logits, labels = self.standing, torch.cat(self.logits).cpu(), torch.cat(self.labels).cpu()
+        accuracy = 100 * float((logits.argmax(1) == labels).double().mean())
+        accuracy, measured = self._agreed((accuracy, self.measure(logits, labels)))
+        weights = {name: value.detach().to("cpu", copy=True) for name, value in self.network.state_dict().items()}
         is_best = measured > max(before.valid_measures, default=-math.inf)
         self.standing = TrainingState(
             weights=weights,
             best_weights=weights if is_best else before.best_weights,
-            optimizer=copy.deepcopy(self.optimizer.state_dict()),
-            train_losses=[*before.train_losses, self.loss / self.learned],
-            valid_accuracies=[*before.valid_accuracies, 100 * float((logits.argmax(1) == labels).double().mean())],
+            optimizer=_copied(self.optimizer.state_dict()),
+            train_losses=[*before.train_losses, self._mean_loss()],
+            valid_accuracies=[*before.valid_accuracies, accuracy],
             valid_measures=[*before.valid_measures, measured],
             seconds=time.monotonic() - self.start,
         )
-        if self.on_epoch:
+        if self.on_epoch and self.trainer.global_rank == 0:
             self.on_epoch(self.standing)
-        self.trainer.should_stop = self.finished
+        self.trainer.should_stop = self._agreed(self.finished)
+
+    def _mean_loss(self) -> float:
+        mean = self.loss / self.learned
+        if not self._is_shared:
+            return mean
+        return float(summed(torch.tensor(mean, dtype=torch.float64, device=self.device))) / self.trainer.world_size
+
+    @property
+    def _is_shared(self) -> bool:
+        """Whether there are several processes: one alone takes no part in a group that it may be in."""
+        return self.trainer.world_size > 1
+
+    def _agreed(self, value: Any) -> Any:
+        return agreed(value) if self._is_shared else value
 
 
-def fit(course: Course) -> TrainingState:
-    """Run a course to its end."""
-    if not course.finished:
+def _copied(value: Any) -> Any:
+    """What an optimizer keeps, copied to the memory of the CPU."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {name: _copied(each) for name, each in value.items()}
+    return [_copied(each) for each in value] if isinstance(value, list) else value
+
+
+def fit(course: Course, devices: Devices) -> TrainingState:
+    """Run a course to its end; where it has several processes, each of them calls this."""
+    is_finished = course.finished
+    if devices.processes > 1:
+        join(devices)
+        is_finished = agreed(is_finished)
+    if not is_finished:
         with _quiet(), _interruptible():
             L.Trainer(
-                accelerator="cpu",
-                devices=1,
-                plugins=[LightningEnvironment()],  # one process, whatever cluster it may be on
+                accelerator="cuda" if devices.accelerator == "gpu" else "cpu",
+                devices=devices.devices,
+                num_nodes=devices.nodes,
+                strategy=_strategy(devices),
+                precision=devices.precision,  # type: ignore[arg-type]
+                sync_batchnorm=devices.processes > 1 and devices.accelerator == "gpu",  # PyTorch has it for GPUs alone
+                # One process alone stays alone, whatever cluster it may be on.
+                plugins=[Joined() if devices.processes > 1 else LightningEnvironment()],
                 max_epochs=course.epochs - course.done,
                 reload_dataloaders_every_n_epochs=1,
                 num_sanity_val_steps=0,
@@ -166,6 +238,13 @@ def fit(course: Course) -> TrainingState:
                 enable_model_summary=False,
             ).fit(course)
     return course.standing
+
+
+def _strategy(devices: Devices) -> DDPStrategy | str:
+    if devices.processes == 1:
+        return "auto"
+    # A weight may lead nowhere. Each process has its own running statistics within an epoch: validation takes the mean.
+    return DDPStrategy(find_unused_parameters=True, broadcast_buffers=False, process_group_backend=backend_of(devices))
 
 
 @contextmanager
@@ -178,6 +257,7 @@ def _quiet() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
             warnings.filterwarnings("ignore", "GPU available but not used")
+            warnings.filterwarnings("ignore", "find_unused_parameters=True was specified")
             yield
     finally:
         logger.setLevel(level)
