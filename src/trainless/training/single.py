@@ -35,6 +35,7 @@ def train(
     measure: str = "accuracy",
     patience: int | None = None,
     deadline: float | None = None,
+    until: int | None = None,
     threads: int = 1,
     resume: TrainingState | None = None,
     on_epoch: Callable[[TrainingState], None] | None = None,
@@ -53,6 +54,7 @@ def train(
         patience: stop after this many epochs without a higher measure; None never stops.
         deadline: value of `time.monotonic` after which no epoch shall end: the last one is that after which another
             would be late. There is always one.
+        until: leave after this many epochs, those with which a training of all `epochs` begins; None runs all.
         threads: threads that PyTorch may use for one operation; another number may change the last digits.
         resume: where an earlier call with the same arguments stood; the result is that of one call, but for seconds.
         on_epoch: called after each epoch with the state, from which the same call can go on.
@@ -76,6 +78,7 @@ def train(
     from trainless.training.course import Course, fit
 
     check_numbers(epochs=epochs, patience=patience)
+    check_numbers(epochs=epochs if until is None else until, patience=None)
     chosen, measured = recipe or Recipe(), measure_named(measure, train_set.task.classes)
     weights = _class_weights(train_set) if chosen.balanced else None
     _check_sets(train_set, valid_set)
@@ -90,7 +93,7 @@ def train(
             Course(
                 network, Batches(train_set, chosen.batch_size), Batches(valid_set, _VALID_BATCH), epochs=epochs,
                 seed=seed, recipe=chosen, measure=measured, weights=weights,
-                deadline=deadline, patience=patience, resume=resume, on_epoch=on_epoch,
+                deadline=deadline, patience=patience, until=until, resume=resume, on_epoch=on_epoch,
             )
         )  # fmt: skip
     return finished(network, state, measure)
