@@ -112,8 +112,9 @@ def trust(
     rows = whole.estimate(sample, setting)
     accuracies = pd.Series({row.architecture: row.value for row in rows if not row.reason}, dtype=float)
     if len(accuracies) < LEAST:
+        reason = next(row.reason for row in rows if row.reason)
         raise InputError(
-            f"Only {len(accuracies)} of {train} trainings came to an end ({next(row.reason for row in rows if row.reason)}): mend that, and try again."
+            f"Only {len(accuracies)} of {train} trainings came to an end ({reason}): mend that, and try again."
         )
     signs = {each.name: 1.0 if each.higher_is_better else -1.0 for each in scorer.proxies}
     turned = scores * pd.Series(signs)
