@@ -148,7 +148,7 @@ def fit(
     recipe, trials = _tuned(plan, network_of, splits, clock, size, sitting, notes, progress)
     seconds["tuning"] = clock.elapsed - sum(seconds.values())
 
-    network, result, recipe = _train(plan, network_of, splits, recipe, clock, size.threads, sitting, notes, progress)
+    network, result, recipe = _train(plan, network_of, splits, recipe, clock, size, sitting, notes, progress)
     seconds["training"] = clock.elapsed - sum(seconds.values())
 
     mean, std = splits.train.mean, splits.train.std
@@ -242,13 +242,11 @@ def _tuned(
 
 
 def _train(
-    plan: Plan, network_of: Callable[[], torch.nn.Module], splits: Splits, recipe: Recipe, clock: Clock, threads: int,
+    plan: Plan, network_of: Callable[[], torch.nn.Module], splits: Splits, recipe: Recipe, clock: Clock, size: Size,
     sitting: Sitting, notes: list[str], progress: Progress | None,
 ) -> tuple[torch.nn.Module, TrainingResult, Recipe]:  # fmt: skip
     """Train with the epochs asked for, or those there is time for; Ctrl-C ends it with the best so far."""
-    if "epochs" not in sitting.values:
-        sitting.keep(epochs=plan.epochs or _affordable(network_of, splits, recipe, clock, threads))
-    epochs, network, used = sitting.values["epochs"], network_of(), recipe
+    epochs, network, used = plan.epochs or _MOST_EPOCHS, network_of(), recipe
     before = sitting.values.get("training")
     last = TrainingState(**before) if before else None
 
@@ -257,14 +255,15 @@ def _train(
         last = state
         sitting.keep(soon=False, elapsed=clock.elapsed, training=vars(state))
         if progress:
-            progress("training", state.epochs, epochs)
+            progress("training", state.epochs, round(state.epochs / state.progress))
 
     def attempt(chosen: Recipe) -> TrainingResult:
         nonlocal used
         used = chosen
         return train(
             network, splits.train, splits.valid, epochs=epochs, seed=plan.seed, recipe=chosen, measure=plan.measure,
-            deadline=clock.training_end, threads=threads, resume=last, on_epoch=report,
+            deadline=None if plan.epochs else clock.training_end, epoch_seconds=size.seconds * len(splits.train),
+            threads=size.threads, resume=last, on_epoch=report,
         )  # fmt: skip
 
     try:
@@ -273,23 +272,12 @@ def _train(
         if last is None:
             raise
         result = finished(network, last, plan.measure)
-    if result.epochs < epochs:
-        notes.append(f"The training ended after {result.epochs} of {epochs} epochs, by its time or an interrupt.")
+    if last is not None and last.progress < 0.99:
+        notes.append(
+            f"The training ended after {result.epochs} epochs, at {last.progress:.0%} of its schedule, by an interrupt "
+            "or for want of time."
+        )
     return network, result, used
-
-
-def _affordable(
-    network_of: Callable[[], torch.nn.Module], splits: Splits, recipe: Recipe, clock: Clock, threads: int
-) -> int:
-    """How many epochs there is time for, as one of them takes."""
-    seconds: list[float] = []
-    train(
-        network_of(), splits.train, splits.valid, epochs=2, recipe=recipe, threads=threads,
-        deadline=clock.training_end, on_epoch=lambda state: seconds.append(state.seconds),
-    )  # fmt: skip
-    # The first epoch of a process is slower.
-    one = seconds[-1] - (seconds[0] if len(seconds) > 1 else 0.0)
-    return min(_MOST_EPOCHS, max(1, int(_SPEED_KEPT * (clock.training_end - time.monotonic()) / max(one, 1e-6))))
 
 
 class _Memory:
@@ -349,7 +337,7 @@ def _protocol(
 
 def _repeatable(plan: Plan) -> str:
     if plan.time:
-        return "no: how far the time reaches depends on the machine; the training is, with these epochs"
+        return "no: how far the time reaches, and with it the schedule of the training, depends on the machine"
     if plan.limits.latency:
         return "no: latency is measured, and decides which networks are within the limits"
     return "yes, on the same machine, with as many threads and the same versions"

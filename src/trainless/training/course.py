@@ -28,6 +28,10 @@ from trainless.training.results import TrainingState
 
 __all__ = ["Course", "fit"]
 
+_RECENT = 3  # epochs whose time says how long the next ones take
+_KEPT = 0.95  # share of the time that is planned for: the last epoch, at the lowest rates, is not to be late
+_GRACE = 0.25  # of an epoch, which it may be late before it is left
+
 
 class Course(L.LightningModule):
     """One training from its first epoch to its last, or from the state that an earlier one left.
@@ -43,7 +47,9 @@ class Course(L.LightningModule):
         recipe: how it learns.
         measure: what is to be high on the images that it is measured on.
         weights: of the classes in the loss; None weighs them alike.
-        deadline: value of `time.monotonic` after which no epoch shall end; None never stops for it.
+        deadline: value of `time.monotonic` after which no epoch shall end; None never stops for it. With one, the
+            schedule of the learning rate is laid anew before each epoch over as many as there is time for.
+        epoch_seconds: how long an epoch may take, as a guess before the first one tells; None plans for `epochs`.
         patience: stop after this many epochs without a higher measure.
         until: stop after this many epochs of the schedule for all.
         resume: where an earlier training stood.
@@ -62,6 +68,7 @@ class Course(L.LightningModule):
         measure: Measure,
         weights: torch.Tensor | None,
         deadline: float | None,
+        epoch_seconds: float | None,
         patience: int | None,
         until: int | None,
         resume: TrainingState | None,
@@ -74,6 +81,8 @@ class Course(L.LightningModule):
         self.last = epochs if until is None else min(epochs, until)
         self.standing = resume or TrainingState({}, {}, {}, [], [], [], 0.0)
         self.start = time.monotonic() - self.standing.seconds
+        self.epoch_seconds = epoch_seconds
+        self.begun = list[float]()  # when the epochs of this sitting began
         self.handler = signal.getsignal(signal.SIGTERM)
 
     @property
@@ -83,16 +92,33 @@ class Course(L.LightningModule):
 
     @property
     def finished(self) -> bool:
-        """Whether the last epoch is done, the last ones brought nothing, or the time does not suffice for another."""
+        """Whether the schedule is done, the last epochs brought nothing, or the time does not suffice for another."""
         patience = self.epochs if self.patience is None else self.patience
         waited = self.done - self.standing.best_epoch if self.done else 0
-        return self.done > 0 and (self.done >= self.last or waited >= patience or self._is_late())
+        is_whole = self.done >= self.last or self.standing.progress > 1 - 1e-9
+        return self.done > 0 and (is_whole or waited >= patience or self._affordable() < 1)
 
-    def _is_late(self) -> bool:
-        if self.deadline is None:
+    def _affordable(self) -> float:
+        """How many more epochs there is time for; infinite where nothing tells how long they take."""
+        now, latest = time.monotonic(), self.begun[-_RECENT:]
+        if latest:
+            one = (now - latest[0]) / len(latest)
+        else:
+            one = self.standing.seconds / self.done if self.done else self.epoch_seconds or 0.0
+        return math.inf if self.deadline is None or not one else (self.deadline - now) / one
+
+    def _share_of_epoch(self) -> float:
+        """Which share of the schedule the next epoch is, so that it is done with the last there is time for."""
+        affordable = max(1.0, _KEPT * self._affordable())
+        left = min(self.epochs - self.done, affordable)
+        return (1 - self.standing.progress) / int(left)
+
+    def _is_over(self) -> bool:
+        """Whether an epoch has to be left in its midst: the first one at the deadline, later ones soon after."""
+        if self.deadline is None or self._is_shared:
             return False
-        now = time.monotonic()
-        return now + (now - self.start) / self.done > self.deadline
+        grace = _GRACE * self.standing.seconds / self.done if self.done else 0.0
+        return self.learned > 0 and time.monotonic() > self.deadline + grace
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Make the optimizer, with the moments that it had where the training goes on."""
@@ -117,14 +143,20 @@ class Course(L.LightningModule):
         """Set the global random state, from which dropout draws, and all counts of the epoch."""
         process = [self.trainer.global_rank] if self.trainer.global_rank else []  # the first one draws as one alone
         torch.manual_seed(derive_seed(self.seed, "dropout", self.done, *process))
+        self.share = self._agreed(self._share_of_epoch())
+        self.begun.append(time.monotonic())
         self.loss, self.learned = 0.0, 0
         self.logits, self.labels = list[torch.Tensor](), list[torch.Tensor]()
 
+    def on_train_batch_start(self, batch: object, _: int) -> int | None:
+        """Leave the epoch where the time is over."""
+        return -1 if self._is_over() else None
+
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], number: int) -> torch.Tensor:
         """Compute the mean cross-entropy of a batch; targets are classes, or a share of each class."""
-        step, steps = (len(self.train_images) * epochs for epochs in (self.done, self.epochs))
+        steps = len(self.train_images) / self.share
         for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.rate_at(step + number, steps)
+            group["lr"] = self.recipe.rate_at(self.standing.progress * steps + number, steps)
         images, targets = batch
         loss = self._loss(images, targets)
         self.loss, self.learned = self.loss + float(loss.detach()) * len(targets), self.learned + len(targets)
@@ -173,6 +205,11 @@ class Course(L.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Note where the training stands, hand it on, and stop where enough is done; validation came before."""
+        if not self.logits and self.done:  # left in its midst: the training stands where the last epoch ended
+            self.trainer.should_stop = True
+            return
+        if not self.logits:
+            self._validate()
         before, logits, labels = self.standing, torch.cat(self.logits).cpu(), torch.cat(self.labels).cpu()
         accuracy = 100 * float((logits.argmax(1) == labels).double().mean())
         accuracy, measured = self._agreed((accuracy, self.measure(logits, labels)))
@@ -186,10 +223,19 @@ class Course(L.LightningModule):
             valid_accuracies=[*before.valid_accuracies, accuracy],
             valid_measures=[*before.valid_measures, measured],
             seconds=time.monotonic() - self.start,
+            progress=before.progress + self.share,
         )
         if self.on_epoch and self.trainer.global_rank == 0:
             self.on_epoch(self.standing)
         self.trainer.should_stop = self._agreed(self.finished)
+
+    def _validate(self) -> None:
+        """Do what Lightning leaves out after an epoch that ended early."""
+        self.network.eval()
+        with torch.inference_mode():
+            for batch in self.valid_images:
+                self.validation_step(batch, 0)
+        self.network.train()
 
     def _mean_loss(self) -> float:
         mean = self.loss / self.learned

@@ -48,7 +48,8 @@ def logged(
         nonlocal writer, best
         if folder is not None:
             writer = writer or _writer(folder, recipe, state.epochs)
-            rate = recipe.rate_at(state.epochs * steps - 1, epochs * steps)
+            whole = epochs * steps
+            rate = recipe.rate_at(max(0.0, state.progress * whole - 1), whole)
             _write(writer, state, measure, rate)
             best = max(state.valid_measures)
         if on_epoch:

@@ -37,6 +37,7 @@ def train(
     measure: str = "accuracy",
     patience: int | None = None,
     deadline: float | None = None,
+    epoch_seconds: float | None = None,
     until: int | None = None,
     threads: int = 1,
     resume: TrainingState | None = None,
@@ -56,8 +57,10 @@ def train(
         recipe: optimizer, schedule and augmentation; None is `Recipe()`.
         measure: what decides the best epoch, a name of `trainless.training.MEASURES`.
         patience: stop after this many epochs without a higher measure; None never stops.
-        deadline: value of `time.monotonic` after which no epoch shall end: the last one is that after which another
-            would be late. There is always one.
+        deadline: value of `time.monotonic` after which no epoch shall end. Before each epoch the schedule of the
+            learning rate is laid over those that there is still time for, at most `epochs` in all, so it is done in
+            time. There is always one epoch, of fewer images where even that would be late.
+        epoch_seconds: how long an epoch may take, as a guess before the first one tells; None plans for `epochs`.
         until: leave after this many epochs, those with which a training of all `epochs` begins; None runs all.
         threads: threads that PyTorch may use for one operation, of each process; another number may change the last
             digits.
@@ -111,7 +114,7 @@ def train(
                     {
                         "train_set": train_set, "valid_set": valid_set, "epochs": epochs, "seed": seed,
                         "recipe": chosen, "measure": measure, "patience": patience, "deadline": deadline,
-                        "threads": threads, "until": until,
+                        "epoch_seconds": epoch_seconds, "threads": threads, "until": until,
                     },
                     resume, told,
                 )  # fmt: skip
@@ -120,7 +123,8 @@ def train(
                 course = Course(
                     network, Batches(train_set, chosen.batch_size), Batches(valid_set, _VALID_BATCH), epochs=epochs,
                     seed=seed, recipe=chosen, measure=measured, weights=weights,
-                    deadline=deadline, patience=patience, until=until, resume=resume, on_epoch=told,
+                    deadline=deadline, epoch_seconds=epoch_seconds, patience=patience, until=until, resume=resume,
+                    on_epoch=told,
                 )  # fmt: skip
                 state = fit(course, place)
     return finished(network, state, measure)
