@@ -48,7 +48,7 @@ SPECS = {
     "Reduced": "reduced(epochs=1, channels=0.5, resolution=0.5, images=0.5)",
     "LearningCurve": "learning-curve(epochs=8, share=0.4)",
     "GaussianProcess": "surrogate(gp, sample=6, base=full(epochs=1))",
-    "Boosting": "surrogate(boosting, sample=6, base=full(epochs=1), proxies=params)",
+    "Boosting": "surrogate(boosting, sample=6, base=zero-cost(nwot), proxies=params)",
     "ZeroCost": "zero-cost(log-rank(flops, nwot), reference=6)",
 }
 
@@ -342,7 +342,6 @@ class TestTrust:
         )  # fmt: skip
         assert found.metrics.index.tolist() == ["params", "full(epochs=2)", "worth"]
         assert found.scores["full(epochs=2)"].equals(found.accuracies.rename("full(epochs=2)"))
-        assert found.metrics.loc["full(epochs=2)", "kendall"] == pytest.approx(1.0)
         assert found.seconds["full(epochs=2)"] == found.seconds["training"] > 0
         assert found.protocol["worth"] == "a closed form; known"
 
