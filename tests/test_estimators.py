@@ -363,5 +363,5 @@ class TestTrust:
         found = command.document("search", *small, "--score", "reduced(1, images=0.1)", "--strategy", "random",
                                  "--budget", 2, "--out", tmp_path / "page.html")  # fmt: skip
         assert 0 <= found["best"]["score"] <= 100
-        assert found["protocol"]["estimates"].startswith("a training of 1 epochs, 0.5 of width and depth")
+        assert found["protocol"]["estimates"].startswith("a training of 1 epoch, 0.5 of width and depth")
         assert "no option 'epoch'" in command.refusal("search", *small, "--score", "reduced(epoch=1)")
