@@ -416,9 +416,10 @@ class EstimatorContract:
     def test_random_state_is_left_alone(self) -> None:
         """Neither is the global random state read, nor is it changed."""
         first = self.values(self.setting(), self.sample()[:1])
-        state = np.random.get_state()[1].tolist()  # type: ignore[union-attr]
+        state = np.random.get_state(legacy=False)["state"]["key"].tolist()
         assert self.values(self.setting(), self.sample()[:1]) == first, "the second time there is another value"
-        assert np.random.get_state()[1].tolist() == state, "the global random state was changed"  # type: ignore[union-attr]
+        after = np.random.get_state(legacy=False)["state"]["key"].tolist()
+        assert after == state, "the global random state was changed"
 
 
 def _differences(a: Architecture, b: Architecture) -> int:

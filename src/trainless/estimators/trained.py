@@ -104,7 +104,7 @@ class Full(Trained):
     @property
     def fidelity(self) -> str:
         """Say in words what is done for an estimate."""
-        return f"a whole training of {self.epochs} epochs"
+        return f"a whole training of {_epochs(self.epochs)}"
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ class EarlyStopping(Trained):
     @property
     def fidelity(self) -> str:
         """Say in words what is done for an estimate."""
-        return f"a training of at most {self.epochs} epochs, stopped {self.patience} epochs after the best"
+        return f"a training of at most {_epochs(self.epochs)}, stopped {_epochs(self.patience)} after the best"
 
     def _options(self) -> Mapping[str, Any]:
         return {"patience": self.patience}
@@ -182,8 +182,12 @@ class Reduced(Trained):
         """Say in words what is done for an estimate."""
         named = {"width and depth": self.channels, "the resolution": self.resolution, "the images": self.images}
         shares = [f"{value:g} of {name}" for name, value in named.items() if value < 1]
-        return ", ".join([f"a training of {self.epochs} epochs", *shares])
+        return ", ".join([f"a training of {_epochs(self.epochs)}", *shares])
 
     def _reduced(self, setting: Setting) -> tuple[Setting, float]:
         factor = Fidelity(self.channels, self.resolution)
         return setting.within(factor.of_space(setting.space), factor.of_data(setting.data)), self.images
+
+
+def _epochs(number: int) -> str:
+    return f"{number} epoch{'s' if number > 1 else ''}"
