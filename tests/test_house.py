@@ -46,6 +46,7 @@ ORDER = (
     "study",
     "strategies",
     "training",
+    "estimators",
     "export",
     "search",
     "automl",

@@ -45,6 +45,7 @@ class Course(L.LightningModule):
         weights: of the classes in the loss; None weighs them alike.
         deadline: value of `time.monotonic` after which no epoch shall end; None never stops for it.
         patience: stop after this many epochs without a higher measure.
+        until: stop after this many epochs of the schedule for all.
         resume: where an earlier training stood.
         on_epoch: called after each epoch, by the first process.
     """
@@ -62,6 +63,7 @@ class Course(L.LightningModule):
         weights: torch.Tensor | None,
         deadline: float | None,
         patience: int | None,
+        until: int | None,
         resume: TrainingState | None,
         on_epoch: Callable[[TrainingState], None] | None,
     ) -> None:
@@ -69,6 +71,7 @@ class Course(L.LightningModule):
         self.network, self.train_images, self.valid_images = network, train_images, valid_images
         self.epochs, self.seed, self.recipe, self.measure = epochs, seed, recipe, measure
         self.weights, self.deadline, self.patience, self.on_epoch = weights, deadline, patience, on_epoch
+        self.last = epochs if until is None else min(epochs, until)
         self.standing = resume or TrainingState({}, {}, {}, [], [], [], 0.0)
         self.start = time.monotonic() - self.standing.seconds
         self.handler = signal.getsignal(signal.SIGTERM)
@@ -80,10 +83,10 @@ class Course(L.LightningModule):
 
     @property
     def finished(self) -> bool:
-        """Whether all epochs are done, the last ones brought nothing, or the time does not suffice for another."""
+        """Whether the last epoch is done, the last ones brought nothing, or the time does not suffice for another."""
         patience = self.epochs if self.patience is None else self.patience
         waited = self.done - self.standing.best_epoch if self.done else 0
-        return self.done > 0 and (self.done >= self.epochs or waited >= patience or self._is_late())
+        return self.done > 0 and (self.done >= self.last or waited >= patience or self._is_late())
 
     def _is_late(self) -> bool:
         if self.deadline is None:

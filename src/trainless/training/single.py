@@ -37,6 +37,7 @@ def train(
     measure: str = "accuracy",
     patience: int | None = None,
     deadline: float | None = None,
+    until: int | None = None,
     threads: int = 1,
     resume: TrainingState | None = None,
     on_epoch: Callable[[TrainingState], None] | None = None,
@@ -57,6 +58,7 @@ def train(
         patience: stop after this many epochs without a higher measure; None never stops.
         deadline: value of `time.monotonic` after which no epoch shall end: the last one is that after which another
             would be late. There is always one.
+        until: leave after this many epochs, those with which a training of all `epochs` begins; None runs all.
         threads: threads that PyTorch may use for one operation, of each process; another number may change the last
             digits.
         resume: where an earlier call with the same arguments stood; the result is that of one call, but for seconds.
@@ -90,6 +92,7 @@ def train(
     from trainless.training.processes import train_in_processes
 
     check_numbers(epochs=epochs, patience=patience)
+    check_numbers(epochs=epochs if until is None else until, patience=None)
     chosen, measured = recipe or Recipe(), measure_named(measure, train_set.task.classes)
     weights = _class_weights(train_set) if chosen.balanced else None
     _check_sets(train_set, valid_set)
@@ -108,7 +111,7 @@ def train(
                     {
                         "train_set": train_set, "valid_set": valid_set, "epochs": epochs, "seed": seed,
                         "recipe": chosen, "measure": measure, "patience": patience, "deadline": deadline,
-                        "threads": threads,
+                        "threads": threads, "until": until,
                     },
                     resume, told,
                 )  # fmt: skip
@@ -117,7 +120,7 @@ def train(
                 course = Course(
                     network, Batches(train_set, chosen.batch_size), Batches(valid_set, _VALID_BATCH), epochs=epochs,
                     seed=seed, recipe=chosen, measure=measured, weights=weights,
-                    deadline=deadline, patience=patience, resume=resume, on_epoch=told,
+                    deadline=deadline, patience=patience, until=until, resume=resume, on_epoch=told,
                 )  # fmt: skip
                 state = fit(course, place)
     return finished(network, state, measure)
