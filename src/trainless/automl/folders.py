@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from trainless.automl.card import facts, model_card
 from trainless.automl.results import Fitted
+from trainless.automl.sittings import LOGS
 from trainless.data import ImageDataset
 from trainless.errors import InputError
 from trainless.export import FORMATS, load_plain, write_onnx, write_plain, write_torchscript
@@ -45,8 +46,8 @@ def write_run(fitted: Fitted, folder: Path, images: ImageDataset, *, command: st
         files["onnx"] = folder / FORMATS["onnx"]
     except InputError as error:
         notes.append(str(error))
-    if (folder / "search.db").exists():
-        files["scores"] = folder / "search.db"
+    kept = {"scores": folder / "search.db", "tensorboard": folder / LOGS}
+    files |= {name: path for name, path in kept.items() if path.exists()}
     written = replace(fitted, files={**fitted.files, **files}, notes=tuple(notes))
     files["card"].write_text(model_card(written, command), encoding="utf-8")
     document = {**facts(written), "input_shape": list(fitted.audit.image_shape)}

@@ -29,7 +29,7 @@ from trainless.search.finals import fingerprint
 from trainless.search.journal import key_of
 from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
-from trainless.training import MEASURES, Recipe, TrainingResult, TrainingState, train
+from trainless.training import MEASURES, Devices, Recipe, TrainingResult, TrainingState, train
 from trainless.training.measures import measure_named
 from trainless.training.single import check_numbers, finished
 from trainless.types import Architecture
@@ -70,6 +70,7 @@ class Plan:
         epochs: of the training, instead of a time: then networks are as large as the space says, nothing is tuned, and
             the same seed gives the same network, trained on one thread, unless latency is limited, which is measured.
         evaluations: most architectures that the search scores.
+        devices: where the network is trained; recipes are tried in one process there. The search is on the CPU.
 
     Raises:
         InputError: a value cannot be used.
@@ -93,6 +94,7 @@ class Plan:
     workers: int | None = None
     epochs: int | None = None
     evaluations: int = EVALUATIONS
+    devices: Devices = field(default_factory=Devices)
 
     def __post_init__(self) -> None:
         if (self.time is None) == (self.epochs is None):
@@ -105,6 +107,12 @@ class Plan:
             Clock(self.time or 0.0)
         Budget(self.evaluations)
         measure_named(self.measure, 2)
+        if self.devices.nodes > 1:
+            raise InputError(
+                f"The number of nodes is {self.devices.nodes}, but a fit is of one machine: train what it finds on "
+                "several with trainless.training.train."
+            )
+        self.devices.resolved()
 
 
 def fit(
@@ -117,13 +125,15 @@ def fit(
         source: what `trainless.data.load_splits` takes, or its result.
         plan: what is wanted.
         audited: what `trainless.data.audit` found in the images, where it was called already.
-        folder: where the search keeps its scores, as ``search.db``; None keeps them nowhere.
+        folder: where the search keeps its scores, as ``search.db``, and the trainings their logs, in ``tensorboard``;
+            None keeps them nowhere.
         progress: called with stage, what is done and all of it.
 
     Raises:
         DataError: the images cannot be used.
         InputError: nothing within the limits was found, or something of the plan cannot be used.
     """
+    _check_alone(plan)
     splits = source if isinstance(source, Splits) else load_splits(source, seed=plan.seed, image_size=plan.image_size)
     sitting = Sitting(folder, _key(plan, splits))
     clock = Clock(plan.time or math.inf, used=sitting.values.get("elapsed", 0.0))
@@ -170,11 +180,21 @@ def fit(
     )  # fmt: skip
 
 
+def _check_alone(plan: Plan) -> None:
+    from trainless.training.groups import is_launched
+
+    if plan.devices.processes > 1 and is_launched():
+        raise InputError(
+            f"This process is one of several that train together, but a fit starts its {plan.devices.processes} "
+            "processes itself: run it as one, without torchrun."
+        )
+
+
 def _key(plan: Plan, splits: Splits) -> str:
     """Tells one fit from another: what is wanted, of which images."""
     space = search_space(plan.space)
     wanted = {
-        "plan": str(replace(plan, space=space.label, workers=None)),
+        "plan": str(replace(plan, space=space.label, workers=None, devices=Devices())),
         "images": " ".join(fingerprint(part) for part in splits.parts.values()),
     }
     return key_of(wanted)
@@ -235,6 +255,7 @@ def _tuned(
     recipe, trials = _Memory(notes).tried(first, lambda chosen: tune(
         network_of, splits.train, splits.valid, first=chosen, epochs=_TRIAL_EPOCHS, deadline=clock.tuning_end,
         measure=plan.measure, photographs=photographs, seed=plan.seed, threads=size.threads,
+        devices=replace(plan.devices, devices=1), log_folder=sitting.logs("trials"),
         progress=partial(progress, "tuning") if progress else None,
     ))  # fmt: skip
     sitting.keep(elapsed=clock.elapsed, recipe=asdict(recipe), trials=trials)
@@ -263,7 +284,8 @@ def _train(
         return train(
             network, splits.train, splits.valid, epochs=epochs, seed=plan.seed, recipe=chosen, measure=plan.measure,
             deadline=None if plan.epochs else clock.training_end, epoch_seconds=size.seconds * len(splits.train),
-            threads=size.threads, resume=last, on_epoch=report,
+            threads=size.threads, resume=last, on_epoch=report, devices=plan.devices,
+            log_folder=sitting.logs("training"),
         )  # fmt: skip
 
     try:
@@ -328,6 +350,7 @@ def _protocol(
         + (" or a tenth of the time" if plan.time else ""),
         "limits": str(plan.limits),
         "training": "; ".join(f"{name} {value}" for name, value in asdict(recipe).items()),
+        "trained on": _place(plan.devices.resolved()),
         "epochs": f"{result.epochs}, of which {result.best_epoch} was the best by {plan.measure} on validation images",
         "time": f"{plan.time:g} s" if plan.time else "not limited",
         "seed": str(plan.seed),
@@ -335,7 +358,13 @@ def _protocol(
     }
 
 
+def _place(devices: Devices) -> str:
+    return f"{devices.accelerator}, {devices.processes} process(es), {devices.precision}"
+
+
 def _repeatable(plan: Plan) -> str:
+    if plan.devices.resolved().accelerator == "gpu":
+        return "no: a GPU adds up in any order"
     if plan.time:
         return "no: how far the time reaches, and with it the schedule of the training, depends on the machine"
     if plan.limits.latency:

@@ -9,7 +9,10 @@ from typing import Any
 
 import torch
 
-__all__ = ["Sitting"]
+__all__ = ["LOGS", "Sitting"]
+
+LOGS = "tensorboard"
+"""Name of the folder of logs for TensorBoard: ``training``, and ``trials`` with a run for each recipe."""
 
 _FILE = "unfinished.pt"
 _WRITE_SECONDS = 5.0
@@ -54,6 +57,10 @@ class Sitting:
         torch.save({"key": self._key, "values": self.values}, partial)
         partial.replace(self._path)
         self._written = time.monotonic()
+
+    def logs(self, name: str) -> Path | None:
+        """Give the folder of the logs of a stage; None where nothing is kept."""
+        return None if self._path is None else self._path.parent / LOGS / name
 
     def finish(self) -> None:
         """Remove the file: there is nothing to go on with."""

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from trainless.cli.devices import Accelerator, DeviceCount, Precision, devices_of
 from trainless.cli.limits import MaxFlops, MaxLatency, MaxMemory, MaxParams, limits_of
 from trainless.cli.shared import (
     Cells,
@@ -55,6 +56,9 @@ def fit(
     mirror: Annotated[
         bool | None, typer.Option(help="Whether a mirrored image is as good; default yes for colour images.")
     ] = None,
+    accelerator: Accelerator = "cpu",
+    devices: DeviceCount = 1,
+    precision: Precision = "32-true",
     seed: Seed = 0,
     workers: Workers = None,
     as_json: Json = False,
@@ -68,7 +72,10 @@ def fit(
 
     search_score(score)
     limits = limits_of(max_params, max_flops, max_latency, max_memory)
-    plan = Plan(parse_time(time), limits, space, strategy, score, measure, mirror, image_size, seed, workers)
+    plan = Plan(
+        parse_time(time), limits, space, strategy, score, measure, mirror, image_size, seed, workers,
+        devices=devices_of(accelerator, devices, precision),
+    )  # fmt: skip
     splits = load_splits(find_data(data), seed=seed, image_size=image_size)
     audited = audit(splits)
     if not as_json:

@@ -16,7 +16,7 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
-from lightning.pytorch.strategies import DDPStrategy  # type: ignore[attr-defined]
+from lightning.pytorch.strategies import DDPStrategy
 
 from trainless.seeding import derive_seed
 from trainless.training.batches import Batches
@@ -273,7 +273,7 @@ def fit(course: Course, devices: Devices) -> TrainingState:
                 accelerator="cuda" if devices.accelerator == "gpu" else "cpu",
                 devices=devices.devices,
                 num_nodes=devices.nodes,
-                strategy=_strategy(devices),
+                strategy=_strategy(course, devices),
                 precision=devices.precision,  # type: ignore[arg-type]
                 sync_batchnorm=devices.processes > 1 and devices.accelerator == "gpu",  # PyTorch has it for GPUs alone
                 # One process alone stays alone, whatever cluster it may be on.
@@ -289,11 +289,25 @@ def fit(course: Course, devices: Devices) -> TrainingState:
     return course.standing
 
 
-def _strategy(devices: Devices) -> DDPStrategy | str:
+def _strategy(course: Course, devices: Devices) -> DDPStrategy | str:
     if devices.processes == 1:
         return "auto"
-    # A weight may lead nowhere. Each process has its own running statistics within an epoch: validation takes the mean.
-    return DDPStrategy(find_unused_parameters=True, broadcast_buffers=False, process_group_backend=backend_of(devices))
+    # Each process has its own running statistics within an epoch: validation takes their mean.
+    return DDPStrategy(
+        find_unused_parameters=_has_idle_weights(course),
+        forward_sync_buffers=False,
+        process_group_backend=backend_of(devices),
+    )
+
+
+def _has_idle_weights(course: Course) -> bool:
+    """Whether there are weights that lead nowhere: the processes have to look for them then, which costs time."""
+    images, _ = next(iter(course.train_images))
+    weights = [each for each in course.network.parameters() if each.requires_grad]
+    with torch.enable_grad():
+        total = course.network.eval()(images[:2]).sum()
+    course.network.train()
+    return any(each is None for each in torch.autograd.grad(total, weights, allow_unused=True))
 
 
 @contextmanager
@@ -306,7 +320,6 @@ def _quiet() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
             warnings.filterwarnings("ignore", "GPU available but not used")
-            warnings.filterwarnings("ignore", "find_unused_parameters=True was specified")
             yield
     finally:
         logger.setLevel(level)

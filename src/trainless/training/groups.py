@@ -88,10 +88,11 @@ def join(devices: Devices) -> None:
             backend_of(devices), address, rank=launcher.global_rank(), world_size=launcher.world_size()
         )
         atexit.register(_leave)  # not earlier: the same address serves but one group
-    if dist.get_world_size() != devices.processes:
+    started = dist.get_world_size() if dist.is_initialized() else 1
+    if started != devices.processes:
         raise InputError(
-            f"There are {dist.get_world_size()} processes, but {devices.nodes} nodes with {devices.devices} devices "
-            "are wanted: start as many, as with torchrun --nnodes and --nproc-per-node."
+            f"The processes started are {started}, but {devices.nodes} nodes with {devices.devices} devices each are "
+            "wanted: start as many, as with torchrun --nnodes and --nproc-per-node."
         )
 
 
@@ -107,7 +108,7 @@ def join_by_file(devices: Devices, file: Path, rank: int) -> None:
     if sys.platform == "linux":
         os.environ.setdefault("GLOO_SOCKET_IFNAME", "lo")  # what they say need not leave the machine
     _use_gpu(devices)
-    store = dist.FileStore(str(file), devices.processes)
+    store = dist.FileStore(str(file), devices.processes)  # type: ignore[attr-defined]
     dist.init_process_group(
         backend_of(devices), store=store, rank=rank, world_size=devices.processes, timeout=timedelta(hours=1)
     )

@@ -91,5 +91,5 @@ def _write_parameters(writer: SummaryWriter, recipe: Recipe, measure: str, best:
 
     # Not add_hparams: it would start a run of its own beside this one.
     for summary in hparams(asdict(recipe), {f"best/{measure}": best}):
-        writer.file_writer.add_summary(summary)  # type: ignore[union-attr]
+        writer.file_writer.add_summary(summary)  # type: ignore[attr-defined]
     writer.add_scalar(f"best/{measure}", best)

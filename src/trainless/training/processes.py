@@ -175,7 +175,7 @@ def _followed(members: Sequence[_Member], on_epoch: Callable[[TrainingState], No
     while waiting := {each.connection: each for each in members if not each.is_done}:
         for connection in wait(list(waiting)):
             try:
-                last = waiting[connection].hear(on_epoch) or last  # type: ignore[index]
+                last = waiting[connection].hear(on_epoch) or last
             except _Failed:
                 _tell(members)
     return last
@@ -196,9 +196,9 @@ def _tell(members: Sequence[_Member]) -> NoReturn:
         raise ScoringError(
             f"Process {rank + 1} of {len(members)} of the training died (exit code {code}), maybe for want of memory: "
             "take fewer devices or a smaller batch."
-        )
+        ) from None
     _, kind, text = errors[0]
-    raise kind(text)
+    raise kind(text) from None
 
 
 def _serve(job: _Job, file: Path, rank: int, connection: Any) -> None:
@@ -217,6 +217,6 @@ def _serve(job: _Job, file: Path, rank: int, connection: Any) -> None:
             connection.recv()
     except Exception as error:
         kind = MemoryError if isinstance(error, MemoryError) else RuntimeError
-        text = "".join(traceback.format_exception_only(error)).strip()
+        text = " ".join("".join(traceback.format_exception_only(error)).split())
         with suppress(OSError):
             connection.send(("error", (time.monotonic(), kind, f"{text} (in process {rank + 1} of the training)")))
