@@ -24,11 +24,13 @@ from trainless.data.audits import Audit
 from trainless.errors import InputError
 from trainless.export import plain_code
 from trainless.export.formats import module_of
-from trainless.search import Budget, Costs, Limits, Search, SearchResult
+from trainless.scoring import check_run
+from trainless.search import Budget, Costs, Limits, Search, SearchResult, search_score
 from trainless.search.finals import fingerprint
 from trainless.search.journal import key_of
 from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
+from trainless.strategies import strategy
 from trainless.training import MEASURES, Recipe, TrainingResult, TrainingState, train
 from trainless.training.measures import measure_named
 from trainless.training.single import check_numbers, finished
@@ -105,6 +107,10 @@ class Plan:
             Clock(self.time or 0.0)
         Budget(self.evaluations)
         measure_named(self.measure, 2)
+        # What a search would refuse, before time goes into measuring how large networks may be.
+        check_run(self.seed, self.workers)
+        strategy(self.strategy, search_space(self.space), self.seed)
+        search_score(self.score)
 
 
 def fit(
@@ -174,7 +180,7 @@ def _key(plan: Plan, splits: Splits) -> str:
     """Tells one fit from another: what is wanted, of which images."""
     space = search_space(plan.space)
     wanted = {
-        "plan": str(replace(plan, space=space.label, workers=None)),
+        "plan": str({**vars(plan), "space": space.label, "workers": None}),
         "images": " ".join(fingerprint(part) for part in splits.parts.values()),
     }
     return key_of(wanted)

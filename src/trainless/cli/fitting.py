@@ -24,7 +24,7 @@ from trainless.cli.shared import (
     check_places,
     find_data,
     interruptible,
-    make_folder,
+    new_folder,
     sized_space,
 )
 from trainless.errors import InputError
@@ -73,9 +73,8 @@ def fit(
     audited = audit(splits)
     if not as_json:
         typer.echo(str(audited))
-    make_folder(out)
     advice = f"Scores are in {out}/search.db: run the same command again, they are not computed again."
-    with interruptible(advice), progress("reading") as update:
+    with new_folder(out), interruptible(advice), progress("reading") as update:
         stages: list[str] = []
 
         def told(stage: str, done: int, total: int) -> None:
