@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import json
 import os
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,11 +15,9 @@ from commands import Command
 from PIL import Image
 
 from trainless.automl import ImageClassifier, Plan, fit
-from trainless.automl.folders import RunFolder
 from trainless.data import audit, load_splits
 from trainless.errors import InputError
 from trainless.export import plain_code, write_plain
-from trainless.search import Limits
 from trainless.search_spaces import search_space
 from trainless.types import Task
 
@@ -369,3 +365,216 @@ def test_options(
     for words in told:
         assert words in sentence
     assert snapshot(tmp_path) == {}
+
+
+# Folders of a fit.
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A folder like that of a fit, with a network as it is at first."""
+    folder = tmp_path / "run"
+    folder.mkdir()
+    network = SMALL.build(SMALL[100], TASK).eval()
+    write_plain(plain_code(network, TASK.input_shape, ("cat", "dog"), (0.5,), (0.5,)), folder)
+    write(folder / "fit.json", json.dumps({"classes": ["cat", "dog"], "input_shape": TASK.input_shape}))
+    write(tmp_path / "photos" / "1.png", encoded(photo()))
+    return folder
+
+
+def facts(**values: object) -> Callable[[Path], object]:
+    document = {"classes": ["cat", "dog"], "input_shape": [1, 8, 8]} | values
+    return lambda run: write(run / "fit.json", json.dumps(document))
+
+
+def cut_facts(run: Path) -> None:
+    write(run / "fit.json", '{"classes": ["cat"')
+
+
+def without(name: str) -> Callable[[Path], object]:
+    return lambda run: (run / name).unlink()
+
+
+def other_weights(run: Path) -> None:
+    other = plain_code(SMALL.build(SMALL[101], TASK), TASK.input_shape, ("cat", "dog"), (0.5,), (0.5,))
+    code = (run / "network.py").read_text()
+    write_plain(other, run)
+    write(run / "network.py", code)
+
+
+def cut_weights(run: Path) -> None:
+    path = run / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:100])
+
+
+def edited(old: str, new: str) -> Callable[[Path], object]:
+    def edit(run: Path) -> None:
+        code = (run / "network.py").read_text()
+        assert old in code
+        write(run / "network.py", code.replace(old, new))
+
+    return edit
+
+
+RUNS: list[tuple[Callable[[Path], object], tuple[str, ...]]] = [
+    (without("fit.json"), ("no folder that `trainless fit` wrote", "give the folder of its --out")),
+    (cut_facts, ("no folder that `trainless fit` wrote", "give the folder of its --out")),
+    (facts(classes=7), ("no folder that `trainless fit` wrote", "classes or input_shape")),
+    (facts(input_shape=["a", 8, 8]), ("no folder that `trainless fit` wrote",)),
+    (facts(input_shape=[3, 8, 8]), ("of shape (3, 8, 8) an error", "expected (1, 2)", "fit it again")),
+    (facts(classes=["cat", "dog", "mouse"]), ("(1, 2), expected (1, 3)", "fit it again")),
+    (without("model.safetensors"), ("no model.safetensors in",)),
+    (without("network.py"), ("no network.py in",)),
+    (other_weights, ("cannot be loaded", "fit it again")),
+    (cut_weights, ("cannot be loaded", "fit it again")),
+    (edited("import torch\n", "import torchvisionary\n"), ("cannot be loaded (No module", "fit it again")),
+    (edited("class Network", "class Net work"), ("cannot be loaded", "fit it again")),
+    (edited("return network.eval()", "return None"), ("its load() gives a NoneType", "fit it again")),
+    (edited("/ self.std", "/ self.deviation"), ("an error", "deviation", "fit it again")),
+]
+
+
+@pytest.mark.parametrize(("damage", "told"), RUNS, ids=_names(RUNS))
+@pytest.mark.parametrize(
+    "arguments", [("predict", "photos"), ("export", "--format", "torchscript")], ids=lambda a: a[0]
+)
+def test_runs(
+    command: Command, tmp_path: Path, run: Path, damage: Callable[[Path], object], told: tuple[str, ...],
+    arguments: tuple[str, ...], monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    damage(run)
+    before = snapshot(tmp_path)
+    name, *rest = arguments
+    sentence = command.refusal(name, "run", *rest)
+    for words in told:
+        assert words in sentence
+    assert snapshot(tmp_path) == before
+
+
+def nothing(folder: Path) -> Path:
+    (folder / "new").mkdir()
+    return folder / "new"
+
+
+def broken(folder: Path) -> Path:
+    return write(folder / "new" / "1.png", "no image")
+
+
+PHOTOS: list[tuple[Callable[[Path], Path], tuple[str, ...]]] = [
+    (missing, ("There is no", "nowhere", "give a folder of images")),
+    (nothing, ("no images in", "check the path")),
+    (broken, ("None of the 1 images", "1.png", "not that of an image")),
+]
+
+
+@pytest.mark.parametrize(("make", "told"), PHOTOS, ids=_names(PHOTOS))
+def test_photos(
+    command: Command, tmp_path: Path, run: Path, make: Callable[[Path], Path], told: tuple[str, ...]
+) -> None:  # fmt: skip
+    photos = make(tmp_path)
+    sentence = command.refusal("predict", run, photos, "--csv", tmp_path / "rows.csv")
+    for words in told:
+        assert words in sentence
+    assert not (tmp_path / "rows.csv").exists()
+
+
+def test_a_table_of_predictions_that_cannot_be_written(command: Command, run: Path, tmp_path: Path) -> None:
+    assert "cannot be written" in command.refusal("predict", run, tmp_path / "photos", "--csv", run)
+    assert "no format 'onix': did you mean 'onnx'" in command.refusal("export", run, "--format", "onix")
+    assert "no format ''" in command.refusal("export", run, "--format", ",")
+
+
+# The same from Python.
+
+COLOUR = RNG.integers(0, 256, (24, 8, 8, 3), np.uint8)
+
+ARGUMENTS: list[tuple[dict[str, object], object, object, str]] = [
+    ({"time": 0}, IMAGES, LABELS, "The time is 0 s, expected more than 0"),
+    ({"time": -1.5}, IMAGES, LABELS, "The time is -1.5 s"),
+    ({"time": float("nan")}, IMAGES, LABELS, "The time is nan s"),
+    ({"time": float("inf")}, IMAGES, LABELS, "The time is infinite"),
+    ({"time": "20m"}, IMAGES, LABELS, "time is '20m', expected a number"),
+    ({"max_params": -1}, IMAGES, LABELS, "The limit on params is -1, expected a number above 0"),
+    ({"max_flops": float("inf")}, IMAGES, LABELS, "The limit on flops is inf"),
+    ({"max_latency": float("nan")}, IMAGES, LABELS, "The limit on latency is nan"),
+    ({"max_params": 1}, IMAGES, LABELS, r"is within the limits \(params at most 1\): widen them"),
+    ({"epochs": 0}, IMAGES, LABELS, "epochs is 0, expected a finite number above 0"),
+    ({"evaluations": 0}, IMAGES, LABELS, "The budget is 0, expected more than 0"),
+    ({"workers": -2}, IMAGES, LABELS, "The number of workers is -2, expected 0 or more"),
+    ({"random_state": -1}, IMAGES, LABELS, "The seed is -1, expected a whole number from 0"),
+    ({"space": "mobil"}, IMAGES, LABELS, "There is no search space 'mobil': did you mean 'mobile'"),
+    ({"search_score": "nwott"}, IMAGES, LABELS, "'nwott': did you mean 'nwot'"),
+    ({"measure": "f1"}, IMAGES, LABELS, "There is no measure 'f1'"),
+    ({"image_size": 2}, IMAGES, LABELS, "Image size 2 is too small"),
+    ({"image_size": 10**6}, IMAGES, LABELS, "need .* GiB of memory"),
+    ({"image_shape": (3, 8)}, IMAGES, LABELS, r"image_shape is \(3, 8\), expected channels, height and width"),
+    ({"image_shape": (3, 8, 8)}, IMAGES, LABELS, r"The images have the shape \(24, 1, 8, 8\)"),
+    ({}, IMAGES, LABELS * 0, "fewer than 2 classes|has 1 class|1 class"),
+    ({}, IMAGES, np.arange(24) % 12, "12 classes but 24 images"),
+    ({}, IMAGES[:3], [0, 1, 0], "2 classes but 3 images"),
+    ({}, IMAGES[:, :2, :2], LABELS, "at most 2 pixel"),
+    ({}, IMAGES[..., None].repeat(4, 3), LABELS, r"The images have the shape \(24, 8, 8, 4\)"),
+    ({}, np.where(IMAGES > 9, IMAGES, np.nan), LABELS, "NaN"),
+    ({}, IMAGES, np.linspace(0, 1, 24), "continuous"),
+    ({}, COLOUR.astype(object), LABELS + 0.5, "continuous|Unknown label type"),
+]
+
+
+@pytest.mark.parametrize(
+    ("options", "images", "labels", "told"), ARGUMENTS, ids=[f"{n} {each[3][:40]}" for n, each in enumerate(ARGUMENTS)]
+)
+def test_classifier(options: dict[str, object], images: object, labels: object, told: str) -> None:
+    classifier = ImageClassifier(**({"time": 30} | options))  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=told) as caught:
+        classifier.fit(images, labels)
+    assert "\n" not in str(caught.value) or not isinstance(caught.value, InputError)  # scikit-learn has longer ones
+    assert not hasattr(classifier, "network_")
+
+
+# What looks odd and is right all the same.
+
+
+def test_odd_images_are_read(tmp_path: Path) -> None:
+    folder = pets(tmp_path, 6)
+    grown = [photo(12) for _ in range(3)]
+    grown[0].save(folder / "cat" / "animated.gif", save_all=True, append_images=grown[1:])
+    photo(9, "CMYK").save(folder / "cat" / "printed.jpg")
+    Image.fromarray(RNG.integers(0, 2**16, (8, 8), np.uint16)).save(folder / "cat" / "deep.png")
+    photo(10, "RGBA").save(folder / "dog" / "transparent.png")
+    photo(8, "P").save(folder / "dog" / "palette.png")
+    photo(400, "RGB", height=5).save(folder / "dog" / "ribbon.png")
+    (folder / "cat" / "again").symlink_to(folder, target_is_directory=True)
+    (folder / "self").symlink_to(folder / "self")
+    splits = load_splits(folder)
+    assert splits.train.task.input_shape == (3, 8, 8)
+    report = audit(splits)
+    assert (report.total, report.broken, len(report.sizes)) == (18, (), 5)
+    small = load_splits(folder, image_size=7)
+    for space in (SMALL, search_space("mobile", width=4, depth=1)):
+        network = space.build(space[100], small.train.task).eval()
+        assert network(small.train.batch(4).images).shape == (4, 2)
+
+
+def test_paths_of_a_table_may_leave_its_folder(tmp_path: Path) -> None:
+    (tmp_path / "tables").mkdir()
+    path = table(tmp_path, ROWS).rename(tmp_path / "tables" / "pets.csv")
+    path.write_text(path.read_text().replace("\ncat", "\n../cat").replace("\ndog", f"\n{tmp_path}/dog"))
+    for number, image in enumerate(sorted(tmp_path.glob("*.png"))):
+        Image.fromarray(np.full((8, 8), 10 * number, np.uint8)).save(image)
+    assert audit(path).total == 24
+
+
+def test_what_is_in_two_given_parts_is_told(tmp_path: Path) -> None:
+    rows = [(*row, "train" if number % 2 else "test") for number, row in enumerate(ROWS)]
+    path = table(tmp_path, rows, "path,label,split")
+    for number, (name, *_) in enumerate(rows):
+        Image.fromarray(IMAGES[number // 2]).save(tmp_path / name)
+    (advice, *_) = audit(path).advice()
+    assert advice.startswith("12 image(s) are in two parts, 12 of them in test")
+
+
+def test_names_that_are_no_text_are_shown(tmp_path: Path) -> None:
+    folder = pets(tmp_path, 20)
+    write(Path(os.fsdecode(os.fsencode(folder) + b"/cat/m\xe4h.png")), "no image")
+    assert "m\\udce4h.png" in str(audit(folder)).encode().decode()

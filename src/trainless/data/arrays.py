@@ -184,7 +184,7 @@ def resize(images: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uin
     """
     if images.shape[2:] == (height, width):
         return images
-    check_memory(*images.shape[:2], height, width)
+    check_memory(images.shape[0], images.shape[1], height, width)
     resized = np.empty((*images.shape[:2], height, width), np.uint8)
     for number, channel in np.ndindex(images.shape[:2]):
         plane = Image.fromarray(np.ascontiguousarray(images[number, channel]))
