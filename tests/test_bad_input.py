@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from commands import Command
 from PIL import Image
+from sklearn.exceptions import NotFittedError
 
 from trainless.automl import ImageClassifier, Plan, fit
 from trainless.data import audit, load_splits
@@ -260,6 +261,7 @@ def image_with_rows(folder: Path) -> Path:
 
 DATA: list[tuple[Callable[[Path], Path], tuple[str, ...]]] = [
     (missing, ("nowhere", "There is no data set or path")),
+    (lambda folder: Path("x" * 300), ("File name too long", "check the path")),
     (empty_folder, ("0 class folder(s) and 0 loose image(s)", "at least 2 classes")),
     (empty_class, ("mouse' holds no images", "add some or remove it")),
     (one_image, ("1 class folder(s)", "at least 2 classes")),
@@ -532,6 +534,19 @@ def test_classifier(options: dict[str, object], images: object, labels: object, 
     assert not hasattr(classifier, "network_")
 
 
+def test_a_classifier_that_refused_is_not_fitted() -> None:
+    classifier = ImageClassifier(max_params=1)
+    classifier.network_ = "that of an earlier call, with other classes"
+    with pytest.raises(InputError, match="widen them"):
+        classifier.fit(IMAGES, LABELS)
+    with pytest.raises(NotFittedError):
+        classifier.predict(IMAGES)
+
+
+def test_an_empty_path_is_not_the_current_folder(command: Command, tmp_path: Path) -> None:
+    assert "path of the data is empty" in command.refusal("fit", "", "--out", tmp_path / "run")
+
+
 # What looks odd and is right all the same.
 
 
@@ -539,6 +554,10 @@ def test_odd_images_are_read(tmp_path: Path) -> None:
     folder = pets(tmp_path, 6)
     grown = [photo(12) for _ in range(3)]
     grown[0].save(folder / "cat" / "animated.gif", save_all=True, append_images=grown[1:])
+    exif = Image.Exif()
+    exif[274] = 6  # a quarter turn
+    damaged = exif.tobytes()[:-7]
+    photo(10, "L", height=10).save(folder / "dog" / "exif.jpg", exif=damaged)
     photo(9, "CMYK").save(folder / "cat" / "printed.jpg")
     Image.fromarray(RNG.integers(0, 2**16, (8, 8), np.uint16)).save(folder / "cat" / "deep.png")
     photo(10, "RGBA").save(folder / "dog" / "transparent.png")
@@ -549,7 +568,7 @@ def test_odd_images_are_read(tmp_path: Path) -> None:
     splits = load_splits(folder)
     assert splits.train.task.input_shape == (3, 8, 8)
     report = audit(splits)
-    assert (report.total, report.broken, len(report.sizes)) == (18, (), 5)
+    assert (report.total, report.broken, len(report.sizes)) == (19, (), 5)
     small = load_splits(folder, image_size=7)
     for space in (SMALL, search_space("mobile", width=4, depth=1)):
         network = space.build(space[100], small.train.task).eval()

@@ -147,6 +147,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 ValueError of scikit-learn, where its own checks refuse X or y.
         """
         plan = self._plan()
+        for name in ("fitted_", "network_"):  # of an earlier call, whose classes may be others
+            self.__dict__.pop(name, None)
         X, y = validate_data(self, X, y, allow_nd=True, ensure_min_samples=2)
         if X.ndim > 2:
             del self.n_features_in_  # scikit-learn would take the rows of an image for it

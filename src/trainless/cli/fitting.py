@@ -112,6 +112,7 @@ def predict(
 
     from trainless.automl.folders import RunFolder as Folder
 
+    check_places(csv)
     folder = Folder.read(run)
     paths = list(_image_files(images))
     if not paths:

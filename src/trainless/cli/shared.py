@@ -62,7 +62,7 @@ def first_line(thing: Any) -> str:
 def find_data(data: str) -> str | Path:
     """A path as given or, where that is not there, below the folder that TRAINLESS_DATA names."""
     folder = os.environ.get("TRAINLESS_DATA")
-    if folder and not Path(data).exists() and (Path(folder) / data).exists():
+    if folder and data and not os.path.exists(data) and os.path.exists(Path(folder) / data):
         return Path(folder) / data
     return data
 
