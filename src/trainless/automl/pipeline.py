@@ -15,20 +15,23 @@ import torch
 from scipy.stats import binomtest
 
 from trainless.automl.clock import Clock
+from trainless.automl.logits import logits_of
 from trainless.automl.results import Fitted, TestResult
 from trainless.automl.sittings import Sitting
 from trainless.automl.sizes import Size, choose_size
-from trainless.automl.tuning import tune
+from trainless.automl.tuning import is_out_of_memory, tune
 from trainless.data import ImageDataset, Splits, audit, load_splits
 from trainless.data.audits import Audit
 from trainless.errors import InputError
 from trainless.export import plain_code
 from trainless.export.formats import module_of
-from trainless.search import Budget, Costs, Limits, Search, SearchResult
+from trainless.scoring import check_run
+from trainless.search import Budget, Costs, Limits, Search, SearchResult, search_score
 from trainless.search.finals import fingerprint
 from trainless.search.journal import key_of
 from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
+from trainless.strategies import strategy
 from trainless.training import MEASURES, Devices, Recipe, TrainingResult, TrainingState, train
 from trainless.training.measures import measure_named
 from trainless.training.single import check_numbers, finished
@@ -113,11 +116,15 @@ class Plan:
                 "several with trainless.training.train."
             )
         self.devices.resolved()
+        # What a search would refuse, before time goes into measuring how large networks may be.
+        check_run(self.seed, self.workers)
+        strategy(self.strategy, search_space(self.space), self.seed)
+        search_score(self.score)
 
 
 def fit(
     source: str | os.PathLike[str] | ImageDataset | Splits, plan: Plan, *, audited: Audit | None = None,
-    folder: Path | None = None, progress: Progress | None = None,
+    folder: Path | None = None, progress: Progress | None = None, write: Callable[[Fitted], Fitted] | None = None,
 ) -> Fitted:  # fmt: skip
     """Find, tune, train and test a network for labelled images.
 
@@ -125,9 +132,10 @@ def fit(
         source: what `trainless.data.load_splits` takes, or its result.
         plan: what is wanted.
         audited: what `trainless.data.audit` found in the images, where it was called already.
-        folder: where the search keeps its scores, as ``search.db``, and the trainings their logs, in ``tensorboard``;
-            None keeps them nowhere.
+        folder: where the search keeps its scores, as ``search.db``, the trainings their logs, in ``tensorboard``, and
+            the fit what it goes on with after an interrupt; None keeps them nowhere.
         progress: called with stage, what is done and all of it.
+        write: called with what came out, before the fit forgets how it came to it; gives what is returned.
 
     Raises:
         DataError: the images cannot be used.
@@ -160,6 +168,7 @@ def fit(
 
     network, result, recipe = _train(plan, network_of, splits, recipe, clock, size, sitting, notes, progress)
     seconds["training"] = clock.elapsed - sum(seconds.values())
+    sitting.keep(elapsed=clock.elapsed)
 
     mean, std = splits.train.mean, splits.train.std
     title = f"{splits.train.task.name}: {architecture} of {size.space.name}"
@@ -170,14 +179,16 @@ def fit(
     canonical = size.space.canonical(architecture)
     latency = costs(canonical, "latency")
     seconds["test"] = clock.elapsed - sum(seconds.values())
-    sitting.finish()
-    return Fitted(
+    fitted = Fitted(
         title=title, space=size.space.label, architecture=found.best, graph=size.space.graph(architecture),
         network=plain, code=code, test=tested, training=result, recipe=recipe, trials=trials, search=found,
         audit=report, measure=plan.measure, parameters=int(costs(canonical, "params")),
         flops=int(costs(canonical, "flops")), latency_ms=latency, memory_mib=costs(canonical, "memory"),
         seconds=seconds, notes=tuple(notes), protocol=_protocol(plan, splits, size.space, recipe, result),
     )  # fmt: skip
+    written = write(fitted) if write else fitted
+    sitting.finish()
+    return written
 
 
 def _check_alone(plan: Plan) -> None:
@@ -194,7 +205,7 @@ def _key(plan: Plan, splits: Splits) -> str:
     """Tells one fit from another: what is wanted, of which images."""
     space = search_space(plan.space)
     wanted = {
-        "plan": str(replace(plan, space=space.label, workers=None, devices=Devices())),
+        "plan": str({**vars(plan), "space": space.label, "workers": None, "devices": None}),
         "images": " ".join(fingerprint(part) for part in splits.parts.values()),
     }
     return key_of(wanted)
@@ -313,23 +324,14 @@ class _Memory:
             try:
                 return attempt(recipe)
             except (RuntimeError, MemoryError) as error:
-                if recipe.batch_size < 4 or not _is_out_of_memory(error):
+                if recipe.batch_size < 4 or not is_out_of_memory(error):
                     raise
             recipe = replace(recipe, batch_size=recipe.batch_size // 2)
             self.notes.append(f"Memory did not suffice: the batch was halved to {recipe.batch_size} images.")
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or any(
-        words in str(error).lower() for words in ("out of memory", "can't allocate memory")
-    )
-
-
 def _tested(network: torch.nn.Module, data: ImageDataset) -> TestResult:
-    images, labels = torch.tensor(data.images), torch.tensor(data.labels)
-    with torch.inference_mode():
-        logits = torch.cat([network(batch.float() / 255) for batch in images.split(256)])
-    classes = data.task.classes
+    logits, labels, classes = logits_of(network, data.images), torch.tensor(data.labels), data.task.classes
     confusion = torch.bincount(labels * classes + logits.argmax(1), minlength=classes**2).view(classes, classes).numpy()
     right = int(confusion.trace())
     interval = binomtest(right, len(labels)).proportion_ci(0.95, "wilson")

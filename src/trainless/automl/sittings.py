@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from trainless.files import write_file
 
 __all__ = ["LOGS", "Sitting"]
 
@@ -49,13 +52,17 @@ class Sitting:
         return dict(found["values"]) if is_own else {}
 
     def keep(self, *, soon: bool = True, **values: Any) -> None:
-        """Write values beside those that are there; not soon: at most once in some seconds."""
+        """Write values beside those that are there; not soon: at most once in some seconds.
+
+        Raises:
+            InputError: the file cannot be written; the one before stays.
+        """
         self.values |= values
         if self._path is None or not (soon or time.monotonic() - self._written > _WRITE_SECONDS):
             return
-        partial = self._path.with_suffix(".partial")
-        torch.save({"key": self._key, "values": self.values}, partial)
-        partial.replace(self._path)
+        content = io.BytesIO()
+        torch.save({"key": self._key, "values": self.values}, content)
+        write_file(self._path, lambda partial: partial.write_bytes(content.getvalue()))
         self._written = time.monotonic()
 
     def logs(self, name: str) -> Path | None:

@@ -16,7 +16,19 @@ if TYPE_CHECKING:
     import optuna
     import torch
 
-__all__ = ["suggest_recipe", "tune"]
+__all__ = ["is_out_of_memory", "suggest_recipe", "tune"]
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether a training failed for want of memory.
+
+    Example:
+        >>> is_out_of_memory(RuntimeError("CUDA out of memory.")), is_out_of_memory(RuntimeError("a bug"))
+        (True, False)
+    """
+    return isinstance(error, MemoryError) or any(
+        words in str(error).lower() for words in ("out of memory", "can't allocate memory")
+    )
 
 
 def suggest_recipe(trial: optuna.Trial, photographs: bool) -> Recipe:
@@ -106,11 +118,17 @@ def tune(
             recipe = recipes.setdefault(
                 trial.number, first if trial.number == 0 else suggest_recipe(trial, photographs)
             )
-            result = train(
-                build(), train_set, valid_set, epochs=epochs, seed=seed, recipe=recipe, measure=measure,
-                deadline=deadline, threads=threads, on_epoch=told(trial), devices=devices,
-                log_folder=log_folder and log_folder / f"{trial.number:03}",
-            )  # fmt: skip
+            try:
+                result = train(
+                    build(), train_set, valid_set, epochs=epochs, seed=seed, recipe=recipe, measure=measure,
+                    deadline=deadline, threads=threads, on_epoch=told(trial), devices=devices,
+                    log_folder=log_folder and log_folder / f"{trial.number:03}",
+                )  # fmt: skip
+            except (RuntimeError, MemoryError) as error:
+                # The first recipe can be had with a smaller batch; the others are told from each other by theirs.
+                if trial.number == 0 or not is_out_of_memory(error):
+                    raise
+                raise optuna.TrialPruned from error
             if result.epochs < epochs:  # cut short by the deadline: not comparable
                 raise optuna.TrialPruned
             return result.worth

@@ -25,7 +25,7 @@ from trainless.cli.shared import (
     check_places,
     find_data,
     interruptible,
-    make_folder,
+    new_folder,
     sized_space,
 )
 from trainless.errors import InputError
@@ -80,9 +80,8 @@ def fit(
     audited = audit(splits)
     if not as_json:
         typer.echo(str(audited))
-    make_folder(out)
     advice = f"Scores are in {out}/search.db: run the same command again, they are not computed again."
-    with interruptible(advice), progress("reading") as update:
+    with new_folder(out), interruptible(advice), progress("reading") as update:
         stages: list[str] = []
 
         def told(stage: str, done: int, total: int) -> None:
@@ -120,6 +119,7 @@ def predict(
 
     from trainless.automl.folders import RunFolder as Folder
 
+    check_places(csv)
     folder = Folder.read(run)
     paths = list(_image_files(images))
     if not paths:
