@@ -184,6 +184,7 @@ def fit(
         network=plain, code=code, test=tested, training=result, recipe=recipe, trials=trials, search=found,
         audit=report, measure=plan.measure, parameters=int(costs(canonical, "params")),
         flops=int(costs(canonical, "flops")), latency_ms=latency, memory_mib=costs(canonical, "memory"),
+        limits=plan.limits,
         seconds=seconds, notes=tuple(notes), protocol=_protocol(plan, splits, size.space, recipe, result),
     )  # fmt: skip
     written = write(fitted) if write else fitted

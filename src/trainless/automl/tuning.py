@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -91,7 +92,7 @@ def tune(
         progress: called with the seconds used and those that there are.
 
     Returns:
-        The recipe, and one row a trial: its hyper-parameters, ``measure``, ``epochs`` and ``state``.
+        The recipe, and one row a trial: its hyper-parameters as ``recipe``, ``measure``, ``epochs`` and ``state``.
     """
     import optuna
 
@@ -139,7 +140,7 @@ def tune(
         complete = [each for each in study.trials if each.state == optuna.trial.TrialState.COMPLETE]
     best = max(complete, key=lambda each: float("-inf") if each.value is None else each.value, default=None)
     rows = [
-        {"trial": each.number, "recipe": str(recipes[each.number]), "measure": each.value,
+        {"trial": each.number, "recipe": asdict(recipes[each.number]), "measure": each.value,
          "epochs": each.user_attrs.get("epochs", 0), "state": each.state.name.lower()}
         for each in study.trials
     ]  # fmt: skip

@@ -6,7 +6,7 @@ import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -31,7 +31,11 @@ from trainless.cli.shared import (
 from trainless.errors import InputError
 from trainless.terminal import print_json, print_rows, progress, records, write_file
 
-__all__ = ["export", "fit", "predict", "trust"]
+if TYPE_CHECKING:
+    from trainless.automl import Fitted, Plan
+    from trainless.data import Splits
+
+__all__ = ["export", "fit", "fit_shown", "predict", "trust"]
 
 RunFolder = Annotated[Path, typer.Argument(help="The folder that `trainless fit` wrote.")]
 
@@ -56,6 +60,12 @@ def fit(
     mirror: Annotated[
         bool | None, typer.Option(help="Whether a mirrored image is as good; default yes for colour images.")
     ] = None,
+    valid_share: Annotated[
+        float, typer.Option(help="Share of the images that networks and recipes are chosen by, where no part is given.")
+    ] = 0.2,
+    test_share: Annotated[
+        float, typer.Option(help="Share of the images that the result is tested on, where no part is given.")
+    ] = 0.2,
     accelerator: Accelerator = "cpu",
     devices: DeviceCount = 1,
     precision: Precision = "32-true",
@@ -66,8 +76,7 @@ def fit(
     """Find, train, test and export a network for labelled images, within a time."""
     from trainless.automl import Plan, parse_time
     from trainless.automl.card import facts
-    from trainless.data import audit, load_splits
-    from trainless.runs import fit_to_folder
+    from trainless.data import load_splits
     from trainless.search import search_score
 
     search_score(score)
@@ -76,9 +85,22 @@ def fit(
         parse_time(time), limits, space, strategy, score, measure, mirror, image_size, seed, workers,
         devices=devices_of(accelerator, devices, precision),
     )  # fmt: skip
-    splits = load_splits(find_data(data), seed=seed, image_size=image_size)
+    splits = load_splits(
+        find_data(data), fractions=(1 - valid_share - test_share, valid_share, test_share), seed=seed,
+        image_size=image_size,
+    )  # fmt: skip
+    written = fit_shown(splits, plan, out, quiet=as_json)
+    if as_json:
+        print_json(facts(written))
+
+
+def fit_shown(splits: Splits, plan: Plan, out: Path, *, quiet: bool = False) -> Fitted:
+    """Show what is in the data, fit with a progress bar, and tell what came out; only the bar where it is quiet."""
+    from trainless.data import audit
+    from trainless.runs import fit_to_folder
+
     audited = audit(splits)
-    if not as_json:
+    if not quiet:
         typer.echo(str(audited))
     advice = f"Scores are in {out}/search.db: run the same command again, they are not computed again."
     with new_folder(out), interruptible(advice), progress("reading") as update:
@@ -92,14 +114,19 @@ def fit(
 
         command = shlex.join(["trainless", *sys.argv[1:]])
         written = fit_to_folder(splits, plan, out, audited=audited, command=command, progress=told)
-    if as_json:
-        print_json(facts(written))
-        return
+    if not quiet:
+        _tell(written, out)
+    return written
+
+
+def _tell(written: Fitted, out: Path) -> None:
     test = written.test
     typer.echo(f"\nTest accuracy {test.accuracy:.2%} on {test.images:,} images (95 % interval {test.low:.2%} to "
                f"{test.high:.2%}).")  # fmt: skip
     typer.echo(f"{written.parameters:,} parameters, {written.flops:,} multiply-adds, {written.latency_ms:.2f} ms and "
                f"{written.memory_mib:.2f} MiB for one image here.")  # fmt: skip
+    for said in written.held():
+        typer.echo(f"Limit: {said}")
     typer.echo(f"{written.architecture} of {written.space}")
     for note in written.notes:
         typer.echo(f"Note: {note}")
