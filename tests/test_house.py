@@ -53,6 +53,7 @@ ORDER = (
     "reproduction",
     "terminal",
     "runs",
+    "ui",
     "cli",
     "testing",
 )

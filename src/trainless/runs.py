@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,13 +14,14 @@ if TYPE_CHECKING:
     from trainless.automl.pipeline import Progress
     from trainless.data import Splits
     from trainless.data.audits import Audit
+    from trainless.training import TrainingState
 
 __all__ = ["fit_to_folder"]
 
 
 def fit_to_folder(
     splits: Splits, plan: Plan, folder: Path, *, audited: Audit | None = None, command: str = "",
-    progress: Progress | None = None,
+    progress: Progress | None = None, on_epoch: Callable[[TrainingState], None] | None = None,
 ) -> Fitted:  # fmt: skip
     """Find, tune, train and test a network, and write it with its card, its page and its picture to a folder.
 
@@ -30,6 +32,7 @@ def fit_to_folder(
         audited: what `trainless.data.audit` found in the images, where it was called already.
         command: what makes it again, for the card.
         progress: called with the name of a stage, what is done of it and all of it.
+        on_epoch: called with where the training stands after each of its epochs.
 
     Returns:
         The network with the paths of what was written.
@@ -42,7 +45,7 @@ def fit_to_folder(
     from trainless.automl.folders import write_run
     from trainless.report import fit_figure, fit_page
 
-    fitted = fit(splits, plan, audited=audited, folder=folder, progress=progress)
+    fitted = fit(splits, plan, audited=audited, folder=folder, progress=progress, on_epoch=on_epoch)
     if progress:
         progress("writing", 0, 1)
     pages = {"report": folder / "report.html", "figure": folder / "report.png"}

@@ -21,6 +21,7 @@ from trainless.export import FORMATS, load_plain, write_onnx, write_plain, write
 __all__ = ["RunFolder", "write_run"]
 
 _FACTS = "fit.json"
+_MOST_CLASSES = 30  # of a confusion matrix that is still read
 _COMPARED = 500  # images on which an exported file is compared with the network
 
 
@@ -49,9 +50,19 @@ def write_run(fitted: Fitted, folder: Path, images: ImageDataset, *, command: st
         files["scores"] = folder / "search.db"
     written = replace(fitted, files={**fitted.files, **files}, notes=tuple(notes))
     files["card"].write_text(model_card(written, command), encoding="utf-8")
-    document = {**facts(written), "input_shape": list(fitted.audit.image_shape)}
+    document = {**facts(written), "input_shape": list(fitted.audit.image_shape), **_course(written)}
     files["facts"].write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return written
+
+
+def _course(fitted: Fitted) -> dict[str, Any]:
+    """What a page draws of a run without its report: the training by epoch, and what was taken for what."""
+    classes = len(fitted.test.class_names)
+    return {
+        "train_losses": list(fitted.training.train_losses),
+        "valid_accuracies": list(fitted.training.valid_accuracies),
+        "confusion": fitted.test.confusion.tolist() if classes <= _MOST_CLASSES else None,
+    }
 
 
 def real_images(data: ImageDataset, most: int = _COMPARED) -> torch.Tensor:

@@ -110,6 +110,7 @@ class Plan:
 def fit(
     source: str | os.PathLike[str] | ImageDataset | Splits, plan: Plan, *, audited: Audit | None = None,
     folder: Path | None = None, progress: Progress | None = None,
+    on_epoch: Callable[[TrainingState], None] | None = None,
 ) -> Fitted:  # fmt: skip
     """Find, tune, train and test a network for labelled images.
 
@@ -119,6 +120,7 @@ def fit(
         audited: what `trainless.data.audit` found in the images, where it was called already.
         folder: where the search keeps its scores, as ``search.db``; None keeps them nowhere.
         progress: called with stage, what is done and all of it.
+        on_epoch: called with where the training stands after each of its epochs.
 
     Raises:
         DataError: the images cannot be used.
@@ -148,7 +150,9 @@ def fit(
     recipe, trials = _tuned(plan, network_of, splits, clock, size, sitting, notes, progress)
     seconds["tuning"] = clock.elapsed - sum(seconds.values())
 
-    network, result, recipe = _train(plan, network_of, splits, recipe, clock, size.threads, sitting, notes, progress)
+    network, result, recipe = _train(
+        plan, network_of, splits, recipe, clock, size.threads, sitting, notes, progress, on_epoch
+    )  # fmt: skip
     seconds["training"] = clock.elapsed - sum(seconds.values())
 
     mean, std = splits.train.mean, splits.train.std
@@ -243,7 +247,7 @@ def _tuned(
 
 def _train(
     plan: Plan, network_of: Callable[[], torch.nn.Module], splits: Splits, recipe: Recipe, clock: Clock, threads: int,
-    sitting: Sitting, notes: list[str], progress: Progress | None,
+    sitting: Sitting, notes: list[str], progress: Progress | None, on_epoch: Callable[[TrainingState], None] | None,
 ) -> tuple[torch.nn.Module, TrainingResult, Recipe]:  # fmt: skip
     """Train with the epochs asked for, or those there is time for; Ctrl-C ends it with the best so far."""
     if "epochs" not in sitting.values:
@@ -258,6 +262,8 @@ def _train(
         sitting.keep(soon=False, elapsed=clock.elapsed, training=vars(state))
         if progress:
             progress("training", state.epochs, epochs)
+        if on_epoch:
+            on_epoch(state)
 
     def attempt(chosen: Recipe) -> TrainingResult:
         nonlocal used
