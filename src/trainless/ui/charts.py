@@ -66,7 +66,7 @@ def candidate_scatter(rows: Sequence[Mapping[str, Any]]) -> str:
         points.append(
             f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{size}"><title>{escape(told)}</title></circle>'
         )
-    ticks = [(across(at), compact(10**at)) for at in across.ticks(4)]
+    ticks = [(across(math.log10(at)), compact(at)) for at in _costs(10**across.low, 10**across.high)]
     body = _axes(ticks, [], "multiply-adds of one image, logarithmic", "score: higher is better") + "".join(points)
     return _svg(body, f"Score against cost of {len(shown)} candidates")
 
@@ -141,7 +141,7 @@ def bars(shares: Sequence[tuple[str, float]], most: int = 8) -> str:
 
 def _cell(count: int, total: int, is_right: bool) -> str:
     share = count / total if total else 0.0
-    kind = "right" if is_right else "wrong"
+    kind = "right" if is_right else "wrong" if count else "none"
     return f'<td class="{kind}" style="--share:{100 * share:.0f}%">{f"{count:,}" if count else ""}</td>'
 
 
@@ -158,11 +158,25 @@ class _Scale:
 
     def ticks(self, most: int) -> list[float]:
         """Round values within."""
-        rough = (self.high - self.low) / most
-        size = 10 ** math.floor(math.log10(rough))
-        step = next(size * factor for factor in (1, 2, 5, 10) if size * factor >= rough)
-        first, last = math.ceil(self.low / step), math.floor(self.high / step)
-        return [round(number * step, 10) for number in range(first, last + 1)]
+        return _round_numbers(self.low, self.high, most)
+
+
+def _costs(low: float, high: float) -> list[float]:
+    """Round numbers of a logarithmic scale."""
+    if high < 8 * low:
+        return _round_numbers(low, high, 4)
+    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
+    found = [first * 10.0**power for power in powers for first in (1, 2, 5)]
+    found = [at for at in found if low <= at <= high]
+    return found[:: math.ceil(len(found) / 6)]
+
+
+def _round_numbers(low: float, high: float, most: int) -> list[float]:
+    """Round numbers of a scale, evenly apart."""
+    rough = (high - low) / most
+    size = 10.0 ** math.floor(math.log10(rough))
+    step = next(size * factor for factor in (1, 2, 5, 10) if size * factor >= rough)
+    return [round(number * step, 10) for number in range(math.ceil(low / step), math.floor(high / step) + 1)]
 
 
 def _axes(across: Sequence[tuple[float, str]], up: Sequence[tuple[float, str]], below: str, beside: str) -> str:

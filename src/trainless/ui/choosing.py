@@ -31,6 +31,7 @@ _LIMITS = (
     ("max_latency", "Latency of an image", "such as 5ms"),
     ("max_memory", "Memory", "such as 2MiB"),
 )
+_MORE = ("space", "seed", "image_size", "evaluations", "epochs")
 _LISTED = 50  # runs
 
 
@@ -71,12 +72,13 @@ class Choosing:
                 size = self._allowed.packed // 2**20
                 ui.html(
                     f'<p class="note">One folder of images per class, at most {size} MiB and {self._allowed.files:,} '
-                    f"files. It is unpacked on this machine, to <code>{escape(str(self.desk.places.uploads))}</code>.</p>"
+                    "files. It is unpacked on this machine, to "
+                    f"<code>{escape(str(self.desk.places.uploads))}</code>.</p>"
                 )
                 self._upload = ui.upload(
                     on_upload=self._uploaded, auto_upload=True, max_file_size=self._allowed.packed, max_files=1,
-                    on_rejected=lambda: self.window.say(f"The archive is larger than {size} MiB: give its folder by --data."),
-                    label="Zip archive",
+                    on_rejected=lambda: self.window.say(f"It is no zip archive, or larger than {size} MiB."),
+                    label="Choose an archive or drop it here",
                 ).props('accept=".zip" flat bordered').classes("upload archive")  # fmt: skip
             self._audit = ui.element("div").classes("audit")
 
@@ -89,7 +91,7 @@ class Choosing:
             name = "digits"
         self._select.set_options(found, value=name)
 
-    async def _chosen(self, event: events.ValueChangeEventArguments) -> None:
+    async def _chosen(self, event: events.ValueChangeEventArguments[Any]) -> None:
         if event.value:
             self.desk.order.data = event.value
             await self._look()
@@ -146,7 +148,9 @@ class Choosing:
             with ui.element("div").classes("grid"):
                 _field(order, "time", "Time for all of it", "", "such as 90s, 20m or 1h")
                 _select(order, "measure", "It shall be good at", {name: name.replace("-", " ") for name in MEASURES})
-            with ui.expansion("More").classes("more"), ui.element("div").classes("grid"):
+            usual = Order()
+            is_open = any(getattr(order, name) != getattr(usual, name) for name in _MORE)
+            with ui.expansion("More", value=is_open).classes("more"), ui.element("div").classes("grid"):
                 _select(order, "space", "Search space", {name: name for name in SEARCH_SPACES})
                 _field(order, "seed", "Seed", "", "decides everything random")
                 _field(order, "image_size", "Image size", "by the data", "rows and columns", self._look)
@@ -160,7 +164,9 @@ class Choosing:
             if self.desk.is_busy:
                 with ui.element("div").classes("notice"):
                     ui.label("A network is being found.")
-                    ui.button("Watch it", on_click=self.window.watch).props("flat no-caps dense")
+                    ui.button("Watch it", color=None, on_click=self.window.watch).props("flat no-caps dense").classes(
+                        "quiet"
+                    )
 
     def _complain(self, text: str) -> None:
         self._error.clear()
@@ -204,11 +210,15 @@ class Choosing:
             when = time.strftime("%d %B %Y, %H:%M", time.localtime(summary.when))
             ui.html(f"<b>{escape(name)}</b><span>{_what(summary, is_running)}</span><small>{when}</small>")
             if is_running:
-                ui.button("Watch", on_click=self.window.watch).props("flat no-caps dense")
+                ui.button("Watch", color=None, on_click=self.window.watch).props("flat no-caps dense").classes("quiet")
             elif summary.facts:
-                ui.button("Open", on_click=lambda: self.window.show(summary.name)).props("flat no-caps dense")
+                ui.button("Open", color=None, on_click=lambda: self.window.show(summary.name)).props(
+                    "flat no-caps dense"
+                ).classes("quiet")
             else:
-                ui.button("Go on", on_click=lambda: self._resume(summary.name)).props("flat no-caps dense")
+                ui.button("Go on", color=None, on_click=lambda: self._resume(summary.name)).props(
+                    "flat no-caps dense"
+                ).classes("quiet")
 
     def _resume(self, name: str) -> None:
         try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
-__all__ = ["Guard", "TooLarge", "refusal"]
+__all__ = ["Guard", "TooLargeError", "refusal"]
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -30,7 +30,7 @@ _HEADERS = (
 )
 
 
-class TooLarge(Exception):
+class TooLargeError(Exception):
     """A request brought more bytes than it may."""
 
 
@@ -99,7 +99,7 @@ class Guard:
             message = await receive()
             received += len(message.get("body", b""))
             if received > self.most_bytes:  # whatever length was announced
-                raise TooLarge
+                raise TooLargeError
             return message
 
         async def sent(message: Message) -> None:
@@ -112,7 +112,7 @@ class Guard:
 
         try:
             await self.app(scope, counted, sent)
-        except TooLarge:
+        except TooLargeError:
             if not started:
                 await _refuse("http", 413, _too_large(self.most_bytes), send)
 
@@ -127,7 +127,9 @@ def _headers(pairs: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 
 
 def _too_large(most: int) -> str:
-    return f"This is larger than {most / 2**20:,.0f} MiB, the most that can be uploaded: give a folder by --data instead."
+    return (
+        f"This is larger than {most / 2**20:,.0f} MiB, the most that can be uploaded: give a folder by --data instead."
+    )
 
 
 async def _refuse(kind: str, status: int, reason: str, send: Send) -> None:

@@ -108,7 +108,9 @@ class Job:
         status = self._process.wait()
         self._end = time.monotonic()
         if not self._outcome:
-            self.text = f"The process of the fit ended unexpectedly ({_ending(status)}): go on with the run to resume it."
+            self.text = (
+                f"The process of the fit ended unexpectedly ({_ending(status)}): go on with the run to resume it."
+            )
             self._outcome = "failed"
         if self._outcome == "refused" and not (self._folder / "search.db").exists():
             shutil.rmtree(self._folder, ignore_errors=True)  # nothing came of it that one could go on with

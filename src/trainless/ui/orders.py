@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 from trainless.errors import InputError
@@ -37,10 +37,10 @@ class Order:
     Example:
         >>> Order(max_params="20k").limits()
         Limits(parameters=20000.0, flops=None, latency=None, memory=None, columns={})
-        >>> Order(max_params="few").limits()
+        >>> Order(max_params="few").limits()  # doctest: +ELLIPSIS
         Traceback (most recent call last):
             ...
-        trainless.errors.InputError: The limit on parameters is 'few', expected one above 0 such as 800000, 500k or 0.8M.
+        trainless.errors.InputError: The limit on parameters is 'few', expected one above 0 such as 800000, 500k ...
     """
 
     data: str = "digits"
@@ -111,11 +111,11 @@ class Order:
         self.check()
         seed, image_size = self.split()
         epochs, evaluations = _whole(self.epochs, "Epochs"), _whole(self.evaluations, "Architectures")
-        more = {"evaluations": evaluations} if evaluations else {}
-        return Plan(
+        plan = Plan(
             time=None if epochs else self._seconds(), limits=self.limits(), space=self.space, measure=self.measure,
-            image_size=image_size, seed=seed, epochs=epochs, **more,
+            image_size=image_size, seed=seed, epochs=epochs,
         )  # fmt: skip
+        return replace(plan, evaluations=evaluations) if evaluations else plan
 
     def command(self, source: str, out: str) -> str:
         """Write the command that does the same, as far as there is one."""

@@ -9,6 +9,7 @@ from nicegui import ui
 from trainless.errors import InputError
 from trainless.ui.choosing import Choosing
 from trainless.ui.desk import Desk
+from trainless.ui.jobs import Job
 from trainless.ui.showing import Showing
 from trainless.ui.watching import Watching
 
@@ -38,8 +39,9 @@ class Window:
         self._state: Choosing | Watching | Showing | None = None
         with ui.element("header").classes("top"), ui.element("div").classes("inner"):
             with ui.element("a").classes("name").props('href="#" role="button"').on("click.prevent", self.choose):
-                ui.html('<b>trainless</b><span>a network for your images, found without training the candidates</span>')
-            self._back = ui.button("New network", icon="add", on_click=self.choose).props("flat no-caps dense")
+                ui.html("<b>trainless</b><span>a network for your images, found without training the candidates</span>")
+            self._back = ui.button("New network", icon="add", color=None, on_click=self.choose)
+            self._back.props("flat no-caps dense").classes("quiet")
         self._body = ui.element("main").classes("page")
 
     def begin(self) -> None:
@@ -56,11 +58,14 @@ class Window:
             self._put(Choosing(self))
 
     def watch(self) -> None:
-        """Show the fit that was started last."""
-        if self.desk.job:
+        """Show the fit that was started last, or what came out of it."""
+        job = self.desk.job
+        if job and job.is_running:
             self._put(None)
             with self._body:
-                self._put(Watching(self, self.desk.job))
+                self._put(Watching(self, job))
+        elif job:
+            self._after(job)
 
     def show(self, run: str) -> None:
         """Show what came out of a run."""
@@ -80,10 +85,24 @@ class Window:
     def tick(self) -> None:
         """Bring what is shown up to date."""
         if isinstance(self._state, Watching):
-            self._state.tick()
+            if self._state.job.is_running:
+                self._state.tick()
+            else:
+                self._after(self._state.job)
+
+    def _after(self, job: Job) -> None:
+        """Show what came out of a fit that has ended."""
+        if job.outcome == "done":
+            self.show(job.run)
+            return
+        self.desk.error = job.text or (
+            f"It was stopped before there was a network; its scores are kept: go on with '{job.run}' below."
+        )
+        self.choose()
 
     def _put(self, state: Choosing | Watching | Showing | None) -> None:
         self._state = state
         self._back.set_visibility(not isinstance(state, Choosing))
         if state is None:
             self._body.clear()
+            ui.run_javascript("window.scrollTo(0, 0)")

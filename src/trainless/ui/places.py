@@ -131,7 +131,9 @@ class Places:
             except FileExistsError:
                 number += 1
             except OSError as error:
-                raise InputError(f"The folder '{folder}' cannot be made ({error.strerror}): choose another --out.") from error
+                raise InputError(
+                    f"The folder '{folder}' cannot be made ({error.strerror}): choose another --out."
+                ) from error
             else:
                 return folder
 
@@ -242,10 +244,9 @@ def _is_sound(facts: Mapping[str, Any] | None) -> bool:
 
 def _data_sets(root: Path) -> Iterator[Path]:
     """What looks like data in a folder, itself included; links to folders are not followed."""
-    looked = found = 0
-    for parent, folders, names in os.walk(root):
+    found = 0
+    for looked, (parent, folders, names) in enumerate(os.walk(root)):
         here = Path(parent)
-        looked += 1
         if looked > _MOST_FOLDERS or found > _MOST_FOUND:
             return
         folders[:] = sorted(name for name in folders if not name.startswith("."))

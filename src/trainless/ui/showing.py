@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["Showing"]
 
 _PICTURE_BYTES = 20 * 2**20
+_FEW = 10  # classes of a confusion matrix that leaves room beside it
 _FILES = (
     ("model.onnx", "ONNX", "for other runtimes"),
     ("model.safetensors", "Weights", "safetensors"),
@@ -45,10 +46,11 @@ class Showing:
         with ui.element("div").classes("pair"):
             self._try()
             self._files(facts)
-        if facts.get("confusion"):
-            self._figure("What is taken for what", confusion_table(facts["confusion"], facts["classes"]))
-        if facts.get("valid_accuracies"):
-            self._figure("Training: validation accuracy by epoch", training_curve(facts), "narrow")
+        with ui.element("div").classes("pair" if len(facts["classes"]) <= _FEW else ""):
+            if facts.get("confusion"):
+                self._figure("What is taken for what", confusion_table(facts["confusion"], facts["classes"]))
+            if facts.get("valid_accuracies"):
+                self._figure("Training: validation accuracy by epoch", training_curve(facts), "narrow")
         self._figure("How it came about", _entries(facts))
 
     def _figure(self, title: str, content: str, kind: str = "") -> None:
@@ -61,8 +63,9 @@ class Showing:
         with ui.element("section"):
             ui.html("<h2>Try it on a picture</h2>")
             self._upload = ui.upload(
-                on_upload=self._given, auto_upload=True, max_file_size=_PICTURE_BYTES, max_files=1, label="A picture",
-                on_rejected=lambda: self.window.say(f"The picture is larger than {_PICTURE_BYTES // 2**20} MiB."),
+                on_upload=self._given, auto_upload=True, max_file_size=_PICTURE_BYTES, max_files=1,
+                label="Choose a picture or drop it here",
+                on_rejected=lambda: self.window.say(f"It is no picture, or larger than {_PICTURE_BYTES // 2**20} MiB."),
             ).props('accept="image/*" flat bordered').classes("upload picture")  # fmt: skip
             self._guess = ui.element("div").classes("guess")
 
@@ -116,7 +119,8 @@ def _headline(name: str, facts: Mapping[str, Any]) -> str:
     )
     costs = "".join(f"<div><dt>{what}</dt><dd>{value}</dd></div>" for what, value in tiles)
     return (
-        f'<h1>{escape(name)}</h1><section class="result"><div class="accuracy"><b>{100 * facts["test_accuracy"]:.2f} %</b>'
+        f'<h1>{escape(name)}</h1><section class="result"><div class="accuracy">'
+        f"<b>{100 * facts['test_accuracy']:.2f} %</b>"
         f"<span>of {facts['test_images']:,} test images are recognised<br>95 % interval {low:.2f} to {high:.2f} %; no "
         f'choice was made by these images</span></div><dl class="tiles">{costs}</dl>'
         '<p class="note">For one image on one thread of the machine that found it.</p></section>'

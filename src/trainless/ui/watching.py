@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 from nicegui import ui
@@ -40,12 +41,13 @@ class Watching:
         self._version = -1
         self._rows: list[dict[str, Any]] | None = None
         self._epochs = -1
-        ui.html(f"<h1>{job.run}</h1>")
+        ui.html(f"<h1>Finding a network: {escape(job.run)}</h1>")
         with ui.element("section").classes("status"):
             self._steps = ui.html().classes("steps")
             with ui.element("div").classes("line"):
                 self._said = ui.html().classes("said").props('aria-live="polite"')
-                self._stop = ui.button("Stop", icon="stop", on_click=self._stopped).props("outline no-caps")
+                self._stop = ui.button("Stop", icon="stop", color=None, on_click=self._stopped)
+                self._stop.props("outline no-caps").classes("quiet")
             self._bar = ui.linear_progress(0, show_value=False, size="6px").props("rounded")
             self._facts = ui.html().classes("facts")
         with ui.element("div").classes("pair"):
@@ -61,11 +63,8 @@ class Watching:
         self.tick()
 
     def tick(self) -> None:
-        """Bring it up to date; what ended gives way to its result."""
+        """Bring it up to date."""
         job = self.job
-        if not job.is_running:
-            self._ended()
-            return
         self._facts.set_content(_facts(job))
         if job.version == self._version:
             return
@@ -88,29 +87,20 @@ class Watching:
         self.job.stop()
         self.tick()
 
-    def _ended(self) -> None:
-        if self.job.outcome == "done":
-            self.window.show(self.job.run)
-            return
-        self.window.desk.error = self.job.text if self.job.outcome != "stopped" else (
-            f"It was stopped before there was a network; the scores are kept: go on with '{self.job.run}' below."
-        )  # fmt: skip
-        self.window.choose()
-
 
 def candidate_table(rows: list[dict[str, Any]]) -> ui.table:
     """Make the table of candidates, the best first; it can be sorted by each column."""
     right = {"align": "right", "sortable": True}
     columns: list[dict[str, Any]] = [
         {"name": "rank", "label": "rank", "field": "rank", **right},
-        {"name": "architecture", "label": "architecture", "field": "architecture", "align": "left",
-         "classes": "architecture"},
-        {"name": "score", "label": "score", "field": "score", ":format": "value => value === null ? '−' : value.toFixed(3)",
-         **right},
+        {"name": "score", "label": "score", "field": "score",
+         ":format": "value => value === null ? '−' : value.toFixed(3)", **right},
         {"name": "flops", "label": "multiply-adds", "field": "flops", ":format": "value => value.toLocaleString('en')",
          **right},
         {"name": "parameters", "label": "parameters", "field": "parameters",
          ":format": "value => value.toLocaleString('en')", **right},
+        {"name": "architecture", "label": "architecture", "field": "architecture", "align": "left",
+         "classes": "architecture"},
     ]  # fmt: skip
     table = ui.table(columns=columns, rows=_table_rows(rows), row_key="rank", pagination={"rowsPerPage": 8})
     return table.props("flat dense").classes("candidates")
@@ -148,7 +138,9 @@ def _facts(job: Job) -> str:
     if job.candidates:
         best = job.candidates[0]
         facts.append(("candidates", f"{len(job.candidates):,}"))
-        facts.append(("best so far", f"{compact(best['flops'])} multiply-adds, {compact(best['parameters'])} parameters"))
+        facts.append(
+            ("best so far", f"{compact(best['flops'])} multiply-adds, {compact(best['parameters'])} parameters")
+        )
     if values := job.curve["valid_accuracies"]:
         facts.append(("validation accuracy", f"{max(values):.1f} % at best"))
     return "<dl>" + "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts) + "</dl>"
