@@ -43,7 +43,8 @@ class Browser:
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         port = wait_for(lambda: self._port(profile), "the browser to start")
-        self._socket = connect(f"ws://127.0.0.1:{port[0]}{port[1]}", max_size=2**27, open_timeout=60)
+        self._connection = connect(f"ws://127.0.0.1:{port[0]}{port[1]}", max_size=2**27, open_timeout=60)
+        self._socket = self._connection.__enter__()
         self._number, self._session = 0, ""
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self._session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
@@ -63,7 +64,7 @@ class Browser:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:  # fmt: skip
-        self._socket.close()
+        self._connection.__exit__(None, None, None)
         self._process.terminate()
         self._process.wait()
 

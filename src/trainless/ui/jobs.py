@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 from trainless.ui.orders import Order
@@ -102,10 +103,14 @@ class Job:
         return not self._reader.is_alive()
 
     def _listen(self) -> None:
+        assert self._process.stdin is not None
         assert self._process.stdout is not None
         for line in self._process.stdout:
             self._take(json.loads(line))
         status = self._process.wait()
+        self._process.stdout.close()
+        with suppress(OSError):  # what it did not read
+            self._process.stdin.close()
         self._end = time.monotonic()
         if not self._outcome:
             self.text = (
