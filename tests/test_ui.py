@@ -243,6 +243,10 @@ class TestPlaces:
         assert Order.read(places.summary("pets-1").order) == TINY
         (folder / "fit.json").write_text('{"test_accuracy": "<b>"}')
         assert places.runs() == []
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "elsewhere" / "order.json").write_text("{}")
+        (places.out / "link").symlink_to(tmp_path / "elsewhere")
+        assert places.runs() == []
 
     def test_files(self, places: Places, tmp_path: Path) -> None:
         folder = places.new_run("digits")

@@ -80,7 +80,8 @@ class Window:
 
     def say(self, text: str) -> None:
         """Show a sentence for a while."""
-        ui.notify(text, type="negative", multi_line=True, position="top", close_button="OK", timeout=15_000)
+        with self._body:  # what was pressed may be gone meanwhile
+            ui.notify(text, type="negative", multi_line=True, position="top", close_button="OK", timeout=15_000)
 
     def tick(self) -> None:
         """Bring what is shown up to date."""
@@ -105,4 +106,5 @@ class Window:
         self._back.set_visibility(not isinstance(state, Choosing))
         if state is None:
             self._body.clear()
-            ui.run_javascript("window.scrollTo(0, 0)")
+            with self._body:  # what was pressed to come here is gone
+                ui.run_javascript("window.scrollTo(0, 0)")

@@ -153,7 +153,7 @@ class Places:
         if not self.out.is_dir():
             return []
         folders = [self.out, *(path for path in self.out.iterdir() if path.is_dir() and path.name != _UPLOADS)]
-        found = [summary for folder in folders if (summary := self._summary(folder))]
+        found = [summary for folder in folders if _is_beneath(folder, self.out) and (summary := self._summary(folder))]
         return sorted(found, key=lambda each: -each.when)
 
     def summary(self, name: str) -> RunSummary:
@@ -228,6 +228,10 @@ def _beneath(root: Path, rest: str) -> Path:
     except (OSError, ValueError, RuntimeError):  # a name that no file can have, or links in a circle
         pass
     raise InputError(f"'{rest}' is not beneath the folder '{root}', which this page may read.")
+
+
+def _is_beneath(path: Path, root: Path) -> bool:
+    return path.resolve().is_relative_to(root.resolve())
 
 
 def _is_sound(facts: Mapping[str, Any] | None) -> bool:
