@@ -87,8 +87,12 @@ class Choosing:
         if found is None or self._select.is_deleted:
             return
         name = self.desk.order.data
-        if name not in found:
-            name = "digits"
+        if name not in found:  # it does not look like data: why not is told when it is looked at
+            try:
+                self.desk.places.source(name)
+                found[name] = name.partition(":")[2]
+            except InputError:
+                name = "digits"
         self._select.set_options(found, value=name)
 
     async def _chosen(self, event: events.ValueChangeEventArguments[Any]) -> None:
