@@ -44,7 +44,7 @@ class Showing:
             notes = "".join(f"<li>{escape(str(note))}</li>" for note in facts["notes"])
             ui.html(f'<ul class="advice">{notes}</ul>', sanitize=False)
         with ui.element("div").classes("pair"):
-            self._try()
+            self._try(facts)
             self._files(facts)
         with ui.element("div").classes("pair" if len(facts["classes"]) <= _FEW else ""):
             if facts.get("confusion"):
@@ -59,7 +59,7 @@ class Showing:
 
     # A try on a picture.
 
-    def _try(self) -> None:
+    def _try(self, facts: Mapping[str, Any]) -> None:
         with ui.element("section"):
             ui.html("<h2>Try it on a picture</h2>")
             self._upload = ui.upload(
@@ -67,6 +67,10 @@ class Showing:
                 label="Choose a picture or drop it here",
                 on_rejected=lambda: self.window.say(f"It is no picture, or larger than {_PICTURE_BYTES // 2**20} MiB."),
             ).props('accept="image/*" flat bordered').classes("upload picture")  # fmt: skip
+            seen = " x ".join(map(str, facts["input_shape"]))
+            ui.html(
+                f'<p class="note">It is reduced to {escape(seen)}, as the images were that it learned from.</p>'
+            )
             self._guess = ui.element("div").classes("guess")
 
     async def _given(self, event: events.UploadEventArguments) -> None:
