@@ -55,6 +55,7 @@ ORDER = (
     "reproduction",
     "terminal",
     "runs",
+    "ui",
     "cli",
     "testing",
 )

@@ -55,7 +55,8 @@ def make_fitted() -> Fitted:
         title="pets: a network", space="nasbench201, cells=1", architecture=search.best, graph=GRAPH,
         network=torch.nn.Identity(), code=PlainCode("", {}), test=make_test(), training=training, recipe=recipe,
         trials=trials, search=search, audit=make_audit(), measure="accuracy", parameters=12_345, flops=2_500_000,
-        latency_ms=1.2345, memory_mib=0.5, limits=Limits(parameters=20_000, latency=1), seconds={"search": 1.0, "training": 3.0}, notes=("Beware of the yak.",),
+        latency_ms=1.2345, memory_mib=0.5, limits=Limits(parameters=20_000, latency=1),
+        seconds={"search": 1.0, "training": 3.0}, notes=("Beware of the yak.",),
         protocol={"limits": "params at most 20,000", "search": "random by nwot", "seed": "7"},
     )  # fmt: skip
 
@@ -194,7 +195,8 @@ class TestFitPage:
         fitted = replace(
             make_fitted(), space=ODD, architecture=ODD, test=make_test(names=names), notes=(ODD,),
             audit=replace(make_audit(names), name=ODD), protocol={ODD: ODD, "limits": ODD, "search": ODD},
-            seconds={ODD: 1.0}, trials=[{"trial": 0, "recipe": {"optimizer": ODD}, "measure": 1.0, "epochs": 1, "state": ODD}],
+            seconds={ODD: 1.0},
+            trials=[{"trial": 0, "recipe": {"optimizer": ODD}, "measure": 1.0, "epochs": 1, "state": ODD}],
         )  # fmt: skip
         for each in (fitted, replace(fitted, test=replace(with_classes(31).test, class_names=(ODD,) * 31))):
             page = read(fit_page(each))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,13 +14,14 @@ if TYPE_CHECKING:
     from trainless.automl.pipeline import Progress
     from trainless.data import Splits
     from trainless.data.audits import Audit
+    from trainless.training import TrainingState
 
 __all__ = ["fit_to_folder"]
 
 
 def fit_to_folder(
     splits: Splits, plan: Plan, folder: Path, *, audited: Audit | None = None, command: str = "",
-    progress: Progress | None = None,
+    progress: Progress | None = None, on_epoch: Callable[[TrainingState], None] | None = None,
 ) -> Fitted:  # fmt: skip
     """Find, tune, train and test a network, and write it with its card, its page and its picture to a folder.
 
@@ -30,6 +32,7 @@ def fit_to_folder(
         audited: what `trainless.data.audit` found in the images, where it was called already.
         command: what makes it again, for the card.
         progress: called with the name of a stage, what is done of it and all of it.
+        on_epoch: called with where the training stands after each of its epochs.
 
     Returns:
         The network with the paths of what was written.
@@ -52,4 +55,4 @@ def fit_to_folder(
         write_file(pages["figure"], lambda path: fit_figure(written, path))
         return written
 
-    return fit(splits, plan, audited=audited, folder=folder, progress=progress, write=write)
+    return fit(splits, plan, audited=audited, folder=folder, progress=progress, on_epoch=on_epoch, write=write)

@@ -27,6 +27,7 @@ from trainless.files import write_text
 __all__ = ["RunFolder", "write_run"]
 
 _FACTS = "fit.json"
+_MOST_CLASSES = 30  # of a confusion matrix that is still read
 _COMPARED = 500  # images on which an exported file is compared with the network
 
 
@@ -59,7 +60,7 @@ def write_run(fitted: Fitted, folder: Path, images: ImageDataset, *, command: st
         files |= {name: path for name, path in kept.items() if path.exists()}
         written = replace(fitted, files={**fitted.files, **files}, notes=tuple(notes))
         write_text(place / names["card"], model_card(written, command))
-        document = {**facts(written), "input_shape": list(fitted.audit.image_shape)}
+        document = {**facts(written), "input_shape": list(fitted.audit.image_shape), **_course(written)}
         write_text(place / _FACTS, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     return written
 
@@ -81,6 +82,16 @@ def _staged(folder: Path) -> Iterator[Path]:
         raise InputError(f"The folder {folder} cannot be written ({error.strerror or error}): give another.") from error
     finally:
         shutil.rmtree(place, ignore_errors=True)
+
+
+def _course(fitted: Fitted) -> dict[str, Any]:
+    """What a page draws of a run without its report: the training by epoch, and what was taken for what."""
+    classes = len(fitted.test.class_names)
+    return {
+        "train_losses": list(fitted.training.train_losses),
+        "valid_accuracies": list(fitted.training.valid_accuracies),
+        "confusion": fitted.test.confusion.tolist() if classes <= _MOST_CLASSES else None,
+    }
 
 
 def real_images(data: ImageDataset, most: int = _COMPARED) -> torch.Tensor:

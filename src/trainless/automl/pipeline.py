@@ -124,7 +124,8 @@ class Plan:
 
 def fit(
     source: str | os.PathLike[str] | ImageDataset | Splits, plan: Plan, *, audited: Audit | None = None,
-    folder: Path | None = None, progress: Progress | None = None, write: Callable[[Fitted], Fitted] | None = None,
+    folder: Path | None = None, progress: Progress | None = None,
+    on_epoch: Callable[[TrainingState], None] | None = None, write: Callable[[Fitted], Fitted] | None = None,
 ) -> Fitted:  # fmt: skip
     """Find, tune, train and test a network for labelled images.
 
@@ -135,6 +136,7 @@ def fit(
         folder: where the search keeps its scores, as ``search.db``, the trainings their logs, in ``tensorboard``, and
             the fit what it goes on with after an interrupt; None keeps them nowhere.
         progress: called with stage, what is done and all of it.
+        on_epoch: called with where the training stands after each of its epochs.
         write: called with what came out, before the fit forgets how it came to it; gives what is returned.
 
     Raises:
@@ -166,7 +168,9 @@ def fit(
     recipe, trials = _tuned(plan, network_of, splits, clock, size, sitting, notes, progress)
     seconds["tuning"] = clock.elapsed - sum(seconds.values())
 
-    network, result, recipe = _train(plan, network_of, splits, recipe, clock, size, sitting, notes, progress)
+    network, result, recipe = _train(
+        plan, network_of, splits, recipe, clock, size, sitting, notes, progress, on_epoch
+    )  # fmt: skip
     seconds["training"] = clock.elapsed - sum(seconds.values())
     sitting.keep(elapsed=clock.elapsed)
 
@@ -276,7 +280,7 @@ def _tuned(
 
 def _train(
     plan: Plan, network_of: Callable[[], torch.nn.Module], splits: Splits, recipe: Recipe, clock: Clock, size: Size,
-    sitting: Sitting, notes: list[str], progress: Progress | None,
+    sitting: Sitting, notes: list[str], progress: Progress | None, on_epoch: Callable[[TrainingState], None] | None,
 ) -> tuple[torch.nn.Module, TrainingResult, Recipe]:  # fmt: skip
     """Train with the epochs asked for, or those there is time for; Ctrl-C ends it with the best so far."""
     epochs, network, used = plan.epochs or _MOST_EPOCHS, network_of(), recipe
@@ -289,6 +293,8 @@ def _train(
         sitting.keep(soon=False, elapsed=clock.elapsed, training=vars(state))
         if progress:
             progress("training", state.epochs, round(state.epochs / state.progress))
+        if on_epoch:
+            on_epoch(state)
 
     def attempt(chosen: Recipe) -> TrainingResult:
         nonlocal used

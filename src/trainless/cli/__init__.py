@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from trainless.cli import benchmarks, fitting, replaying, scoring, searching, studies
+from trainless.cli import benchmarks, fitting, replaying, scoring, searching, serving, studies
 from trainless.cli.shared import own_version
 from trainless.errors import InputError, TrainlessError
 
@@ -26,7 +26,7 @@ app = typer.Typer(
 )
 for _command in (
     scoring.spaces, scoring.proxies, scoring.describe, scoring.score, scoring.show, scoring.quickstart,
-    fitting.fit, fitting.predict, fitting.export, fitting.trust,
+    fitting.fit, fitting.predict, fitting.export, fitting.trust, serving.ui,
     studies.evaluate, studies.report, searching.search, searching.strategies,
     searching.estimators, searching.latency, replaying.replay,
 ):  # fmt: skip

@@ -234,9 +234,8 @@ def quickstart(
         return
     print_rows(records(ranking.head(MAXIMUM_ROWS).rename_axis("architecture")))
     print_rows(records(costs))
-    typer.echo(
-        f"{len(scores)} cells, scored by all proxies, in {seconds:.1f} s. Page: {page}  Picture: {picture}  Scores: {out / 'scores.db'}"
-    )
+    typer.echo(f"{len(scores)} cells, scored by all proxies, in {seconds:.1f} s.")
+    typer.echo(f"Page: {page}  Picture: {picture}  Scores: {out / 'scores.db'}")
 
 
 # What the commands share.

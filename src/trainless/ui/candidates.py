@@ -1,0 +1,63 @@
+"""What a search has scored so far, read from the store that it writes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trainless.search_spaces import SEARCH_SPACES, SearchSpace
+from trainless.store import Store
+from trainless.types import Task
+
+__all__ = ["candidates"]
+
+
+def candidates(path: Path, task: Task) -> list[dict[str, Any]]:
+    """Give one row a candidate: ``order``, ``architecture``, ``score``, ``flops``, ``parameters``, the best first.
+
+    The score is computed anew among all that there are, as the search does; None where it is not finite.
+
+    Args:
+        path: a store with one search.
+        task: what the networks are for.
+
+    Raises:
+        StoreError: the store cannot be read.
+    """
+    from trainless.search.scores import RunningScore, search_score
+
+    if not path.is_file():
+        return []
+    with Store(path, create=False) as store:
+        runs, searches = store.runs(), list(store.notes("searches").values())
+        if not runs or not searches:
+            return []
+        table = store.table(runs[-1])
+    score = search_score(searches[-1]["settings"]["score"])
+    names = [each.name for each in score.proxies]
+    if not set(names) <= set(table.columns):
+        return []
+    running = RunningScore(score)
+    running.add(table[names].to_numpy().tolist())
+    space = _space(runs[-1].space, runs[-1].fidelity)
+    rows = [
+        {"order": number, "architecture": text, "score": float(value) if np.isfinite(value) else None}
+        | _costs(space, text, task)
+        for number, (text, value) in enumerate(zip(table.index, running.values(), strict=True), 1)
+    ]
+    return sorted(rows, key=lambda row: (row["score"] is None, -(row["score"] or 0.0), row["order"]))
+
+
+def _space(name: str, fidelity: str) -> SearchSpace:
+    """The space of a run, with its options as the run notes them."""
+    kind = SEARCH_SPACES[name]
+    noted = dict(re.findall(r"(\w+)=(\d+)", fidelity))
+    return kind(**{option: int(noted[option]) for option in kind().options if option in noted})
+
+
+def _costs(space: SearchSpace, text: str, task: Task) -> dict[str, int]:
+    one = space.parse(text)
+    return {"flops": space.flops(one, task), "parameters": space.parameters(one, task)}

@@ -1,0 +1,277 @@
+"""The form: images and what is in them, limits and time, and the runs there are."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nicegui import events, run, ui
+
+from trainless.errors import InputError
+from trainless.search_spaces import SEARCH_SPACES
+from trainless.training.measures import MEASURES
+from trainless.ui.charts import compact
+from trainless.ui.looks import look
+from trainless.ui.orders import Order
+from trainless.ui.places import RunSummary
+from trainless.ui.uploads import Allowance, unpack
+
+if TYPE_CHECKING:
+    from trainless.ui.page import Window
+
+__all__ = ["Choosing"]
+
+_LIMITS = (
+    ("max_params", "Parameters", "such as 0.5M"),
+    ("max_flops", "Multiply-adds", "such as 100M"),
+    ("max_latency", "Latency of an image", "such as 5ms"),
+    ("max_memory", "Memory", "such as 2MiB"),
+)
+_MORE = ("space", "seed", "image_size", "evaluations", "epochs")
+_LISTED = 50  # runs
+
+
+class Choosing:
+    """The form in a window.
+
+    Args:
+        window: where it is.
+    """
+
+    def __init__(self, window: Window) -> None:
+        self.window, self.desk = window, window.desk
+        self._allowed = Allowance()
+        ui.html(
+            "<h1>Which images shall it tell apart?</h1><p>Choose labelled images and what the network may cost. "
+            "Architectures are scored without training them, the best one is trained, tested and exported: all on this "
+            "machine, nothing leaves it.</p>"
+        )
+        self._running = ui.element("div")
+        self._data()
+        self._wishes()
+        self._runs()
+        ui.timer(0.0, self._find, once=True)
+
+    # Images.
+
+    def _data(self) -> None:
+        with ui.element("section"):
+            ui.html("<h2><i>1</i> Images</h2>")
+            self._select = ui.select(
+                {"digits": "digits"}, value=None, label="Data set", with_input=True, on_change=self._chosen,
+            ).props("outlined dense").classes("field data")  # fmt: skip
+            ui.html(
+                f'<p class="note">Folders with one folder of images per class, CSV tables with the columns path and '
+                f"label, and .npz files beneath <code>{escape(str(self.desk.places.data))}</code>.</p>"
+            )
+            with ui.expansion("Upload a zip archive instead").classes("more"):
+                size = self._allowed.packed // 2**20
+                ui.html(
+                    f'<p class="note">One folder of images per class, at most {size} MiB and {self._allowed.files:,} '
+                    "files. It is unpacked on this machine, to "
+                    f"<code>{escape(str(self.desk.places.uploads))}</code>.</p>"
+                )
+                self._upload = ui.upload(
+                    on_upload=self._uploaded, auto_upload=True, max_file_size=self._allowed.packed, max_files=1,
+                    on_rejected=lambda: self.window.say(f"It is no zip archive, or larger than {size} MiB."),
+                    label="Choose an archive or drop it here",
+                ).props('accept=".zip" flat bordered').classes("upload archive")  # fmt: skip
+            self._audit = ui.element("div").classes("audit")
+
+    async def _find(self) -> None:
+        found = await run.io_bound(self.desk.places.found)
+        if found is None or self._select.is_deleted:
+            return
+        name = self.desk.order.data
+        if name not in found:  # it does not look like data: why not is told when it is looked at
+            try:
+                self.desk.places.source(name)
+                found[name] = name.partition(":")[2]
+            except InputError:
+                name = "digits"
+        self._select.set_options(found, value=name)
+
+    async def _chosen(self, event: events.ValueChangeEventArguments[Any]) -> None:
+        if event.value:
+            self.desk.order.data = event.value
+            await self._look()
+
+    async def _look(self) -> None:
+        """Audit what is chosen, before anything is spent."""
+        order = Order.read(self.desk.order.document())
+        self._audit.clear()
+        with self._audit, ui.element("div").classes("waiting"):
+            ui.spinner(size="1.5em")
+            ui.label("Looking at the images")
+        try:
+            found = await run.cpu_bound(look, self.desk.places, order)
+        except run.SubprocessException as error:
+            found = {"error": f"The images could not be looked at ({error.original_type}: {error.original_message})."}
+        is_late = order.data != self.desk.order.data or self._audit.is_deleted
+        if found is None or is_late:  # another choice was made meanwhile
+            return
+        self.desk.looked = found
+        self._audit.clear()
+        with self._audit:
+            _show_audit(found)
+        self._begin.set_enabled("error" not in found and not self.desk.is_busy)
+
+    async def _uploaded(self, event: events.UploadEventArguments) -> None:
+        places, name = self.desk.places, event.file.name
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                archive = Path(folder, "archive.zip")
+                await event.file.save(archive)
+                target = await run.io_bound(unpack, archive, name, places.uploads, self._allowed)
+        except InputError as error:
+            self._audit.clear()
+            with self._audit:
+                _alert(str(error))
+            return
+        finally:
+            self._upload.reset()
+        if target is not None:
+            self.desk.order.data = places.upload_name(target)
+            await self._find()
+
+    # Limits, time and the rest.
+
+    def _wishes(self) -> None:
+        order = self.desk.order
+        with ui.element("section"):
+            ui.html("<h2><i>2</i> What it may cost</h2>")
+            with ui.element("div").classes("grid"):
+                for name, label, hint in _LIMITS:
+                    _field(order, name, label, "no limit", hint)
+        with ui.element("section"):
+            ui.html("<h2><i>3</i> Time</h2>")
+            with ui.element("div").classes("grid"):
+                _field(order, "time", "Time for all of it", "", "such as 90s, 20m or 1h")
+                _select(order, "measure", "It shall be good at", {name: name.replace("-", " ") for name in MEASURES})
+            usual = Order()
+            is_open = any(getattr(order, name) != getattr(usual, name) for name in _MORE)
+            with ui.expansion("More", value=is_open).classes("more"), ui.element("div").classes("grid"):
+                _select(order, "space", "Search space", {name: name for name in SEARCH_SPACES})
+                _field(order, "seed", "Seed", "", "decides everything random")
+                _field(order, "image_size", "Image size", "by the data", "rows and columns", self._look)
+                _field(order, "evaluations", "Architectures", "200", "scored at most")
+                _field(order, "epochs", "Epochs", "by the time", "given them, time does not count")
+            self._error = ui.element("div").classes("error")
+            self._begin = ui.button("Find a network", icon="search", on_click=self._start).props("no-caps unelevated")
+            self._begin.classes("begin").set_enabled(False)
+        self._complain(self.desk.error)
+        with self._running:
+            if self.desk.is_busy:
+                with ui.element("div").classes("notice"):
+                    ui.label("A network is being found.")
+                    ui.button("Watch it", color=None, on_click=self.window.watch).props("flat no-caps dense").classes(
+                        "quiet"
+                    )
+
+    def _complain(self, text: str) -> None:
+        self._error.clear()
+        if text:
+            with self._error:
+                _alert(text)
+
+    async def _start(self) -> None:
+        self._begin.set_enabled(False)
+        try:
+            # Apart from the page, for what reads the limits takes seconds to load.
+            job = await run.io_bound(self.desk.start)
+        except InputError as error:
+            self._complain(str(error))
+            self._begin.set_enabled(not self.desk.is_busy)
+            return
+        if job is not None:
+            self.window.watch()
+
+    # Runs.
+
+    def _runs(self) -> None:
+        runs = self.desk.places.runs()
+        if not runs:
+            return
+        with ui.element("section"):
+            ui.html("<h2>Earlier runs</h2>")
+            with ui.element("ul").classes("runs"):
+                for summary in runs[:_LISTED]:
+                    self._run(summary)
+            if len(runs) > _LISTED:
+                ui.html(f'<p class="note">and {len(runs) - _LISTED} older ones.</p>')
+
+    def _run(self, summary: RunSummary) -> None:
+        job = self.desk.job
+        is_running = self.desk.is_busy and job is not None and job.run == summary.name
+        if not (summary.facts or summary.order):
+            return
+        with ui.element("li"):
+            name = self.desk.places.out.name if summary.name == "." else summary.name
+            when = time.strftime("%d %B %Y, %H:%M", time.localtime(summary.when))
+            ui.html(f"<b>{escape(name)}</b><span>{_what(summary, is_running)}</span><small>{when}</small>")
+            if is_running:
+                ui.button("Watch", color=None, on_click=self.window.watch).props("flat no-caps dense").classes("quiet")
+            elif summary.facts:
+                ui.button("Open", color=None, on_click=lambda: self.window.show(summary.name)).props(
+                    "flat no-caps dense"
+                ).classes("quiet")
+            else:
+                ui.button("Go on", color=None, on_click=lambda: self._resume(summary.name)).props(
+                    "flat no-caps dense"
+                ).classes("quiet")
+
+    def _resume(self, name: str) -> None:
+        try:
+            self.desk.resume(name)
+        except InputError as error:
+            self.window.say(str(error))
+            return
+        self.window.watch()
+
+
+def _what(summary: RunSummary, is_running: bool) -> str:
+    if is_running:
+        return "running"
+    if not summary.facts:
+        return "not finished"
+    facts = summary.facts
+    return f"{100 * facts['test_accuracy']:.1f} % of test images, {compact(facts['parameters'])} parameters"
+
+
+def _show_audit(found: dict[str, Any]) -> None:
+    if "error" in found:
+        _alert(found["error"])
+        return
+    pictures = "".join(
+        f'<figure><img src="{address}" alt=""><figcaption>{escape(name)}</figcaption></figure>'
+        for name, address in found["pictures"]
+    )
+    advice = "".join(f"<li>{escape(each)}</li>" for each in found["advice"])
+    told = f'<ul class="advice">{advice}</ul>' if advice else '<p class="fine">Nothing calls for attention.</p>'
+    absent = [what for what, value in found["rows"] if value == "0"]
+    shown = [(what, value) for what, value in found["rows"] if value != "0"]
+    shown += [("none", ", ".join(absent))] if absent else []
+    rows = "".join(f"<dt>{escape(what)}</dt><dd>{escape(value)}</dd>" for what, value in shown)
+    # What comes from data is escaped; DOMPurify would take the pictures' addresses for harm.
+    ui.html(f'<div class="pictures">{pictures}</div>{told}<dl>{rows}</dl>', sanitize=False)
+
+
+def _alert(text: str) -> None:
+    ui.html(f'<p class="alert" role="alert">{escape(text)}</p>', sanitize=False)
+
+
+def _field(
+    order: Order, name: str, label: str, placeholder: str, hint: str, then: Callable[..., Any] | None = None
+) -> None:  # fmt: skip
+    made = ui.input(label, placeholder=placeholder).bind_value(order, name)
+    made.props(f'hint="{hint}" stack-label outlined dense').classes(f"field {name}")
+    if then:
+        made.on("blur", then)
+
+
+def _select(order: Order, name: str, label: str, options: dict[str, str]) -> None:
+    ui.select(options, label=label).bind_value(order, name).props("outlined dense").classes(f"field {name}")

@@ -1,0 +1,152 @@
+"""What somebody asks for on the page, as a document, and as the plan of a fit."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
+
+from trainless.errors import InputError
+
+if TYPE_CHECKING:
+    from trainless.automl import Plan
+    from trainless.search import Limits
+
+__all__ = ["Order"]
+
+
+@dataclass
+class Order:
+    """What is asked for, all as it is typed; an empty text is what is not asked for.
+
+    Args:
+        data: a name that `Places.source` takes.
+        time: for all of it, such as ``20m``.
+        max_params: most parameters, such as ``0.5M``.
+        max_flops: most multiply-adds, such as ``100M``.
+        max_latency: longest inference of an image, such as ``5ms``.
+        max_memory: most memory of that, such as ``2MiB``.
+        space: search space.
+        measure: what the network shall be good at.
+        seed: decides everything random.
+        image_size: rows and columns of the images.
+        epochs: of the training, instead of the time.
+        evaluations: most architectures that are scored.
+
+    Example:
+        >>> Order(max_params="20k").limits()
+        Limits(parameters=20000.0, flops=None, latency=None, memory=None, columns={})
+        >>> Order(max_params="few").limits()  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        trainless.errors.InputError: The limit on parameters is 'few', expected one above 0 such as 800000, 500k ...
+    """
+
+    data: str = "digits"
+    time: str = "10m"
+    max_params: str = ""
+    max_flops: str = ""
+    max_latency: str = ""
+    max_memory: str = ""
+    space: str = "nasbench201"
+    measure: str = "accuracy"
+    seed: str = "0"
+    image_size: str = ""
+    epochs: str = ""
+    evaluations: str = ""
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> Order:
+        """Take the values of a document that an order has; the others stay what they are."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: str(value) for name, value in document.items() if name in known})
+
+    def document(self) -> dict[str, str]:
+        """Give the values by name."""
+        return asdict(self)
+
+    def limits(self) -> Limits:
+        """Read the limits.
+
+        Raises:
+            InputError: one of them is none.
+        """
+        from trainless.search.limits import Limits, parse_memory, parse_milliseconds, parse_number
+
+        def read(parse: Callable[[str, str], float], text: str, what: str) -> float | None:
+            return parse(text, f"The limit on {what}") if text.strip() else None
+
+        return Limits(
+            parameters=read(parse_number, self.max_params, "parameters"),
+            flops=read(parse_number, self.max_flops, "multiply-adds"),
+            latency=read(parse_milliseconds, self.max_latency, "latency"),
+            memory=read(parse_memory, self.max_memory, "memory"),
+        )
+
+    def split(self) -> tuple[int, int | None]:
+        """Read what decides how the images are read: the seed, and rows and columns or None."""
+        return _whole(self.seed, "The seed", least=0) or 0, _whole(self.image_size, "The image size")
+
+    def check(self) -> None:
+        """Refuse at once what can be told without looking at the data.
+
+        Raises:
+            InputError: a value cannot be used.
+        """
+        self.limits()
+        self.split()
+        _whole(self.evaluations, "The number of architectures")
+        if not _whole(self.epochs, "The number of epochs"):
+            self._seconds()
+
+    def plan(self) -> Plan:
+        """Make the plan of a fit.
+
+        Raises:
+            InputError: a value cannot be used.
+        """
+        from trainless.automl import Plan
+
+        self.check()
+        seed, image_size = self.split()
+        epochs, evaluations = _whole(self.epochs, "Epochs"), _whole(self.evaluations, "Architectures")
+        plan = Plan(
+            time=None if epochs else self._seconds(), limits=self.limits(), space=self.space, measure=self.measure,
+            image_size=image_size, seed=seed, epochs=epochs,
+        )  # fmt: skip
+        return replace(plan, evaluations=evaluations) if evaluations else plan
+
+    def command(self, source: str, out: str) -> str:
+        """Write the command that does the same, as far as there is one."""
+        options = {
+            "--out": out, "--max-params": self.max_params, "--max-flops": self.max_flops,
+            "--max-latency": self.max_latency, "--max-memory": self.max_memory, "--space": self.space,
+            "--measure": self.measure, "--image-size": self.image_size, "--seed": self.seed,
+            "--time": "" if self.epochs.strip() else self.time,
+        }  # fmt: skip
+        given = [word for name, value in options.items() if value.strip() for word in (name, value.strip())]
+        written = shlex.join(["trainless", "fit", source, *given])
+        beyond = [f"{name} {value.strip()}" for name, value in (("epochs", self.epochs), ("architectures at most",
+                  self.evaluations)) if value.strip()]  # fmt: skip
+        return f"{written}  # with {', '.join(beyond)}, as the page asks for" if beyond else written
+
+    def _seconds(self) -> float:
+        from trainless.search.budgets import parse_budget
+
+        try:
+            budget = parse_budget(self.time)
+        except InputError:
+            budget = None
+        if budget is None or budget.seconds is None or budget.evaluations is not None:
+            raise InputError(f"The time is '{self.time}', expected one above 0 such as 90s, 20m or 1h.")
+        return budget.seconds
+
+
+def _whole(text: str, what: str, least: int = 1) -> int | None:
+    """A whole number, None where there is no text."""
+    if not text.strip():
+        return None
+    if not text.strip().isdecimal() or len(text) > 18 or int(text) < least:
+        raise InputError(f"{what} is '{text}', expected a whole number of at least {least}.")
+    return int(text)
