@@ -129,9 +129,13 @@ class TestProcesses:
 
         seen: list[int] = []
 
-        def stop(_: TrainingState) -> None:
-            seen.extend(each.pid or 0 for each in multiprocessing.active_children())
-            raise KeyboardInterrupt("stop")
+        def stop(state: TrainingState) -> None:
+            seen[:] = [each.pid or 0 for each in multiprocessing.active_children()]
+            if state.epochs == 1:  # as the terminal does, to all of them: the one that started them decides
+                for process in seen:
+                    os.kill(process, signal.SIGINT)
+            if state.epochs == 3:
+                raise KeyboardInterrupt("stop")
 
         with pytest.raises(KeyboardInterrupt, match="stop"):
             train(Idle(), *DATA, epochs=500, recipe=RECIPE, devices=TWO, on_epoch=stop)

@@ -65,11 +65,11 @@ def train_in_processes(
                 "top of a module, or start the processes with torchrun."
             ) from error
         finally:
-            for member in members:
-                member.connection.close()
+            for member in members:  # first of all, for a second interrupt may come
                 member.process.kill()
             for member in members:
                 member.process.join()
+                member.connection.close()
     if last is None and resume is None:
         raise ScoringError("The processes of the training ended without an epoch.")
     return last or resume  # type: ignore[return-value]
