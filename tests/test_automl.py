@@ -180,7 +180,7 @@ class TestInterrupted:
 
         fitted = fit(digits, self.PLAN, progress=interrupt)
         assert fitted.training.epochs == 3
-        assert any("ended after 3 of" in note for note in fitted.notes)
+        assert any("ended after 3 epochs" in note for note in fitted.notes)
         assert fitted.test.images == len(digits.test)
 
     def test_what_another_fit_left_is_not_taken(self, tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ ORDER = (
     "study",
     "strategies",
     "training",
+    "estimators",
     "export",
     "search",
     "automl",

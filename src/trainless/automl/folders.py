@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from trainless.automl.card import facts, model_card
 from trainless.automl.logits import shares_of
 from trainless.automl.results import Fitted
+from trainless.automl.sittings import LOGS
 from trainless.data import ImageDataset
 from trainless.data.dataset import draw
 from trainless.errors import InputError, TrainlessError
@@ -54,8 +55,8 @@ def write_run(fitted: Fitted, folder: Path, images: ImageDataset, *, command: st
         except TrainlessError as error:  # the network is worth having without
             notes.append(str(error))
         files = {kind: folder / name for kind, name in names.items()}
-        if (folder / "search.db").exists():
-            files["scores"] = folder / "search.db"
+        kept = {"scores": folder / "search.db", "tensorboard": folder / LOGS}
+        files |= {name: path for name, path in kept.items() if path.exists()}
         written = replace(fitted, files={**fitted.files, **files}, notes=tuple(notes))
         write_text(place / names["card"], model_card(written, command))
         document = {**facts(written), "input_shape": list(fitted.audit.image_shape)}

@@ -12,7 +12,10 @@ import torch
 
 from trainless.files import write_file
 
-__all__ = ["Sitting"]
+__all__ = ["LOGS", "Sitting"]
+
+LOGS = "tensorboard"
+"""Name of the folder of logs for TensorBoard: ``training``, and ``trials`` with a run for each recipe."""
 
 _FILE = "unfinished.pt"
 _WRITE_SECONDS = 5.0
@@ -61,6 +64,10 @@ class Sitting:
         torch.save({"key": self._key, "values": self.values}, content)
         write_file(self._path, lambda partial: partial.write_bytes(content.getvalue()))
         self._written = time.monotonic()
+
+    def logs(self, name: str) -> Path | None:
+        """Give the folder of the logs of a stage; None where nothing is kept."""
+        return None if self._path is None else self._path.parent / LOGS / name
 
     def finish(self) -> None:
         """Remove the file: there is nothing to go on with."""

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainless.data import ImageDataset
 from trainless.seeding import derive_seed
 from trainless.strategies.optuna import quiet
-from trainless.training import Recipe, TrainingState, train
+from trainless.training import Devices, Recipe, TrainingState, train
 
 if TYPE_CHECKING:
     import optuna
@@ -68,6 +69,8 @@ def tune(
     photographs: bool = False,
     seed: int = 0,
     threads: int = 1,
+    devices: Devices | None = None,
+    log_folder: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Recipe, list[dict[str, Any]]]:
     """Find the best recipe of a few: each is tried by short trainings, which Hyperband ends early where they lag.
@@ -83,6 +86,8 @@ def tune(
         photographs: whether images may be mirrored.
         seed: decides what is drawn.
         threads: threads of the training.
+        devices: as for `train`.
+        log_folder: where each trial has a folder of events for TensorBoard; None writes none.
         progress: called with the seconds used and those that there are.
 
     Returns:
@@ -116,7 +121,8 @@ def tune(
             try:
                 result = train(
                     build(), train_set, valid_set, epochs=epochs, seed=seed, recipe=recipe, measure=measure,
-                    deadline=deadline, threads=threads, on_epoch=told(trial),
+                    deadline=deadline, threads=threads, on_epoch=told(trial), devices=devices,
+                    log_folder=log_folder and log_folder / f"{trial.number:03}",
                 )  # fmt: skip
             except (RuntimeError, MemoryError) as error:
                 # The first recipe can be had with a smaller batch; the others are told from each other by theirs.

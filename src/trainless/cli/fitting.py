@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from trainless.cli.devices import Accelerator, DeviceCount, Precision, devices_of
 from trainless.cli.limits import MaxFlops, MaxLatency, MaxMemory, MaxParams, limits_of
 from trainless.cli.shared import (
     Cells,
@@ -55,6 +56,9 @@ def fit(
     mirror: Annotated[
         bool | None, typer.Option(help="Whether a mirrored image is as good; default yes for colour images.")
     ] = None,
+    accelerator: Accelerator = "cpu",
+    devices: DeviceCount = 1,
+    precision: Precision = "32-true",
     seed: Seed = 0,
     workers: Workers = None,
     as_json: Json = False,
@@ -68,7 +72,10 @@ def fit(
 
     search_score(score)
     limits = limits_of(max_params, max_flops, max_latency, max_memory)
-    plan = Plan(parse_time(time), limits, space, strategy, score, measure, mirror, image_size, seed, workers)
+    plan = Plan(
+        parse_time(time), limits, space, strategy, score, measure, mirror, image_size, seed, workers,
+        devices=devices_of(accelerator, devices, precision),
+    )  # fmt: skip
     splits = load_splits(find_data(data), seed=seed, image_size=image_size)
     audited = audit(splits)
     if not as_json:
@@ -192,6 +199,9 @@ def trust(
     epochs: Annotated[int, typer.Option(help="Epochs of each training.")] = 12,
     images: Annotated[int, typer.Option(help="Most images to train and validate on.")] = 2500,
     augment: Annotated[bool, typer.Option(help="Mirror and shift training images; for photographs.")] = False,
+    estimators: Annotated[
+        str, typer.Option(help="Estimators beside the proxies, with commas; `trainless estimators` lists them.")
+    ] = "",
     image_size: Annotated[int | None, typer.Option(help="Rows and columns of the images.")] = None,
     channels: Channels = None,
     cells: Cells = None,
@@ -203,28 +213,42 @@ def trust(
     csv: Annotated[Path | None, typer.Option(help="Write scores and accuracies to this CSV file.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Tell how far the proxies can be trusted on your images: train a small sample and correlate."""
+    """Tell how far proxies and estimators can be trusted on your images: train a small sample and correlate."""
     from trainless.automl import trust
     from trainless.data import load_data
+    from trainless.estimators import estimator
+    from trainless.search import split_names
 
     check_places(csv)
+    others = [estimator(spec) for spec in split_names(estimators)]
     chosen = sized_space(space, channels=channels, cells=cells, width=width, depth=depth)
     loaded = load_data(find_data(data), image_size=image_size)
     advice = f"What is finished is in {store}: run the same command again to go on."
     with interruptible(advice), progress("training") as update:
         found = trust(
-            loaded, chosen, train=train, proxies=proxies, epochs=epochs, images=images, augment=augment, seed=seed,
-            workers=workers, store=store, progress=update,
+            loaded, chosen, train=train, proxies=proxies, epochs=epochs, images=images, augment=augment,
+            estimators=others, seed=seed, workers=workers, store=store, progress=update,
         )  # fmt: skip
     if csv:
         write_file(csv, found.scores.assign(valid_accuracy=found.accuracies).to_csv)
-    rows = records(found.metrics.rename_axis("proxy"))
+    rows = records(found.metrics.assign(seconds=found.seconds).rename_axis("proxy"))
     if as_json:
         print_json({"protocol": found.protocol, "proxies": rows, "failed": found.failed})
         return
-    shown = ("proxy", "kendall", "kendall_low", "kendall_high", "spearman", "spearman_low", "spearman_high", "networks")
+    shown = (
+        "proxy",
+        "kendall",
+        "kendall_low",
+        "kendall_high",
+        "spearman",
+        "spearman_low",
+        "spearman_high",
+        "networks",
+        "seconds",
+    )
     print_rows([{name: row[name] for name in shown} for row in rows])
     typer.echo("; ".join(f"{key}: {value}" for key, value in found.protocol.items()))
     typer.echo(
         "Intervals are 95 % by bootstrap: where one holds 0, this sample does not show that the proxy ranks at all."
+        f" Seconds are an architecture's; the training that they are held against took {found.seconds['training']:.3g}."
     )
