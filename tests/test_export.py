@@ -222,6 +222,16 @@ def test_a_file_that_gives_other_numbers_is_not_written(tmp_path: Path, monkeypa
     assert [path.read_text() for path in tmp_path.iterdir()] == ["of an earlier fit"]
 
 
+def test_what_pytorch_cannot_export_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise torch.onnx.OnnxExporterError("No decompositions\nfor that")
+
+    monkeypatch.setattr(torch.onnx, "export", fail)
+    with pytest.raises(TrainlessError, match=r"fails \(No decompositions for that\): choose another format\."):
+        write_onnx(nn.Flatten(), images(3), tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
 class Named(nn.Module):
     """Layers whose names are one when flat, or that of the normalisation; and a method with a named argument."""
 

@@ -225,6 +225,10 @@ class TestFitFigure:
         assert "class 3" not in shown
         assert "parameters" not in shown
 
+    def test_names_of_any_script(self, tmp_path: Path) -> None:
+        fit_figure(replace(make_fitted(), test=make_test(names=("猫 $\\frac{", *NAMES[1:]))), tmp_path / "fit.png")
+        assert (tmp_path / "fit.png").stat().st_size > 1000
+
     def test_the_same_figure_is_the_same_file(self, tmp_path: Path) -> None:
         for name in ("one.png", "two.png"):
             fit_figure(make_fitted(), tmp_path / name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -122,6 +123,13 @@ def test_a_run_leaves_nothing_of_an_earlier_network(fitted: Fitted, digits: Spli
     assert "onnx" not in written.files
     assert written.notes[-1] == "ONNX would give other numbers."
     assert json.loads((tmp_path / "fit.json").read_text())["notes"] == list(written.notes)
+
+
+def test_a_card_shows_names_as_they_are(fitted: Fitted, digits: Splits, tmp_path: Path) -> None:
+    named = replace(fitted, test=replace(fitted.test, class_names=("<img src=x>", "a|b", *"cdefghij")))
+    card = write_run(named, tmp_path, digits.test).files["card"].read_text()
+    assert "| &lt;img src=x> | a\\|b | c |" in card
+    assert "<img" not in card
 
 
 def test_a_place_that_is_no_folder(fitted: Fitted, digits: Splits, tmp_path: Path) -> None:

@@ -112,5 +112,5 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    """A text that ends neither its line nor its column."""
-    return " ".join(text.replace("|", "\\|").split())
+    """A text that ends neither its line nor its column, and is no markup of a page."""
+    return " ".join(text.replace("|", "\\|").replace("<", "&lt;").split())

@@ -77,9 +77,7 @@ def fit(
     from trainless.automl import Plan, parse_time
     from trainless.automl.card import facts
     from trainless.data import load_splits
-    from trainless.search import search_score
 
-    search_score(score)
     limits = limits_of(max_params, max_flops, max_latency, max_memory)
     plan = Plan(
         parse_time(time), limits, space, strategy, score, measure, mirror, image_size, seed, workers,

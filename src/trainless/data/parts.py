@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import compress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -119,7 +120,7 @@ def load_splits(
     given = tuple(part for part in PARTS[1:] if part in found.parts)
     parts = _completed(found, dict(zip(PARTS, fractions, strict=True)), seed)
     data = _datasets(found.labelled, parts)
-    files = {part: tuple(np.array(found.files)[parts == part].tolist()) for part in PARTS} if found.files else {}
+    files = {part: tuple(compress(found.files, parts == part)) for part in PARTS} if found.files else {}
     return Splits(
         data["train"], data["valid"], data["test"], given=given, files=files, sizes=found.sizes, broken=found.broken
     )
@@ -145,8 +146,7 @@ def drop_leaks(splits: Splits) -> Splits:
         seen.update(keys)
         _check_classes(splits.parts[part].labels[kept[part]], part, splits.train.task.name, " without its leaks")
     files = {
-        part: tuple(np.array(names)[kept[part]].tolist()) if part in kept else names
-        for part, names in splits.files.items()
+        part: tuple(compress(names, kept[part])) if part in kept else names for part, names in splits.files.items()
     }
     return replace(
         splits,
@@ -184,7 +184,8 @@ def _of_arrays(train: LabelledImages, test: LabelledImages | None, image_size: i
     height, width = train.images.shape[2:]
     sizes = (ImageSize(height, width, sum(len(each.labels) for each in sets)),)
     size = propose_size(sizes, at_most) if image_size is None else image_size
-    images = np.concatenate([resize(each.images, size, size) for each in sets])
+    resized = [resize(each.images, size, size) for each in sets]
+    images = np.concatenate(resized) if test else resized[0]  # which may be all that memory has room for
     labels = np.concatenate([each.labels for each in sets])
     parts = np.repeat(["train", "test"][: len(sets)], [len(each.labels) for each in sets])
     return _Found(train._replace(images=images, labels=labels), parts, sizes)

@@ -131,7 +131,7 @@ def write_onnx(network: torch.nn.Module, images: torch.Tensor, path: Path) -> fl
 
     Raises:
         InputError: the packages of the extra `export` are not installed, or the file cannot be written.
-        TrainlessError: it would give other numbers than the network; it is not written.
+        TrainlessError: PyTorch cannot export the network, or the file would give other numbers; it is not written.
     """
     try:
         import onnxruntime
@@ -142,11 +142,18 @@ def write_onnx(network: torch.nn.Module, images: torch.Tensor, path: Path) -> fl
         ) from error
 
     def write(partial: Path) -> float:
-        with _quiet():
-            torch.onnx.export(
-                network, (images[:2],), partial, input_names=["images"], output_names=["scores"], external_data=False,
-                dynamo=True, dynamic_shapes={"images": {0: torch.export.Dim("count", min=1)}}, verbose=False,
-            )  # fmt: skip
+        try:
+            with _quiet():
+                torch.onnx.export(
+                    network, (images[:2],), partial, input_names=["images"], output_names=["scores"],
+                    external_data=False, dynamo=True, verbose=False,
+                    dynamic_shapes={"images": {0: torch.export.Dim("count", min=1)}},
+                )  # fmt: skip
+        except RuntimeError as error:
+            raise TrainlessError(
+                f"{path} is not written, for PyTorch's exporter fails ({' '.join(str(error).split())}): choose another "
+                "format."
+            ) from error
         session = onnxruntime.InferenceSession(partial, providers=["CPUExecutionProvider"])
         return _compared(network, images, lambda batch: session.run(None, {"images": batch.numpy()})[0], path)
 

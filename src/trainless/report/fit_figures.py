@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,7 +39,10 @@ def fit_figure(fitted: Fitted, path: str | Path) -> None:
         OSError: the file cannot be written.
     """
     check(fitted.search)
-    draw_file(path, lambda: _figure(fitted))
+    with warnings.catch_warnings():
+        # Names of classes may be of any script; what the font lacks is drawn as a box.
+        warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font", UserWarning)
+        draw_file(path, lambda: _figure(fitted))
 
 
 def _figure(fitted: Fitted) -> Figure:
