@@ -21,7 +21,7 @@ from trainless.data import Splits, load_splits
 from trainless.errors import InputError
 from trainless.search import Limits
 from trainless.search_spaces import search_space
-from trainless.training import Recipe
+from trainless.training import Devices, Recipe
 from trainless.types import Task
 
 SMALL = search_space("nasbench201", channels=4, cells=1)
@@ -64,6 +64,8 @@ class TestFit:
         names = {path.name for path in folder.iterdir()}
         assert {"network.py", "model.safetensors", "model.onnx", "model_card.md", "fit.json", "search.db"} <= names
         assert "import trainless" not in (folder / "network.py").read_text()
+        assert list((folder / "tensorboard" / "training").glob("events.out.tfevents.*"))
+        assert fitted.files["tensorboard"] == folder / "tensorboard"
         facts = json.loads((folder / "fit.json").read_text())
         assert facts["test_accuracy"] == fitted.test.accuracy
         card = (folder / "model_card.md").read_text()
@@ -82,6 +84,13 @@ class TestFit:
             expected = fitted.network(torch.tensor(digits.test.images[:40]).float() / 255).softmax(1)
         assert np.allclose(shares, expected, atol=1e-5)
         assert opened.export(["torchscript", "safetensors"])["torchscript"].stat().st_size > 1000
+
+    @pytest.mark.parametrize(
+        ("devices", "message"), [(Devices(nodes=2), "number of nodes is 2"), (Devices("gpu", 99), "expected 99")]
+    )
+    def test_devices_that_a_fit_cannot_have(self, devices: Devices, message: str) -> None:
+        with pytest.raises(InputError, match=message):
+            Plan(time=60, devices=devices)
 
     def test_nothing_within_the_limits(self, digits: Splits) -> None:
         with pytest.raises(InputError, match=r"large and small, is within the limits \(params at most 10\)"):
@@ -180,7 +189,7 @@ class TestInterrupted:
 
         fitted = fit(digits, self.PLAN, progress=interrupt)
         assert fitted.training.epochs == 3
-        assert any("ended after 3 of" in note for note in fitted.notes)
+        assert any("ended after 3 epochs" in note for note in fitted.notes)
         assert fitted.test.images == len(digits.test)
 
     def test_what_another_fit_left_is_not_taken(self, tmp_path: Path) -> None:

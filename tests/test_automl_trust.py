@@ -29,7 +29,7 @@ def test_correlates_scores_with_trainings(tmp_path: Path, monkeypatch: pytest.Mo
     digits = load_data("digits")
     parts = split(split(digits, 300 / len(digits), 3)[1], 0.2, 3)
     text = str(found.accuracies.index[0])
-    network = SMALL.build(SMALL.parse(text), digits.task)
+    network = SMALL.build(SMALL.canonical(SMALL.parse(text)), digits.task)
     assert train(network, *parts, epochs=2, seed=3).valid_accuracy == found.accuracies[text]
     table = Scorer(SMALL, "flops, nwot", "digits", seed=3, workers=0).score([text])
     assert table.loc[text, "flops"] == found.scores.loc[text, "flops"]

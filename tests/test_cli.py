@@ -203,8 +203,10 @@ def test_data_is_found_where_the_environment_says(run: Run, tmp_path: Path, monk
     assert "pictures, batch of 4" in document(run(*arguments))["protocol"]["data"]
 
 
-def test_quickstart_ranks_by_the_hybrid(run: Run, tmp_path: Path) -> None:
-    found = document(run("quickstart", "--sample", 6, "--out", "report", "--workers", 0, "--json"))
+def test_quickstart_fits_a_network_and_ranks_by_the_hybrid(run: Run, tmp_path: Path) -> None:
+    found = document(run("quickstart", "--time", "3s", "--sample", 6, "--out", "report", "--workers", 0, "--json"))
+    assert found["fit"]["test_accuracy"] > 0.1
+    assert Path(found["fit"]["files"]["onnx"]).parent == Path("report/run")
     rows = found["ranking"]
     assert [row["rank"] for row in rows] == [1, 2, 3, 4, 5, 6]
     most = {name: max(float(row[name]) for row in rows) for name in ("logsynflow", "nwot")}
@@ -220,9 +222,9 @@ def test_quickstart_ranks_by_the_hybrid(run: Run, tmp_path: Path) -> None:
     assert rows[0]["architecture"] in page
     assert Path(found["picture"]).read_bytes().startswith(b"\x89PNG")
     assert sorted(path.name for path in (tmp_path / "report").iterdir()) == [
-        "quickstart.html", "quickstart.png", "scores.db",
+        "quickstart.html", "quickstart.png", "run", "scores.db",
     ]  # fmt: skip
-    again = document(run("quickstart", "--sample", 6, "--out", "report", "--workers", 0, "--json"))
+    again = document(run("quickstart", "--time", "3s", "--sample", 6, "--out", "report", "--workers", 0, "--json"))
     assert again["ranking"] == rows
 
 

@@ -11,12 +11,15 @@ import pytest
 import torch
 from torch import nn
 
-from trainless.errors import InputError
-from trainless.export import FORMATS, load_plain, plain_code, write_onnx, write_plain, write_torchscript
+from trainless.data import load_data
+from trainless.errors import InputError, TrainlessError
+from trainless.export import FORMATS, formats, load_plain, plain_code, write_onnx, write_plain, write_torchscript
 from trainless.search_spaces import search_space
-from trainless.types import Task
+from trainless.search_spaces.base import SearchSpace
+from trainless.types import Architecture, Task
 
 SPACE = search_space("nasbench201", channels=4, cells=1)
+MOBILE = search_space("mobile", width=4, depth=2)
 TASK = Task("toy", 3, height=12, width=10)
 MEAN, STD = (0.5, 0.4, 0.3), (0.2, 0.25, 0.3)
 CELLS = [SPACE.make([name] * 6) for name in ("none", "skip_connect")] + [
@@ -57,20 +60,50 @@ def test_plain_code_computes_the_same(written: tuple[nn.Module, Path]) -> None:
         assert torch.equal(load_plain(folder)(images()), network(normalised(images())))
 
 
-def test_plain_code_runs_where_trainless_is_not(written: tuple[nn.Module, Path]) -> None:
-    network, folder = written
-    script = (
-        "import sys; sys.modules['trainless'] = None\n"  # importing it would fail
-        "import torch; from network import CLASSES, load\n"
-        f"values = torch.linspace(0, 1, 360).view(1, *{TASK.input_shape})\n"
-        "print(CLASSES[2], *load()(values).flatten().tolist())"
-    )
-    done = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=True)
-    name, *numbers = done.stdout.split()
+ALONE = """
+import sys
+
+class Refuse:
+    def find_spec(self, name, *_):
+        if name.partition(".")[0] == "trainless":
+            raise ImportError("trainless is not to be had here")
+
+sys.meta_path.insert(0, Refuse())
+sys.path.insert(0, ".")
+import numpy, torch
+from network import CLASSES, load
+network = load()
+with torch.no_grad():
+    numpy.save("scores.npy", network(torch.tensor(numpy.load("images.npy"))).numpy())
+try:
+    import trainless
+except ImportError as error:
+    print(CLASSES[2], any(name.partition(".")[0] == "trainless" for name in sys.modules), error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("space", "architecture"),
+    [(SPACE, CELLS[2]), (MOBILE, MOBILE.make([3, 2, 2, 100, "se"] * 5))],
+    ids=["nasbench201", "mobile"],
+)
+def test_the_files_run_where_trainless_is_not(space: SearchSpace, architecture: Architecture, tmp_path: Path) -> None:
+    digits = load_data("digits")
+    network = trained(space.build(architecture, digits.task))
+    names = ("a", "b", 'c"\\', *"defghij")
+    write_plain(plain_code(network, digits.task.input_shape, names, digits.mean, digits.std), tmp_path)
+    images = digits.images[:500].astype(np.float32) / 255
+    np.save(tmp_path / "images.npy", images)
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", ALONE], cwd=tmp_path, capture_output=True, text=True, check=True
+    )  # fmt: skip
+    assert done.stdout == 'c"\\ False trainless is not to be had here\n'
     with torch.no_grad():
-        expected = network(normalised(torch.linspace(0, 1, 360).view(1, *TASK.input_shape)))
-    assert name == 'c"\\'
-    assert np.allclose([float(each) for each in numbers], expected.flatten(), atol=1e-5)
+        expected = network((torch.tensor(images) - digits.mean[0]) / digits.std[0]).numpy()
+    found = np.load(tmp_path / "scores.npy")
+    assert found.shape == (500, 10)
+    assert np.abs(expected).max() > 0.1
+    assert np.allclose(found, expected, atol=1e-5)
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.load:DeprecationWarning")
@@ -87,7 +120,7 @@ def test_onnx_computes_the_same_for_any_number_of_images(tmp_path: Path) -> None
 
     network = trained(SPACE.build(CELLS[2], TASK))
     write_plain(plain_code(network, TASK.input_shape, ("a", "b", "c"), MEAN, STD), tmp_path)
-    assert write_onnx(load_plain(tmp_path), images(70), tmp_path / FORMATS["onnx"]) < 1e-4
+    assert write_onnx(load_plain(tmp_path), images(500), tmp_path / FORMATS["onnx"]) < 1e-4
     session = onnxruntime.InferenceSession(tmp_path / FORMATS["onnx"])
     for count in (1, 3):
         (found,) = session.run(["scores"], {"images": images(count).numpy()})
@@ -146,3 +179,74 @@ def test_refuses_files_that_are_not_there_or_not_whole(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"no weights")
     with pytest.raises(InputError, match="cannot be loaded"):
         load_plain(tmp_path)
+
+
+class Sure(nn.Module):
+    """Gives the same numbers for all images, as written or as changed."""
+
+    def __init__(self, numbers: list[float]) -> None:
+        super().__init__()
+        self.numbers = nn.Parameter(torch.tensor(numbers))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.numbers * torch.ones(len(x), 1)
+
+
+@pytest.mark.parametrize(
+    ("network", "other", "tells"),
+    [
+        ([1.0, 2.0], [1.0, 2.1], True),
+        ([1.0, 2.0], [1.0, 2.00001], False),
+        ([1.0, 2.0], [1.0, float("nan")], True),
+        ([float("nan"), 2.0], [float("nan"), 2.0], True),
+        ([1.0, 20_000.0], [1.0, 20_001.0], False),  # within the rounding of float32 sums of such numbers
+    ],
+)
+def test_numbers_that_differ_are_told(network: list[float], other: list[float], tells: bool) -> None:
+    def compare() -> float:
+        return formats._compared(Sure(network), images(70), lambda batch: Sure(other)(batch).numpy(), Path("m.onnx"))
+
+    if tells:
+        with pytest.raises(TrainlessError, match=r"m\.onnx would give numbers that differ"):
+            compare()
+    else:
+        assert compare() == pytest.approx(abs(network[1] - other[1]), rel=0.05)
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.:DeprecationWarning")
+def test_a_file_that_gives_other_numbers_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.jit, "load", lambda _: Sure([0.0, 9.0]))
+    (tmp_path / "model.pt").write_text("of an earlier fit")
+    with pytest.raises(TrainlessError, match="so it is not written"):
+        write_torchscript(nn.Sequential(nn.Flatten(), nn.Linear(360, 2)), images(3), tmp_path / "model.pt")
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["of an earlier fit"]
+
+
+class Named(nn.Module):
+    """Layers whose names are one when flat, or that of the normalisation; and a method with a named argument."""
+
+    def __init__(self, *names: str) -> None:
+        super().__init__()
+        for name in names:
+            parent, _, child = name.rpartition(".")
+            if parent:
+                self.add_module(parent, nn.Module())
+            (getattr(self, parent) if parent else self).add_module(child, nn.Hardswish())
+        self.names = names
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        for name in self.names:
+            x = self.get_submodule(name)(x)
+        return x.mean(dim=3, keepdim=True).flatten(1, end_dim=2)
+
+
+@pytest.mark.parametrize("names", [("a.b", "a_b"), ("mean",), ("x", "std")])
+def test_refuses_layers_of_one_name(names: tuple[str, ...]) -> None:
+    with pytest.raises(InputError, match=f"'{names[-1]}' would both be"):
+        plain_code(Named(*names), TASK.input_shape, "abc", MEAN, STD)
+
+
+def test_named_arguments_of_methods_are_kept(tmp_path: Path) -> None:
+    network = Named("a.b", "c")
+    write_plain(plain_code(network, TASK.input_shape, "abc", MEAN, STD), tmp_path)
+    assert torch.equal(load_plain(tmp_path)(images()), network(normalised(images())))

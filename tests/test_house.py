@@ -22,6 +22,7 @@ PACKAGE = ROOT / "src" / "trainless"
 # A module imports only from modules above it.
 ORDER = (
     "errors",
+    "files",
     "registry",
     "types",
     "seeding",
@@ -46,6 +47,7 @@ ORDER = (
     "study",
     "strategies",
     "training",
+    "estimators",
     "export",
     "search",
     "automl",

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainless.terminal import write_file, write_text
+from trainless.files import write_file, write_text
 
 if TYPE_CHECKING:
     from trainless.automl import Fitted, Plan
@@ -39,17 +39,20 @@ def fit_to_folder(
 
     Raises:
         DataError: the images cannot be used.
-        InputError: nothing within the limits was found, or something of the plan cannot be used.
+        InputError: nothing within the limits was found, something of the plan cannot be used, or the folder cannot be
+            written: then the same call goes on where it was.
     """
     from trainless.automl import fit
     from trainless.automl.folders import write_run
     from trainless.report import fit_figure, fit_page
 
-    fitted = fit(splits, plan, audited=audited, folder=folder, progress=progress, on_epoch=on_epoch)
-    if progress:
-        progress("writing", 0, 1)
-    pages = {"report": folder / "report.html", "figure": folder / "report.png"}
-    written = write_run(replace(fitted, files={**fitted.files, **pages}), folder, splits.test, command=command)
-    write_text(pages["report"], fit_page(written))
-    write_file(pages["figure"], lambda path: fit_figure(written, path))
-    return written
+    def write(fitted: Fitted) -> Fitted:
+        if progress:
+            progress("writing", 0, 1)
+        pages = {"report": folder / "report.html", "figure": folder / "report.png"}
+        written = write_run(replace(fitted, files={**fitted.files, **pages}), folder, splits.test, command=command)
+        write_text(pages["report"], fit_page(written))
+        write_file(pages["figure"], lambda path: fit_figure(written, path))
+        return written
+
+    return fit(splits, plan, audited=audited, folder=folder, progress=progress, on_epoch=on_epoch, write=write)

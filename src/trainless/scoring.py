@@ -29,7 +29,7 @@ from trainless.store import Run, Store
 from trainless.types import Architecture, Score
 from trainless.workers import run_in_workers, worker_pool
 
-__all__ = ["Scorer"]
+__all__ = ["Scorer", "check_run"]
 
 _WRITE_SECONDS = 1.0  # at most so much finished work is lost when the process is killed
 
@@ -274,17 +274,32 @@ def _lost(unit: NetworkClass, reason: str) -> list[Score]:
     ]
 
 
+def check_run(seed: int, workers: int | None) -> None:
+    """Refuse a seed or a number of workers that nothing can be computed with.
+
+    Raises:
+        InputError: the seed is negative or has more than 63 bits, or there are fewer than 0 workers.
+
+    Example:
+        >>> check_run(-1, None)
+        Traceback (most recent call last):
+            ...
+        trainless.errors.InputError: The seed is -1, expected a whole number from 0 to 2^63 - 1: give another.
+    """
+    if not 0 <= seed < 1 << 63:
+        raise InputError(f"The seed is {seed}, expected a whole number from 0 to 2^63 - 1: give another.")
+    if workers is not None and workers < 0:
+        raise InputError(f"The number of workers is {workers}, expected 0 or more.")
+
+
 def _check_options(
     seed: int, initialization: str, dtype: str, device: str, workers: int | None, repeats: int
 ) -> None:  # fmt: skip
-    if not 0 <= seed < 1 << 63:
-        raise InputError(f"The seed is {seed}, expected a whole number from 0 to 2^63 - 1: give another.")
+    check_run(seed, workers)
     if initialization not in INITIALIZATIONS:
         raise InputError(f"The initialization is '{initialization}', expected one of {', '.join(INITIALIZATIONS)}.")
     if dtype not in DTYPES:
         raise InputError(f"The dtype is '{dtype}', expected one of {', '.join(DTYPES)}.")
-    if workers is not None and workers < 0:
-        raise InputError(f"The number of workers is {workers}, expected 0 or more.")
     if repeats < 1:
         raise InputError(f"The number of repeats is {repeats}, expected 1 or more.")
     usable_device(device)

@@ -6,6 +6,7 @@ any moment loses at most the transaction it was in, readers are not held up, and
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import re
@@ -30,7 +31,7 @@ from trainless.types import Score
 if TYPE_CHECKING:
     from types import TracebackType
 
-__all__ = ["SCHEMA_VERSION", "Run", "Store"]
+__all__ = ["SCHEMA_VERSION", "Run", "Store", "key_of"]
 
 SCHEMA_VERSION = 1
 _APPLICATION_ID = 0x7472_6C73  # "trls", in the header of an SQLite file
@@ -412,6 +413,11 @@ class Store:
         except (DBAPIError, sqlite3.Error) as error:
             message = str(error.orig if isinstance(error, DBAPIError) else error)
             raise StoreError(_explanation(self.location, message)) from error
+
+
+def key_of(settings: Mapping[str, str]) -> str:
+    """Make a short name of settings, the same wherever and whenever it is made."""
+    return hashlib.sha256(json.dumps(dict(settings), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _latest(rows: pd.DataFrame) -> pd.DataFrame:

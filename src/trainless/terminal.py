@@ -1,4 +1,4 @@
-"""What the command line prints and writes: tables, JSON documents, progress bars, whole files."""
+"""What the command line prints and writes: tables, JSON documents, progress bars; whole files are those of `files`."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainless.errors import InputError
+from trainless.files import write_file, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -64,25 +63,6 @@ def progress(name: str) -> Iterator[Update]:
                TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())  # fmt: skip
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         yield Update(bar, name)
-
-
-def write_file(path: Path, write: Callable[[Any], Any]) -> None:
-    """Write a file so that there is either all of it or none."""
-    partial = path.with_name(f".{path.name}.partial")
-    # The ending decides the format for some writers.
-    partial = partial.with_suffix(f".partial{path.suffix}")
-    try:
-        write(partial)
-        partial.replace(path)
-    except (OSError, ImportError, ValueError) as error:  # the last two where an ending asks for what is not there
-        raise InputError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}.") from error
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text as UTF-8 so that there is either all of it or none."""
-    write_file(path, lambda partial: Path(partial).write_text(text, encoding="utf-8"))
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:

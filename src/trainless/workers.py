@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from trainless.errors import ScoringError
 
-__all__ = ["run_in_workers", "worker_pool"]
+__all__ = ["process_start", "run_in_workers", "worker_pool"]
 
 Shared = TypeVar("Shared")
 Unit = TypeVar("Unit")
@@ -113,7 +113,7 @@ class _Pool:
         ours, theirs = self.context.Pipe()
         arguments = (theirs, self.function, self.shared)
         process = self.context.Process(target=_serve, args=arguments, daemon=True, name="trainless-worker")
-        with _deaf_to_interrupts(), _without_main_module(self.shared), _large_pages():
+        with process_start(self.shared):
             process.start()
         theirs.close()
         return _Worker(process, ours)
@@ -176,6 +176,22 @@ class _Pool:
             worker.process.terminate()
         for worker in self.workers:
             worker.process.join()
+
+
+@contextmanager
+def process_start(shared: Any) -> Iterator[None]:
+    """Let processes start that answer to no interrupt, have large memory pages, and do not run the user's script again.
+
+    Args:
+        shared: what they are sent: where the script itself defines a part of it, it has to be run again.
+
+    Example:
+        >>> with process_start(None):
+        ...     print(sys.modules["__main__"].__dict__.get("__file__"))
+        None
+    """
+    with _deaf_to_interrupts(), _without_main_module(shared), _large_pages():
+        yield
 
 
 @contextmanager

@@ -32,6 +32,7 @@ def facts(fitted: Fitted) -> dict[str, object]:
         "flops": fitted.flops,
         "latency_ms": fitted.latency_ms,
         "memory_mib": fitted.memory_mib,
+        "limits": fitted.limits.named(),
         "classes": list(fitted.test.class_names),
         "evaluations": len(fitted.search.evaluations),
         "epochs": fitted.training.epochs,
@@ -70,6 +71,7 @@ def model_card(fitted: Fitted, command: str = "") -> str:
             ("multiply-adds for one image", f"{fitted.flops:,}"),
             ("latency of one image on this machine, one thread", f"{fitted.latency_ms:.2f} ms"),
             ("memory of that inference", f"{fitted.memory_mib:.2f} MiB"),
+            ("limits", "; ".join(fitted.held()) or "none"),
         ]),
         "## How good it is",
         _table(("measure on test images", "value"), [

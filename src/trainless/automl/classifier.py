@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
@@ -21,6 +20,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from trainless.automl.folders import RunFolder, write_run
+from trainless.automl.logits import shares_of
 from trainless.automl.pipeline import EVALUATIONS, Plan
 from trainless.automl.pipeline import fit as fit_network
 from trainless.data import ImageDataset, load_splits
@@ -29,7 +29,8 @@ from trainless.data.dataset import draw
 from trainless.data.splits import part_of
 from trainless.errors import DataError, InputError
 from trainless.export.code import PlainCode
-from trainless.export.formats import load_plain, module_of
+from trainless.export.formats import module_of
+from trainless.files import write_text
 from trainless.search import Limits
 from trainless.search_spaces.base import SearchSpace
 
@@ -40,7 +41,6 @@ __all__ = ["ImageClassifier"]
 
 _FILE = "classifier.json"
 _SMALLEST = 4  # pixels: two halvings leave one
-_BATCH = 256
 _KEPT = 100  # images on which written networks are compared with the one in memory
 _OPTIONAL: Mapping[str, type] = {
     "max_params": Real, "max_flops": Real, "max_latency": Real, "max_memory": Real, "image_size": Integral,
@@ -147,6 +147,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 ValueError of scikit-learn, where its own checks refuse X or y.
         """
         plan = self._plan()
+        for name in ("fitted_", "network_"):  # of an earlier call, whose classes may be others
+            self.__dict__.pop(name, None)
         X, y = validate_data(self, X, y, allow_nd=True, ensure_min_samples=2)
         if X.ndim > 2:
             del self.n_features_in_  # scikit-learn would take the rows of an image for it
@@ -201,10 +203,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 "that shape."
             )
         images = resize(self._images(X), *self._network_shape[1:])
-        with torch.inference_mode():
-            logits = [self.network_(batch.float() / 255) for batch in torch.tensor(images).split(_BATCH)]
-        shares: NDArray[np.float32] = torch.cat(logits).double().softmax(1).float().numpy()
-        return shares
+        return shares_of(self.network_, images).astype(np.float32)
 
     def save(self, folder: str | os.PathLike[str]) -> dict[str, Path]:
         """Write what `trainless fit` writes: network, weights, ONNX and model card, and what `load` needs.
@@ -216,14 +215,14 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             By kind, the files.
 
         Raises:
-            InputError: the classifier was loaded: copy its folder.
+            InputError: the classifier was loaded: copy its folder; or the folder cannot be written.
         """
         check_is_fitted(self, "network_")
         if not hasattr(self, "fitted_"):
             raise InputError("This classifier was loaded from a folder, and how it was fitted is there: copy it.")
         written = write_run(self.fitted_, Path(folder), self._examples)
         path = Path(folder, _FILE)
-        path.write_text(json.dumps(self._document(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        write_text(path, json.dumps(self._document(), indent=1, ensure_ascii=False) + "\n")
         return {**written.files, "classifier": path}
 
     @classmethod
@@ -248,14 +247,14 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             loaded.input_shape_, loaded.values_ = tuple(document["input_shape"]), tuple(document["values"])
             if names := document["feature_names"]:
                 loaded.feature_names_in_ = np.array(names, object)
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise InputError(
                 f"'{folder}' is no folder that ImageClassifier.save wrote ({getattr(error, 'strerror', None) or error})"
                 ": give such a one, or read it with trainless.automl.folders.RunFolder."
             ) from error
         if len(loaded.input_shape_) == 1:
             loaded.n_features_in_ = loaded.input_shape_[0]
-        loaded.network_, loaded._network_shape = load_plain(Path(folder)), run.input_shape
+        loaded.network_, loaded._network_shape = run.network(), run.input_shape
         source = Path(folder, "network.py").read_text(encoding="utf-8")
         loaded._code = PlainCode(source, loaded.network_.state_dict())
         return loaded

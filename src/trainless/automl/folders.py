@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,10 +15,14 @@ import torch
 from numpy.typing import NDArray
 
 from trainless.automl.card import facts, model_card
+from trainless.automl.logits import shares_of
 from trainless.automl.results import Fitted
+from trainless.automl.sittings import LOGS
 from trainless.data import ImageDataset
-from trainless.errors import InputError
+from trainless.data.dataset import draw
+from trainless.errors import InputError, TrainlessError
 from trainless.export import FORMATS, load_plain, write_onnx, write_plain, write_torchscript
+from trainless.files import write_text
 
 __all__ = ["RunFolder", "write_run"]
 
@@ -36,23 +42,46 @@ def write_run(fitted: Fitted, folder: Path, images: ImageDataset, *, command: st
 
     Returns:
         The same with the paths of what was written.
+
+    Raises:
+        InputError: the folder cannot be written; what was there is as it was.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    source, weights = write_plain(fitted.code, folder, {"architecture": fitted.architecture})
-    files = {"code": source, "weights": weights, "card": folder / "model_card.md", "facts": folder / _FACTS}
     notes = list(fitted.notes)
-    try:
-        write_onnx(fitted.network, real_images(images), folder / FORMATS["onnx"])
-        files["onnx"] = folder / FORMATS["onnx"]
-    except InputError as error:
-        notes.append(str(error))
-    if (folder / "search.db").exists():
-        files["scores"] = folder / "search.db"
-    written = replace(fitted, files={**fitted.files, **files}, notes=tuple(notes))
-    files["card"].write_text(model_card(written, command), encoding="utf-8")
-    document = {**facts(written), "input_shape": list(fitted.audit.image_shape), **_course(written)}
-    files["facts"].write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    with _staged(folder) as place:
+        source, weights = write_plain(fitted.code, place, {"architecture": fitted.architecture})
+        names = {"code": source.name, "weights": weights.name, "card": "model_card.md", "facts": _FACTS}
+        try:
+            write_onnx(fitted.network, real_images(images), place / FORMATS["onnx"])
+            names["onnx"] = FORMATS["onnx"]
+        except TrainlessError as error:  # the network is worth having without
+            notes.append(str(error))
+        files = {kind: folder / name for kind, name in names.items()}
+        kept = {"scores": folder / "search.db", "tensorboard": folder / LOGS}
+        files |= {name: path for name, path in kept.items() if path.exists()}
+        written = replace(fitted, files={**fitted.files, **files}, notes=tuple(notes))
+        write_text(place / names["card"], model_card(written, command))
+        document = {**facts(written), "input_shape": list(fitted.audit.image_shape), **_course(written)}
+        write_text(place / _FACTS, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     return written
+
+
+@contextmanager
+def _staged(folder: Path) -> Iterator[Path]:
+    """A place for files that replace those of a folder once all are written, and the network in any form that was."""
+    place = folder / ".partial"
+    try:
+        shutil.rmtree(place, ignore_errors=True)  # of a call that was killed
+        place.mkdir(parents=True)
+        yield place
+        for name in {_FACTS, *FORMATS.values()}:
+            (folder / name).unlink(missing_ok=True)
+        # Facts come last: without them the folder is none of a fit.
+        for path in sorted(place.iterdir(), key=lambda path: path.name == _FACTS):
+            path.replace(folder / path.name)
+    except OSError as error:
+        raise InputError(f"The folder {folder} cannot be written ({error.strerror or error}): give another.") from error
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _course(fitted: Fitted) -> dict[str, Any]:
@@ -66,8 +95,9 @@ def _course(fitted: Fitted) -> dict[str, Any]:
 
 
 def real_images(data: ImageDataset, most: int = _COMPARED) -> torch.Tensor:
-    """The first images of a data set as float32 values from 0 to 1."""
-    return torch.tensor(data.images[:most]).float() / 255
+    """Some images of all classes as float32 values from 0 to 1, shape ``(images, channels, height, width)``."""
+    chosen = draw(data.labels, min(most, len(data)), np.random.default_rng(0))
+    return torch.tensor(data.images[chosen]).float() / 255
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +121,9 @@ class RunFolder:
         """
         try:
             document = json.loads((path / _FACTS).read_text(encoding="utf-8"))
-            if not (isinstance(document["classes"], list) and len(document["input_shape"]) == 3):
-                raise ValueError("facts are missing")
+            shape, classes = document["input_shape"], document["classes"]
+            if not (isinstance(classes, list) and classes and len(shape) == 3 and all(each > 0 for each in shape)):
+                raise ValueError("classes or input_shape are missing")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
                 f"'{path}' is no folder that `trainless fit` wrote ({getattr(error, 'strerror', None) or error}): give "
@@ -112,16 +143,27 @@ class RunFolder:
         return channels, height, width
 
     def network(self) -> torch.nn.Module:
-        """Build the network, in eval mode."""
-        return load_plain(self.path)
+        """Build the network, in eval mode.
+
+        Raises:
+            InputError: it cannot be loaded, or is no network for these images and classes.
+        """
+        network, expected = load_plain(self.path), (1, len(self.classes))
+        try:
+            with torch.inference_mode():
+                found = str(tuple(network(torch.zeros(1, *self.input_shape)).shape))
+        except Exception as error:  # whatever its code does
+            found = f"an error ({' '.join(str(error).split())})"
+        if found != str(expected):
+            raise InputError(
+                f"The network in '{self.path}' makes of an image of shape {self.input_shape} {found}, expected "
+                f"{expected}, a number for each class of {_FACTS}: the files are of different fits, so fit it again."
+            )
+        return network
 
     def shares(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Compute the share that the network gives each class, shape ``(images, classes)``, of images as bytes."""
-        network = self.network()
-        with torch.inference_mode():
-            logits = [network(batch.float() / 255) for batch in torch.tensor(images).split(256)]
-        shares: NDArray[np.float64] = torch.cat(logits).double().softmax(1).numpy()
-        return shares
+        return shares_of(self.network(), images)
 
     def export(self, names: Iterable[str], images: torch.Tensor | None = None) -> dict[str, Path]:
         """Write the network in other formats.

@@ -15,21 +15,24 @@ import torch
 from scipy.stats import binomtest
 
 from trainless.automl.clock import Clock
+from trainless.automl.logits import logits_of
 from trainless.automl.results import Fitted, TestResult
 from trainless.automl.sittings import Sitting
 from trainless.automl.sizes import Size, choose_size
-from trainless.automl.tuning import tune
+from trainless.automl.tuning import is_out_of_memory, tune
 from trainless.data import ImageDataset, Splits, audit, load_splits
 from trainless.data.audits import Audit
 from trainless.errors import InputError
 from trainless.export import plain_code
 from trainless.export.formats import module_of
-from trainless.search import Budget, Costs, Limits, Search, SearchResult
+from trainless.scoring import check_run
+from trainless.search import Budget, Costs, Limits, Search, SearchResult, search_score
 from trainless.search.finals import fingerprint
 from trainless.search.journal import key_of
 from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
-from trainless.training import MEASURES, Recipe, TrainingResult, TrainingState, train
+from trainless.strategies import strategy
+from trainless.training import MEASURES, Devices, Recipe, TrainingResult, TrainingState, train
 from trainless.training.measures import measure_named
 from trainless.training.single import check_numbers, finished
 from trainless.types import Architecture
@@ -70,6 +73,7 @@ class Plan:
         epochs: of the training, instead of a time: then networks are as large as the space says, nothing is tuned, and
             the same seed gives the same network, trained on one thread, unless latency is limited, which is measured.
         evaluations: most architectures that the search scores.
+        devices: where the network is trained; recipes are tried in one process there. The search is on the CPU.
 
     Raises:
         InputError: a value cannot be used.
@@ -93,6 +97,7 @@ class Plan:
     workers: int | None = None
     epochs: int | None = None
     evaluations: int = EVALUATIONS
+    devices: Devices = field(default_factory=Devices)
 
     def __post_init__(self) -> None:
         if (self.time is None) == (self.epochs is None):
@@ -105,12 +110,22 @@ class Plan:
             Clock(self.time or 0.0)
         Budget(self.evaluations)
         measure_named(self.measure, 2)
+        if self.devices.nodes > 1:
+            raise InputError(
+                f"The number of nodes is {self.devices.nodes}, but a fit is of one machine: train what it finds on "
+                "several with trainless.training.train."
+            )
+        self.devices.resolved()
+        # What a search would refuse, before time goes into measuring how large networks may be.
+        check_run(self.seed, self.workers)
+        strategy(self.strategy, search_space(self.space), self.seed)
+        search_score(self.score)
 
 
 def fit(
     source: str | os.PathLike[str] | ImageDataset | Splits, plan: Plan, *, audited: Audit | None = None,
     folder: Path | None = None, progress: Progress | None = None,
-    on_epoch: Callable[[TrainingState], None] | None = None,
+    on_epoch: Callable[[TrainingState], None] | None = None, write: Callable[[Fitted], Fitted] | None = None,
 ) -> Fitted:  # fmt: skip
     """Find, tune, train and test a network for labelled images.
 
@@ -118,14 +133,17 @@ def fit(
         source: what `trainless.data.load_splits` takes, or its result.
         plan: what is wanted.
         audited: what `trainless.data.audit` found in the images, where it was called already.
-        folder: where the search keeps its scores, as ``search.db``; None keeps them nowhere.
+        folder: where the search keeps its scores, as ``search.db``, the trainings their logs, in ``tensorboard``, and
+            the fit what it goes on with after an interrupt; None keeps them nowhere.
         progress: called with stage, what is done and all of it.
         on_epoch: called with where the training stands after each of its epochs.
+        write: called with what came out, before the fit forgets how it came to it; gives what is returned.
 
     Raises:
         DataError: the images cannot be used.
         InputError: nothing within the limits was found, or something of the plan cannot be used.
     """
+    _check_alone(plan)
     splits = source if isinstance(source, Splits) else load_splits(source, seed=plan.seed, image_size=plan.image_size)
     sitting = Sitting(folder, _key(plan, splits))
     clock = Clock(plan.time or math.inf, used=sitting.values.get("elapsed", 0.0))
@@ -151,9 +169,10 @@ def fit(
     seconds["tuning"] = clock.elapsed - sum(seconds.values())
 
     network, result, recipe = _train(
-        plan, network_of, splits, recipe, clock, size.threads, sitting, notes, progress, on_epoch
+        plan, network_of, splits, recipe, clock, size, sitting, notes, progress, on_epoch
     )  # fmt: skip
     seconds["training"] = clock.elapsed - sum(seconds.values())
+    sitting.keep(elapsed=clock.elapsed)
 
     mean, std = splits.train.mean, splits.train.std
     title = f"{splits.train.task.name}: {architecture} of {size.space.name}"
@@ -164,21 +183,34 @@ def fit(
     canonical = size.space.canonical(architecture)
     latency = costs(canonical, "latency")
     seconds["test"] = clock.elapsed - sum(seconds.values())
-    sitting.finish()
-    return Fitted(
+    fitted = Fitted(
         title=title, space=size.space.label, architecture=found.best, graph=size.space.graph(architecture),
         network=plain, code=code, test=tested, training=result, recipe=recipe, trials=trials, search=found,
         audit=report, measure=plan.measure, parameters=int(costs(canonical, "params")),
         flops=int(costs(canonical, "flops")), latency_ms=latency, memory_mib=costs(canonical, "memory"),
+        limits=plan.limits,
         seconds=seconds, notes=tuple(notes), protocol=_protocol(plan, splits, size.space, recipe, result),
     )  # fmt: skip
+    written = write(fitted) if write else fitted
+    sitting.finish()
+    return written
+
+
+def _check_alone(plan: Plan) -> None:
+    from trainless.training.groups import is_launched
+
+    if plan.devices.processes > 1 and is_launched():
+        raise InputError(
+            f"This process is one of several that train together, but a fit starts its {plan.devices.processes} "
+            "processes itself: run it as one, without torchrun."
+        )
 
 
 def _key(plan: Plan, splits: Splits) -> str:
     """Tells one fit from another: what is wanted, of which images."""
     space = search_space(plan.space)
     wanted = {
-        "plan": str(replace(plan, space=space.label, workers=None)),
+        "plan": str({**vars(plan), "space": space.label, "workers": None, "devices": None}),
         "images": " ".join(fingerprint(part) for part in splits.parts.values()),
     }
     return key_of(wanted)
@@ -239,6 +271,7 @@ def _tuned(
     recipe, trials = _Memory(notes).tried(first, lambda chosen: tune(
         network_of, splits.train, splits.valid, first=chosen, epochs=_TRIAL_EPOCHS, deadline=clock.tuning_end,
         measure=plan.measure, photographs=photographs, seed=plan.seed, threads=size.threads,
+        devices=replace(plan.devices, devices=1), log_folder=sitting.logs("trials"),
         progress=partial(progress, "tuning") if progress else None,
     ))  # fmt: skip
     sitting.keep(elapsed=clock.elapsed, recipe=asdict(recipe), trials=trials)
@@ -246,13 +279,11 @@ def _tuned(
 
 
 def _train(
-    plan: Plan, network_of: Callable[[], torch.nn.Module], splits: Splits, recipe: Recipe, clock: Clock, threads: int,
+    plan: Plan, network_of: Callable[[], torch.nn.Module], splits: Splits, recipe: Recipe, clock: Clock, size: Size,
     sitting: Sitting, notes: list[str], progress: Progress | None, on_epoch: Callable[[TrainingState], None] | None,
 ) -> tuple[torch.nn.Module, TrainingResult, Recipe]:  # fmt: skip
     """Train with the epochs asked for, or those there is time for; Ctrl-C ends it with the best so far."""
-    if "epochs" not in sitting.values:
-        sitting.keep(epochs=plan.epochs or _affordable(network_of, splits, recipe, clock, threads))
-    epochs, network, used = sitting.values["epochs"], network_of(), recipe
+    epochs, network, used = plan.epochs or _MOST_EPOCHS, network_of(), recipe
     before = sitting.values.get("training")
     last = TrainingState(**before) if before else None
 
@@ -261,7 +292,7 @@ def _train(
         last = state
         sitting.keep(soon=False, elapsed=clock.elapsed, training=vars(state))
         if progress:
-            progress("training", state.epochs, epochs)
+            progress("training", state.epochs, round(state.epochs / state.progress))
         if on_epoch:
             on_epoch(state)
 
@@ -270,7 +301,9 @@ def _train(
         used = chosen
         return train(
             network, splits.train, splits.valid, epochs=epochs, seed=plan.seed, recipe=chosen, measure=plan.measure,
-            deadline=clock.training_end, threads=threads, resume=last, on_epoch=report,
+            deadline=None if plan.epochs else clock.training_end, epoch_seconds=size.seconds * len(splits.train),
+            threads=size.threads, resume=last, on_epoch=report, devices=plan.devices,
+            log_folder=sitting.logs("training"),
         )  # fmt: skip
 
     try:
@@ -279,23 +312,12 @@ def _train(
         if last is None:
             raise
         result = finished(network, last, plan.measure)
-    if result.epochs < epochs:
-        notes.append(f"The training ended after {result.epochs} of {epochs} epochs, by its time or an interrupt.")
+    if last is not None and last.progress < 0.99:
+        notes.append(
+            f"The training ended after {result.epochs} epochs, at {last.progress:.0%} of its schedule, by an interrupt "
+            "or for want of time."
+        )
     return network, result, used
-
-
-def _affordable(
-    network_of: Callable[[], torch.nn.Module], splits: Splits, recipe: Recipe, clock: Clock, threads: int
-) -> int:
-    """How many epochs there is time for, as one of them takes."""
-    seconds: list[float] = []
-    train(
-        network_of(), splits.train, splits.valid, epochs=2, recipe=recipe, threads=threads,
-        deadline=clock.training_end, on_epoch=lambda state: seconds.append(state.seconds),
-    )  # fmt: skip
-    # The first epoch of a process is slower.
-    one = seconds[-1] - (seconds[0] if len(seconds) > 1 else 0.0)
-    return min(_MOST_EPOCHS, max(1, int(_SPEED_KEPT * (clock.training_end - time.monotonic()) / max(one, 1e-6))))
 
 
 class _Memory:
@@ -309,23 +331,14 @@ class _Memory:
             try:
                 return attempt(recipe)
             except (RuntimeError, MemoryError) as error:
-                if recipe.batch_size < 4 or not _is_out_of_memory(error):
+                if recipe.batch_size < 4 or not is_out_of_memory(error):
                     raise
             recipe = replace(recipe, batch_size=recipe.batch_size // 2)
             self.notes.append(f"Memory did not suffice: the batch was halved to {recipe.batch_size} images.")
 
 
-def _is_out_of_memory(error: Exception) -> bool:
-    return isinstance(error, MemoryError) or any(
-        words in str(error).lower() for words in ("out of memory", "can't allocate memory")
-    )
-
-
 def _tested(network: torch.nn.Module, data: ImageDataset) -> TestResult:
-    images, labels = torch.tensor(data.images), torch.tensor(data.labels)
-    with torch.inference_mode():
-        logits = torch.cat([network(batch.float() / 255) for batch in images.split(256)])
-    classes = data.task.classes
+    logits, labels, classes = logits_of(network, data.images), torch.tensor(data.labels), data.task.classes
     confusion = torch.bincount(labels * classes + logits.argmax(1), minlength=classes**2).view(classes, classes).numpy()
     right = int(confusion.trace())
     interval = binomtest(right, len(labels)).proportion_ci(0.95, "wilson")
@@ -346,6 +359,7 @@ def _protocol(
         + (" or a tenth of the time" if plan.time else ""),
         "limits": str(plan.limits),
         "training": "; ".join(f"{name} {value}" for name, value in asdict(recipe).items()),
+        "trained on": _place(plan.devices.resolved()),
         "epochs": f"{result.epochs}, of which {result.best_epoch} was the best by {plan.measure} on validation images",
         "time": f"{plan.time:g} s" if plan.time else "not limited",
         "seed": str(plan.seed),
@@ -353,9 +367,15 @@ def _protocol(
     }
 
 
+def _place(devices: Devices) -> str:
+    return f"{devices.accelerator}, {devices.processes} process(es), {devices.precision}"
+
+
 def _repeatable(plan: Plan) -> str:
+    if plan.devices.resolved().accelerator == "gpu":
+        return "no: a GPU adds up in any order"
     if plan.time:
-        return "no: how far the time reaches depends on the machine; the training is, with these epochs"
+        return "no: how far the time reaches, and with it the schedule of the training, depends on the machine"
     if plan.limits.latency:
         return "no: latency is measured, and decides which networks are within the limits"
     return "yes, on the same machine, with as many threads and the same versions"

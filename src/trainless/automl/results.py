@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from trainless.data.audits import Audit
     from trainless.export import PlainCode
-    from trainless.search import SearchResult
+    from trainless.search import Limits, SearchResult
     from trainless.search_spaces.base import Edge
     from trainless.training import Recipe, TrainingResult
 
@@ -77,7 +77,8 @@ class Fitted:
         test: what it does on the test images.
         training: its training, measured on the validation images.
         recipe: how it was trained.
-        trials: one row a recipe that was tried: ``trial``, ``recipe``, ``measure``, ``epochs``, ``state``.
+        trials: one row a recipe that was tried: ``trial``, ``recipe`` (hyper-parameter and value), ``measure``,
+            ``epochs``, ``state``.
         search: the search that found it.
         audit: what is in the data.
         measure: what decided between networks and recipes, a name of `trainless.training.MEASURES`.
@@ -85,6 +86,7 @@ class Fitted:
         flops: multiply-adds for one image.
         latency_ms: median time of an inference of one image on this machine, one thread, in milliseconds.
         memory_mib: memory of that inference, in MiB.
+        limits: what the network may cost.
         seconds: by stage, the time it took: ``data``, ``search``, ``tuning``, ``training``, ``test``.
         notes: what happened that one should know, as sentences.
         protocol: how all this came about, as name and value.
@@ -110,10 +112,28 @@ class Fitted:
     flops: int
     latency_ms: float
     memory_mib: float
+    limits: Limits
     seconds: Mapping[str, float]
     notes: tuple[str, ...] = ()
     protocol: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, Path] = field(default_factory=dict)
+
+    def held(self) -> list[str]:
+        """Say of each limit what the network has and the most that it may have.
+
+        Latency is measured anew, so it may be a little above a limit that the search found it to keep.
+        """
+        costs = {
+            "params": (f"{self.parameters:,} of ", self.parameters), "flops": (f"{self.flops:,} of ", self.flops),
+            "latency": (f"{self.latency_ms:.3g} of ", self.latency_ms),
+            "memory": (f"{self.memory_mib:.3g} of ", self.memory_mib),
+        }  # fmt: skip
+        units, said = {"latency": " ms", "memory": " MiB"}, []
+        for name, most in self.limits.named().items():
+            has, value = costs.get(name, ("", 0.0))
+            above = " (above it when measured anew)" if value > most else ""
+            said.append(f"{name} {has}at most {most:,.10g}{units.get(name, '')}{above}")
+        return said
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "network"}

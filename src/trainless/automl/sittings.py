@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,7 +10,12 @@ from typing import Any
 
 import torch
 
-__all__ = ["Sitting"]
+from trainless.files import write_file
+
+__all__ = ["LOGS", "Sitting"]
+
+LOGS = "tensorboard"
+"""Name of the folder of logs for TensorBoard: ``training``, and ``trials`` with a run for each recipe."""
 
 _FILE = "unfinished.pt"
 _WRITE_SECONDS = 5.0
@@ -46,14 +52,22 @@ class Sitting:
         return dict(found["values"]) if is_own else {}
 
     def keep(self, *, soon: bool = True, **values: Any) -> None:
-        """Write values beside those that are there; not soon: at most once in some seconds."""
+        """Write values beside those that are there; not soon: at most once in some seconds.
+
+        Raises:
+            InputError: the file cannot be written; the one before stays.
+        """
         self.values |= values
         if self._path is None or not (soon or time.monotonic() - self._written > _WRITE_SECONDS):
             return
-        partial = self._path.with_suffix(".partial")
-        torch.save({"key": self._key, "values": self.values}, partial)
-        partial.replace(self._path)
+        content = io.BytesIO()
+        torch.save({"key": self._key, "values": self.values}, content)
+        write_file(self._path, lambda partial: partial.write_bytes(content.getvalue()))
         self._written = time.monotonic()
+
+    def logs(self, name: str) -> Path | None:
+        """Give the folder of the logs of a stage; None where nothing is kept."""
+        return None if self._path is None else self._path.parent / LOGS / name
 
     def finish(self) -> None:
         """Remove the file: there is nothing to go on with."""

@@ -21,7 +21,9 @@ __all__ = ["Size", "choose_size", "seconds_an_image"]
 _FRACTIONS = (1.0, 0.75, 0.5, 0.375, 0.25, 0.125)
 _DRAWN = 200  # architectures tried for one size until some are within the limits
 _ENOUGH = 32  # within the limits, of which the heaviest is measured: scores favour heavy ones
+_LEAST = _FRACTIONS[-1]
 _MEASURED_SECONDS = 0.5
+_HOPELESS = 3.0  # times the time that there is: what would take longer, by its multiply-adds, is not measured
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def choose_size(
         >>> choose_size(search_space("nasbench201"), task, Limits(), 1000, 1e9, epochs=1).fraction
         1.0
     """
-    smallest = None
+    smallest, flops = None, 0
     for fraction in _FRACTIONS:
         resized = space if fraction == 1 else space.resized(fraction)
         heavy = _heavy(resized, task, limits, seed)
@@ -75,9 +77,16 @@ def choose_size(
             continue
         if seconds == math.inf:
             return Size(resized, fraction, math.nan, 1)
-        times = {number: seconds_an_image(resized, heavy, task, threads=number) for number in {1, most_threads}}
-        threads = min(times, key=times.__getitem__)
-        smallest = Size(resized, fraction, times[threads], threads)
+        wanted, before = resized.flops(heavy, task), smallest
+        if before and before.seconds * images * epochs * wanted / flops > _HOPELESS * seconds and fraction > _LEAST:
+            continue  # a measurement takes time, on a machine with much else to do too much
+        flops = wanted
+        alone = seconds_an_image(resized, heavy, task)
+        smallest = Size(resized, fraction, alone, 1)
+        if most_threads > 1:
+            together = seconds_an_image(resized, heavy, task, threads=most_threads, most=alone)
+            if together < alone:
+                smallest = Size(resized, fraction, together, most_threads)
         if smallest.seconds * images * epochs <= seconds:
             return smallest
     if smallest is None:
@@ -102,7 +111,8 @@ def _heavy(space: SearchSpace, task: Task, limits: Limits, seed: int) -> Archite
 
 
 def seconds_an_image(
-    space: SearchSpace, architecture: Architecture, task: Task, *, batch: int = 64, threads: int = 1
+    space: SearchSpace, architecture: Architecture, task: Task, *, batch: int = 64, threads: int = 1,
+    most: float = math.inf,
 ) -> float:  # fmt: skip
     """Measure in which time a network learns from one image: forward, backward and a step of the optimizer.
 
@@ -112,9 +122,10 @@ def seconds_an_image(
         task: shape of the images and number of classes.
         batch: images in a step.
         threads: threads of the training.
+        most: no second step is measured where the first takes more than twice this.
 
     Returns:
-        Seconds, the median of several steps.
+        Seconds, the median of several steps after the first, which is slower.
     """
     with preserve_rng_state(), limited_threads(threads):
         network = space.build(architecture, task).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
@@ -123,7 +134,7 @@ def seconds_an_image(
         optimizer = torch.optim.AdamW(network.parameters(), fused=False)
         taken: list[float] = []
         end = time.monotonic() + _MEASURED_SECONDS
-        while len(taken) < 3 or time.monotonic() < end:
+        while len(taken) < 2 or (time.monotonic() < end and taken[1] < 2 * most * batch):
             start = time.perf_counter()
             optimizer.zero_grad()
             torch.nn.functional.cross_entropy(network(images), labels).backward()

@@ -1,4 +1,4 @@
-"""How far the proxies can be trusted on somebody's own images: a small sample is trained and held against them."""
+"""How far proxies and estimators can be trusted on somebody's own images: a small sample is trained in full."""
 
 from __future__ import annotations
 
@@ -7,38 +7,38 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from trainless.data import ImageDataset, load_data
 from trainless.errors import InputError
+from trainless.estimators import Estimator, Full, Setting, distinct_sample, estimator
 from trainless.metrics import evaluate
 from trainless.scoring import Scorer
 from trainless.search import RunOff
 from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
-from trainless.seeding import derive_seed
 from trainless.store import Store
-from trainless.types import Architecture
+from trainless.training import Recipe
 
 __all__ = ["Trust", "trust"]
 
 LEAST = 5
 """Fewest architectures whose order says anything."""
 
-_DRAWS = 50  # for each architecture that is wanted, until enough of them are different networks
-
 
 @dataclass(frozen=True, eq=False)
 class Trust:
-    """How proxies rank a sample of architectures that was trained.
+    """How proxies and estimators rank a sample of architectures that was trained.
 
     Args:
-        metrics: one row a proxy, as `trainless.evaluate` gives them; the intervals say how little a small sample tells.
-        scores: one row an architecture, one column a proxy, higher is better.
+        metrics: one row a proxy or estimator, as `trainless.evaluate` gives them; the intervals say how little a small
+            sample tells.
+        scores: one row an architecture, one column a proxy or estimator, higher is better.
         accuracies: validation accuracy in percent after the training, by architecture.
         failed: by architecture, why its training came to nothing.
         protocol: how all this came about, as name and value.
+        seconds: by proxy or estimator, mean seconds an architecture, a share of a surrogate's sample among them; and
+            ``"training"``, those of the training that they are held against.
     """
 
     metrics: pd.DataFrame
@@ -46,6 +46,7 @@ class Trust:
     accuracies: pd.Series
     failed: dict[str, str] = field(default_factory=dict)
     protocol: dict[str, str] = field(default_factory=dict)
+    seconds: pd.Series = field(default_factory=lambda: pd.Series(dtype=float))
 
 
 def trust(
@@ -57,12 +58,13 @@ def trust(
     epochs: int = 12,
     images: int = 2500,
     augment: bool = False,
+    estimators: Iterable[str | Estimator] = (),
     seed: int = 0,
     workers: int | None = None,
     store: Store | str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Trust:
-    """Train a small seeded sample of a space on some images, and hold the scores of proxies against its accuracies.
+    """Train a small seeded sample of a space on some images, and hold proxies and estimators against its accuracies.
 
     Short trainings rank other networks first than long ones: this tells how proxies agree with trainings of so many
     epochs.
@@ -75,10 +77,12 @@ def trust(
         epochs: of each training.
         images: most images to train and validate on.
         augment: mirror and shift training images; for photographs.
+        estimators: what `trainless.estimators.estimator` takes; each is held against the same trainings, on the same
+            images.
         seed: decides everything random.
         workers: processes; None is one a core.
         store: where scores and trainings are kept, so that an interrupted call goes on.
-        progress: called with the epochs done and all of them.
+        progress: called with the trainings done and all of them, of the sample and of each estimator.
 
     Raises:
         InputError: fewer than 5 architectures, or an argument cannot be used.
@@ -92,44 +96,44 @@ def trust(
     """
     if train < LEAST:
         raise InputError(f"{train} architectures are to be trained, expected at least {LEAST}: fewer have no order.")
-    chosen, dataset = search_space(space), load_data(data)
+    chosen, dataset, others = search_space(space), load_data(data), [estimator(each) for each in estimators]
     kept = Store(store) if isinstance(store, str | Path) else store
-    # With so large a divisor there is one rung: all are trained alike.
-    training = RunOff(train, epochs=epochs, eta=train + 1, images=images, augment=augment)
-    training.check(dataset, seed)
+    whole = Full(epochs, Recipe(mirror=True, shift=1 / 8) if augment else Recipe())
+    images_of = RunOff(train, epochs=epochs, images=images)
+    images_of.check(dataset, seed)
+    setting = Setting(chosen, images_of.drawn(dataset, seed), seed, workers, kept, progress)
     scorer = Scorer(chosen, proxies, dataset, seed=seed, workers=workers, store=kept)
-    sample = _sample(chosen, train, seed)
-    scores = scorer.score(sample)
-    rows = training.hold(sample, chosen, dataset, seed=seed, workers=workers, store=kept, progress=progress)
-    accuracies = pd.Series({row.architecture: row.valid_accuracy for row in rows if not row.reason}, dtype=float)
-    if len(accuracies) < LEAST:
+    sample = distinct_sample(chosen, train, seed, "trust")
+    if len(sample) < train:
         raise InputError(
-            f"Only {len(accuracies)} of {train} trainings came to an end ({rows[-1].reason}): mend that, and try again."
+            f"The space {chosen.name} has only {len(sample)} different networks, fewer than {train}: train fewer."
+        )
+    scores = scorer.score(sample)
+    rows = whole.estimate(sample, setting)
+    accuracies = pd.Series({row.architecture: row.value for row in rows if not row.reason}, dtype=float)
+    if len(accuracies) < LEAST:
+        reason = next(row.reason for row in rows if row.reason)
+        raise InputError(
+            f"Only {len(accuracies)} of {train} trainings came to an end ({reason}): mend that, and try again."
         )
     signs = {each.name: 1.0 if each.higher_is_better else -1.0 for each in scorer.proxies}
     turned = scores * pd.Series(signs)
+    seconds = {**scorer.costs, "training": sum(row.seconds for row in rows) / len(rows)}
+    notes = dict[str, str]()
+    for each in others:
+        told = each.estimate(sample, setting)
+        turned[str(each)] = pd.Series({one.architecture: one.value for one in told})
+        seconds[str(each)] = sum(one.seconds for one in told) / len(told) + told[0].shared_seconds / len(told)
+        notes[str(each)] = "; ".join(filter(None, [each.fidelity, told[0].note]))
     protocol = {
         "data": f"{dataset.task.name}, {min(images, len(dataset)):,} images, a fifth of them validates",
         "space": chosen.label,
         "training": f"{len(sample)} different networks, {epochs} epochs each",
         "not finite": "ranked last",
         "seed": str(seed),
+        **notes,
     }
     return Trust(
         evaluate(turned, accuracies, k=min(10, len(accuracies) // 2)), turned, accuracies,
-        {row.architecture: row.reason for row in rows if row.reason}, protocol,
+        {row.architecture: row.reason for row in rows if row.reason}, protocol, pd.Series(seconds),
     )  # fmt: skip
-
-
-def _sample(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
-    """Architectures that are different networks, drawn by the seed."""
-    rng = np.random.default_rng(derive_seed(seed, "trust"))
-    found: dict[Architecture, Architecture] = {}
-    for _ in range(_DRAWS * count):
-        one = space.sample(rng)
-        found.setdefault(space.canonical(one), one)
-        if len(found) == count:
-            return list(found.values())
-    raise InputError(
-        f"The space {space.name} has only {len(found)} different networks, fewer than {count}: train fewer."
-    )

@@ -4,18 +4,32 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainless.data import ImageDataset
 from trainless.seeding import derive_seed
 from trainless.strategies.optuna import quiet
-from trainless.training import Recipe, TrainingState, train
+from trainless.training import Devices, Recipe, TrainingState, train
 
 if TYPE_CHECKING:
     import optuna
     import torch
 
-__all__ = ["suggest_recipe", "tune"]
+__all__ = ["is_out_of_memory", "suggest_recipe", "tune"]
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether a training failed for want of memory.
+
+    Example:
+        >>> is_out_of_memory(RuntimeError("CUDA out of memory.")), is_out_of_memory(RuntimeError("a bug"))
+        (True, False)
+    """
+    return isinstance(error, MemoryError) or any(
+        words in str(error).lower() for words in ("out of memory", "can't allocate memory")
+    )
 
 
 def suggest_recipe(trial: optuna.Trial, photographs: bool) -> Recipe:
@@ -56,6 +70,8 @@ def tune(
     photographs: bool = False,
     seed: int = 0,
     threads: int = 1,
+    devices: Devices | None = None,
+    log_folder: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Recipe, list[dict[str, Any]]]:
     """Find the best recipe of a few: each is tried by short trainings, which Hyperband ends early where they lag.
@@ -71,10 +87,12 @@ def tune(
         photographs: whether images may be mirrored.
         seed: decides what is drawn.
         threads: threads of the training.
+        devices: as for `train`.
+        log_folder: where each trial has a folder of events for TensorBoard; None writes none.
         progress: called with the seconds used and those that there are.
 
     Returns:
-        The recipe, and one row a trial: its hyper-parameters, ``measure``, ``epochs`` and ``state``.
+        The recipe, and one row a trial: its hyper-parameters as ``recipe``, ``measure``, ``epochs`` and ``state``.
     """
     import optuna
 
@@ -101,10 +119,17 @@ def tune(
             recipe = recipes.setdefault(
                 trial.number, first if trial.number == 0 else suggest_recipe(trial, photographs)
             )
-            result = train(
-                build(), train_set, valid_set, epochs=epochs, seed=seed, recipe=recipe, measure=measure,
-                deadline=deadline, threads=threads, on_epoch=told(trial),
-            )  # fmt: skip
+            try:
+                result = train(
+                    build(), train_set, valid_set, epochs=epochs, seed=seed, recipe=recipe, measure=measure,
+                    deadline=deadline, threads=threads, on_epoch=told(trial), devices=devices,
+                    log_folder=log_folder and log_folder / f"{trial.number:03}",
+                )  # fmt: skip
+            except (RuntimeError, MemoryError) as error:
+                # The first recipe can be had with a smaller batch; the others are told from each other by theirs.
+                if trial.number == 0 or not is_out_of_memory(error):
+                    raise
+                raise optuna.TrialPruned from error
             if result.epochs < epochs:  # cut short by the deadline: not comparable
                 raise optuna.TrialPruned
             return result.worth
@@ -115,7 +140,7 @@ def tune(
         complete = [each for each in study.trials if each.state == optuna.trial.TrialState.COMPLETE]
     best = max(complete, key=lambda each: float("-inf") if each.value is None else each.value, default=None)
     rows = [
-        {"trial": each.number, "recipe": str(recipes[each.number]), "measure": each.value,
+        {"trial": each.number, "recipe": asdict(recipes[each.number]), "measure": each.value,
          "epochs": each.user_attrs.get("epochs", 0), "state": each.state.name.lower()}
         for each in study.trials
     ]  # fmt: skip

@@ -28,7 +28,7 @@ for _command in (
     scoring.spaces, scoring.proxies, scoring.describe, scoring.score, scoring.show, scoring.quickstart,
     fitting.fit, fitting.predict, fitting.export, fitting.trust, serving.ui,
     studies.evaluate, studies.report, searching.search, searching.strategies,
-    searching.latency, replaying.replay,
+    searching.estimators, searching.latency, replaying.replay,
 ):  # fmt: skip
     app.command()(_command)
 for _name, _group in (

@@ -6,10 +6,11 @@ import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from trainless.cli.devices import Accelerator, DeviceCount, Precision, devices_of
 from trainless.cli.limits import MaxFlops, MaxLatency, MaxMemory, MaxParams, limits_of
 from trainless.cli.shared import (
     Cells,
@@ -24,13 +25,17 @@ from trainless.cli.shared import (
     check_places,
     find_data,
     interruptible,
-    make_folder,
+    new_folder,
     sized_space,
 )
 from trainless.errors import InputError
 from trainless.terminal import print_json, print_rows, progress, records, write_file
 
-__all__ = ["export", "fit", "predict", "trust"]
+if TYPE_CHECKING:
+    from trainless.automl import Fitted, Plan
+    from trainless.data import Splits
+
+__all__ = ["export", "fit", "fit_shown", "predict", "trust"]
 
 RunFolder = Annotated[Path, typer.Argument(help="The folder that `trainless fit` wrote.")]
 
@@ -55,6 +60,15 @@ def fit(
     mirror: Annotated[
         bool | None, typer.Option(help="Whether a mirrored image is as good; default yes for colour images.")
     ] = None,
+    valid_share: Annotated[
+        float, typer.Option(help="Share of the images that networks and recipes are chosen by, where no part is given.")
+    ] = 0.2,
+    test_share: Annotated[
+        float, typer.Option(help="Share of the images that the result is tested on, where no part is given.")
+    ] = 0.2,
+    accelerator: Accelerator = "cpu",
+    devices: DeviceCount = 1,
+    precision: Precision = "32-true",
     seed: Seed = 0,
     workers: Workers = None,
     as_json: Json = False,
@@ -62,20 +76,34 @@ def fit(
     """Find, train, test and export a network for labelled images, within a time."""
     from trainless.automl import Plan, parse_time
     from trainless.automl.card import facts
-    from trainless.data import audit, load_splits
-    from trainless.runs import fit_to_folder
+    from trainless.data import load_splits
     from trainless.search import search_score
 
     search_score(score)
     limits = limits_of(max_params, max_flops, max_latency, max_memory)
-    plan = Plan(parse_time(time), limits, space, strategy, score, measure, mirror, image_size, seed, workers)
-    splits = load_splits(find_data(data), seed=seed, image_size=image_size)
+    plan = Plan(
+        parse_time(time), limits, space, strategy, score, measure, mirror, image_size, seed, workers,
+        devices=devices_of(accelerator, devices, precision),
+    )  # fmt: skip
+    splits = load_splits(
+        find_data(data), fractions=(1 - valid_share - test_share, valid_share, test_share), seed=seed,
+        image_size=image_size,
+    )  # fmt: skip
+    written = fit_shown(splits, plan, out, quiet=as_json)
+    if as_json:
+        print_json(facts(written))
+
+
+def fit_shown(splits: Splits, plan: Plan, out: Path, *, quiet: bool = False) -> Fitted:
+    """Show what is in the data, fit with a progress bar, and tell what came out; only the bar where it is quiet."""
+    from trainless.data import audit
+    from trainless.runs import fit_to_folder
+
     audited = audit(splits)
-    if not as_json:
+    if not quiet:
         typer.echo(str(audited))
-    make_folder(out)
     advice = f"Scores are in {out}/search.db: run the same command again, they are not computed again."
-    with interruptible(advice), progress("reading") as update:
+    with new_folder(out), interruptible(advice), progress("reading") as update:
         stages: list[str] = []
 
         def told(stage: str, done: int, total: int) -> None:
@@ -86,14 +114,19 @@ def fit(
 
         command = shlex.join(["trainless", *sys.argv[1:]])
         written = fit_to_folder(splits, plan, out, audited=audited, command=command, progress=told)
-    if as_json:
-        print_json(facts(written))
-        return
+    if not quiet:
+        _tell(written, out)
+    return written
+
+
+def _tell(written: Fitted, out: Path) -> None:
     test = written.test
     typer.echo(f"\nTest accuracy {test.accuracy:.2%} on {test.images:,} images (95 % interval {test.low:.2%} to "
                f"{test.high:.2%}).")  # fmt: skip
     typer.echo(f"{written.parameters:,} parameters, {written.flops:,} multiply-adds, {written.latency_ms:.2f} ms and "
                f"{written.memory_mib:.2f} MiB for one image here.")  # fmt: skip
+    for said in written.held():
+        typer.echo(f"Limit: {said}")
     typer.echo(f"{written.architecture} of {written.space}")
     for note in written.notes:
         typer.echo(f"Note: {note}")
@@ -113,6 +146,7 @@ def predict(
 
     from trainless.automl.folders import RunFolder as Folder
 
+    check_places(csv)
     folder = Folder.read(run)
     paths = list(_image_files(images))
     if not paths:
@@ -192,6 +226,9 @@ def trust(
     epochs: Annotated[int, typer.Option(help="Epochs of each training.")] = 12,
     images: Annotated[int, typer.Option(help="Most images to train and validate on.")] = 2500,
     augment: Annotated[bool, typer.Option(help="Mirror and shift training images; for photographs.")] = False,
+    estimators: Annotated[
+        str, typer.Option(help="Estimators beside the proxies, with commas; `trainless estimators` lists them.")
+    ] = "",
     image_size: Annotated[int | None, typer.Option(help="Rows and columns of the images.")] = None,
     channels: Channels = None,
     cells: Cells = None,
@@ -203,28 +240,42 @@ def trust(
     csv: Annotated[Path | None, typer.Option(help="Write scores and accuracies to this CSV file.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Tell how far the proxies can be trusted on your images: train a small sample and correlate."""
+    """Tell how far proxies and estimators can be trusted on your images: train a small sample and correlate."""
     from trainless.automl import trust
     from trainless.data import load_data
+    from trainless.estimators import estimator
+    from trainless.search import split_names
 
     check_places(csv)
+    others = [estimator(spec) for spec in split_names(estimators)]
     chosen = sized_space(space, channels=channels, cells=cells, width=width, depth=depth)
     loaded = load_data(find_data(data), image_size=image_size)
     advice = f"What is finished is in {store}: run the same command again to go on."
     with interruptible(advice), progress("training") as update:
         found = trust(
-            loaded, chosen, train=train, proxies=proxies, epochs=epochs, images=images, augment=augment, seed=seed,
-            workers=workers, store=store, progress=update,
+            loaded, chosen, train=train, proxies=proxies, epochs=epochs, images=images, augment=augment,
+            estimators=others, seed=seed, workers=workers, store=store, progress=update,
         )  # fmt: skip
     if csv:
         write_file(csv, found.scores.assign(valid_accuracy=found.accuracies).to_csv)
-    rows = records(found.metrics.rename_axis("proxy"))
+    rows = records(found.metrics.assign(seconds=found.seconds).rename_axis("proxy"))
     if as_json:
         print_json({"protocol": found.protocol, "proxies": rows, "failed": found.failed})
         return
-    shown = ("proxy", "kendall", "kendall_low", "kendall_high", "spearman", "spearman_low", "spearman_high", "networks")
+    shown = (
+        "proxy",
+        "kendall",
+        "kendall_low",
+        "kendall_high",
+        "spearman",
+        "spearman_low",
+        "spearman_high",
+        "networks",
+        "seconds",
+    )
     print_rows([{name: row[name] for name in shown} for row in rows])
     typer.echo("; ".join(f"{key}: {value}" for key, value in found.protocol.items()))
     typer.echo(
         "Intervals are 95 % by bootstrap: where one holds 0, this sample does not show that the proxy ranks at all."
+        f" Seconds are an architecture's; the training that they are held against took {found.seconds['training']:.3g}."
     )

@@ -1,4 +1,4 @@
-"""The commands of the search: search, strategies, latency."""
+"""The commands of the search: search, strategies, estimators, latency."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from trainless.cli.shared import (
 from trainless.errors import InputError
 from trainless.terminal import Update, print_json, print_rows, progress, records, write_file, write_text
 
-__all__ = ["latency", "search", "strategies"]
+__all__ = ["estimators", "latency", "search", "strategies"]
 
 
 def search(
@@ -37,9 +37,9 @@ def search(
     strategy: Annotated[
         str, typer.Option(help="How architectures are proposed; `trainless strategies` lists them.")
     ] = ("freerea"),
-    score: Annotated[str, typer.Option(help="A proxy or an aggregation, such as hybrid or 'rank(flops, nwot)'.")] = (
-        "freerea"
-    ),
+    score: Annotated[
+        str, typer.Option(help="A proxy, an aggregation such as 'rank(flops, nwot)', or an estimator that trains.")
+    ] = ("freerea"),
     objective: Annotated[
         str, typer.Option(help="score, and beside it for a front: params, flops, latency, memory, a table's column.")
     ] = "score",
@@ -84,7 +84,7 @@ def search(
     study: Annotated[str | None, typer.Option(help="Write an Optuna study to this URL: sqlite:///study.db.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Find the best architecture under limits without training any; run the same command again to go on."""
+    """Find the best architecture under limits, by a score without training or an estimator; run it again to go on."""
     from trainless.data import load_data
     from trainless.search import (
         RunOff,
@@ -223,6 +223,23 @@ def strategies(as_json: Json = False) -> None:
         [
             {"strategy": name, "objectives": "several" if made.several_objectives else "one", "what": first_line(made)}
             for name, made in STRATEGIES.items()
+        ],
+        as_json,
+    )
+
+
+def estimators(as_json: Json = False) -> None:
+    """List the estimators of performance, with their options."""
+    from trainless.estimators import ESTIMATORS, options_of
+
+    print_rows(
+        [
+            {
+                "estimator": name,
+                "options": ", ".join(f"{option}={value}" for option, value in options_of(made).items()),
+                "what": first_line(made),
+            }
+            for name, made in ESTIMATORS.items()
         ],
         as_json,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,6 +35,7 @@ __all__ = [
     "in_listed_order",
     "interruptible",
     "make_folder",
+    "new_folder",
     "own_version",
     "sized_space",
 ]
@@ -61,7 +62,7 @@ def first_line(thing: Any) -> str:
 def find_data(data: str) -> str | Path:
     """A path as given or, where that is not there, below the folder that TRAINLESS_DATA names."""
     folder = os.environ.get("TRAINLESS_DATA")
-    if folder and not Path(data).exists() and (Path(folder) / data).exists():
+    if folder and data and not os.path.exists(data) and os.path.exists(Path(folder) / data):
         return Path(folder) / data
     return data
 
@@ -117,8 +118,24 @@ def make_folder(folder: Path) -> None:
     """Make a folder with its parents, where it is not there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"The folder {folder} cannot be made: {cause(error)}.") from error
+    except (OSError, ValueError) as error:  # the latter for a name that no folder can have
+        raise InputError(f"The folder {folder} cannot be made ({cause(error)}): give another.") from error
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"The folder {folder} may not be written to: give another, or mend its rights.")
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[None]:
+    """Make a folder, and remove it again where nothing came of it."""
+    made = [each for each in (folder, *folder.parents) if not os.path.exists(each)]
+    make_folder(folder)
+    try:
+        yield
+    except BaseException:
+        for each in made:
+            with suppress(OSError):  # there is something in it, which may be gone on with
+                each.rmdir()
+        raise
 
 
 def check_figure(path: Path | None) -> None:

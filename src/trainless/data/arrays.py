@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trainless.data.dataset import ImageDataset, LabelledImages, channel_statistics
+from trainless.data.sizes import check_memory
 from trainless.errors import DataError
 from trainless.types import Task
 
@@ -174,12 +175,16 @@ def resize(images: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uin
         height: rows of the result, in pixels.
         width: columns of the result, in pixels.
 
+    Raises:
+        DataError: the result needs more memory than there is.
+
     Example:
         >>> resize(np.full((2, 3, 8, 8), 7, np.uint8), 4, 4).shape
         (2, 3, 4, 4)
     """
     if images.shape[2:] == (height, width):
         return images
+    check_memory(images.shape[0], images.shape[1], height, width)
     resized = np.empty((*images.shape[:2], height, width), np.uint8)
     for number, channel in np.ndindex(images.shape[:2]):
         plane = Image.fromarray(np.ascontiguousarray(images[number, channel]))
@@ -253,7 +258,9 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             wanted = [name for name in archive.files if name.lower() in _IMAGE_NAMES + _LABEL_NAMES]
             return {name.lower(): archive[name] for name in wanted}
-    except (ValueError, TypeError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+    except (
+        ValueError, TypeError, KeyError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error,
+    ) as error:  # fmt: skip
         raise DataError(
             f"'{path}' cannot be read as a NumPy archive ({error}): save it with numpy.savez, without Python objects."
         ) from error

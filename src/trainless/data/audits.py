@@ -251,5 +251,7 @@ def _times(shape: Sequence[int]) -> str:
 def _examples(names: Sequence[str]) -> str:
     if not names:
         return ""
+    # A file's name may be no text, which neither a terminal nor a page could show.
+    shown = [name.encode(errors="backslashreplace").decode() for name in names[:_SHOWN]]
     more = len(names) - _SHOWN
-    return ": " + ", ".join(names[:_SHOWN]) + (f" and {more:,} more" if more > 0 else "")
+    return ": " + ", ".join(shown) + (f" and {more:,} more" if more > 0 else "")

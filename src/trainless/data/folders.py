@@ -27,7 +27,8 @@ def list_image_folder(folder: Path, *, only_train: bool = False) -> Listing:
         only_train: leave the other parts alone.
 
     Raises:
-        DataError: there are fewer than 2 class folders, one is empty, or a part has a class that train lacks.
+        DataError: there are fewer than 2 class folders, one is empty, the same as another or a link to what holds it,
+            or has a name that is no UTF-8; or a part has a class that train lacks.
         OSError: the folder itself cannot be read.
 
     Example:
@@ -46,6 +47,7 @@ def list_image_folder(folder: Path, *, only_train: bool = False) -> Listing:
         inside = {"train": inside["train"]}
     for part, class_folders in inside.items():
         _check_number(folders[part], class_folders, 2 if part == "train" else 1)
+        _check_names(folders[part], class_folders)
     names = tuple(path.name for path in inside["train"])
     numbers = {name: number for number, name in enumerate(names)}
     files = [
@@ -86,6 +88,24 @@ def _check_number(folder: Path, class_folders: list[Path], least: int) -> None:
             f"{least} classes are needed: put the images of each class into a folder of its own, such as "
             f"{folder.name}/cat/1.png and {folder.name}/dog/1.png."
         )
+
+
+def _check_names(folder: Path, class_folders: list[Path]) -> None:
+    """Refuse names that cannot be written down, and links by which images would be of several classes."""
+    whole, seen = folder.resolve(), dict[Path, Path]()
+    for path in class_folders:
+        try:
+            path.name.encode()
+        except UnicodeEncodeError:
+            raise DataError(
+                f"The name of class folder {path.name!a} in '{folder}' is no UTF-8 text: rename it."
+            ) from None
+        place = path.resolve()
+        if place in (whole, *whole.parents):
+            raise DataError(f"Class folder '{path}' is a link to '{place}', which holds it: remove the link.")
+        if place in seen:
+            raise DataError(f"Class folders '{seen[place]}' and '{path}' are the same folder: remove the link.")
+        seen[place] = path
 
 
 def _subfolders(folder: Path) -> list[Path]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from trainless.data.dataset import LabelledImages
 from trainless.data.pictures import BrokenFile, Header, read_header, read_pixels
-from trainless.data.sizes import ImageSize, propose_size
+from trainless.data.sizes import ImageSize, check_memory, propose_size
 from trainless.errors import DataError
 
 __all__ = ["PARTS", "PART_NAMES", "Listing", "Reading", "check_known", "read_listing", "scan_listing"]
@@ -206,6 +206,7 @@ def _headers(listing: Listing) -> tuple[dict[int, Header], dict[int, BrokenFile]
 
 def _room(headers: list[Header], height: int, width: int) -> NDArray[np.uint8]:
     channels = 1 if all(header.grey for header in headers) else 3
+    check_memory(len(headers), channels, height, width)
     return np.empty((len(headers), channels, height, width), np.uint8)
 
 

@@ -80,6 +80,8 @@ def open_source(source: str | os.PathLike[str], *, only_train: bool = False) -> 
         raise DataError(f"Data cannot be read from a {type(source).__name__}: give {_FORMS}.")
     if source == "digits":
         return read_digits()
+    if source == "":
+        raise DataError(f"The path of the data is empty: give {_FORMS}.")  # it would be the current folder
     try:
         return _open(Path(source).expanduser(), only_train)
     except OSError as error:

@@ -114,7 +114,8 @@ def load_splits(
     _check_options(fractions, image_size, max_broken)
     found = _find(source, image_size, at_most, max_broken)
     found = found._replace(labelled=found.labelled._replace(name=name or found.labelled.name))
-    _check_numbers(found)
+    _check_numbers(found.labelled.name, len(found.labelled.class_names), found.parts)
+    propose_size(found.sizes)  # images of a pixel or two are refused whatever size was asked for
     given = tuple(part for part in PARTS[1:] if part in found.parts)
     parts = _completed(found, dict(zip(PARTS, fractions, strict=True)), seed)
     data = _datasets(found.labelled, parts)
@@ -167,6 +168,7 @@ def _find(
         path = Path(source).expanduser()
         test = read_cifar_test(path) if path.is_dir() and source != "digits" and is_cifar_folder(path) else None
         return _of_arrays(found, test, image_size, at_most)
+    _check_numbers(found.name, len(found.class_names), np.array(found.parts))  # before thousands of files are read
     reading = scan_listing(found, image_size, at_most=at_most, max_broken=max_broken)
     return _Found(
         reading.labelled,
@@ -231,13 +233,12 @@ def _check_options(fractions: Sequence[float], image_size: int | None, max_broke
         raise DataError(f"The share of broken files is {max_broken}, expected a number from 0 to 1, such as 0.05.")
 
 
-def _check_numbers(found: _Found) -> None:
-    number, classes = int(np.sum(found.parts == "train")), len(found.labelled.class_names)
-    least = sum(part == "train" or part not in found.parts for part in PARTS)
-    propose_size(found.sizes)  # images of a pixel or two are refused whatever size was asked for
+def _check_numbers(name: str, classes: int, parts: NDArray[np.str_]) -> None:
+    number = int(np.sum(parts == "train"))
+    least = sum(part == "train" or part not in parts for part in PARTS)
     if number < least * classes:
         raise DataError(
-            f"'{found.labelled.name}' has {classes} classes but {number} images to train on and to split, and at least "
+            f"'{name}' has {classes} classes but {number} images to train on and to split, and at least "
             f"{least} for each class are needed: add images, or check that labels are classes and not names of images."
         )
 

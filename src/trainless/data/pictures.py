@@ -7,6 +7,7 @@ several frames the first counts.
 from __future__ import annotations
 
 import struct
+import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -139,7 +140,8 @@ def read_pixels(path: Path, grey: bool, height: int, width: int) -> NDArray[np.u
 def _opened(path: Path) -> Iterator[Image.Image]:
     """Open an image without decoding it; whatever goes wrong inside names the file."""
     try:
-        with Image.open(path, formats=_FORMATS) as image:
+        # Pillow warns of large pictures and of damaged EXIF data, from which nothing follows.
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_FORMATS) as image:
             yield image
     except DataError:
         raise

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -9,7 +11,7 @@ import numpy as np
 
 from trainless.errors import DataError
 
-__all__ = ["ImageSize", "propose_size"]
+__all__ = ["ImageSize", "check_memory", "propose_size"]
 
 _SMALLEST = 4  # pixels: two halvings leave one
 _STEP = 8  # three halvings leave no odd number of rows
@@ -57,3 +59,31 @@ def propose_size(sizes: Sequence[ImageSize], at_most: int = 64) -> int:
         )
     differ = shorter.min() < shorter.max()
     return min(median // _STEP * _STEP if differ and median > _STEP else median, at_most)
+
+
+def check_memory(images: int, channels: int, height: int, width: int) -> None:
+    """Refuse more images than the machine has memory for, a byte a value, twice: once read, once split in parts.
+
+    Raises:
+        DataError: they need more.
+
+    Example:
+        >>> check_memory(10**9, 3, 64, 64)  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        trainless.errors.DataError: 1,000,000,000 images of 3 x 64 x 64 need 22,888 GiB of memory...
+    """
+    needed, there = 2 * math.prod((images, channels, height, width)), _memory()
+    if needed > there:
+        raise DataError(
+            f"{images:,} images of {channels} x {height} x {width} need {needed / 2**30:,.0f} GiB of memory, but this "
+            f"machine has {there / 2**30:,.0f}: give a smaller image size, or fewer images."
+        )
+
+
+def _memory() -> float:
+    """Bytes of the machine's memory; infinite where the system does not tell."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return math.inf

@@ -107,6 +107,7 @@ def plain_code(
         ) from error
     layers = dict(network.named_modules())
     used = list(dict.fromkeys(str(node.target) for node in graph.nodes if node.op == "call_module"))
+    _check_attributes(used)
     entry = next(node.name for node in graph.nodes if node.op == "placeholder")
     source = _HEAD.format(
         title=_one_line(title), channels=input_shape[0], height=input_shape[1], width=input_shape[2],
@@ -130,6 +131,17 @@ def _attribute(name: str) -> str:
     """A layer's path as one name."""
     flat = name.replace(".", "_")
     return f"_{flat}" if flat[0].isdigit() else flat
+
+
+def _check_attributes(names: Sequence[str]) -> None:
+    """Refuse layers that would be one attribute, or stand for the normalisation."""
+    seen = {"mean": "mean", "std": "std"}
+    for name in names:
+        other = seen.setdefault(_attribute(name), name)
+        if other != name or name in ("mean", "std"):
+            raise InputError(
+                f"The layers '{other}' and '{name}' would both be '{_attribute(name)}' in plain code: rename one."
+            )
 
 
 def _constructor(layer: nn.Module) -> str:
@@ -165,8 +177,8 @@ def _line(node: fx.Node) -> str:
     if node.op == "call_module":
         return f"{node.name} = self.{_attribute(str(node.target))}({arguments})"
     if node.op == "call_method":
-        owner, *rest = map(_value, node.args)
-        return f"{node.name} = {owner}.{node.target}({', '.join(rest)})"
+        owner, _, rest = arguments.partition(", ")
+        return f"{node.name} = {owner}.{node.target}({rest})"
     if node.op == "call_function" and node.target in _SIGNS:
         return f"{node.name} = {_value(node.args[0])} {_SIGNS[node.target]} {_value(node.args[1])}"
     name = getattr(node.target, "__name__", str(node.target))

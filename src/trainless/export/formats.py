@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import logging
 import sys
 import tempfile
@@ -17,6 +18,7 @@ import torch
 
 from trainless.errors import InputError, TrainlessError
 from trainless.export.code import PlainCode
+from trainless.files import write_file, write_text
 
 __all__ = ["FORMATS", "load_plain", "module_of", "write_onnx", "write_plain", "write_torchscript"]
 
@@ -36,12 +38,16 @@ def write_plain(code: PlainCode, folder: Path, facts: Mapping[str, str] | None =
 
     Returns:
         The paths of both.
+
+    Raises:
+        InputError: they cannot be written.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     source, weights = folder / "network.py", folder / FORMATS["safetensors"]
-    source.write_text(code.source, encoding="utf-8")
-    save_file({name: value.clone() for name, value in code.weights.items()}, weights, dict(facts or {}))
+    content = save({name: value.clone() for name, value in code.weights.items()}, dict(facts or {}))
+    write_text(source, code.source)
+    write_file(weights, lambda partial: partial.write_bytes(content))
     return source, weights
 
 
@@ -67,8 +73,6 @@ def load_plain(folder: Path) -> torch.nn.Module:
     Raises:
         InputError: the folder lacks the files, or they do not belong together.
     """
-    from safetensors import SafetensorError
-
     source, weights = folder / "network.py", folder / FORMATS["safetensors"]
     for path in (source, weights):
         if not path.is_file():
@@ -81,13 +85,14 @@ def load_plain(folder: Path) -> torch.nn.Module:
     try:
         spec.loader.exec_module(module)
         network = module.load(weights)
-    except (SyntaxError, AttributeError, RuntimeError, SafetensorError, OSError) as error:
+        if not isinstance(network, torch.nn.Module):
+            raise TypeError(f"its load() gives a {type(network).__name__}")
+    except Exception as error:  # whatever the code does that somebody may have edited
         raise InputError(
             f"The network in '{folder}' cannot be loaded ({' '.join(str(error).split())}): fit it again."
         ) from error
     finally:
         sys.dont_write_bytecode = before
-    assert isinstance(network, torch.nn.Module)
     return network
 
 
@@ -100,13 +105,20 @@ def write_torchscript(network: torch.nn.Module, images: torch.Tensor, path: Path
         path: the file.
 
     Raises:
-        TrainlessError: the file gives other numbers than the network.
+        InputError: the file cannot be written.
+        TrainlessError: it would give other numbers than the network; it is not written.
     """
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of TorchScript itself, which devices still run
-        torch.jit.save(torch.jit.trace(network, images[:2]), path)
-        again = torch.jit.load(path)
-        return _compared(network, images, lambda batch: again(batch), path)
+
+    def write(partial: Path) -> float:
+        with warnings.catch_warnings(), torch.no_grad():
+            warnings.simplefilter("ignore", DeprecationWarning)  # of TorchScript itself, which devices still run
+            content = io.BytesIO()
+            torch.jit.save(torch.jit.trace(network, images[:2]), content)
+            partial.write_bytes(content.getvalue())
+            again = torch.jit.load(partial)
+            return _compared(network, images, lambda batch: again(batch), path)
+
+    return write_file(path, write)
 
 
 def write_onnx(network: torch.nn.Module, images: torch.Tensor, path: Path) -> float:
@@ -118,8 +130,8 @@ def write_onnx(network: torch.nn.Module, images: torch.Tensor, path: Path) -> fl
         path: the file; its input is called ``images``, its output ``scores``.
 
     Raises:
-        InputError: the packages of the extra `export` are not installed.
-        TrainlessError: the file gives other numbers than the network.
+        InputError: the packages of the extra `export` are not installed, or the file cannot be written.
+        TrainlessError: it would give other numbers than the network; it is not written.
     """
     try:
         import onnxruntime
@@ -128,26 +140,31 @@ def write_onnx(network: torch.nn.Module, images: torch.Tensor, path: Path) -> fl
         raise InputError(
             f"ONNX needs the package '{error.name}': pip install 'trainless[export]', or choose another format."
         ) from error
-    with _quiet():
-        torch.onnx.export(
-            network, (images[:2],), path, input_names=["images"], output_names=["scores"], external_data=False,
-            dynamo=True, dynamic_shapes={"images": {0: torch.export.Dim("count", min=1)}}, verbose=False,
-        )  # fmt: skip
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    return _compared(network, images, lambda batch: session.run(None, {"images": batch.numpy()})[0], path)
+
+    def write(partial: Path) -> float:
+        with _quiet():
+            torch.onnx.export(
+                network, (images[:2],), partial, input_names=["images"], output_names=["scores"], external_data=False,
+                dynamo=True, dynamic_shapes={"images": {0: torch.export.Dim("count", min=1)}}, verbose=False,
+            )  # fmt: skip
+        session = onnxruntime.InferenceSession(partial, providers=["CPUExecutionProvider"])
+        return _compared(network, images, lambda batch: session.run(None, {"images": batch.numpy()})[0], path)
+
+    return write_file(path, write)
 
 
 def _compared(network: torch.nn.Module, images: torch.Tensor, other: Any, path: Path) -> float:
     """The largest difference of two networks' numbers, refused where it is more than rounding."""
-    largest = 0.0
     with torch.inference_mode():
-        for batch in images.split(64):
-            expected, found = network(batch).numpy(), np.asarray(other(batch))
-            largest = max(largest, float(np.abs(expected - found).max()))
+        batches = images.split(64)
+        expected = np.concatenate([network(batch).numpy() for batch in batches])
+        found = np.concatenate([np.asarray(other(batch)) for batch in batches])
+    largest = float(np.abs(expected - found).max())
+    # What is no number is no agreement, so the comparison must hold, not fail to be broken.
     if not largest <= _TOLERANCE * max(1.0, float(np.abs(expected).max())):
         raise TrainlessError(
-            f"{path} gives numbers that differ from the network's by up to {largest:g}, expected at most "
-            f"{_TOLERANCE:g}: do not use it, and tell the makers of trainless."
+            f"{path} would give numbers that differ from the network's by up to {largest:g}, expected at most "
+            f"{_TOLERANCE:g}, so it is not written: tell the makers of trainless."
         )
     return largest
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +16,6 @@ __all__ = [
     "class_table",
     "commonest_share",
     "confusion_shares",
-    "recipe_values",
     "stage_table",
     "trial_table",
 ]
@@ -80,28 +78,16 @@ def _wilson(right: int, total: int) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
-def recipe_values(text: str) -> dict[str, str]:
-    """Read the hyper-parameters out of the text of a `trainless.training.Recipe`; empty where it is none.
-
-    Example:
-        >>> recipe_values("Recipe(optimizer='adamw', learning_rate=0.003)")
-        {'optimizer': 'adamw', 'learning_rate': '0.003'}
-    """
-    inside = re.fullmatch(r"Recipe\((.*)\)", text)
-    return {name: value.strip("'") for name, value in re.findall(r"(\w+)=([^,]+)", inside[1])} if inside else {}
-
-
 def trial_table(fitted: Fitted) -> tuple[pd.DataFrame, dict[str, str]]:
     """Describe the recipes that were tried, in the order of their trials, and what they have in common.
 
     Returns:
         Indexed by the number of the trial from 1: ``measure`` (log loss as it is named, lower is better), ``epochs``,
         ``course`` in words, and a column for each hyper-parameter that differs between them, as text where it is not
-        a number; and the hyper-parameters that are the same in all, by name. A recipe that is no such text stands
-        whole in a column ``recipe``.
+        a number; and the hyper-parameters that are the same in all, by name.
     """
     trials = pd.DataFrame(list(fitted.trials))
-    values = pd.DataFrame([recipe_values(text) or {"recipe": text} for text in trials["recipe"]], index=trials.index)
+    values = pd.DataFrame([{name: str(value) for name, value in each.items()} for each in trials["recipe"]])
     same = [str(name) for name in values if len(values) > 1 and values[name].nunique(dropna=False) == 1]
     sign = -1 if fitted.measure == "log-loss" else 1
     table = pd.DataFrame({

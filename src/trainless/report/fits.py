@@ -69,7 +69,6 @@ def fit_page(fitted: Fitted) -> str:
 
 def _headline(fitted: Fitted) -> str:
     test = fitted.test
-    limits = fitted.protocol.get("limits", "none")
     sentences = [
         f"The network recognises <strong>{100 * test.accuracy:.2f} %</strong> of {test.images:,} test images (95 % "
         f"interval {100 * test.low:.2f} to {100 * test.high:.2f} %), by which no choice was made; to guess the "
@@ -78,7 +77,7 @@ def _headline(fitted: Fitted) -> str:
         f"It has <strong>{count(fitted.parameters)} parameters</strong> and takes {count(fitted.flops)} "
         f"multiply-adds, {fitted.latency_ms:.3g} ms on one thread of this machine and {fitted.memory_mib:.3g} MiB of "
         "memory for one image.",
-        f"The limits of the search: {escape(limits)}." if limits != "none" else "No limit was set.",
+        f"Limits: {escape('; '.join(fitted.held()))}." if fitted.held() else "No limit was set.",
         f"It is <code>{breakable(fitted.architecture)}</code> of {escape(fitted.space)}.",
     ]
     return f'<p class="lead">{" ".join(filter(None, sentences))}</p>'

@@ -1,15 +1,22 @@
 """The search for the best architecture, and its replay against tables of true accuracies."""
 
+from trainless.estimators.fidelities import Fidelity, default_fidelities, parse_fidelity
 from trainless.search.budgets import Budget, parse_budget
 from trainless.search.costs import COSTS, Costs
-from trainless.search.fidelities import Fidelity, default_fidelities, parse_fidelity
 from trainless.search.finals import RunOff
 from trainless.search.limits import Limits, parse_limit, parse_limits, parse_memory, parse_milliseconds, parse_number
 from trainless.search.live import Search, save_study
 from trainless.search.loop import REFERENCE, Loop
 from trainless.search.replays import replay
 from trainless.search.results import ReplayResult, SearchResult
-from trainless.search.scores import NAMED_SCORES, RunningScore, SearchScore, search_score, split_names
+from trainless.search.scores import (
+    NAMED_SCORES,
+    EstimatorScore,
+    RunningScore,
+    SearchScore,
+    search_score,
+    split_names,
+)
 
 __all__ = [
     "COSTS",
@@ -17,6 +24,7 @@ __all__ = [
     "REFERENCE",
     "Budget",
     "Costs",
+    "EstimatorScore",
     "Fidelity",
     "Limits",
     "Loop",

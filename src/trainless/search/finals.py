@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
-
-import numpy as np
+from dataclasses import dataclass
 
 from trainless.data import ImageDataset, split
 from trainless.errors import DataError, InputError
-from trainless.search.journal import key_of
 from trainless.search_spaces.base import SearchSpace
 from trainless.store import Store
-from trainless.training import Recipe, RunOffRow, TrainingResult, run_off
+from trainless.training import Recipe, RunOffRow, run_off
+from trainless.training.kept import KeptTrainings, fingerprint
 from trainless.types import Architecture
 
 __all__ = ["RunOff", "fingerprint"]
@@ -66,7 +62,7 @@ class RunOff:
         Raises:
             DataError: too few of them, or of a class.
         """
-        some = self._drawn(data, seed)
+        some = self.drawn(data, seed)
         try:
             split(some, 0.2, seed)
         except DataError as error:
@@ -77,7 +73,8 @@ class RunOff:
                 "classes, to train and to validate: give more."
             ) from error
 
-    def _drawn(self, data: ImageDataset, seed: int) -> ImageDataset:
+    def drawn(self, data: ImageDataset, seed: int) -> ImageDataset:
+        """Draw the images that are used."""
         return data if len(data) <= self.images else split(data, self.images / len(data), seed)[1]
 
     def hold(
@@ -110,35 +107,11 @@ class RunOff:
         distinct: dict[Architecture, Architecture] = {}
         for one in candidates:
             distinct.setdefault(space.canonical(one), one)
-        some = self._drawn(data, seed)
+        some = self.drawn(data, seed)
         recipe = Recipe(mirror=True, shift=1 / 8) if self.augment else Recipe()
-        settings = {"space": f"{space.name} {dict(space.options)}", "data": f"{data.task} {fingerprint(some)}",
-                    "seed": str(seed), "recipe": str(recipe)}  # fmt: skip
-        topic = f"trainings of {key_of(settings)}"
-
-        def keep(architecture: str, epochs: int, result: TrainingResult) -> None:
-            if store:
-                store.note(topic, {f"{architecture} {epochs}": asdict(result)})
-
+        kept = KeptTrainings(store, space, some, seed, recipe)
         return run_off(
             list(distinct.values())[: self.candidates], space, some, epochs=self.epochs, eta=self.eta, seed=seed,
-            recipe=recipe, workers=workers, done=_trained(store, topic) if store else None,
-            on_result=keep, progress=progress,
+            recipe=recipe, workers=workers, done=kept.found,
+            on_result=kept.keep, progress=progress,
         )  # fmt: skip
-
-
-def fingerprint(data: ImageDataset) -> str:
-    """Tell images, labels and normalisation apart; one other label is another training."""
-    digest = hashlib.sha256(repr([data.images.shape, *map(float, (*data.mean, *data.std))]).encode())
-    for values in (data.images, data.labels):
-        digest.update(np.ravel(values).data)
-    return digest.hexdigest()[:16]
-
-
-def _trained(store: Store, topic: str) -> dict[tuple[str, int], TrainingResult]:
-    found = {}
-    for name, value in store.notes(topic).items():
-        architecture, _, epochs = name.rpartition(" ")
-        fields: dict[str, Any] = {key: tuple(each) if isinstance(each, list) else each for key, each in value.items()}
-        found[architecture, int(epochs)] = TrainingResult(**fields)
-    return found

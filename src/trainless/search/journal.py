@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainless.errors import InputError
-from trainless.store import Store
+from trainless.store import Store, key_of
 
 __all__ = ["Journal", "is_kept", "key_of"]
 
 _SEARCHES = "searches"
 _NOTE_SECONDS = 1.0  # so much of the time used may be forgotten when the process is killed
-
-
-def key_of(settings: Mapping[str, str]) -> str:
-    """Make a short name of settings, the same wherever and whenever it is made."""
-    return hashlib.sha256(json.dumps(dict(settings), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def is_kept(store: Store, settings: Mapping[str, str]) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -15,18 +15,19 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trainless.data import ImageDataset
+from trainless.data import ImageDataset, split
 from trainless.errors import InputError
+from trainless.estimators import Estimate, Setting
+from trainless.estimators.fidelities import Fidelity, default_fidelities
 from trainless.scoring import Scorer
 from trainless.search.budgets import Budget, parse_budget
 from trainless.search.costs import COSTS, Costs
-from trainless.search.fidelities import Fidelity, default_fidelities
-from trainless.search.finals import RunOff
+from trainless.search.finals import RunOff, fingerprint
 from trainless.search.journal import Journal, is_kept, key_of
 from trainless.search.limits import Limits
 from trainless.search.loop import Loop
 from trainless.search.results import SearchResult
-from trainless.search.scores import SearchScore, search_score
+from trainless.search.scores import EstimatorScore, SearchScore, search_score
 from trainless.search_spaces.base import SearchSpace
 from trainless.store import Store
 from trainless.strategies import STRATEGIES, Result, Strategy, SuccessiveHalving, strategy, write_study
@@ -36,21 +37,25 @@ from trainless.types import Architecture, Score
 __all__ = ["Search", "save_study"]
 
 Progress = Callable[[int, int], None]
+Scored = Callable[[Sequence[Architecture]], list[dict[str, Score]]]
 
 
 class Search:
-    """Finds the architecture with the highest score under limits, without training any until the end.
+    """Finds the architecture with the highest score under limits, without training any where the score is zero-cost.
 
     With a budget of evaluations the same seed gives the same history, whatever the number of workers and however often
     it was interrupted: scores, and latencies that were measured, are in the store as soon as they are known, so that
     the same search run again reads them and goes on. Not so between two machines or stores where latency is a limit or
     an objective, for it is measured; nor with a budget of time, for how far it comes depends on the machine.
 
+    Where the score is an estimator that trains, a search is the same in all else; trainings are kept one by one, and a
+    budget of time may be exceeded by those that were begun.
+
     Args:
         space: a search space or its name.
         strategy: a name of `trainless.strategies.STRATEGIES`, or a fresh `Strategy` of the same space and number of
             objectives.
-        score: what `trainless.search.search_score` takes.
+        score: what `trainless.search.search_score` takes: a proxy, an aggregation, or an estimator that trains.
         data: what `trainless.data.load_data` takes.
         budget: what `trainless.search.parse_budget` takes, a number of evaluations, or a `Budget`. Cheaper evaluations
             of a strategy with several rungs and the run-off are not counted; their time is, but for the run-off's.
@@ -111,12 +116,13 @@ class Search:
         self.score: SearchScore = search_score(score)
         self.seed, self.run_off = seed, run_off
         self.scorer = Scorer(
-            space, self.score.proxies, data, seed=seed, batch_size=batch_size, workers=workers, store=store,
+            space, self.score.proxies or "params", data, seed=seed, batch_size=batch_size, workers=workers, store=store,
             device=device,
         )  # fmt: skip
         if run_off:
             run_off.check(self.scorer.dataset, seed)
         self.strategy = strategy
+        self._notes: dict[str, None] = {}
         self._rungs = None if fidelities is None else len(fidelities) + 1
         made = self._strategy()
         self.fidelities = tuple(default_fidelities(made.rungs) if fidelities is None else fidelities)
@@ -164,11 +170,10 @@ class Search:
             self._keep_latencies(store)
         told: list[float] = []
         with ExitStack() as stack:
-            sessions = [stack.enter_context(scorer.session()) for scorer in (*self._reduced(), self.scorer)]
+            sessions = [stack.enter_context(each) for each in self._sessions()]
             loop = Loop(
                 made, [self.score] * made.rungs,
-                lambda some, rung: [[each[one.name].value for one in self.score.proxies] for each in
-                                    sessions[rung](some)],
+                lambda some, rung: [[each[name].value for name in self.score.columns] for each in sessions[rung](some)],
                 check=self._broken, objectives=self.objectives, facts=self._facts, batch=self.batch, seed=self.seed,
             )  # fmt: skip
             stopped = self._search(loop, journal, told, progress)
@@ -214,6 +219,33 @@ class Search:
             f"No architecture of {loop.space.name} within the limits ({self.limits}) got a score "
             f"({sum(loop.rejected.values()):,} broke a limit): widen the limits or raise the budget."
         )
+
+    def _sessions(self) -> Iterator[AbstractContextManager[Scored]]:
+        """What scores at each rung, the full one last."""
+        if isinstance(self.score, EstimatorScore):
+            yield from (self._estimates(self.score, each) for each in (*self.fidelities, Fidelity()))
+        else:
+            yield from (scorer.session() for scorer in (*self._reduced(), self.scorer))
+
+    @contextmanager
+    def _estimates(self, score: EstimatorScore, fidelity: Fidelity) -> Iterator[Scored]:
+        """Give estimates the form of scores."""
+        assert score.estimator is not None
+        full, known = self.scorer, dict[Architecture, dict[str, Score]]()
+        data = fidelity.of_data(full.dataset)
+        if fidelity.batch < 1:
+            data = split(data, fidelity.batch, self.seed)[1]
+        setting = Setting(fidelity.of_space(full.space), data, self.seed, full.workers, full.store)
+        with score.estimator.session(setting) as ask:
+
+            def scored(some: Sequence[Architecture]) -> list[dict[str, Score]]:
+                fresh = [one for one in dict.fromkeys(some) if one not in known]
+                for one, each in zip(fresh, ask(fresh) if fresh else [], strict=True):
+                    known[one] = {score.name: _score_of(each, score.name)}
+                    self._notes[each.note] = None
+                return [known[one] for one in some]
+
+            yield scored
 
     def _reduced(self) -> list[Scorer]:
         """The scorers of the cheaper evaluations."""
@@ -273,7 +305,7 @@ class Search:
             "status": [_status(each.values()) for each in scores],
             "reason": ["; ".join(sorted({one.reason for one in each.values() if one.reason})) for each in scores],
         }
-        rows |= {proxy.name: [each[proxy.name].value for each in scores] for proxy in self.score.proxies}
+        rows |= {name: [each[name].value for each in scores] for name in self.score.columns}
         evaluations = pd.DataFrame(rows, index=range(1, len(loop.order) + 1)).astype({"parameters": int, "flops": int})
         front = [str(loop.order[place]) for place in loop.front()]
         best = front[0] if trained is None else str(trained["architecture"].iloc[0])
@@ -297,14 +329,21 @@ class Search:
             "reduced": "; ".join(map(str, self.fidelities)),
             "scored": str(self.scorer.run),
             "device": self.costs.device,
+            **self._estimated(),
         }
 
+    def _estimated(self) -> dict[str, str]:
+        """What a search by an estimator depends on beside its name."""
+        if not isinstance(self.score, EstimatorScore):
+            return {}
+        return {"images": fingerprint(self.scorer.dataset)}
+
     def _protocol(self, loop: Loop) -> dict[str, str]:
-        data = self.scorer.batch
         cheaper = [f"{len(known)} with {each}" for known, each in zip(loop.history, self.fidelities, strict=False)]
         protocol = {
             "strategy": f"{loop.strategy.name}, {loop.batch} proposals at a time",
             "score": self.score.name,
+            "estimates": self._fidelity(),
             "objectives": ", ".join(self.objectives),
             "limits": str(self.limits),
             "table": self._table(),
@@ -314,10 +353,23 @@ class Search:
             "latency": f"measured on {self.costs.device}, one image, 1 thread" if self._measures() else "",
             "repeatable": self._repeatable(),
             "seed": str(self.seed),
-            "data": f"{data.task.name}, batch of {len(data.images)}, fingerprint {data.fingerprint}",
+            "data": self._images(),
             "not finite": "ranked last",
         }
         return {name: text for name, text in protocol.items() if text}
+
+    def _fidelity(self) -> str:
+        """What is done for each estimate, and what is to be known of all."""
+        if not isinstance(self.score, EstimatorScore) or self.score.estimator is None:
+            return ""
+        return "; ".join([self.score.estimator.fidelity, *filter(None, self._notes)])
+
+    def _images(self) -> str:
+        """What is scored on."""
+        data, batch = self.scorer.dataset, self.scorer.batch
+        if isinstance(self.score, EstimatorScore):
+            return f"{data.task.name}, {len(data):,} images, fingerprint {fingerprint(data)}"
+        return f"{data.task.name}, batch of {len(batch.images)}, fingerprint {batch.fingerprint}"
 
     def _table(self) -> str:
         """The table that limits or objectives are read from."""
@@ -350,6 +402,11 @@ def _checked(given: Strategy, space: SearchSpace, objectives: int) -> Strategy:
     if given.seen:
         raise InputError(f"The strategy '{given.name}' was told results before, expected a fresh one: make it anew.")
     return given
+
+
+def _score_of(estimate: Estimate, name: str) -> Score:
+    status = "failed" if estimate.reason else "ok" if math.isfinite(estimate.value) else "not finite"
+    return Score(estimate.architecture, name, estimate.value, status, estimate.reason, estimate.seconds)
 
 
 def _status(scores: Iterable[Score]) -> str:

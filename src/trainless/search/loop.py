@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import numpy as np
 
-from trainless.search.scores import RunningScore, SearchScore
+from trainless.estimators.scores import RunningScore, SearchScore
 from trainless.search_spaces.base import SearchSpace
 from trainless.strategies import Proposal, Result, Strategy
 from trainless.strategies.sampling import Random

@@ -126,7 +126,7 @@ def replay(
     for name in chosen:
         if name not in STRATEGIES:
             raise UnknownNameError("strategy", name, STRATEGIES)
-    looked_up = [search_score(name) for name in searched]
+    looked_up = [_stored_score(name) for name in searched]
     benches = [_bench(table, dataset, each, looked_up, split, run_off) for dataset, each in scores.items()]
     if spent.evaluations is None:
         _check_seconds(benches, looked_up)
@@ -147,6 +147,17 @@ def replay(
         "run-off": f"the best of the {run_off} best-scored by the split valid" if run_off else "none",
     }
     return ReplayResult(rows, curves, {bench.dataset: bench.optimum for bench in benches}, protocol)
+
+
+def _stored_score(name: str) -> SearchScore:
+    """Refuse what trains: a replay reads scores that are there already."""
+    score = search_score(name)
+    if not score.proxies:
+        raise InputError(
+            f"The score '{name}' is an estimator, which a replay cannot look up: give a proxy or an aggregation, "
+            "such as nwot."
+        )
+    return score
 
 
 def _check_seconds(benches: Iterable[_Bench], scores: Sequence[SearchScore]) -> None:

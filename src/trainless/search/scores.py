@@ -1,172 +1,75 @@
-"""What a search maximises: a proxy, or an aggregation of several against all that was scored so far."""
+"""What a search maximises: a score made of proxies, or what an estimator of performance gives."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from trainless.aggregation import AGGREGATES, Aggregate, Hybrid, MaximumSum, aggregate, finite_last, load_aggregate
+from trainless.aggregation import AGGREGATES
 from trainless.errors import InputError, UnknownNameError
-from trainless.proxies import PROXIES, Proxy, proxy
+from trainless.estimators import ESTIMATORS, Estimator, estimator
+from trainless.estimators.scores import NAMED_SCORES, RunningScore, SearchScore, proxy_score, split_names
+from trainless.proxies import PROXIES
 
-__all__ = ["NAMED_SCORES", "RunningScore", "SearchScore", "search_score", "split_names"]
-
-NAMED_SCORES = ("hybrid", "freerea")
-"""Aggregations with a name of their own: the Hybrid of LogSynflow and NWOT, and FreeREA's sum of three."""
-
-Array = npt.NDArray[np.float64]
+__all__ = ["NAMED_SCORES", "EstimatorScore", "RunningScore", "SearchScore", "search_score", "split_names"]
 
 
 @dataclass(frozen=True, eq=False)
-class SearchScore:
-    """One number for each architecture, higher is better, made of the raw scores of proxies.
+class EstimatorScore(SearchScore):
+    """The value of an estimator as a score; it is relative to no other architecture.
 
     Args:
         name: what it is called.
-        proxies: what it reads, in order.
-        aggregate: None for a single proxy.
+        proxies: none.
+        aggregate: none.
+        estimator: what estimates.
 
     Raises:
-        InputError: several proxies and nothing that joins them.
+        InputError: there is no estimator.
 
     Example:
-        >>> search_score("freerea").proxies
-        (Proxy(name='nwot', ...), Proxy(name='logsynflow', ...), Proxy(name='skipped_layers', ...))
+        >>> search_score("full(epochs=8)").columns
+        ('full(epochs=8)',)
     """
 
-    name: str
-    proxies: tuple[Proxy, ...]
-    aggregate: Aggregate | None = None
+    estimator: Estimator | None = None
 
     def __post_init__(self) -> None:
-        if self.aggregate is None and len(self.proxies) != 1:
-            raise InputError(f"The score '{self.name}' reads {len(self.proxies)} proxies: name what joins them.")
+        if self.estimator is None or self.proxies or self.aggregate:
+            raise InputError(f"The score '{self.name}' is that of an estimator: give one, and no proxies.")
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What it reads: the estimator's value."""
+        return (self.name,)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Built-in proxies go to another process by name, for not all of their functions can.
-        names = tuple(each.name if PROXIES.get(each.name) is each else each for each in self.proxies)
-        return _restored, (self.name, names, self.aggregate)
-
-    @property
-    def is_relative(self) -> bool:
-        """Whether it depends on the other architectures that were scored."""
-        return self.aggregate is not None and not self.aggregate.reference
-
-    @property
-    def signs(self) -> Array:
-        """For each proxy 1, or -1 where lower is better."""
-        if self.aggregate is None:
-            return np.array([1.0 if self.proxies[0].higher_is_better else -1.0])
-        turned = self.aggregate.lower_is_better
-        return np.array([-1.0 if each.name in turned else 1.0 for each in self.proxies])
+        return EstimatorScore, (self.name, (), None, self.estimator)
 
 
-def _restored(name: str, proxies: Sequence[str | Proxy], mix: Aggregate | None) -> SearchScore:
-    return SearchScore(name, tuple(map(proxy, proxies)), mix)
-
-
-def search_score(score: str | Proxy | Aggregate | SearchScore) -> SearchScore:
+def search_score(score: Any) -> SearchScore:
     """Look up what a search shall maximise.
 
     Args:
-        score: the name of a proxy; one of `NAMED_SCORES`; an aggregation with its proxies, such as
-            ``"log-rank(flops, nwot)"``; the path of a file that `trainless.aggregation.Aggregate.save` wrote; or an
-            object. An aggregation that was fitted keeps its reference; one that was not is computed anew among all
-            architectures scored so far whenever these become more.
+        score: what `trainless.estimators.scores.proxy_score` takes: a proxy, an aggregation, a file; or what
+            `trainless.estimators.estimator` takes, such as ``"early-stopping(epochs=8)"``.
 
     Raises:
-        UnknownNameError: there is no such proxy or aggregation.
-        InputError: the file cannot be read.
+        UnknownNameError: there is no such proxy, aggregation or estimator.
+        InputError: the file cannot be read, or an option cannot be used.
 
     Example:
-        >>> search_score("log-rank(flops, nwot)").is_relative, search_score("nwot").is_relative
+        >>> search_score("log-rank(flops, nwot)").is_relative, search_score("early-stopping").is_relative
         (True, False)
     """
-    if isinstance(score, SearchScore):
-        return score
-    if isinstance(score, Proxy):
-        return SearchScore(score.name, (score,))
-    if isinstance(score, Aggregate):
-        return SearchScore(score.name, tuple(proxy(name) for name in score.proxies), score)
-    text = score.strip()
-    if text in NAMED_SCORES:
-        named: Aggregate = Hybrid() if text == "hybrid" else MaximumSum()
-        return SearchScore(text, tuple(proxy(name) for name in named.proxies), named)
-    if found := re.fullmatch(r"([\w-]+)\((.*)\)", text):
-        names = [name.strip() for name in found[2].split(",") if name.strip()]
-        return search_score(aggregate(found[1], names))
-    if text.endswith(".json"):
-        return search_score(load_aggregate(Path(text)))
-    if text not in PROXIES:
-        raise UnknownNameError("score", text, [*PROXIES, *NAMED_SCORES, *(f"{kind}(...)" for kind in AGGREGATES)])
-    return search_score(PROXIES[text])
-
-
-def split_names(text: str) -> list[str]:
-    """Split names at commas that stand outside parentheses.
-
-    Example:
-        >>> split_names("nwot, log-rank(flops, nwot)")
-        ['nwot', 'log-rank(flops, nwot)']
-    """
-    parts = re.findall(r"(?:[^,(]|\([^)]*\)?)+", text)
-    return [part.strip() for part in parts if part.strip()]
-
-
-class RunningScore:
-    """The score of all architectures of a growing set: after each addition as if the set had been whole at once.
-
-    Args:
-        score: what is computed.
-
-    Example:
-        >>> running = RunningScore(search_score("rank(flops, nwot)"))
-        >>> running.add([(1.0, 5.0), (2.0, 9.0)])
-        >>> running.values()
-        array([1., 2.])
-        >>> running.add([(3.0, float("nan"))])
-        >>> running.values().round(2)
-        array([1.  , 1.67, 1.33])
-    """
-
-    def __init__(self, score: SearchScore) -> None:
-        self.score = score
-        self._signs = score.signs
-        self._rows = np.empty((len(score.proxies), 64))
-        self._count = 0
-
-    def __len__(self) -> int:
-        return self._count
-
-    @property
-    def raw(self) -> Array:
-        """The raw scores, shape ``(architectures, proxies)``."""
-        return (self._rows[:, : self._count].T * self._signs).copy()
-
-    def add(self, rows: Sequence[Sequence[float]]) -> None:
-        """Add the raw scores of further architectures, one row each."""
-        if not rows:
-            return
-        end = self._count + len(rows)
-        if end > self._rows.shape[1]:
-            larger = np.empty((len(self._rows), 2 * end))
-            larger[:, : self._count] = self._rows[:, : self._count]
-            self._rows = larger
-        self._rows[:, self._count : end] = (np.asarray(rows, dtype=float) * self._signs).T
-        self._count = end
-
-    def values(self) -> Array:
-        """Give the score of each, shape ``(n,)``, higher is better; what is not finite is −∞, ranked last."""
-        columns = list(self._rows[:, : self._count])
-        mix = self.score.aggregate
-        if mix is None:
-            return finite_last(columns[0])
-        if not self._count:
-            return np.empty(0)
-        return finite_last(mix.joined(columns) if mix.reference else mix.among(columns))
+    if isinstance(score, Estimator):
+        return EstimatorScore(str(score), (), None, score)
+    if isinstance(score, str):
+        name = re.split(r"\s*\(", score.strip())[0]
+        if name in ESTIMATORS:
+            return search_score(estimator(score))
+        if name not in (*PROXIES, *NAMED_SCORES, *AGGREGATES) and not name.endswith(".json"):
+            known = [*PROXIES, *NAMED_SCORES, *(f"{kind}(...)" for kind in AGGREGATES), *ESTIMATORS]
+            raise UnknownNameError("score", score.strip(), known)
+    return proxy_score(score)

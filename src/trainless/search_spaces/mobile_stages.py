@@ -33,7 +33,7 @@ STAGES = 5
 
 _PROPORTIONS = (2, 3, 5, 8, 10)  # channels of the stages at 100 %, in half widths
 _HEAD = 4  # the last convolution widens so many times, as EfficientNet's does (320 to 1,280 channels)
-_SQUEEZE = 4  # a squeeze-excite has one channel for so many that enter its block, as MobileNetV3's
+_SQUEEZE = 4  # a squeeze-excite has one channel for so many that enter its block, as EfficientNet's
 _FEWEST_PIXELS = 4
 _HALVING = (3, 4, 2, 0, 5)  # stages that halve the image, the most willing first; 0 is the stem
 

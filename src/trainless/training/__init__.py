@@ -5,9 +5,10 @@ from streams of their own, so that nothing that ran before changes it.
 """
 
 from trainless.training.candidates import RunOffRow, run_off
+from trainless.training.devices import Devices
 from trainless.training.measures import MEASURES
 from trainless.training.recipes import Recipe
 from trainless.training.results import TrainingResult, TrainingState
 from trainless.training.single import train
 
-__all__ = ["MEASURES", "Recipe", "RunOffRow", "TrainingResult", "TrainingState", "run_off", "train"]
+__all__ = ["MEASURES", "Devices", "Recipe", "RunOffRow", "TrainingResult", "TrainingState", "run_off", "train"]

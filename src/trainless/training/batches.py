@@ -12,7 +12,7 @@ import torch
 from trainless.data import ImageDataset
 from trainless.training.recipes import Recipe
 
-__all__ = ["Batches", "erased", "mirrored_and_shifted", "mixed"]
+__all__ = ["Batches", "batch_count", "erased", "mirrored_and_shifted", "mixed"]
 
 
 class Batches:
@@ -33,7 +33,7 @@ class Batches:
         # torch.tensor copies: arrays of others may be read-only, or have strides that PyTorch does not take.
         self._images, self._labels = torch.tensor(dataset.images), torch.tensor(dataset.labels)
         self._mean, self._std = (torch.tensor(each).view(-1, 1, 1) for each in (dataset.mean, dataset.std))
-        self._number = min(math.ceil(len(dataset) / size), max(len(dataset) // 2, 1))
+        self._number = batch_count(len(dataset), size)
         self._classes = dataset.task.classes
         self._seed: int | None = None
         self._recipe: Recipe | None = None
@@ -67,6 +67,16 @@ class Batches:
         other = copy.copy(self)
         other._seed, other._recipe = seed, recipe
         return other
+
+
+def batch_count(images: int, size: int) -> int:
+    """Count the batches that images make, of a size at most, but of one image alone never.
+
+    Example:
+        >>> batch_count(9, 4), batch_count(5, 2)
+        (3, 2)
+    """
+    return min(math.ceil(images / size), max(images // 2, 1))
 
 
 def mirrored_and_shifted(

@@ -20,7 +20,7 @@ from trainless.training.single import check_numbers, train
 from trainless.types import Architecture
 from trainless.workers import worker_pool
 
-__all__ = ["RunOffRow", "run_off", "rungs"]
+__all__ = ["RunOffRow", "Setting", "lost_training", "run_off", "rungs", "train_one"]
 
 
 @dataclass(frozen=True)
@@ -133,12 +133,12 @@ def run_off(
     measure_named(measure, dataset.task.classes)
     _check(candidates, space, eta, workers)
     options = {"seed": seed, "recipe": recipe, "measure": measure, "patience": patience}
-    setting = _Setting(space, *split(dataset, fraction, seed), options)
+    setting = Setting(space, *split(dataset, fraction, seed), options)
     known, trained = dict(done or {}), {each: list[TrainingResult]() for each in candidates}
     plan = rungs(len(candidates), epochs, eta)
     passed, total = 0, sum(count * length for count, length in plan)
     ranked = list(candidates)
-    with worker_pool(_train, setting, _worker_count(workers, len(candidates)), _lost) as run:
+    with worker_pool(train_one, setting, _worker_count(workers, len(candidates)), lost_training) as run:
         for count, length in plan:
             going = [each for each in candidates if each in ranked[:count] and not _failed(trained[each])]
             units = [(each, length) for each in going if (str(each), length) not in known]
@@ -161,7 +161,7 @@ def run_off(
 
 
 @dataclass(frozen=True)
-class _Setting:
+class Setting:
     """All that decides a training but the architecture and the epochs, for worker processes."""
 
     space: SearchSpace
@@ -170,7 +170,8 @@ class _Setting:
     options: Mapping[str, Any]
 
 
-def _train(setting: _Setting, unit: tuple[Architecture, int]) -> TrainingResult:
+def train_one(setting: Setting, unit: tuple[Architecture, int]) -> TrainingResult:
+    """Train one architecture for a number of epochs; what it raises becomes the reason of a failure."""
     import torch
 
     architecture, epochs = unit
@@ -186,7 +187,8 @@ def _train(setting: _Setting, unit: tuple[Architecture, int]) -> TrainingResult:
         return _failure(reason, time.monotonic() - start)
 
 
-def _lost(unit: tuple[Architecture, int], reason: str) -> TrainingResult:
+def lost_training(unit: tuple[Architecture, int], reason: str) -> TrainingResult:
+    """Make the result of a training whose process died."""
     return _failure(reason)
 
 

@@ -16,18 +16,27 @@ from typing import Any
 import lightning as L
 import torch
 from lightning.pytorch.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
+from lightning.pytorch.strategies import DDPStrategy
 
 from trainless.seeding import derive_seed
 from trainless.training.batches import Batches
+from trainless.training.devices import Devices
+from trainless.training.groups import Joined, agreed, backend_of, join, summed
 from trainless.training.measures import Measure
 from trainless.training.recipes import Recipe
 from trainless.training.results import TrainingState
 
 __all__ = ["Course", "fit"]
 
+_RECENT = 3  # epochs whose time says how long the next ones take
+_KEPT = 0.95  # share of the time that is planned for: the last epoch, at the lowest rates, is not to be late
+_GRACE = 0.25  # of an epoch, which it may be late before it is left
+
 
 class Course(L.LightningModule):
     """One training from its first epoch to its last, or from the state that an earlier one left.
+
+    Of several processes each is given all images, and computes its share of every batch.
 
     Args:
         network: what is trained, in train mode.
@@ -38,10 +47,13 @@ class Course(L.LightningModule):
         recipe: how it learns.
         measure: what is to be high on the images that it is measured on.
         weights: of the classes in the loss; None weighs them alike.
-        deadline: value of `time.monotonic` after which no epoch shall end; None never stops for it.
+        deadline: value of `time.monotonic` after which no epoch shall end; None never stops for it. With one, the
+            schedule of the learning rate is laid anew before each epoch over as many as there is time for.
+        epoch_seconds: how long an epoch may take, as a guess before the first one tells; None plans for `epochs`.
         patience: stop after this many epochs without a higher measure.
+        until: stop after this many epochs of the schedule for all.
         resume: where an earlier training stood.
-        on_epoch: called after each epoch.
+        on_epoch: called after each epoch, by the first process.
     """
 
     def __init__(
@@ -56,7 +68,9 @@ class Course(L.LightningModule):
         measure: Measure,
         weights: torch.Tensor | None,
         deadline: float | None,
+        epoch_seconds: float | None,
         patience: int | None,
+        until: int | None,
         resume: TrainingState | None,
         on_epoch: Callable[[TrainingState], None] | None,
     ) -> None:
@@ -64,8 +78,11 @@ class Course(L.LightningModule):
         self.network, self.train_images, self.valid_images = network, train_images, valid_images
         self.epochs, self.seed, self.recipe, self.measure = epochs, seed, recipe, measure
         self.weights, self.deadline, self.patience, self.on_epoch = weights, deadline, patience, on_epoch
+        self.last = epochs if until is None else min(epochs, until)
         self.standing = resume or TrainingState({}, {}, {}, [], [], [], 0.0)
         self.start = time.monotonic() - self.standing.seconds
+        self.epoch_seconds = epoch_seconds
+        self.begun = list[float]()  # when the epochs of this sitting began
         self.handler = signal.getsignal(signal.SIGTERM)
 
     @property
@@ -75,16 +92,33 @@ class Course(L.LightningModule):
 
     @property
     def finished(self) -> bool:
-        """Whether all epochs are done, the last ones brought nothing, or the time does not suffice for another."""
+        """Whether the schedule is done, the last epochs brought nothing, or the time does not suffice for another."""
         patience = self.epochs if self.patience is None else self.patience
         waited = self.done - self.standing.best_epoch if self.done else 0
-        return self.done > 0 and (self.done >= self.epochs or waited >= patience or self._is_late())
+        is_whole = self.done >= self.last or self.standing.progress > 1 - 1e-9
+        return self.done > 0 and (is_whole or waited >= patience or self._affordable() < 1)
 
-    def _is_late(self) -> bool:
-        if self.deadline is None:
+    def _affordable(self) -> float:
+        """How many more epochs there is time for; infinite where nothing tells how long they take."""
+        now, latest = time.monotonic(), self.begun[-_RECENT:]
+        if latest:
+            one = (now - latest[0]) / len(latest)
+        else:
+            one = self.standing.seconds / self.done if self.done else self.epoch_seconds or 0.0
+        return math.inf if self.deadline is None or not one else (self.deadline - now) / one
+
+    def _share_of_epoch(self) -> float:
+        """Which share of the schedule the next epoch is, so that it is done with the last there is time for."""
+        affordable = max(1.0, _KEPT * self._affordable())
+        left = min(self.epochs - self.done, affordable)
+        return (1 - self.standing.progress) / int(left)
+
+    def _is_over(self) -> bool:
+        """Whether an epoch has to be left in its midst: the first one at the deadline, later ones soon after."""
+        if self.deadline is None or self._is_shared:
             return False
-        now = time.monotonic()
-        return now + (now - self.start) / self.done > self.deadline
+        grace = _GRACE * self.standing.seconds / self.done if self.done else 0.0
+        return self.learned > 0 and time.monotonic() > self.deadline + grace
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Make the optimizer, with the moments that it had where the training goes on."""
@@ -107,56 +141,143 @@ class Course(L.LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Set the global random state, from which dropout draws, and all counts of the epoch."""
-        torch.manual_seed(derive_seed(self.seed, "dropout", self.done))
+        process = [self.trainer.global_rank] if self.trainer.global_rank else []  # the first one draws as one alone
+        torch.manual_seed(derive_seed(self.seed, "dropout", self.done, *process))
+        self.share = self._agreed(self._share_of_epoch())
+        self.begun.append(time.monotonic())
         self.loss, self.learned = 0.0, 0
         self.logits, self.labels = list[torch.Tensor](), list[torch.Tensor]()
 
+    def on_train_batch_start(self, batch: object, _: int) -> int | None:
+        """Leave the epoch where the time is over."""
+        return -1 if self._is_over() else None
+
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], number: int) -> torch.Tensor:
         """Compute the mean cross-entropy of a batch; targets are classes, or a share of each class."""
-        step, steps = (len(self.train_images) * epochs for epochs in (self.done, self.epochs))
+        steps = len(self.train_images) / self.share
         for group in self.optimizer.param_groups:
-            group["lr"] = self.recipe.rate_at(step + number, steps)
+            group["lr"] = self.recipe.rate_at(self.standing.progress * steps + number, steps)
         images, targets = batch
-        loss = torch.nn.functional.cross_entropy(
-            self.network(images), targets, self.weights, label_smoothing=self.recipe.label_smoothing
-        )
+        loss = self._loss(images, targets)
         self.loss, self.learned = self.loss + float(loss.detach()) * len(targets), self.learned + len(targets)
         return loss
 
+    def _loss(self, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        """The loss of this process: the mean over all processes, as of gradients, is that of the whole batch."""
+        weights = None if self.weights is None else self.weights.to(images.device)
+        own = self._share(targets)
+        loss = torch.nn.functional.cross_entropy(
+            self.network(self._share(images)), own, weights, label_smoothing=self.recipe.label_smoothing
+        )
+        if not self._is_shared:
+            return loss
+        # What the mean was taken over: images, or the weights of their classes.
+        count, whole = (
+            float(len(each) if weights is None or each.is_floating_point() else weights[each].sum())
+            for each in (own, targets)
+        )
+        return loss * (self.trainer.world_size * count / whole)
+
+    def _share(self, batch: torch.Tensor) -> torch.Tensor:
+        """What this process has of a batch."""
+        return batch.tensor_split(self.trainer.world_size)[self.trainer.global_rank]
+
+    def on_validation_start(self) -> None:
+        """Take the mean of what the processes know of the images that they met, for batch normalisation."""
+        for buffer in self.network.buffers():
+            if self._is_shared and buffer.is_floating_point():
+                summed(buffer).div_(self.trainer.world_size)
+
     def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> None:
-        """Keep what the network says."""
+        """Keep what the network says, in float32 whatever it is trained in."""
         images, labels = batch
-        self.logits.append(self.network(images))
+        with torch.autocast(images.device.type, enabled=False):
+            self.logits.append(self._answers(images))
         self.labels.append(labels)
+
+    def _answers(self, images: torch.Tensor) -> torch.Tensor:
+        if not self._is_shared or len(images) < self.trainer.world_size:
+            return self.network(images)  # type: ignore[no-any-return]
+        own = self.network(self._share(images))
+        whole = own.new_zeros(len(images), *own.shape[1:])
+        self._share(whole).copy_(own)
+        return summed(whole)
 
     def on_train_epoch_end(self) -> None:
         """Note where the training stands, hand it on, and stop where enough is done; validation came before."""
-        before, logits, labels = self.standing, torch.cat(self.logits), torch.cat(self.labels)
-        measured = self.measure(logits, labels)
-        weights = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+        if not self.logits and self.done:  # left in its midst: the training stands where the last epoch ended
+            self.trainer.should_stop = True
+            return
+        if not self.logits:
+            self._validate()
+        before, logits, labels = self.standing, torch.cat(self.logits).cpu(), torch.cat(self.labels).cpu()
+        accuracy = 100 * float((logits.argmax(1) == labels).double().mean())
+        accuracy, measured = self._agreed((accuracy, self.measure(logits, labels)))
+        weights = {name: value.detach().to("cpu", copy=True) for name, value in self.network.state_dict().items()}
         is_best = measured > max(before.valid_measures, default=-math.inf)
         self.standing = TrainingState(
             weights=weights,
             best_weights=weights if is_best else before.best_weights,
-            optimizer=copy.deepcopy(self.optimizer.state_dict()),
-            train_losses=[*before.train_losses, self.loss / self.learned],
-            valid_accuracies=[*before.valid_accuracies, 100 * float((logits.argmax(1) == labels).double().mean())],
+            optimizer=_copied(self.optimizer.state_dict()),
+            train_losses=[*before.train_losses, self._mean_loss()],
+            valid_accuracies=[*before.valid_accuracies, accuracy],
             valid_measures=[*before.valid_measures, measured],
             seconds=time.monotonic() - self.start,
+            progress=before.progress + self.share,
         )
-        if self.on_epoch:
+        if self.on_epoch and self.trainer.global_rank == 0:
             self.on_epoch(self.standing)
-        self.trainer.should_stop = self.finished
+        self.trainer.should_stop = self._agreed(self.finished)
+
+    def _validate(self) -> None:
+        """Do what Lightning leaves out after an epoch that ended early."""
+        self.network.eval()
+        with torch.inference_mode():
+            for batch in self.valid_images:
+                self.validation_step(batch, 0)
+        self.network.train()
+
+    def _mean_loss(self) -> float:
+        mean = self.loss / self.learned
+        if not self._is_shared:
+            return mean
+        return float(summed(torch.tensor(mean, dtype=torch.float64, device=self.device))) / self.trainer.world_size
+
+    @property
+    def _is_shared(self) -> bool:
+        """Whether there are several processes: one alone takes no part in a group that it may be in."""
+        return self.trainer.world_size > 1
+
+    def _agreed(self, value: Any) -> Any:
+        return agreed(value) if self._is_shared else value
 
 
-def fit(course: Course) -> TrainingState:
-    """Run a course to its end."""
-    if not course.finished:
+def _copied(value: Any) -> Any:
+    """What an optimizer keeps, copied to the memory of the CPU."""
+    if isinstance(value, torch.Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, dict):
+        return {name: _copied(each) for name, each in value.items()}
+    return [_copied(each) for each in value] if isinstance(value, list) else value
+
+
+def fit(course: Course, devices: Devices) -> TrainingState:
+    """Run a course to its end; where it has several processes, each of them calls this."""
+    is_finished = course.finished
+    if devices.processes > 1:
+        join(devices)
+        is_finished = agreed(is_finished)
+    if not is_finished:
         with _quiet(), _interruptible():
             L.Trainer(
-                accelerator="cpu",
-                devices=1,
-                plugins=[LightningEnvironment()],  # one process, whatever cluster it may be on
+                accelerator="cuda" if devices.accelerator == "gpu" else "cpu",
+                devices=devices.devices,
+                num_nodes=devices.nodes,
+                strategy=_strategy(course, devices),
+                precision=devices.precision,  # type: ignore[arg-type]
+                sync_batchnorm=devices.processes > 1 and devices.accelerator == "gpu",  # PyTorch has it for GPUs alone
+                # One process alone stays alone, whatever cluster it may be on.
+                plugins=[Joined() if devices.processes > 1 else LightningEnvironment()],
                 max_epochs=course.epochs - course.done,
                 reload_dataloaders_every_n_epochs=1,
                 num_sanity_val_steps=0,
@@ -166,6 +287,27 @@ def fit(course: Course) -> TrainingState:
                 enable_model_summary=False,
             ).fit(course)
     return course.standing
+
+
+def _strategy(course: Course, devices: Devices) -> DDPStrategy | str:
+    if devices.processes == 1:
+        return "auto"
+    # Each process has its own running statistics within an epoch: validation takes their mean.
+    return DDPStrategy(
+        find_unused_parameters=_has_idle_weights(course),
+        forward_sync_buffers=False,
+        process_group_backend=backend_of(devices),
+    )
+
+
+def _has_idle_weights(course: Course) -> bool:
+    """Whether there are weights that lead nowhere: the processes have to look for them then, which costs time."""
+    images, _ = next(iter(course.train_images))
+    weights = [each for each in course.network.parameters() if each.requires_grad]
+    with torch.enable_grad():
+        total = course.network.eval()(images[:2]).sum()
+    course.network.train()
+    return any(each is None for each in torch.autograd.grad(total, weights, allow_unused=True))
 
 
 @contextmanager

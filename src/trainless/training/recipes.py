@@ -92,12 +92,12 @@ class Recipe:
             network.parameters(), self.learning_rate, momentum=0.9, nesterov=True, weight_decay=self.weight_decay
         )
 
-    def rate_at(self, step: int, steps: int) -> float:
-        """Compute the learning rate of a step, counted from 0."""
+    def rate_at(self, step: float, steps: float) -> float:
+        """Compute the learning rate of a step, counted from 0; both may be parts of a step."""
         return learning_rate_at(step, steps, self.learning_rate, _WARM_UP if self.schedule == "one-cycle" else 0.0)
 
 
-def learning_rate_at(step: int, steps: int, highest: float, warm_up: float = _WARM_UP) -> float:
+def learning_rate_at(step: float, steps: float, highest: float, warm_up: float = _WARM_UP) -> float:
     """Compute the learning rate of a step: a straight rise, then a cosine to 0.
 
     Args:

@@ -24,6 +24,7 @@ class TrainingState:
         valid_accuracies: accuracy on the validation images after each epoch, in percent.
         valid_measures: what decides the best epoch, higher is better; the accuracies where nothing else was asked for.
         seconds: time spent so far.
+        progress: share of the schedule of the learning rate that is done, from 0 to 1.
 
     Example:
         >>> accuracies = [20.0, 45.0, 45.0]
@@ -38,6 +39,7 @@ class TrainingState:
     valid_accuracies: Sequence[float]
     valid_measures: Sequence[float]
     seconds: float
+    progress: float = 0.0
 
     @property
     def epochs(self) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from trainless.errors import InputError
 from trainless.hardware import limited_threads
 from trainless.initialization import initialize
 from trainless.seeding import generator, preserve_rng_state
+from trainless.training.devices import Devices
 from trainless.training.measures import measure_named
 from trainless.training.recipes import Recipe
 from trainless.training.results import TrainingResult, TrainingState
@@ -35,9 +37,13 @@ def train(
     measure: str = "accuracy",
     patience: int | None = None,
     deadline: float | None = None,
+    epoch_seconds: float | None = None,
+    until: int | None = None,
     threads: int = 1,
     resume: TrainingState | None = None,
     on_epoch: Callable[[TrainingState], None] | None = None,
+    devices: Devices | None = None,
+    log_folder: str | os.PathLike[str] | None = None,
 ) -> TrainingResult:
     """Train a network from weights drawn by the seed, and leave it with those of its best epoch, in eval mode.
 
@@ -51,14 +57,24 @@ def train(
         recipe: optimizer, schedule and augmentation; None is `Recipe()`.
         measure: what decides the best epoch, a name of `trainless.training.MEASURES`.
         patience: stop after this many epochs without a higher measure; None never stops.
-        deadline: value of `time.monotonic` after which no epoch shall end: the last one is that after which another
-            would be late. There is always one.
-        threads: threads that PyTorch may use for one operation; another number may change the last digits.
+        deadline: value of `time.monotonic` after which no epoch shall end. Before each epoch the schedule of the
+            learning rate is laid over those that there is still time for, at most `epochs` in all, so it is done in
+            time. There is always one epoch, of fewer images where even that would be late.
+        epoch_seconds: how long an epoch may take, as a guess before the first one tells; None plans for `epochs`.
+        until: leave after this many epochs, those with which a training of all `epochs` begins; None runs all.
+        threads: threads that PyTorch may use for one operation, of each process; another number may change the last
+            digits.
         resume: where an earlier call with the same arguments stood; the result is that of one call, but for seconds.
         on_epoch: called after each epoch with the state, from which the same call can go on.
+        devices: where it trains; None is one process of the CPU in float32. Of several processes on one machine this
+            one starts the others, and ends them where `on_epoch` raises. Where torchrun or SLURM started this one, each
+            process makes the same call and gets the same result, and the first alone calls `on_epoch` and writes logs;
+            what `on_epoch` raises has to end that process then.
+        log_folder: where events for TensorBoard are written; None writes none.
 
     Raises:
         InputError: an argument cannot be used, or network and images do not fit together.
+        ScoringError: a process that this one started died.
 
     Example:
         >>> from trainless.data import load_data, split
@@ -72,27 +88,45 @@ def train(
     import torch
 
     # Lightning takes seconds to import.
-    from trainless.training.batches import Batches
+    from trainless.training.batches import Batches, batch_count
     from trainless.training.course import Course, fit
+    from trainless.training.groups import is_launched
+    from trainless.training.logs import logged
+    from trainless.training.processes import train_in_processes
 
     check_numbers(epochs=epochs, patience=patience)
+    check_numbers(epochs=epochs if until is None else until, patience=None)
     chosen, measured = recipe or Recipe(), measure_named(measure, train_set.task.classes)
     weights = _class_weights(train_set) if chosen.balanced else None
     _check_sets(train_set, valid_set)
+    place, steps = (devices or Devices()).resolved(), batch_count(len(train_set), chosen.batch_size)
+    _check_shares(place, len(train_set) // steps)
     with preserve_rng_state(), limited_threads(threads):
         _check_network(network, train_set.task)
         if resume is None:
             initialize(network, generator=generator(seed, "weights"))
         else:
             _restore(network, resume)
-        network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-        state = fit(
-            Course(
-                network, Batches(train_set, chosen.batch_size), Batches(valid_set, _VALID_BATCH), epochs=epochs,
-                seed=seed, recipe=chosen, measure=measured, weights=weights,
-                deadline=deadline, patience=patience, resume=resume, on_epoch=on_epoch,
-            )
-        )  # fmt: skip
+        with logged(log_folder, chosen, epochs, steps, measure, resume, on_epoch) as told:
+            if place.nodes == 1 < place.devices and not is_launched():
+                state = train_in_processes(
+                    train, network, place,
+                    {
+                        "train_set": train_set, "valid_set": valid_set, "epochs": epochs, "seed": seed,
+                        "recipe": chosen, "measure": measure, "patience": patience, "deadline": deadline,
+                        "epoch_seconds": epoch_seconds, "threads": threads, "until": until,
+                    },
+                    resume, told,
+                )  # fmt: skip
+            else:
+                network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+                course = Course(
+                    network, Batches(train_set, chosen.batch_size), Batches(valid_set, _VALID_BATCH), epochs=epochs,
+                    seed=seed, recipe=chosen, measure=measured, weights=weights,
+                    deadline=deadline, epoch_seconds=epoch_seconds, patience=patience, until=until, resume=resume,
+                    on_epoch=told,
+                )  # fmt: skip
+                state = fit(course, place)
     return finished(network, state, measure)
 
 
@@ -100,7 +134,7 @@ def finished(network: torch.nn.Module, state: TrainingState, measure: str = "acc
     """Give a network the weights of the best epoch of a training, in eval mode, and say what this came to."""
     import torch
 
-    network.to(memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+    network.to(device="cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     network.load_state_dict(state.best_weights)
     accuracies, best = tuple(state.valid_accuracies), state.best_epoch
     return TrainingResult(
@@ -154,6 +188,15 @@ def _check_sets(train_set: ImageDataset, valid_set: ImageDataset) -> None:
         raise InputError(
             f"The images to validate with have shape, classes, mean and deviation {given}, but those to train on "
             f"{expected}: split one data set in two, or prepare both alike."
+        )
+
+
+def _check_shares(devices: Devices, least: int) -> None:
+    """Refuse to share a batch among so many processes that one has a single image, which batch normalisation needs."""
+    if devices.processes > 1 and least < 2 * devices.processes:
+        raise InputError(
+            f"Batches of {least} images give {devices.processes} processes less than 2 each: take fewer devices or a "
+            "larger batch."
         )
 
 

@@ -68,9 +68,7 @@ class Showing:
                 on_rejected=lambda: self.window.say(f"It is no picture, or larger than {_PICTURE_BYTES // 2**20} MiB."),
             ).props('accept="image/*" flat bordered').classes("upload picture")  # fmt: skip
             seen = " x ".join(map(str, facts["input_shape"]))
-            ui.html(
-                f'<p class="note">It is reduced to {escape(seen)}, as the images were that it learned from.</p>'
-            )
+            ui.html(f'<p class="note">It is reduced to {escape(seen)}, as the images were that it learned from.</p>')
             self._guess = ui.element("div").classes("guess")
 
     async def _given(self, event: events.UploadEventArguments) -> None:

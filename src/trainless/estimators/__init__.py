@@ -1,0 +1,40 @@
+"""Estimators of performance by name: from a whole training to a score without any, behind one contract."""
+
+from __future__ import annotations
+
+from trainless.estimators.base import Ask, Estimate, Estimator, Setting, distinct_sample
+from trainless.estimators.curves import Forecast, extrapolate
+from trainless.estimators.learning import LearningCurve
+from trainless.estimators.specs import options_of, parse_estimator
+from trainless.estimators.surrogate import Surrogate
+from trainless.estimators.trained import EarlyStopping, Full, Reduced
+from trainless.estimators.zero_cost import ZeroCost
+
+__all__ = [
+    "ESTIMATORS", "Ask", "EarlyStopping", "Estimate", "Estimator", "Forecast", "Full", "LearningCurve", "Reduced",
+    "Setting", "Surrogate", "ZeroCost", "distinct_sample", "estimator", "extrapolate", "options_of",
+]  # fmt: skip
+
+ESTIMATORS: dict[str, type[Estimator]] = {
+    each.name: each for each in (Full, EarlyStopping, Reduced, LearningCurve, Surrogate, ZeroCost)
+}
+
+
+def estimator(spec: str | Estimator) -> Estimator:
+    """Look an estimator up by its name with options; an object is given back as it is.
+
+    Args:
+        spec: a name of `ESTIMATORS`, with options in parentheses where they shall be other than usual, such as
+            ``"reduced(epochs=4, channels=0.5, images=0.25)"``; or an `Estimator`.
+
+    Raises:
+        UnknownNameError: there is none of that name.
+        InputError: it has no such option, or a value cannot be used.
+
+    Example:
+        >>> str(estimator("early-stopping(8)"))
+        'early-stopping(epochs=8, patience=3)'
+        >>> estimator("surrogate(boosting, base=reduced(epochs=2))").base
+        'reduced(epochs=2)'
+    """
+    return spec if isinstance(spec, Estimator) else parse_estimator(spec, ESTIMATORS)

@@ -1,0 +1,165 @@
+"""The contract of an estimator: architectures go in, one estimate of the performance of each comes out."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import numpy as np
+
+from trainless.data import ImageDataset
+from trainless.search_spaces.base import SearchSpace
+from trainless.seeding import derive_seed
+from trainless.store import Store
+from trainless.types import Architecture
+
+__all__ = ["Ask", "Estimate", "Estimator", "Setting", "distinct_sample"]
+
+_DRAWS = 50  # for each architecture that is wanted, until enough of them are different networks
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What an estimator makes of one architecture.
+
+    Args:
+        architecture: its published string.
+        value: higher is better; validation accuracy in percent where it is one; NaN where there is none.
+        seconds: time that this one took, or had taken when it was computed.
+        epochs: epochs of training that it took; 0 without training.
+        deviation: how uncertain the value is, as a standard deviation in its own unit; NaN where that is not said.
+        shared_seconds: time of what was done once for all estimates of a setting, the same in each.
+        note: what is to be known of all estimates of a setting; empty for nothing.
+        reason: why there is no value; empty otherwise.
+
+    Example:
+        >>> Estimate("|skip_connect~0|", 61.5, 4.2, 3).deviation
+        nan
+    """
+
+    architecture: str
+    value: float
+    seconds: float = 0.0
+    epochs: int = 0
+    deviation: float = math.nan
+    shared_seconds: float = 0.0
+    note: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """Where architectures are estimated.
+
+    Args:
+        space: their search space, in the size that counts.
+        data: the images that a whole training has; a part of them validates.
+        seed: decides everything random.
+        workers: processes; 0 works in this one, None is one a core.
+        store: where trainings and scores are kept, so that what was interrupted goes on.
+        progress: called with what is done of a call and all of it.
+    """
+
+    space: SearchSpace
+    data: ImageDataset
+    seed: int = 0
+    workers: int | None = None
+    store: Store | None = None
+    progress: Progress | None = None
+
+    def within(self, space: SearchSpace, data: ImageDataset) -> Setting:
+        """Give the same setting with another space and other images."""
+        return replace(self, space=space, data=data)
+
+
+Ask = Callable[[Sequence[Architecture]], list[Estimate]]
+"""Gives one estimate for each architecture, in the order given."""
+
+
+class Estimator(ABC):
+    """Estimates how good the networks of architectures will be.
+
+    An estimator is a value: its options, no state. The state is that of a session, from the first batch of
+    architectures to the last of one search or study: worker processes, a fitted model, a sample that was trained. An
+    estimate depends on the estimator, the architecture, and the space, data and seed of the setting. It does not depend
+    on the order, on other architectures that are asked for, on the number of workers, or on interruptions.
+
+    Whatever implements `session` can be used wherever an estimator's name can, without being registered. Weight sharing
+    fits so: the session trains the supernet of `setting.space` (kept with the store, for it is what must not be lost),
+    reports its time as `shared_seconds`, and each estimate is the validation accuracy of the weights that its
+    architecture inherits; they are frozen by then, or else estimates would depend on the order. Network morphism fits
+    where parents are a fixed function of the architecture, such as a chain of smaller ones down to a seed network: the
+    session keeps the weights of what was trained, and an estimate is a short training from those of its parent.
+
+    Attributes:
+        name: what it is asked for by.
+
+    Example:
+        >>> from contextlib import contextmanager
+        >>> from trainless.data import load_data
+        >>> from trainless.search_spaces import search_space
+        >>> class Length(Estimator):
+        ...     name = "length"
+        ...     fidelity = "the number of letters"
+        ...     @contextmanager
+        ...     def session(self, setting):
+        ...         yield lambda some: [Estimate(str(one), len(str(one))) for one in some]
+        >>> space = search_space("nasbench201")
+        >>> [each.value for each in Length().estimate([space[0], space[9]], Setting(space, load_data("digits")))]
+        [95, 71]
+    """
+
+    name: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def fidelity(self) -> str:
+        """Say in words what is done for an estimate."""
+
+    @abstractmethod
+    def session(self, setting: Setting) -> AbstractContextManager[Ask]:
+        """Begin to estimate in a setting: gives a function for one batch of architectures after the other.
+
+        A failure of one architecture is the `reason` of its estimate, and costs the others nothing.
+
+        Raises:
+            InputError: the estimator cannot be used in this setting.
+        """
+
+    def estimate(self, architectures: Sequence[Architecture], setting: Setting) -> list[Estimate]:
+        """Estimate architectures at one go."""
+        with self.session(setting) as ask:
+            return ask(architectures)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def distinct_sample(space: SearchSpace, count: int, seed: int, purpose: str) -> list[Architecture]:
+    """Draw architectures that are different networks, fewer than asked for only where hardly more are found.
+
+    Args:
+        space: where from.
+        count: how many.
+        seed: which.
+        purpose: leads to other ones with the same seed.
+
+    Example:
+        >>> from trainless.search_spaces import search_space
+        >>> len(distinct_sample(search_space("nasbench201"), 5, 0, "example"))
+        5
+    """
+    rng = np.random.default_rng(derive_seed(seed, purpose))
+    found: dict[Architecture, Architecture] = {}
+    for _ in range(_DRAWS * count):
+        one = space.sample(rng)
+        found.setdefault(space.canonical(one), one)
+        if len(found) == count:
+            break
+    return list(found.values())
