@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+import time
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -124,20 +126,42 @@ class TestParts:
             _Memory([]).tried(Recipe(), lambda _: (_ for _ in ()).throw(RuntimeError("something else")))
 
     def test_tuning_tries_the_first_recipe_first_and_takes_the_best(self, digits: Splits) -> None:
-        import time
-
         small = replace(digits.train, images=digits.train.images[:200], labels=digits.train.labels[:200])
         bad, network = Recipe(learning_rate=1e-9), SMALL.build(SMALL[15_000], digits.train.task)
         recipe, rows = tune(
             lambda: network, small, digits.valid, first=bad, epochs=2,
             deadline=time.monotonic() + 12,
         )  # fmt: skip
-        assert rows[0]["recipe"] == str(bad)
-        measures = {row["recipe"]: row["measure"] for row in rows if row["state"] == "complete"}
-        assert len(measures) > 1
-        assert str(recipe) == max(measures, key=measures.__getitem__)
+        assert rows[0]["recipe"] == asdict(bad)
+        complete = [row for row in rows if row["state"] == "complete"]
+        assert len(complete) > 1
+        assert asdict(recipe) == max(complete, key=lambda row: row["measure"])["recipe"]
         # Without time nothing is tried.
         assert tune(lambda: network, small, digits.valid, first=bad, epochs=2, deadline=0) == (bad, [])
+
+    def test_tuning_that_was_interrupted_goes_on(self, digits: Splits, tmp_path: Path) -> None:
+        small = replace(digits.train, images=digits.train.images[:100], labels=digits.train.labels[:100])
+        network, journal, seen = SMALL.build(SMALL[15_000], digits.train.task), tmp_path / "journal", list[int]()
+
+        def tuned(deadline: float, progress: Any = None) -> tuple[Recipe, list[dict[str, Any]]]:
+            return tune(
+                lambda: network, small, digits.valid, first=Recipe(), epochs=1, deadline=deadline, kept=journal,
+                progress=progress,
+            )  # fmt: skip
+
+        def interrupt(*_: int) -> None:
+            seen.append(len(seen))
+            if len(seen) in (3, 5):
+                raise KeyboardInterrupt
+
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                tuned(time.monotonic() + 3600, interrupt)
+        recipe, rows = tuned(0)
+        assert [row["trial"] for row in rows] == [0, 1, 2]
+        assert rows[0]["recipe"] == asdict(Recipe())
+        assert len({str(row["recipe"]) for row in rows}) == 3  # the first is not tried again, no other drawn twice
+        assert asdict(recipe) == max(rows, key=lambda row: row["measure"])["recipe"]
 
     def test_measures_of_a_network_that_always_guesses_the_same(self, digits: Splits) -> None:
         class Same(torch.nn.Module):

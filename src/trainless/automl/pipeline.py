@@ -156,8 +156,8 @@ def fit(
     size = _size(plan, splits, clock, sitting)
     if size.fraction < 1:
         notes.append(
-            f"Networks have {size.fraction:g} of the width and depth of {size.space.name}, so that they can be trained "
-            "in time: give more time for larger ones."
+            f"Networks have {size.fraction:g} of the width and depth of {size.space.name}: of larger ones none was "
+            "within the limits or could be trained in time."
         )
     found = _search(plan, size.space, splits, clock, folder, sitting, progress)
     architecture = size.space.parse(found.best)
@@ -272,6 +272,7 @@ def _tuned(
         network_of, splits.train, splits.valid, first=chosen, epochs=_TRIAL_EPOCHS, deadline=clock.tuning_end,
         measure=plan.measure, photographs=photographs, seed=plan.seed, threads=size.threads,
         devices=replace(plan.devices, devices=1), log_folder=sitting.logs("trials"),
+        kept=sitting.journal(),
         progress=partial(progress, "tuning") if progress else None,
     ))  # fmt: skip
     sitting.keep(elapsed=clock.elapsed, recipe=asdict(recipe), trials=trials)

@@ -18,6 +18,7 @@ LOGS = "tensorboard"
 """Name of the folder of logs for TensorBoard: ``training``, and ``trials`` with a run for each recipe."""
 
 _FILE = "unfinished.pt"
+_RECIPES = "unfinished.log"
 _WRITE_SECONDS = 5.0
 
 
@@ -69,7 +70,18 @@ class Sitting:
         """Give the folder of the logs of a stage; None where nothing is kept."""
         return None if self._path is None else self._path.parent / LOGS / name
 
+    def journal(self) -> Path | None:
+        """Give the file of the recipes that were tried so far, empty where it is another fit's."""
+        if self._path is None:
+            return None
+        path = self._path.with_name(_RECIPES)
+        if self.values.get("is_tuning") is None:
+            path.unlink(missing_ok=True)
+            self.keep(is_tuning=True)
+        return path
+
     def finish(self) -> None:
-        """Remove the file: there is nothing to go on with."""
+        """Remove the files: there is nothing to go on with."""
         if self._path is not None:
             self._path.unlink(missing_ok=True)
+            self._path.with_name(_RECIPES).unlink(missing_ok=True)

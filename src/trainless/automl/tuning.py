@@ -72,6 +72,7 @@ def tune(
     threads: int = 1,
     devices: Devices | None = None,
     log_folder: Path | None = None,
+    kept: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Recipe, list[dict[str, Any]]]:
     """Find the best recipe of a few: each is tried by short trainings, which Hyperband ends early where they lag.
@@ -89,20 +90,28 @@ def tune(
         threads: threads of the training.
         devices: as for `train`.
         log_folder: where each trial has a folder of events for TensorBoard; None writes none.
+        kept: a file of Optuna's journal, in which each trial is kept, so that the same call goes on; None keeps none.
         progress: called with the seconds used and those that there are.
 
     Returns:
         The recipe, and one row a trial: its hyper-parameters as ``recipe``, ``measure``, ``epochs`` and ``state``.
     """
     import optuna
+    from optuna.storages import JournalStorage
+    from optuna.storages.journal import JournalFileBackend
 
     start = time.monotonic()
     with quiet():
         study = optuna.create_study(
+            storage=None if kept is None else JournalStorage(JournalFileBackend(str(kept))),
+            study_name="recipes",
+            load_if_exists=True,
             direction="maximize",
-            sampler=optuna.samplers.TPESampler(seed=derive_seed(seed, "tuning") % 2**32, n_startup_trials=5),
             pruner=optuna.pruners.HyperbandPruner(min_resource=1, max_resource=epochs, reduction_factor=3),
         )
+        # One that goes on is not to draw again what it had drawn.
+        drawn = derive_seed(seed, "tuning", len(study.trials)) % 2**32
+        study.sampler = optuna.samplers.TPESampler(seed=drawn, n_startup_trials=5)
 
         def told(trial: optuna.Trial) -> Callable[[TrainingState], None]:
             def report(state: TrainingState) -> None:
@@ -116,9 +125,9 @@ def tune(
             return report
 
         def attempt(trial: optuna.Trial) -> float:
-            recipe = recipes.setdefault(
-                trial.number, first if trial.number == 0 else suggest_recipe(trial, photographs)
-            )
+            is_first = not _tried(study)
+            recipe = first if is_first else suggest_recipe(trial, photographs)
+            trial.set_user_attr("recipe", asdict(recipe))
             try:
                 result = train(
                     build(), train_set, valid_set, epochs=epochs, seed=seed, recipe=recipe, measure=measure,
@@ -127,21 +136,28 @@ def tune(
                 )  # fmt: skip
             except (RuntimeError, MemoryError) as error:
                 # The first recipe can be had with a smaller batch; the others are told from each other by theirs.
-                if trial.number == 0 or not is_out_of_memory(error):
+                if is_first or not is_out_of_memory(error):
                     raise
                 raise optuna.TrialPruned from error
             if result.epochs < epochs:  # cut short by the deadline: not comparable
                 raise optuna.TrialPruned
             return result.worth
 
-        recipes: dict[int, Recipe] = {}
         while time.monotonic() < deadline:
             study.optimize(attempt, n_trials=1)
-        complete = [each for each in study.trials if each.state == optuna.trial.TrialState.COMPLETE]
+        tried = _tried(study)
+    complete = [each for each in tried if each.state == optuna.trial.TrialState.COMPLETE]
     best = max(complete, key=lambda each: float("-inf") if each.value is None else each.value, default=None)
     rows = [
-        {"trial": each.number, "recipe": asdict(recipes[each.number]), "measure": each.value,
+        {"trial": number, "recipe": each.user_attrs["recipe"], "measure": each.value,
          "epochs": each.user_attrs.get("epochs", 0), "state": each.state.name.lower()}
-        for each in study.trials
+        for number, each in enumerate(tried)
     ]  # fmt: skip
-    return (first if best is None else recipes[best.number]), rows
+    return (first if best is None else Recipe(**best.user_attrs["recipe"])), rows
+
+
+def _tried(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """The trials that came to an end: not those that were killed, or that memory did not suffice for."""
+    from optuna.trial import TrialState
+
+    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED))

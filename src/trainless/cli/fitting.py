@@ -45,7 +45,11 @@ def fit(
     out: Annotated[Path, typer.Option(help="Folder for the network, its card and all else; made if needed.")] = Path(
         "run"
     ),
-    time: Annotated[str, typer.Option(help="Time for all of it, such as 90s, 20m or 1h.")] = "10m",
+    time: Annotated[str | None, typer.Option(help="Time for all of it, such as 90s, 20m or 1h; default 10m.")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(help="Epochs of the training, in place of a time: the same on every run.")
+    ] = None,
+    evaluations: Annotated[int, typer.Option(help="Most architectures that are scored.")] = 200,
     max_params: MaxParams = None,
     max_flops: MaxFlops = None,
     max_latency: MaxLatency = None,
@@ -74,14 +78,14 @@ def fit(
     as_json: Json = False,
 ) -> None:
     """Find, train, test and export a network for labelled images, within a time."""
-    from trainless.automl import Plan, parse_time
+    from trainless.automl import Plan
     from trainless.automl.card import facts
     from trainless.data import load_splits
 
     limits = limits_of(max_params, max_flops, max_latency, max_memory)
     plan = Plan(
-        parse_time(time), limits, space, strategy, score, measure, mirror, image_size, seed, workers,
-        devices=devices_of(accelerator, devices, precision),
+        _seconds(time, epochs), limits, space, strategy, score, measure, mirror, image_size, seed, workers, epochs,
+        evaluations, devices_of(accelerator, devices, precision),
     )  # fmt: skip
     splits = load_splits(
         find_data(data), fractions=(1 - valid_share - test_share, valid_share, test_share), seed=seed,
@@ -90,6 +94,14 @@ def fit(
     written = fit_shown(splits, plan, out, quiet=as_json)
     if as_json:
         print_json(facts(written))
+
+
+def _seconds(time: str | None, epochs: int | None) -> float | None:
+    from trainless.automl import parse_time
+
+    if time is not None and epochs is not None:
+        raise InputError(f"The time is {time} and epochs {epochs}, expected one of both: leave one out.")
+    return None if epochs is not None else parse_time(time or "10m")
 
 
 def fit_shown(splits: Splits, plan: Plan, out: Path, *, quiet: bool = False) -> Fitted:
