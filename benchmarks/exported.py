@@ -46,8 +46,8 @@ sys.path.insert(0, ".")
 import numpy, torch
 from network import load
 with torch.inference_mode():
-    images = torch.tensor(numpy.load("images.npy"))
-    numpy.save("scores.npy", torch.cat([load()(batch) for batch in images.split(64)]).numpy())
+    network, images = load(), torch.tensor(numpy.load("images.npy"))
+    numpy.save("scores.npy", torch.cat([network(batch) for batch in images.split(64)]).numpy())
 assert not any(name.partition(".")[0] == "trainless" for name in sys.modules)
 """
 
@@ -119,8 +119,9 @@ def _compared(network: torch.nn.Module, data: ImageDataset, examples: ImageDatas
 
 
 def _of_torchscript(path: Path, images: torch.Tensor) -> np.ndarray:
+    network = torch.jit.load(path)
     with torch.inference_mode():
-        scores: np.ndarray = torch.cat([torch.jit.load(path)(batch) for batch in images.split(64)]).numpy()
+        scores: np.ndarray = torch.cat([network(batch) for batch in images.split(64)]).numpy()
     return scores
 
 
