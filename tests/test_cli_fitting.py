@@ -40,6 +40,9 @@ def test_from_a_folder_to_predictions_and_exports(command: Command, photos: Path
     assert all(Path(path).exists() for path in document["files"].values())
     assert {"onnx", "weights", "code", "card", "facts", "scores"} <= set(document["files"])
 
+    again = command.refusal("fit", photos, "--time", "20s", "--out", run)
+    assert again.startswith(f"The folder {run} holds the network of an earlier fit")
+
     rows = tmp_path / "predictions.csv"
     (photos / "digit 0" / "no picture.png").write_text("text")
     code, out, err = command("predict", run, photos, "--csv", rows)
@@ -62,6 +65,39 @@ def test_from_a_folder_to_predictions_and_exports(command: Command, photos: Path
     (tmp_path / "none").mkdir()
     assert "no images" in command.refusal("predict", run, tmp_path / "none").lower()
     assert "There is no" in command.refusal("predict", run, tmp_path / "nowhere")
+
+
+def test_by_epochs_with_shares_and_without_leaks(command: Command, photos: Path, tmp_path: Path) -> None:
+    given = tmp_path / "given"
+    for kind in photos.iterdir():
+        files = sorted(kind.iterdir())
+        for part, some in (("train", files[:20]), ("test", files[20:26])):
+            (given / part / kind.name).mkdir(parents=True)
+            for file in some:
+                (given / part / kind.name / file.name).write_bytes(file.read_bytes())
+    learnt = given / "train" / "digit 0"
+    (given / "test" / "digit 0" / "copy.png").write_bytes(min(learnt.iterdir()).read_bytes())
+    arguments = (
+        "fit",
+        given,
+        "--epochs",
+        1,
+        "--evaluations",
+        2,
+        "--valid-share",
+        0.25,
+        "--test-share",
+        0.25,
+        "--seed",
+        3,
+    )
+
+    def parts(*more: object) -> str:
+        options = ("--drop-leaks", "--overwrite", "--workers", 0, "--out", tmp_path / "run")
+        return command.document(*arguments, *options, *more)["protocol"]["data"]
+
+    # A copy stays in train and leaves test; a third of what is not given validates, as the shares say.
+    assert parts() == "given: train 40, valid 20, test 18; given: test"
 
 
 @pytest.mark.parametrize(

@@ -47,6 +47,7 @@ _MOST_EPOCHS = 200
 _TRIAL_EPOCHS = 9
 _LEAST_TRIALS = 5  # fewer than these say little: the time is better spent on the training
 _MANY = 5000  # training images from which on a batch has 64 of them
+_BALANCED = ("balanced-accuracy", "macro-f1")  # measures for which rare classes count as much as others
 _SCORED = 64  # images that architectures are scored on, or all where there are fewer
 _SPEED_KEPT = 0.85  # share of the time that is planned for: the rest is for what is slower than measured
 
@@ -261,7 +262,9 @@ def _tuned(
         return Recipe(**sitting.values["recipe"]), sitting.values["trials"]
     photographs = splits.train.task.channels == 3 if plan.photographs is None else plan.photographs
     batch = 64 if len(splits.train) > _MANY else 32
-    first = Recipe(mirror=photographs, shift=1 / 8 if photographs else 0.0, batch_size=batch)
+    first = Recipe(
+        mirror=photographs, shift=1 / 8 if photographs else 0.0, batch_size=batch, balanced=plan.measure in _BALANCED
+    )
     if plan.epochs:
         return first, []
     one = _TRIAL_EPOCHS * size.seconds * len(splits.train)

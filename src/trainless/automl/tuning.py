@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,7 +126,7 @@ def tune(
 
         def attempt(trial: optuna.Trial) -> float:
             is_first = not _tried(study)
-            recipe = first if is_first else suggest_recipe(trial, photographs)
+            recipe = first if is_first else replace(suggest_recipe(trial, photographs), balanced=first.balanced)
             trial.set_user_attr("recipe", asdict(recipe))
             try:
                 result = train(

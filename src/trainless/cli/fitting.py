@@ -70,6 +70,12 @@ def fit(
     test_share: Annotated[
         float, typer.Option(help="Share of the images that the result is tested on, where no part is given.")
     ] = 0.2,
+    drop_leaks: Annotated[
+        bool, typer.Option("--drop-leaks", help="Leave out images of which another part has a copy.")
+    ] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace the network that an earlier fit wrote to --out.")
+    ] = False,
     accelerator: Accelerator = "cpu",
     devices: DeviceCount = 1,
     precision: Precision = "32-true",
@@ -80,8 +86,11 @@ def fit(
     """Find, train, test and export a network for labelled images, within a time."""
     from trainless.automl import Plan
     from trainless.automl.card import facts
+    from trainless.data import drop_leaks as without_leaks
     from trainless.data import load_splits
 
+    if (out / "fit.json").exists() and not overwrite:
+        raise InputError(f"The folder {out} holds the network of an earlier fit: give another --out, or --overwrite.")
     limits = limits_of(max_params, max_flops, max_latency, max_memory)
     plan = Plan(
         _seconds(time, epochs), limits, space, strategy, score, measure, mirror, image_size, seed, workers, epochs,
@@ -91,7 +100,7 @@ def fit(
         find_data(data), fractions=(1 - valid_share - test_share, valid_share, test_share), seed=seed,
         image_size=image_size,
     )  # fmt: skip
-    written = fit_shown(splits, plan, out, quiet=as_json)
+    written = fit_shown(without_leaks(splits) if drop_leaks else splits, plan, out, quiet=as_json)
     if as_json:
         print_json(facts(written))
 

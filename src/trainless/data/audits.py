@@ -128,14 +128,14 @@ class Audit:
         found = [
             (len(self.broken), "{} file(s) cannot be read and are left out: replace or remove them."),
             (len(self.leaks), f"{{}} image(s) are in two parts, {tests} of them in test, so accuracy will look better "
-             "than it is: leave them out with drop_leaks."),
+             "than it is: leave them out with --drop-leaks (drop_leaks in Python)."),
             (self.conflicts, "{} image(s) have a copy of another class: correct their labels."),
             (len(self.constant), "{} image(s) are nearly of one colour: look at them."),
             (unknown, "{} class(es) have no image in train, so they will never be predicted: add some."),
             (rare, f"{{}} class(es) have fewer than {_FEW} images in train: add some."),
             (untested, "{} class(es) have no image in test, so nothing will be known about them: add some."),
             (int(self.imbalance) * (self.imbalance >= _UNEQUAL), "Classes are unequal by a factor of {}: prefer "
-             "balanced accuracy, and weigh classes."),
+             "balanced accuracy or macro-F1, by which the training weighs classes."),
         ]  # fmt: skip
         return [sentence.format(number) for number, sentence in found if number]
 
