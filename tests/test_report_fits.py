@@ -132,7 +132,7 @@ class TestFitPage:
     def test_the_measure_that_decided_is_told(self) -> None:
         text = fit_page(replace(make_fitted(), measure="log-loss", limits=Limits()))
         assert "Its log loss, by which networks and recipes were chosen on other images, is <strong>0.7125 nats" in text
-        assert "the best by log loss." in text
+        assert "the best by log loss is clearly better." in text
         assert "No limit was set." in text
         assert "<strong>79.00 %</strong>" in fit_page(replace(make_fitted(), measure="macro-f1"))
 

@@ -32,6 +32,7 @@ from trainless.training import RunOffRow, TrainingResult, TrainingState, candida
 from trainless.training.batches import Batches, mirrored_and_shifted
 from trainless.training.candidates import rungs
 from trainless.training.recipes import Recipe, learning_rate_at
+from trainless.training.single import finished
 from trainless.types import Architecture, Task
 
 SPACE = search_space("nasbench201", channels=4, cells=1)
@@ -189,6 +190,25 @@ class TestTrain:
                 assert torch.allclose(mine, weight, atol=1e-5)
             assert seen[epoch].train_losses[-1] == pytest.approx(sum(losses) / 10, rel=1e-4)
             assert seen[epoch].valid_accuracies[-1] == right_percent(plain, valid_set)
+
+    @pytest.mark.parametrize(
+        ("measures", "images", "kept"),
+        [
+            ([50.0, 90.0, 88.0], 100, 3),  # 90 of 100: one standard error is 3.0 points
+            ([50.0, 90.0, 86.0], 100, 2),
+            ([50.0, 90.0, 88.0], 10_000, 2),  # 0.3 points
+            ([50.0, 90.0, 88.0], None, 2),
+            ([50.0, 100.0, 99.5], 200, 3),  # all right of 200 is no proof of no error at all
+        ],
+    )
+    def test_the_last_epoch_is_preferred_where_it_is_as_good(
+        self, measures: list[float], images: int | None, kept: int
+    ) -> None:
+        layer = torch.nn.Linear(1, 1)
+        last, best = ({"weight": torch.full((1, 1), value), "bias": torch.zeros(1)} for value in (1.0, 2.0))
+        result = finished(layer, TrainingState(last, best, {}, [1.0] * 3, measures, measures, 1.0), images=images)
+        assert (result.best_epoch, result.valid_accuracy) == (kept, measures[kept - 1])
+        assert layer.weight.item() == (1.0 if kept == 3 else 2.0)
 
     def test_learns_and_leaves_the_best_weights(self, digits: tuple[ImageDataset, ImageDataset]) -> None:
         network = build()

@@ -43,6 +43,7 @@ EVALUATIONS = 200
 """Most architectures that a search scores."""
 
 _EPOCHS = 30  # that a heavy network shall get in the time of the training
+_STEPS = 2000  # that it shall get at least, of few images by more epochs
 _MOST_EPOCHS = 200
 _TRIAL_EPOCHS = 9
 _LEAST_TRIALS = 5  # fewer than these say little: the time is better spent on the training
@@ -223,14 +224,19 @@ def _size(plan: Plan, splits: Splits, clock: Clock, sitting: Sitting) -> Size:
     if "size" in sitting.values:
         fraction, seconds, threads = sitting.values["size"]
         return Size(space if fraction == 1 else space.resized(fraction), fraction, seconds, threads)
+    epochs = max(_EPOCHS, math.ceil(_STEPS * _batch(splits) / len(splits.train)))
     available = math.inf if plan.epochs else _SPEED_KEPT * (clock.training_end - clock.tuning_end)
     threads = max(1, (os.cpu_count() or 1) if plan.workers is None else plan.workers)
     size = choose_size(
-        space, splits.train.task, plan.limits, len(splits.train), available, epochs=_EPOCHS, seed=plan.seed,
+        space, splits.train.task, plan.limits, len(splits.train), available, epochs=epochs, seed=plan.seed,
         most_threads=threads,
     )  # fmt: skip
     sitting.keep(size=[size.fraction, size.seconds, size.threads])
     return size
+
+
+def _batch(splits: Splits) -> int:
+    return 64 if len(splits.train) > _MANY else 32
 
 
 def _search(
@@ -261,9 +267,11 @@ def _tuned(
     if "recipe" in sitting.values:
         return Recipe(**sitting.values["recipe"]), sitting.values["trials"]
     photographs = splits.train.task.channels == 3 if plan.photographs is None else plan.photographs
-    batch = 64 if len(splits.train) > _MANY else 32
     first = Recipe(
-        mirror=photographs, shift=1 / 8 if photographs else 0.0, batch_size=batch, balanced=plan.measure in _BALANCED
+        mirror=photographs,
+        shift=1 / 8 if photographs else 0.0,
+        batch_size=_batch(splits),
+        balanced=plan.measure in _BALANCED,
     )
     if plan.epochs:
         return first, []
@@ -307,6 +315,7 @@ def _train(
             network, splits.train, splits.valid, epochs=epochs, seed=plan.seed, recipe=chosen, measure=plan.measure,
             deadline=None if plan.epochs else clock.training_end, epoch_seconds=size.seconds * len(splits.train),
             threads=size.threads, resume=last, on_epoch=report, devices=plan.devices,
+            prefer_last=True,
             log_folder=sitting.logs("training"),
         )  # fmt: skip
 
@@ -364,7 +373,8 @@ def _protocol(
         "limits": str(plan.limits),
         "training": "; ".join(f"{name} {value}" for name, value in asdict(recipe).items()),
         "trained on": _place(plan.devices.resolved()),
-        "epochs": f"{result.epochs}, of which {result.best_epoch} was the best by {plan.measure} on validation images",
+        "epochs": f"{result.epochs}; the weights of epoch {result.best_epoch} were kept: the last, unless the best by "
+        f"{plan.measure} on validation images is better by more than one standard error",
         "time": f"{plan.time:g} s" if plan.time else "not limited",
         "seed": str(plan.seed),
         "repeatable": _repeatable(plan),

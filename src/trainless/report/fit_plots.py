@@ -30,11 +30,11 @@ def loss_plot(result: TrainingResult) -> Spec:
 
 
 def accuracy_plot(result: TrainingResult) -> Spec:
-    """Draw the validation accuracy after each epoch, and mark the best epoch."""
+    """Draw the validation accuracy after each epoch, and mark the one that was kept."""
     best: Spec = {
         "type": "scatter",
         "mode": "markers",
-        "name": f"best: epoch {result.best_epoch}",
+        "name": f"kept: epoch {result.best_epoch}",
         "x": [result.best_epoch],
         "y": rounded([result.valid_accuracy]),
         "marker": {"color": LINE_COLOURS[1], "symbol": "star", "size": 14},

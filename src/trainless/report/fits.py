@@ -113,8 +113,8 @@ def _training(fitted: Fitted) -> str:
     note = (
         "In an epoch the network sees each training image once. The loss is how wrong it is on these and should fall; "
         "the validation accuracy, on images that it does not learn from, should rise and then level out: still rising "
-        f"at the end, more time would help. The weights of the starred epoch were kept, the best by "
-        f"{_MEASURES[fitted.measure][0]}."
+        "at the end, more time would help. The weights of the starred epoch were kept: the last, unless the best by "
+        f"{_MEASURES[fitted.measure][0]} is clearly better."
     )
     return section("training", "Training", f'<div class="pair">{loss}{accuracy}</div>\n<p class="note">{note}</p>')
 

@@ -57,10 +57,11 @@ class TrainingResult:
     """What a training came to.
 
     Args:
-        valid_accuracy: accuracy on the validation images after the best epoch, in percent. As the epoch is chosen by
-            these images, it is a little too high as an estimate for new ones: measure those on a test set.
+        valid_accuracy: accuracy on the validation images after the epoch that was kept, in percent. Where the epoch is
+            chosen by these images, it is a little too high as an estimate for new ones: measure those on a test set.
         epochs: epochs that were run, fewer than asked for where it stopped early.
-        best_epoch: the epoch with the highest measure on the validation images, counted from 1.
+        best_epoch: the epoch that was kept, counted from 1: that with the highest measure on the validation images, or
+            the last one where that was preferred.
         seconds: wall-clock time.
         train_losses: mean cross-entropy of each epoch, while the weights changed.
         valid_accuracies: accuracy on the validation images after each epoch, in percent.

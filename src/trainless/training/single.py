@@ -42,6 +42,7 @@ def train(
     threads: int = 1,
     resume: TrainingState | None = None,
     on_epoch: Callable[[TrainingState], None] | None = None,
+    prefer_last: bool = False,
     devices: Devices | None = None,
     log_folder: str | os.PathLike[str] | None = None,
 ) -> TrainingResult:
@@ -66,6 +67,8 @@ def train(
             digits.
         resume: where an earlier call with the same arguments stood; the result is that of one call, but for seconds.
         on_epoch: called after each epoch with the state, from which the same call can go on.
+        prefer_last: leave the weights of the last epoch, unless the best is better by more than one standard error: the
+            schedule ends with the last, and among many epochs one is the best by luck.
         devices: where it trains; None is one process of the CPU in float32. Of several processes on one machine this
             one starts the others, and ends them where `on_epoch` raises. Where torchrun or SLURM started this one, each
             process makes the same call and gets the same result, and the first alone calls `on_epoch` and writes logs;
@@ -127,20 +130,38 @@ def train(
                     on_epoch=told,
                 )  # fmt: skip
                 state = fit(course, place)
-    return finished(network, state, measure)
+    return finished(network, state, measure, images=len(valid_set) if prefer_last else None)
 
 
-def finished(network: torch.nn.Module, state: TrainingState, measure: str = "accuracy") -> TrainingResult:
-    """Give a network the weights of the best epoch of a training, in eval mode, and say what this came to."""
+def finished(
+    network: torch.nn.Module, state: TrainingState, measure: str = "accuracy", *, images: int | None = None
+) -> TrainingResult:
+    """Give a network the weights of the best epoch of a training, in eval mode, and say what this came to.
+
+    Args:
+        network: of the training.
+        state: where the training stands.
+        measure: what decided.
+        images: number of images that it was measured on; None takes the best epoch whatever it is better by, a number
+            prefers the last one, as for `train`.
+    """
     import torch
 
     network.to(device="cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
-    network.load_state_dict(state.best_weights)
-    accuracies, best = tuple(state.valid_accuracies), state.best_epoch
+    accuracies, best, weights = tuple(state.valid_accuracies), state.best_epoch, state.best_weights
+    if images and measure != "log-loss" and state.valid_measures[-1] >= _as_good(max(state.valid_measures), images):
+        best, weights = state.epochs, state.weights
+    network.load_state_dict(weights)
     return TrainingResult(
         accuracies[best - 1], state.epochs, best, state.seconds, tuple(state.train_losses), accuracies,
         None if measure == "accuracy" else state.valid_measures[best - 1],
     )  # fmt: skip
+
+
+def _as_good(percent: float, images: int) -> float:
+    """What a share of so many images is less than one standard error below, by Laplace's estimate of the share."""
+    share = (percent / 100 * images + 1) / (images + 2)
+    return percent - 100 * math.sqrt(share * (1 - share) / images)
 
 
 def _class_weights(train_set: ImageDataset) -> torch.Tensor:
