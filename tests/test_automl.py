@@ -31,7 +31,7 @@ SMALL = search_space("nasbench201", channels=4, cells=1)
 
 @pytest.fixture(scope="module")
 def digits() -> Splits:
-    return load_splits("digits")
+    return load_splits("digits", fractions=(0.5, 0.25, 0.25))
 
 
 @pytest.fixture(scope="module")

@@ -47,7 +47,8 @@ _STEPS = 2000  # that it shall get at least, of few images by more epochs
 _MOST_EPOCHS = 200
 _TRIAL_EPOCHS = 9
 _LEAST_TRIALS = 5  # fewer than these say little: the time is better spent on the training
-_MANY = 5000  # training images from which on a batch has 64 of them
+_BATCHES = ((5000, 64), (2000, 32), (0, 16))  # from how many training images on a batch has how many of them
+_TELLING = 400  # validation images from which on recipes can be told apart, at a standard error of a percent or two
 _BALANCED = ("balanced-accuracy", "macro-f1")  # measures for which rare classes count as much as others
 _SCORED = 64  # images that architectures are scored on, or all where there are fewer
 _SPEED_KEPT = 0.85  # share of the time that is planned for: the rest is for what is slower than measured
@@ -225,18 +226,26 @@ def _size(plan: Plan, splits: Splits, clock: Clock, sitting: Sitting) -> Size:
         fraction, seconds, threads = sitting.values["size"]
         return Size(space if fraction == 1 else space.resized(fraction), fraction, seconds, threads)
     epochs = max(_EPOCHS, math.ceil(_STEPS * _batch(splits) / len(splits.train)))
-    available = math.inf if plan.epochs else _SPEED_KEPT * (clock.training_end - clock.tuning_end)
+    available = (
+        math.inf
+        if plan.epochs
+        else _SPEED_KEPT * (clock.training_end - (clock.tuning_end if _has_tuning(splits) else clock.search_end))
+    )
     threads = max(1, (os.cpu_count() or 1) if plan.workers is None else plan.workers)
     size = choose_size(
         space, splits.train.task, plan.limits, len(splits.train), available, epochs=epochs, seed=plan.seed,
-        most_threads=threads,
+        most_threads=threads, batch=_batch(splits),
     )  # fmt: skip
     sitting.keep(size=[size.fraction, size.seconds, size.threads])
     return size
 
 
 def _batch(splits: Splits) -> int:
-    return 64 if len(splits.train) > _MANY else 32
+    return next(batch for least, batch in _BATCHES if len(splits.train) >= least)
+
+
+def _has_tuning(splits: Splits) -> bool:
+    return len(splits.valid) >= _TELLING
 
 
 def _search(
@@ -274,6 +283,12 @@ def _tuned(
         balanced=plan.measure in _BALANCED,
     )
     if plan.epochs:
+        return first, []
+    if not _has_tuning(splits):
+        notes.append(
+            f"{len(splits.valid)} validation images cannot tell recipes of training apart, {_TELLING} might: the "
+            "time went into the training, by the recipe that is tried first otherwise."
+        )
         return first, []
     one = _TRIAL_EPOCHS * size.seconds * len(splits.train)
     if clock.tuning_end - time.monotonic() < _LEAST_TRIALS * one:

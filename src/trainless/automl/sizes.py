@@ -46,7 +46,7 @@ class Size:
 
 def choose_size(
     space: SearchSpace, task: Task, limits: Limits, images: int, seconds: float, *, epochs: int, seed: int = 0,
-    most_threads: int = 1,
+    most_threads: int = 1, batch: int = 64,
 ) -> Size:  # fmt: skip
     """Choose the largest size of a space at which a heavy network within the limits gets its epochs in time.
 
@@ -59,6 +59,7 @@ def choose_size(
         epochs: how many there shall be.
         seed: which networks are measured.
         most_threads: that the training may have.
+        batch: images in a step.
 
     Raises:
         InputError: no network of any size is within the limits.
@@ -81,10 +82,10 @@ def choose_size(
         if before and before.seconds * images * epochs * wanted / flops > _HOPELESS * seconds and fraction > _LEAST:
             continue  # a measurement takes time, on a machine with much else to do too much
         flops = wanted
-        alone = seconds_an_image(resized, heavy, task)
+        alone = seconds_an_image(resized, heavy, task, batch=batch)
         smallest = Size(resized, fraction, alone, 1)
         if most_threads > 1:
-            together = seconds_an_image(resized, heavy, task, threads=most_threads, most=alone)
+            together = seconds_an_image(resized, heavy, task, batch=batch, threads=most_threads, most=alone)
             if together < alone:
                 smallest = Size(resized, fraction, together, most_threads)
         if smallest.seconds * images * epochs <= seconds:

@@ -159,8 +159,8 @@ def finished(
 
 
 def _as_good(percent: float, images: int) -> float:
-    """What a share of so many images is less than one standard error below, by Laplace's estimate of the share."""
-    share = (percent / 100 * images + 1) / (images + 2)
+    """What is one standard error below a share of so many images; "plus four", for all right of a few proves little."""
+    share = (percent / 100 * images + 2) / (images + 4)
     return percent - 100 * math.sqrt(share * (1 - share) / images)
 
 
