@@ -32,7 +32,7 @@ from common import data_folder, machine, print_table
 from scipy import stats
 from torch import nn
 
-from trainless.automl.pipeline import Plan
+from trainless.automl import Plan
 from trainless.automl.sizes import choose_size
 from trainless.data import Splits, load_splits
 from trainless.hardware import limited_threads

@@ -15,7 +15,7 @@ from scipy.stats import binomtest
 
 from trainless.automl import Clock, Fitted, Plan, TestResult, fit, parse_time
 from trainless.automl.folders import RunFolder, write_run
-from trainless.automl.pipeline import _Memory, _tested
+from trainless.automl.pipeline import _tested, _with_memory
 from trainless.automl.sittings import Sitting
 from trainless.automl.sizes import choose_size
 from trainless.automl.tuning import tune
@@ -119,11 +119,11 @@ class TestParts:
             return recipe.batch_size
 
         notes: list[str] = []
-        assert _Memory(notes).tried(Recipe(batch_size=64), attempt) == 16
+        assert _with_memory(Recipe(batch_size=64), attempt, notes) == 16
         assert tried == [64, 32, 16]
         assert notes[-1] == "Memory did not suffice: the batch was halved to 16 images."
         with pytest.raises(RuntimeError, match="something else"):
-            _Memory([]).tried(Recipe(), lambda _: (_ for _ in ()).throw(RuntimeError("something else")))
+            _with_memory(Recipe(), lambda _: (_ for _ in ()).throw(RuntimeError("something else")), [])
 
     def test_tuning_tries_the_first_recipe_first_and_takes_the_best(self, digits: Splits) -> None:
         small = replace(digits.train, images=digits.train.images[:200], labels=digits.train.labels[:200])

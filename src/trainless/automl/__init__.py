@@ -2,7 +2,8 @@
 
 from trainless.automl.classifier import ImageClassifier
 from trainless.automl.clock import Clock, parse_time
-from trainless.automl.pipeline import Plan, fit
+from trainless.automl.pipeline import fit
+from trainless.automl.plans import Plan
 from trainless.automl.results import Fitted, TestResult
 from trainless.automl.trust import Trust, trust
 

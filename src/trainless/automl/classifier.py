@@ -21,8 +21,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from trainless.automl.folders import RunFolder, write_run
 from trainless.automl.logits import shares_of
-from trainless.automl.pipeline import EVALUATIONS, Plan
 from trainless.automl.pipeline import fit as fit_network
+from trainless.automl.plans import EVALUATIONS, Plan
 from trainless.data import ImageDataset, load_splits
 from trainless.data.arrays import images_of, load_arrays, resize, value_range
 from trainless.data.dataset import draw

@@ -6,7 +6,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from scipy.stats import binomtest
 
 from trainless.automl.clock import Clock
 from trainless.automl.logits import logits_of
+from trainless.automl.plans import Plan
 from trainless.automl.results import Fitted, TestResult
 from trainless.automl.sittings import Sitting
 from trainless.automl.sizes import Size, choose_size
@@ -25,22 +26,17 @@ from trainless.data.audits import Audit
 from trainless.errors import InputError
 from trainless.export import plain_code
 from trainless.export.formats import module_of
-from trainless.scoring import check_run
-from trainless.search import Budget, Costs, Limits, Search, SearchResult, search_score
+from trainless.search import Budget, Costs, Search, SearchResult
 from trainless.search.finals import fingerprint
 from trainless.search.journal import key_of
 from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
-from trainless.strategies import strategy
 from trainless.training import MEASURES, Devices, Recipe, TrainingResult, TrainingState, train
 from trainless.training.measures import measure_named
-from trainless.training.single import check_numbers, finished
+from trainless.training.single import finished
 from trainless.types import Architecture
 
-__all__ = ["Plan", "fit"]
-
-EVALUATIONS = 200
-"""Most architectures that a search scores."""
+__all__ = ["fit"]
 
 _EPOCHS = 30  # that a heavy network shall get in the time of the training
 _STEPS = 2000  # that it shall get at least, of few images by more epochs
@@ -55,74 +51,6 @@ _SPEED_KEPT = 0.85  # share of the time that is planned for: the rest is for wha
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of a stage, what is done of it and all of it."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is wanted of a fit.
-
-    Args:
-        time: seconds that all of it may take; None where `epochs` is given.
-        limits: what the network may cost.
-        space: a search space or its name.
-        strategy: as for `trainless.Search`.
-        score: as for `trainless.Search`; the log-rank sum of FLOPs and NWOT is the most robust that is known here.
-        measure: what the network shall be good at, a name of `trainless.training.MEASURES`.
-        photographs: whether images may be mirrored; None decides by their number of channels.
-        image_size: rows and columns of the images; None takes what the data propose.
-        seed: decides everything random.
-        workers: processes of the search, and most threads of the training; 0 is one thread of this process, None one a
-            core.
-        epochs: of the training, instead of a time: then networks are as large as the space says, nothing is tuned, and
-            the same seed gives the same network, trained on one thread, unless latency is limited, which is measured.
-        evaluations: most architectures that the search scores.
-        devices: where the network is trained; recipes are tried in one process there. The search is on the CPU.
-
-    Raises:
-        InputError: a value cannot be used.
-
-    Example:
-        >>> Plan(time=0)
-        Traceback (most recent call last):
-            ...
-        trainless.errors.InputError: The time is 0 s, expected more than 0: give a time such as 20m.
-    """
-
-    time: float | None = None
-    limits: Limits = field(default_factory=Limits)
-    space: str | SearchSpace = "nasbench201"
-    strategy: str = "evolution"
-    score: str = "log-rank(flops, nwot)"
-    measure: str = "accuracy"
-    photographs: bool | None = None
-    image_size: int | None = None
-    seed: int = 0
-    workers: int | None = None
-    epochs: int | None = None
-    evaluations: int = EVALUATIONS
-    devices: Devices = field(default_factory=Devices)
-
-    def __post_init__(self) -> None:
-        if (self.time is None) == (self.epochs is None):
-            raise InputError(f"The time is {self.time} and epochs {self.epochs}, expected one of both: leave one out.")
-        if self.epochs is not None:
-            check_numbers(epochs=self.epochs, patience=None)
-        elif self.time == math.inf:
-            raise InputError("The time is infinite, expected an end: give a time such as 20m, or epochs.")
-        else:
-            Clock(self.time or 0.0)
-        Budget(self.evaluations)
-        measure_named(self.measure, 2)
-        if self.devices.nodes > 1:
-            raise InputError(
-                f"The number of nodes is {self.devices.nodes}, but a fit is of one machine: train what it finds on "
-                "several with trainless.training.train."
-            )
-        self.devices.resolved()
-        # What a search would refuse, before time goes into measuring how large networks may be.
-        check_run(self.seed, self.workers)
-        strategy(self.strategy, search_space(self.space), self.seed)
-        search_score(self.score)
 
 
 def fit(
@@ -294,13 +222,13 @@ def _tuned(
     if clock.tuning_end - time.monotonic() < _LEAST_TRIALS * one:
         notes.append("There was no time to tune the training: it has the recipe that is tried first otherwise.")
         return first, []
-    recipe, trials = _Memory(notes).tried(first, lambda chosen: tune(
+    recipe, trials = _with_memory(first, lambda chosen: tune(
         network_of, splits.train, splits.valid, first=chosen, epochs=_TRIAL_EPOCHS, deadline=clock.tuning_end,
         measure=plan.measure, photographs=photographs, seed=plan.seed, threads=size.threads,
         devices=replace(plan.devices, devices=1), log_folder=sitting.logs("trials"),
         kept=sitting.journal(),
         progress=partial(progress, "tuning") if progress else None,
-    ))  # fmt: skip
+    ), notes)  # fmt: skip
     sitting.keep(elapsed=clock.elapsed, recipe=asdict(recipe), trials=trials)
     return recipe, trials
 
@@ -335,7 +263,7 @@ def _train(
         )  # fmt: skip
 
     try:
-        result = _Memory(notes).tried(recipe, attempt)
+        result = _with_memory(recipe, attempt, notes)
     except KeyboardInterrupt:
         if last is None:
             raise
@@ -348,21 +276,16 @@ def _train(
     return network, result, used
 
 
-class _Memory:
-    """Tries again with half the batch where memory does not suffice."""
-
-    def __init__(self, notes: list[str]) -> None:
-        self.notes = notes
-
-    def tried(self, recipe: Recipe, attempt: Callable[[Recipe], Any]) -> Any:
-        while True:
-            try:
-                return attempt(recipe)
-            except (RuntimeError, MemoryError) as error:
-                if recipe.batch_size < 4 or not is_out_of_memory(error):
-                    raise
-            recipe = replace(recipe, batch_size=recipe.batch_size // 2)
-            self.notes.append(f"Memory did not suffice: the batch was halved to {recipe.batch_size} images.")
+def _with_memory(recipe: Recipe, attempt: Callable[[Recipe], Any], notes: list[str]) -> Any:
+    """Try, and again with half the batch where memory does not suffice, which is noted."""
+    while True:
+        try:
+            return attempt(recipe)
+        except (RuntimeError, MemoryError) as error:
+            if recipe.batch_size < 4 or not is_out_of_memory(error):
+                raise
+        recipe = replace(recipe, batch_size=recipe.batch_size // 2)
+        notes.append(f"Memory did not suffice: the batch was halved to {recipe.batch_size} images.")
 
 
 def _tested(network: torch.nn.Module, data: ImageDataset) -> TestResult:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Iterator
@@ -89,7 +90,7 @@ def fit(
     from trainless.data import drop_leaks as without_leaks
     from trainless.data import load_splits
 
-    if (out / "fit.json").exists() and not overwrite:
+    if os.path.exists(out / "fit.json") and not overwrite:  # not Path.exists, which raises where a name is too long
         raise InputError(f"The folder {out} holds the network of an earlier fit: give another --out, or --overwrite.")
     limits = limits_of(max_params, max_flops, max_latency, max_memory)
     plan = Plan(
