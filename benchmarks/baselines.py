@@ -132,7 +132,8 @@ def linear(channels: int, out: int, kernel: int, stride: int = 1) -> nn.Sequenti
 
 def resnet(width: float, classes: int) -> nn.Module:
     """ResNet-20 for images of 32 x 32 (He et al. 2016), with 1 x 1 convolutions where the shape changes."""
-    channels = [max(1, round(width * each)) for each in (16, 32, 64)]
+    # Multiples of 8, as is usual: others compute at half the speed here.
+    channels = [max(8, round(width * each / 8) * 8) for each in (16, 32, 64)]
     layers: list[nn.Module] = [conv_bn_relu(3, channels[0], 3)]
     before = channels[0]
     for stage, out in enumerate(channels):
