@@ -20,7 +20,7 @@ from trainless import ImageClassifier
 from trainless.automl import Plan, fit
 from trainless.automl.sizes import choose_size
 from trainless.data import load_splits
-from trainless.data.arrays import load_arrays
+from trainless.data.arrays import load_arrays, resize
 from trainless.errors import DataError, InputError
 from trainless.search import Limits
 from trainless.search_spaces import search_space
@@ -71,7 +71,8 @@ class TestFit:
     def test_new_images_are_scaled_as_the_old_ones(self, fitted: ImageClassifier) -> None:
         assert fitted.values_ == (0.0, 16.0)
         half = X[900:910].reshape(-1, 8, 8) / 2  # 0 to 8: of their own range they would be as bright as before
-        pixels = torch.tensor(np.floor(half * 255 / 16 + 0.5)).float()[:, None] / 255
+        bytes_of_half = np.floor(half * 255 / 16 + 0.5).astype(np.uint8)[:, None]
+        pixels = torch.tensor(resize(bytes_of_half, 16, 16)).float() / 255
         with torch.no_grad():
             expected = fitted.network_(pixels).softmax(1).numpy()
         assert np.allclose(fitted.predict_proba(half), expected, atol=1e-6)

@@ -569,7 +569,7 @@ def test_odd_images_are_read(tmp_path: Path) -> None:
     (folder / "cat" / "again").symlink_to(folder, target_is_directory=True)
     (folder / "self").symlink_to(folder / "self")
     splits = load_splits(folder)
-    assert splits.train.task.input_shape == (3, 8, 8)
+    assert splits.train.task.input_shape == (3, 16, 16)
     report = audit(splits)
     assert (report.total, report.broken, len(report.sizes)) == (19, (), 5)
     small = load_splits(folder, image_size=7)

@@ -42,7 +42,7 @@ def arrays(copies: list[int], labels: list[int]) -> Any:
 class TestSplittingOff:
     def test_parts_hold_every_image_once_with_the_share_of_every_class(self) -> None:
         digits = load_data("digits")
-        splits = load_splits("digits", fractions=(0.5, 0.2, 0.3), seed=3)
+        splits = load_splits("digits", fractions=(0.5, 0.2, 0.3), seed=3, image_size=8)
         together = np.concatenate([part.images for part in splits.parts.values()])
         assert sorted(image.tobytes() for image in together) == sorted(image.tobytes() for image in digits.images)
         for part, share in zip(splits.parts.values(), (0.5, 0.2, 0.3), strict=True):
@@ -276,7 +276,8 @@ class TestProposedSize:
             ([(480, 640, 9)], 64, 64),
             ([(480, 640, 9)], 224, 224),
             ([(30, 30, 1), (45, 99, 1), (200, 50, 1)], 64, 40),  # the median of 30, 45, 50, rounded down
-            ([(7, 7, 3), (9, 9, 1)], 64, 7),
+            ([(7, 7, 3), (9, 9, 1)], 64, 16),  # enlarged, for networks halve images several times
+            ([(8, 8, 9)], 12, 12),
             ([(10, 10, 1), (20, 20, 9)], 64, 16),
         ],
     )

@@ -180,7 +180,7 @@ def audit(source: str | os.PathLike[str] | ImageDataset | Splits, *, image_size:
 
     Example:
         >>> print(audit("digits"))  # doctest: +ELLIPSIS
-        data set             digits: 10 classes, networks see 1 x 8 x 8
+        data set             digits: 10 classes, networks see 1 x 16 x 16
         images               1,797: train 1,078, valid 360, test 359 (valid, test split off at random)
         ...
     """

@@ -172,7 +172,7 @@ def scan_listing(
         ...     listing = Listing("pets", paths, np.array([0, 1, 1]), ("cat", "dog"), ("train",) * 3)
         ...     reading = scan_listing(listing, max_broken=0.5)
         >>> reading.labelled.images.shape, [file.reason for file in reading.broken]
-        ((2, 1, 8, 8), ['its content is not that of an image'])
+        ((2, 1, 16, 16), ['its content is not that of an image'])
     """
     headers, broken = _headers(listing)
     _check_broken(listing, broken, max_broken)
