@@ -189,7 +189,7 @@ class TestTrain:
             for mine, weight in zip(seen[epoch].weights.values(), plain.parameters(), strict=True):
                 assert torch.allclose(mine, weight, atol=1e-5)
             assert seen[epoch].train_losses[-1] == pytest.approx(sum(losses) / 10, rel=1e-4)
-            assert seen[epoch].valid_accuracies[-1] == right_percent(plain, valid_set)
+            assert seen[epoch].valid_accuracies[-1] == pytest.approx(right_percent(plain, valid_set))
 
     @pytest.mark.parametrize(
         ("measures", "images", "kept"),
