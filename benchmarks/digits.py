@@ -81,7 +81,7 @@ def fitted(arguments: argparse.Namespace, seed: int) -> list[Any]:
 def machine_of(arguments: argparse.Namespace, seed: int) -> float:
     """Test accuracy, in percent, of a support vector machine."""
     valid, test = float(arguments.valid_share), float(arguments.test_share)
-    splits = load_splits("digits", fractions=(1 - valid - test, valid, test), seed=seed)
+    splits = load_splits("digits", fractions=(1 - valid - test, valid, test), seed=seed, image_size=8)
     images = {name: part.images.reshape(len(part), -1) / 255 for name, part in splits.parts.items()}
     fitted = SVC(C=10, gamma=0.1).fit(images["train"], splits.train.labels)
     return 100 * float(fitted.score(images["test"], splits.test.labels))
