@@ -60,9 +60,6 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=15.0)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--spaces", nargs="+", default=["nasbench201"])
-    parser.add_argument(
-        "--sizes", nargs="*", default=[], help="a fraction for each space; chosen by the time otherwise"
-    )
     parser.add_argument("--only", nargs="*", help="train only these networks")
     parser.add_argument("--out", type=Path, default=Path("baselines"))
     parser.add_argument("--workers", type=int, default=os.cpu_count())
@@ -75,18 +72,17 @@ def main() -> None:
           f"minutes of training on {os.cpu_count()} cores, batches of {RECIPE.batch_size}\n")  # fmt: skip
 
     seconds = 60 * arguments.minutes
-    fractions = dict(zip(arguments.spaces, map(float, arguments.sizes), strict=False))
     networks: dict[str, list[dict[str, Any]]] = {
         "ResNet-20": [kept(folder / "resnet.json", lambda: hand_made("resnet", splits, seconds))] * arguments.seeds,
         "MobileNetV2": [kept(folder / "mobilenet.json", lambda: hand_made("mobilenet", splits, seconds))]
         * arguments.seeds,
     }
     for name in arguments.spaces:
-        size = kept(folder / f"{name}-size.json", lambda name=name: sized(name, splits, seconds, fractions.get(name)))
+        size = kept(folder / f"{name}-size.json", lambda name=name: sized(name, splits, seconds))
         for kind, of in (("found", found), ("random", drawn)):
             networks[f"{kind} in {name}"] = [
                 kept(folder / f"{name}-{kind}-{seed}.json",
-                     lambda name=name, of=of, size=size, seed=seed: of(name, size, splits, seconds, seed))
+                     lambda of=of, size=size, seed=seed: of(size, splits, seconds, seed))
                 for seed in range(arguments.seeds)
             ]  # fmt: skip
     units = [
@@ -189,51 +185,48 @@ def hand_made(kind: str, splits: Splits, seconds: float) -> dict[str, Any]:
 # Networks of a space.
 
 
-def sized(name: str, splits: Splits, seconds: float, fraction: float | None) -> dict[str, Any]:
+def sized(name: str, splits: Splits, seconds: float) -> dict[str, Any]:
     """The size of a space at which a heavy network gets its epochs in the time."""
-    task, space = splits.train.task, search_space(name)
-    if fraction is None:
-        fraction = choose_size(
-            space, task, Limits(parameters=MOST_PARAMETERS), len(splits.train), 0.85 * seconds, epochs=EPOCHS,
-            most_threads=os.cpu_count() or 1,
-        ).fraction  # fmt: skip
-    return {"fraction": fraction}
+    size = choose_size(
+        search_space(name), splits.train.task, Limits(parameters=MOST_PARAMETERS), len(splits.train), 0.85 * seconds,
+        epochs=EPOCHS, most_threads=os.cpu_count() or 1,
+    )  # fmt: skip
+    return {"kind": name, "options": dict(size.space.options)}
 
 
-def of_size(name: str, fraction: float) -> SearchSpace:
+def of_size(size: dict[str, Any]) -> SearchSpace:
     """A space in a size."""
-    return search_space(name) if fraction == 1 else search_space(name).resized(fraction)
+    return search_space(size["kind"], **size["options"])
 
 
-def found(name: str, size: dict[str, Any], splits: Splits, seconds: float, seed: int) -> dict[str, Any]:
+def found(size: dict[str, Any], splits: Splits, seconds: float, seed: int) -> dict[str, Any]:
     """What the search of `trainless fit` finds."""
-    space, plan = of_size(name, size["fraction"]), Plan(time=seconds)
+    space, plan = of_size(size), Plan(time=seconds)
     start = time.perf_counter()
     result = Search(
         space, plan.strategy, plan.score, splits.train, budget=Budget(plan.evaluations, SEARCH_SHARE * seconds),
         limits=Limits(parameters=MOST_PARAMETERS), seed=seed,
     ).run()  # fmt: skip
     search_seconds = time.perf_counter() - start
-    row = {"kind": name, "fraction": size["fraction"], "architecture": result.best, "search_seconds": search_seconds}
-    return described({**row, "evaluations": len(result.evaluations), "label": result.best}, splits, seconds)
+    row = {**size, "architecture": result.best, "search_seconds": search_seconds, "label": result.best}
+    return described({**row, "evaluations": len(result.evaluations)}, splits, seconds)
 
 
-def drawn(name: str, size: dict[str, Any], splits: Splits, seconds: float, seed: int) -> dict[str, Any]:
+def drawn(size: dict[str, Any], splits: Splits, seconds: float, seed: int) -> dict[str, Any]:
     """A network drawn at random within the limit."""
-    space, task = of_size(name, size["fraction"]), splits.train.task
+    space, task = of_size(size), splits.train.task
     rng = np.random.default_rng(derive_seed(seed, "baseline"))
     while True:
         one = space.canonical(space.sample(rng))
         if space.flops(one, task) > 0 and space.parameters(one, task) <= MOST_PARAMETERS:
-            row = {"kind": name, "fraction": size["fraction"], "architecture": str(one), "label": str(one)}
-            return described(row, splits, seconds)
+            return described({**size, "architecture": str(one), "label": str(one)}, splits, seconds)
 
 
 def build(row: dict[str, Any], task: Task) -> nn.Module:
     """Make a network from its row."""
     if row["kind"] in HAND_MADE:
         return HAND_MADE[row["kind"]](row["width"], task.classes)
-    space = of_size(row["kind"], row["fraction"])
+    space = of_size(row)
     return space.build(space.canonical(space.parse(row["architecture"])), task)
 
 

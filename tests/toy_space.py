@@ -107,6 +107,10 @@ class ToySpace(SearchSpace):
     def resized(self, fraction: float) -> ToySpace:
         return ToySpace(max(1, int(self.depth * fraction)))
 
+    @property
+    def sizes(self) -> tuple[ToySpace, ...]:
+        return tuple(ToySpace(depth) for depth in range(self.depth, 0, -1))
+
     def thin(self) -> ToySpace:
         return ToySpace(1)
 

@@ -176,6 +176,15 @@ class SearchSpaceContract:
                 counted, closed = counter.get_total_flops() // 2, self.space.flops(architecture, task)
                 assert closed == counted, f"{architecture} has {counted} multiply-adds for {task}, not {closed}"
 
+    def test_sizes_are_ever_smaller(self) -> None:
+        """The sizes begin with the space as it is, have the same architectures, and ever fewer parameters."""
+        sizes, task = self.space.sizes, self.tasks[0]
+        assert sizes[0] == self.space
+        assert len(set(sizes)) == len(sizes)
+        for architecture, _ in self.drawn():
+            counts = [size.parameters(size.parse(str(architecture)), task) for size in sizes]
+            assert counts == sorted(counts, reverse=True), f"{architecture} has {counts} parameters in {sizes}"
+
     def test_networks_give_a_row_of_logits_for_each_image(self) -> None:
         """A network maps images to (images, classes), finite, and a gradient reaches the images."""
         import torch

@@ -85,10 +85,10 @@ def fit(
     seconds["data"] = clock.elapsed
 
     size = _size(plan, splits, clock, sitting)
-    if size.fraction < 1:
+    if size.place:
         notes.append(
-            f"Networks have {size.fraction:g} of the width and depth of {size.space.name}: of larger ones none was "
-            "within the limits or could be trained in time."
+            f"The networks are those of {size.space.label}: of larger ones too few were within the limits, or they "
+            "could not be trained in time."
         )
     found = _search(plan, size.space, splits, clock, folder, sitting, progress)
     architecture = size.space.parse(found.best)
@@ -151,8 +151,8 @@ def _size(plan: Plan, splits: Splits, clock: Clock, sitting: Sitting) -> Size:
     """The size of the space for the time; measured once, for a second measurement could say another."""
     space = search_space(plan.space)
     if "size" in sitting.values:
-        fraction, seconds, threads = sitting.values["size"]
-        return Size(space if fraction == 1 else space.resized(fraction), fraction, seconds, threads)
+        place, seconds, threads = sitting.values["size"]
+        return Size(space.sizes[place], place, seconds, threads)
     epochs = max(_EPOCHS, math.ceil(_STEPS * _batch(splits) / len(splits.train)))
     available = (
         math.inf
@@ -164,7 +164,7 @@ def _size(plan: Plan, splits: Splits, clock: Clock, sitting: Sitting) -> Size:
         space, splits.train.task, plan.limits, len(splits.train), available, epochs=epochs, seed=plan.seed,
         most_threads=threads, batch=_batch(splits),
     )  # fmt: skip
-    sitting.keep(size=[size.fraction, size.seconds, size.threads])
+    sitting.keep(size=[size.place, size.seconds, size.threads])
     return size
 
 

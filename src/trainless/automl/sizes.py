@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,10 +19,9 @@ from trainless.types import Architecture, Task
 
 __all__ = ["Size", "choose_size", "seconds_an_image"]
 
-_FRACTIONS = (1.0, 0.75, 0.5, 0.375, 0.25, 0.125)
-_DRAWN = 200  # architectures tried for one size until some are within the limits
-_ENOUGH = 32  # within the limits, of which the heaviest is measured: scores favour heavy ones
-_LEAST = _FRACTIONS[-1]
+_ENOUGH = 64  # architectures drawn of one size
+_DRAWN = 200  # at most, until one is within the limits
+_ROOM = 0.95  # share of them that a limit has to leave
 _MEASURED_SECONDS = 0.5
 _HOPELESS = 3.0  # times the time that there is: what would take longer, by its multiply-adds, is not measured
 
@@ -32,14 +32,14 @@ class Size:
 
     Args:
         space: the search space.
-        fraction: its size relative to the one asked for.
+        place: among the sizes of the space asked for; that itself is 0.
         seconds: time in which a heavy network of it learns from one image once; NaN where it was not measured.
         threads: with how many it learns faster, one or the most there may be: on a machine that others use too, threads
             that wait for each other cost more than they bring.
     """
 
     space: SearchSpace
-    fraction: float
+    place: int
     seconds: float
     threads: int
 
@@ -48,7 +48,7 @@ def choose_size(
     space: SearchSpace, task: Task, limits: Limits, images: int, seconds: float, *, epochs: int, seed: int = 0,
     most_threads: int = 1, batch: int = 64,
 ) -> Size:  # fmt: skip
-    """Choose the largest size of a space at which a heavy network within the limits gets its epochs in time.
+    """Choose the largest size of a space that the limits leave whole and at which a heavy network gets its epochs.
 
     Args:
         space: the search space in the size that is wanted.
@@ -67,48 +67,66 @@ def choose_size(
     Example:
         >>> from trainless.search_spaces import search_space
         >>> task = Task("digits", 10, channels=1, height=8, width=8)
-        >>> choose_size(search_space("nasbench201"), task, Limits(), 1000, 1e9, epochs=1).fraction
-        1.0
+        >>> choose_size(search_space("nasbench201"), task, Limits(), 1000, 1e9, epochs=1).place
+        0
     """
-    smallest, flops = None, 0
-    for fraction in _FRACTIONS:
-        resized = space if fraction == 1 else space.resized(fraction)
-        heavy = _heavy(resized, task, limits, seed)
-        if heavy is None:
-            continue
+    smallest, flops, last = None, 0, space.sizes[-1]
+    for place, resized, heavy in _within(space, task, limits, seed):
         if seconds == math.inf:
-            return Size(resized, fraction, math.nan, 1)
+            return Size(resized, place, math.nan, 1)
         wanted, before = resized.flops(heavy, task), smallest
-        if before and before.seconds * images * epochs * wanted / flops > _HOPELESS * seconds and fraction > _LEAST:
+        if before and before.seconds * images * epochs * wanted / flops > _HOPELESS * seconds and resized != last:
             continue  # a measurement takes time, on a machine with much else to do too much
         flops = wanted
         alone = seconds_an_image(resized, heavy, task, batch=batch)
-        smallest = Size(resized, fraction, alone, 1)
+        smallest = Size(resized, place, alone, 1)
         if most_threads > 1:
             together = seconds_an_image(resized, heavy, task, batch=batch, threads=most_threads, most=alone)
             if together < alone:
-                smallest = Size(resized, fraction, together, most_threads)
+                smallest = Size(resized, place, together, most_threads)
         if smallest.seconds * images * epochs <= seconds:
             return smallest
     if smallest is None:
         raise InputError(
-            f"None of {len(_FRACTIONS) * _DRAWN:,} networks of {space.name}, large and small, is within the limits "
+            f"None of {len(space.sizes) * _DRAWN:,} networks of {space.name}, large and small, is within the limits "
             f"({limits}): widen them."
         )
     return smallest
 
 
-def _heavy(space: SearchSpace, task: Task, limits: Limits, seed: int) -> Architecture | None:
-    """The heaviest of some architectures within the limits, by multiply-adds; None where none is."""
+def _within(
+    space: SearchSpace, task: Task, limits: Limits, seed: int
+) -> Iterator[tuple[int, SearchSpace, Architecture]]:  # fmt: skip
+    """Place, space and a heavy network of the sizes that are nearly all within the limits, or else of the smallest.
+
+    Where a limit leaves only the lightest networks of a large size, they learn less than any of a smaller one.
+    """
+    tight, is_found = None, False
+    for place, resized in enumerate(space.sizes):
+        heavy, share = _heavy(resized, task, limits, seed)
+        if heavy is None:
+            continue
+        tight = place, resized, heavy
+        if share >= _ROOM:
+            is_found = True
+            yield tight
+    if tight and not is_found:
+        yield tight
+
+
+def _heavy(space: SearchSpace, task: Task, limits: Limits, seed: int) -> tuple[Architecture | None, float]:
+    """The heaviest of some architectures within the limits, by multiply-adds, and what share of all is within them.
+
+    Scores favour the heavy ones. Some more are drawn where none is within the limits.
+    """
     costs, rng = Costs(space, task), np.random.default_rng(derive_seed(seed, "sizes"))
-    within: list[Architecture] = []
-    for _ in range(_DRAWN):
+    within, drawn = list[Architecture](), 0
+    while drawn < _ENOUGH or (drawn < _DRAWN and not within):
         one = space.sample(rng)
+        drawn += 1
         if not limits.broken(lambda name, one=one: costs(one, name)):  # type: ignore[misc]
             within.append(one)
-        if len(within) == _ENOUGH:
-            break
-    return max(within, key=lambda one: space.flops(one, task), default=None)
+    return max(within, key=lambda one: space.flops(one, task), default=None), len(within) / drawn
 
 
 def seconds_an_image(

@@ -70,6 +70,11 @@ class SearchSpace(ABC):
     def resized(self, fraction: float) -> SearchSpace:
         """Give the same architectures as networks of about this fraction of the width and depth, at most 1."""
 
+    @property
+    @abstractmethod
+    def sizes(self) -> tuple[SearchSpace, ...]:
+        """The same architectures as networks of ever less time and fewer parameters, as they are first."""
+
     @abstractmethod
     def __getitem__(self, index: int) -> Architecture:
         """Give an architecture by its number in the benchmark's public order; IndexError outside."""

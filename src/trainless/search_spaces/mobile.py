@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Mobile"]
 
+_FEW_BLOCKS, _NARROW = 2, 8  # not fewer blocks than these before the network is as narrow as this
+_LEAST_WIDTH = 3  # down to which a network is made narrower
 _GENES: tuple[tuple[str | int, ...], ...] = (KERNELS, EXPANSIONS, DEPTHS, PERCENTS, GATES)
 _CHOICES = _GENES * STAGES
 _STAGE = re.compile(
@@ -306,6 +308,22 @@ class Mobile(SearchSpace):
         if not 0 < fraction <= 1:
             raise InputError(f"The fraction is {fraction}, expected one above 0 and at most 1.")
         return Mobile(max(1, int(self.width * fraction)), max(1, int(self.depth * fraction)))
+
+    @property
+    def sizes(self) -> tuple[Mobile, ...]:
+        """The same architectures in ever smaller networks: first with fewer blocks in a stage, then narrower ones.
+
+        Example:
+            >>> [(space.width, space.depth) for space in Mobile().sizes]
+            [(16, 4), (16, 2), (8, 2), (8, 1), (4, 1), (2, 1)]
+        """
+        spaces = [self]
+        while (last := spaces[-1]).depth > 1 or last.width > _LEAST_WIDTH:
+            if last.depth > _FEW_BLOCKS or (last.depth > 1 and last.width <= _NARROW):
+                spaces.append(Mobile(last.width, (last.depth + 1) // 2))
+            else:
+                spaces.append(Mobile(last.width // 2, last.depth))
+        return tuple(spaces)
 
     def thin(self) -> Mobile:
         """Give the same architectures with a stem of one channel and one block a stage.

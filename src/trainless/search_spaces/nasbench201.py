@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 __all__ = ["EDGES", "OPERATIONS", "NASBench201"]
 
 _STAGES = 3
+_LEAST_CHANNELS = 3  # down to which a network is made narrower
 _OTHERS = {own: [operation for operation in OPERATIONS if operation != own] for own in OPERATIONS}
 _EXAMPLE = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"
 
@@ -298,6 +299,24 @@ class NASBench201(SearchSpace):
         if not 0 < fraction <= 1:
             raise InputError(f"The fraction is {fraction}, expected one above 0 and at most 1.")
         return NASBench201(max(1, int(self.channels * fraction)), max(1, int(self.cells * fraction)))
+
+    @property
+    def sizes(self) -> tuple[NASBench201, ...]:
+        """The same cells in ever smaller networks: first there are fewer of them, and only then they are narrower.
+
+        Few wide layers learn from more images in the same time than many narrow ones of as many multiply-adds.
+
+        Example:
+            >>> [(space.channels, space.cells) for space in NASBench201().sizes]
+            [(16, 5), (16, 3), (16, 2), (16, 1), (8, 1), (4, 1), (2, 1)]
+        """
+        spaces = [self]
+        while (last := spaces[-1]).cells > 1 or last.channels > _LEAST_CHANNELS:
+            if last.cells > 1:
+                spaces.append(NASBench201(last.channels, (last.cells + 1) // 2))
+            else:
+                spaces.append(NASBench201(last.channels // 2, 1))
+        return tuple(spaces)
 
     def thin(self) -> NASBench201:
         """Give the same cells with one channel and one cell a stage.
