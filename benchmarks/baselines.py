@@ -47,7 +47,7 @@ from trainless.types import Task
 
 MOST_PARAMETERS = 300_000
 RECIPE = Recipe(mirror=True, shift=1 / 8)
-EPOCHS = 30  # that a heavy network of the space shall get, which decides its size, as in `trainless fit`
+EPOCHS = 16  # that a heavy network of the space shall get, which decides its size, as in `trainless fit`
 MOST_EPOCHS = 200
 SEARCH_SHARE = 0.1
 SHARES = (0.72, 0.08, 0.2)  # of which test is given, so a tenth of the others validates

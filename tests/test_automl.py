@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -22,7 +23,7 @@ from trainless.automl.tuning import tune
 from trainless.data import Splits, load_splits
 from trainless.errors import InputError
 from trainless.search import Limits
-from trainless.search_spaces import search_space
+from trainless.search_spaces import NASBench201, search_space
 from trainless.training import Devices, Recipe
 from trainless.types import Task
 
@@ -104,10 +105,35 @@ class TestParts:
         task = Task("toy", 10, height=16, width=16)
         space = search_space("nasbench201", channels=8, cells=2)
         assert choose_size(space, task, Limits(), 100, 1e6, epochs=1).space is space
-        assert choose_size(space, task, Limits(), 100_000, 1e-3, epochs=100).space == space.sizes[-1]
         light = choose_size(space, task, Limits(parameters=3000), 100, 1e6, epochs=1)
         assert light.space in space.sizes[1:]  # no network of the full size has so few
         assert any(light.space.parameters(light.space[number], task) <= 3000 for number in range(0, 15_000, 100))
+
+    @pytest.mark.parametrize(
+        ("times", "available", "expected"),
+        [
+            ((8, 5, 3, 1), 100, (16, 3)),  # there are 20 epochs
+            ((8, 5, 3, 1), 61, (16, 2)),
+            ((8, 5, 3, 1), 1, (16, 1)),  # the smallest
+            ((8, 5, 4.8, 1), 90, (16, 3)),  # the next would take nearly as long
+        ],
+    )
+    def test_a_size_by_measured_times(
+        self, monkeypatch: pytest.MonkeyPatch, times: tuple[float, ...], available: float, expected: tuple[int, int]
+    ) -> None:
+        spaces = search_space("nasbench201").sizes[:4]
+        known = dict(zip(spaces, times, strict=True))
+        monkeypatch.setattr("trainless.automl.sizes.seconds_an_image", lambda space, *_, **__: known[space] / 1000)
+        monkeypatch.setattr(NASBench201, "sizes", property(lambda _: spaces))
+        found = choose_size(spaces[0], Task("toy", 10), Limits(), 1000, available, epochs=20)
+        assert (found.space.options["channels"], found.space.options["cells"]) == expected
+        assert found.seconds == known[found.space] / 1000
+
+    def test_a_size_that_a_limit_leaves_whole(self) -> None:
+        space, task = search_space("nasbench201"), Task("toy", 10)
+        for most, expected in ((2e6, (16, 5)), (0.3e6, (16, 1)), (0.1e6, (8, 1)), (2e3, (2, 1))):
+            found = choose_size(space, task, Limits(parameters=most), 1000, math.inf, epochs=1).space
+            assert tuple(found.options.values()) == expected, most
 
     def test_half_the_batch_where_memory_does_not_suffice(self) -> None:
         tried: list[int] = []

@@ -38,7 +38,9 @@ from trainless.types import Architecture
 
 __all__ = ["fit"]
 
-_EPOCHS = 30  # that a heavy network shall get in the time of the training
+# That a heavy network shall get in the time of the training. On 9,000 images of CIFAR-10, 24 epochs of nasbench201 with
+# 8 channels validated at 74.4 %, and 12 with 16 channels, in as much time, at 71.3 and 71.8.
+_EPOCHS = 16
 _STEPS = 2000  # that it shall get at least, of few images by more epochs
 _MOST_EPOCHS = 200
 _TRIAL_EPOCHS = 9

@@ -21,6 +21,7 @@ __all__ = ["Size", "choose_size", "seconds_an_image"]
 
 _ENOUGH = 64  # architectures drawn of one size
 _DRAWN = 200  # at most, until one is within the limits
+_WORTH = 1 / 3  # with a quarter of the multiply-adds a size has to be faster by 4 to the power of this, so by 1.6
 _ROOM = 0.95  # share of them that a limit has to leave
 _MEASURED_SECONDS = 0.5
 _HOPELESS = 3.0  # times the time that there is: what would take longer, by its multiply-adds, is not measured
@@ -50,6 +51,9 @@ def choose_size(
 ) -> Size:  # fmt: skip
     """Choose the largest size of a space that the limits leave whole and at which a heavy network gets its epochs.
 
+    If none does, it is the smallest. But a size that is hardly faster than the one before is not worth it: layers of
+    few channels take nearly as long as wider ones.
+
     Args:
         space: the search space in the size that is wanted.
         task: shape of the images and number of classes.
@@ -77,13 +81,15 @@ def choose_size(
         wanted, before = resized.flops(heavy, task), smallest
         if before and before.seconds * images * epochs * wanted / flops > _HOPELESS * seconds and resized != last:
             continue  # a measurement takes time, on a machine with much else to do too much
-        flops = wanted
         alone = seconds_an_image(resized, heavy, task, batch=batch)
-        smallest = Size(resized, place, alone, 1)
+        measured = Size(resized, place, alone, 1)
         if most_threads > 1:
             together = seconds_an_image(resized, heavy, task, batch=batch, threads=most_threads, most=alone)
             if together < alone:
-                smallest = Size(resized, place, together, most_threads)
+                measured = Size(resized, place, together, most_threads)
+        if before and before.seconds / measured.seconds < (flops / wanted) ** _WORTH:
+            return before
+        smallest, flops = measured, wanted
         if smallest.seconds * images * epochs <= seconds:
             return smallest
     if smallest is None:
