@@ -20,9 +20,9 @@ from trainless.types import Architecture, Task
 __all__ = ["Size", "choose_size", "seconds_an_image"]
 
 _ENOUGH = 64  # architectures drawn of one size
-_DRAWN = 200  # at most, until one is within the limits
+_OUTSIDE = 3  # of them may break a limit, so that it leaves nineteen of twenty
+_DRAWN = 200  # of the smallest size at most, until one is within the limits
 _WORTH = 1 / 3  # with a quarter of the multiply-adds a size has to be faster by 4 to the power of this, so by 1.6
-_ROOM = 0.95  # share of them that a limit has to leave
 _MEASURED_SECONDS = 0.5
 _HOPELESS = 3.0  # times the time that there is: what would take longer, by its multiply-adds, is not measured
 
@@ -107,32 +107,36 @@ def _within(
 
     Where a limit leaves only the lightest networks of a large size, they learn less than any of a smaller one.
     """
-    tight, is_found = None, False
-    for place, resized in enumerate(space.sizes):
-        heavy, share = _heavy(resized, task, limits, seed)
-        if heavy is None:
-            continue
-        tight = place, resized, heavy
-        if share >= _ROOM:
-            is_found = True
-            yield tight
-    if tight and not is_found:
-        yield tight
+    sizes, has_room = list(enumerate(space.sizes)), False
+    for place, resized in sizes:
+        heavy = _heavy(resized, task, limits, seed, most_outside=_OUTSIDE)
+        if heavy is not None:
+            has_room = True
+            yield place, resized, heavy
+    if not has_room:
+        for place, resized in reversed(sizes):
+            heavy = _heavy(resized, task, limits, seed, most_outside=_DRAWN - 1)
+            if heavy is not None:
+                yield place, resized, heavy
+                return
 
 
-def _heavy(space: SearchSpace, task: Task, limits: Limits, seed: int) -> tuple[Architecture | None, float]:
-    """The heaviest of some architectures within the limits, by multiply-adds, and what share of all is within them.
+def _heavy(space: SearchSpace, task: Task, limits: Limits, seed: int, *, most_outside: int) -> Architecture | None:
+    """The heaviest of some architectures within the limits, by multiply-adds; None where too many are outside.
 
-    Scores favour the heavy ones. Some more are drawn where none is within the limits.
+    Scores favour the heavy ones. No more are drawn than decide it, as a limit may have to be measured each time.
     """
     costs, rng = Costs(space, task), np.random.default_rng(derive_seed(seed, "sizes"))
-    within, drawn = list[Architecture](), 0
-    while drawn < _ENOUGH or (drawn < _DRAWN and not within):
+    within, outside = list[Architecture](), 0
+    while len(within) + outside < _ENOUGH or not within:
         one = space.sample(rng)
-        drawn += 1
         if not limits.broken(lambda name, one=one: costs(one, name)):  # type: ignore[misc]
             within.append(one)
-    return max(within, key=lambda one: space.flops(one, task), default=None), len(within) / drawn
+        elif outside == most_outside:
+            return None
+        else:
+            outside += 1
+    return max(within, key=lambda one: space.flops(one, task))
 
 
 def seconds_an_image(
