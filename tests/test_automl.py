@@ -60,6 +60,11 @@ class TestFit:
         trained = [each for each in fitted.network.parameters() if each.requires_grad]
         assert fitted.parameters == sum(each.numel() for each in trained) <= 6000
         assert fitted.search.best == fitted.architecture
+        epochs = max(16, math.ceil(2000 * 16 / len(digits.train)))
+        assert (
+            "The networks are those of nasbench201, channels=2, cells=1: larger ones break the limits too often or are "
+            f"too slow to be trained for {epochs} epochs in time."
+        ) in fitted.notes
         assert set(fitted.seconds) == {"data", "search", "tuning", "training", "test"}
 
     def test_the_folder_holds_what_is_needed(self, run: tuple[Fitted, Path], digits: Splits) -> None:

@@ -88,10 +88,9 @@ def fit(
 
     size = _size(plan, splits, clock, sitting)
     if size.place:
-        notes.append(
-            f"The networks are those of {size.space.label}: of larger ones too few were within the limits, or they "
-            "could not be trained in time."
-        )
+        broken = ["break the limits too often"] if plan.limits.named() else []
+        slow = [f"are too slow to be trained for {_epochs(splits)} epochs in time"] if plan.time else []
+        notes.append(f"The networks are those of {size.space.label}: larger ones {' or '.join(broken + slow)}.")
     found = _search(plan, size.space, splits, clock, folder, sitting, progress)
     architecture = size.space.parse(found.best)
     sitting.keep(elapsed=clock.elapsed)
@@ -155,7 +154,6 @@ def _size(plan: Plan, splits: Splits, clock: Clock, sitting: Sitting) -> Size:
     if "size" in sitting.values:
         place, seconds, threads = sitting.values["size"]
         return Size(space.sizes[place], place, seconds, threads)
-    epochs = max(_EPOCHS, math.ceil(_STEPS * _batch(splits) / len(splits.train)))
     available = (
         math.inf
         if plan.epochs
@@ -163,11 +161,15 @@ def _size(plan: Plan, splits: Splits, clock: Clock, sitting: Sitting) -> Size:
     )
     threads = max(1, (os.cpu_count() or 1) if plan.workers is None else plan.workers)
     size = choose_size(
-        space, splits.train.task, plan.limits, len(splits.train), available, epochs=epochs, seed=plan.seed,
+        space, splits.train.task, plan.limits, len(splits.train), available, epochs=_epochs(splits), seed=plan.seed,
         most_threads=threads, batch=_batch(splits),
     )  # fmt: skip
     sitting.keep(size=[size.place, size.seconds, size.threads])
     return size
+
+
+def _epochs(splits: Splits) -> int:
+    return max(_EPOCHS, math.ceil(_STEPS * _batch(splits) / len(splits.train)))
 
 
 def _batch(splits: Splits) -> int:
