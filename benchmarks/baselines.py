@@ -47,7 +47,6 @@ from trainless.types import Task
 
 MOST_PARAMETERS = 300_000
 RECIPE = Recipe(mirror=True, shift=1 / 8)
-EPOCHS = 16  # that a heavy network of the space shall get, which decides its size, as in `trainless fit`
 MOST_EPOCHS = 200
 SEARCH_SHARE = 0.1
 SHARES = (0.72, 0.08, 0.2)  # of which test is given, so a tenth of the others validates
@@ -189,7 +188,7 @@ def sized(name: str, splits: Splits, seconds: float) -> dict[str, Any]:
     """The size of a space at which a heavy network gets its epochs in the time."""
     size = choose_size(
         search_space(name), splits.train.task, Limits(parameters=MOST_PARAMETERS), len(splits.train), 0.85 * seconds,
-        epochs=EPOCHS, most_threads=os.cpu_count() or 1,
+        most_threads=os.cpu_count() or 1,
     )  # fmt: skip
     return {"kind": name, "options": dict(size.space.options)}
 

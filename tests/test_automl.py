@@ -254,6 +254,22 @@ class TestInterrupted:
         assert Sitting(tmp_path, "a").values == {}
         Sitting(None, "a").keep(elapsed=1.0)
 
+    def test_what_another_version_left_is_not_taken(
+        self, digits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def kill(stage: str, done: int, total: int) -> None:
+            raise SystemExit
+
+        def killed() -> object:
+            with pytest.raises(SystemExit):
+                fit(digits, self.PLAN, folder=tmp_path, progress=kill)
+            return torch.load(tmp_path / "unfinished.pt", weights_only=True)["key"]
+
+        own = killed()
+        assert killed() == own
+        monkeypatch.setattr("trainless.automl.pipeline.version", lambda name: "0")
+        assert killed() != own
+
 
 class TestFolders:
     def test_what_is_no_run(self, tmp_path: Path) -> None:

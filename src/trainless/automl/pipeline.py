@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from trainless.automl.logits import logits_of
 from trainless.automl.plans import Plan
 from trainless.automl.results import Fitted, TestResult
 from trainless.automl.sittings import Sitting
-from trainless.automl.sizes import Size, choose_size
+from trainless.automl.sizes import EPOCHS, Size, choose_size
 from trainless.automl.tuning import is_out_of_memory, tune
 from trainless.data import ImageDataset, Splits, audit, load_splits
 from trainless.data.audits import Audit
@@ -38,10 +39,7 @@ from trainless.types import Architecture
 
 __all__ = ["fit"]
 
-# That a heavy network shall get in the time of the training. On 9,000 images of CIFAR-10, 24 epochs of nasbench201 with
-# 8 channels validated at 74.4 %, and 12 with 16 channels, in as much time, at 71.3 and 71.8.
-_EPOCHS = 16
-_STEPS = 2000  # that it shall get at least, of few images by more epochs
+_STEPS = 2000  # that a heavy network shall get at least in the time of its training, of few images by more epochs
 _MOST_EPOCHS = 200
 _TRIAL_EPOCHS = 9
 _LEAST_TRIALS = 5  # fewer than these say little: the time is better spent on the training
@@ -139,10 +137,11 @@ def _check_alone(plan: Plan) -> None:
 
 
 def _key(plan: Plan, splits: Splits) -> str:
-    """Tells one fit from another: what is wanted, of which images."""
+    """Tells one fit from another: what is wanted, of which images, by which version, as each keeps other values."""
     space = search_space(plan.space)
     wanted = {
         "plan": str({**vars(plan), "space": space.label, "workers": None, "devices": None}),
+        "version": version("trainless"),
         "images": " ".join(fingerprint(part) for part in splits.parts.values()),
     }
     return key_of(wanted)
@@ -169,7 +168,7 @@ def _size(plan: Plan, splits: Splits, clock: Clock, sitting: Sitting) -> Size:
 
 
 def _epochs(splits: Splits) -> int:
-    return max(_EPOCHS, math.ceil(_STEPS * _batch(splits) / len(splits.train)))
+    return max(EPOCHS, math.ceil(_STEPS * _batch(splits) / len(splits.train)))
 
 
 def _batch(splits: Splits) -> int:

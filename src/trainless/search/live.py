@@ -201,7 +201,7 @@ class Search:
             if room <= 0:
                 return f"the budget of {most} evaluations is spent"
             if is_over() or not loop.step(room, is_over):
-                return loop.stopped or f"the budget of {seconds:g} s is spent"
+                return loop.stopped or f"the budget of {round(seconds or 0, 2):g} s is spent"
             new = [(str(one), rung) for rung, known in enumerate(loop.history) for one in known[counts[rung] :]]
             when = journal.add(new, time.monotonic() - start)
             told += [at for at, (_, rung) in zip(when, new, strict=True) if rung == len(counts) - 1]
