@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
+import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,10 @@ import pytest
 from commands import Command
 from PIL import Image
 
+from trainless.automl.folders import RunFolder
 from trainless.data import load_data
+from trainless.data.pictures import read_pixels
+from trainless.files import printable
 
 
 @pytest.fixture
@@ -30,7 +36,9 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
-def test_from_a_folder_to_predictions_and_exports(command: Command, photos: Path, tmp_path: Path) -> None:
+def test_from_a_folder_to_predictions_and_exports(
+    command: Command, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = tmp_path / "run"
     document = command.document("fit", photos, "--time", "20s", "--out", run, "--max-params", "0.1M", "--workers", 0)
     assert 0 <= document["test_accuracy_low"] <= document["test_accuracy"] <= document["test_accuracy_high"] <= 1
@@ -44,6 +52,9 @@ def test_from_a_folder_to_predictions_and_exports(command: Command, photos: Path
     assert again.startswith(f"The folder {run} holds the network of an earlier fit")
 
     rows = tmp_path / "predictions.csv"
+    monkeypatch.setattr("trainless.cli.fitting._AT_ONCE", 40)
+    if sys.platform == "linux":  # others have no names that are no text
+        shutil.copy(next(photos.rglob("*.png")), os.fsencode(photos) + b"/caf\xe9.png")
     (photos / "digit 0" / "no picture.png").write_text("text")
     code, out, err = command("predict", run, photos, "--csv", rows)
     assert code == 0
@@ -51,7 +62,11 @@ def test_from_a_folder_to_predictions_and_exports(command: Command, photos: Path
     with rows.open() as file:
         found = list(csv.DictReader(file))
     images = [path for path in photos.rglob("*.png") if path.name != "no picture.png"]
-    assert {row["path"] for row in found} == set(map(str, images))
+    assert {row["path"] for row in found} == {printable(str(path)) for path in images}
+    folder, last = RunFolder.read(run), max(images)
+    channels, height, width = folder.input_shape
+    shares = folder.shares(read_pixels(last, channels == 1, height, width)[None])[0]
+    assert [float(found[-1][f"share of {name}"]) for name in folder.classes] == pytest.approx(list(shares), abs=1e-6)
     for row in found:
         shares = {name: float(row[f"share of {name}"]) for name in document["classes"]}
         assert row["class"] == max(shares, key=shares.__getitem__)

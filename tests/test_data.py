@@ -8,6 +8,7 @@ import pickle
 import struct
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from PIL import Image
 
 from trainless.data import Batch, ImageDataset, load_data
 from trainless.data.dataset import channel_statistics, draw
+from trainless.data.sizes import check_memory
 from trainless.errors import DataError, InputError
 from trainless.types import Task
 
@@ -662,6 +664,17 @@ class TestCifarPython:
         (tmp_path / "data_batch_1").write_bytes(stored[:kept])
         with pytest.raises(DataError, match="data_batch_1"):
             load_data(tmp_path)
+
+
+class TestMemory:
+    @pytest.mark.parametrize(("limit", "is_enough"), [("max\n", True), ("3000000\n", True), ("2000000\n", False)])
+    def test_a_container_has_no_more_than_its_limit(
+        self, limit: str, is_enough: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "memory.max").write_text(limit)
+        monkeypatch.setattr("trainless.data.sizes._CONTAINER", (tmp_path / "memory.max", tmp_path / "none"))
+        with nullcontext() if is_enough else pytest.raises(DataError, match="give a smaller image size"):
+            check_memory(1000, 3, 20, 20)  # 2.4 million bytes
 
 
 class TestNpz:

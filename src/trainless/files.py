@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written whole or not at all, and names of files as text."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from trainless.errors import InputError
 
-__all__ = ["write_file", "write_text"]
+__all__ = ["printable", "write_file", "write_text"]
 
 T = TypeVar("T")
 
@@ -55,3 +55,14 @@ def write_text(path: Path, text: str) -> None:
         InputError: it cannot be written.
     """
     write_file(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def printable(name: str) -> str:
+    r"""Turn the name of a file into text that can be written as UTF-8: bytes that are none become ``\udc..``.
+
+    Example:
+        >>> import os
+        >>> printable(os.fsdecode(b"caf\xe9.png"))
+        'caf\\udce9.png'
+    """
+    return name.encode(errors="backslashreplace").decode()

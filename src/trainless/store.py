@@ -26,6 +26,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModu
 from sqlalchemy.schema import CreateTable
 
 from trainless.errors import StoreError
+from trainless.files import printable
 from trainless.types import Score
 
 if TYPE_CHECKING:
@@ -548,7 +549,7 @@ def _row(run: Run, score: Score, versions: Mapping[str, int], created: str) -> d
         "value_text": None if exact else str(value),
         "status": score.status,
         # The message of an exception may hold bytes of a file name that are no text.
-        "reason": score.reason.encode(errors="backslashreplace").decode(),
+        "reason": printable(score.reason),
         "seconds": score.seconds,
         "peak_memory": score.peak_memory,
         "created": created,

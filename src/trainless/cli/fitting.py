@@ -30,6 +30,7 @@ from trainless.cli.shared import (
     sized_space,
 )
 from trainless.errors import InputError
+from trainless.files import printable
 from trainless.terminal import print_json, print_rows, progress, records, write_file
 
 if TYPE_CHECKING:
@@ -38,7 +39,10 @@ if TYPE_CHECKING:
 
 __all__ = ["export", "fit", "fit_shown", "predict", "trust"]
 
-RunFolder = Annotated[Path, typer.Argument(help="The folder that `trainless fit` wrote.")]
+RunFolder = Annotated[
+    Path, typer.Argument(help="The folder that `trainless fit` wrote; its code is run: take one you trust.")
+]
+_AT_ONCE = 256  # images that are read before the network sees them
 
 
 def fit(
@@ -165,24 +169,32 @@ def predict(
     import pandas as pd
 
     from trainless.automl.folders import RunFolder as Folder
+    from trainless.automl.logits import shares_of
 
     check_places(csv)
     folder = Folder.read(run)
     paths = list(_image_files(images))
     if not paths:
         raise InputError(f"There are no images in '{images}', expected files such as .png or .jpg: check the path.")
-    pixels, broken = _read(paths, folder.input_shape)
-    if not pixels:
-        raise InputError(f"None of the {len(paths)} images in '{images}' can be read, such as {broken[0][1]}")
-    shares = folder.shares(np.stack([each for _, each in pixels]))
+    network, names, found, broken = folder.network(), list[str](), list[Any](), list[str]()
+    with progress("predicting") as update:
+        for start in range(0, len(paths), _AT_ONCE):
+            pixels, unread = _read(paths[start : start + _AT_ONCE], folder.input_shape)
+            names += [printable(str(path)) for path, _ in pixels]
+            broken += unread
+            if pixels:
+                found.append(shares_of(network, np.stack([each for _, each in pixels])))
+            update(min(start + _AT_ONCE, len(paths)), len(paths))
+    if not names:
+        raise InputError(f"None of the {len(paths)} images in '{images}' can be read, such as {broken[0]}")
+    shares = np.concatenate(found)
     best = shares.argmax(1)
     rows = pd.DataFrame({
-        "path": [str(path) for path, _ in pixels], "class": np.array(folder.classes)[best],
-        "share": shares[np.arange(len(best)), best],
+        "path": names, "class": np.array(folder.classes)[best], "share": shares[np.arange(len(best)), best],
     })  # fmt: skip
     for number, name in enumerate(folder.classes):
         rows[f"share of {name}"] = shares[:, number]
-    for _, reason in broken:
+    for reason in broken:
         typer.echo(f"trainless: left out: {reason}", err=True)
     if csv:
         write_file(csv, lambda path: rows.to_csv(path, index=False))
@@ -206,7 +218,7 @@ def _image_files(place: Path) -> Iterator[Path]:
         raise InputError(f"There is no '{place}': give a folder of images, or one image.")
 
 
-def _read(paths: list[Path], shape: tuple[int, int, int]) -> tuple[list[tuple[Path, Any]], list[tuple[Path, str]]]:
+def _read(paths: list[Path], shape: tuple[int, int, int]) -> tuple[list[tuple[Path, Any]], list[str]]:
     from trainless.data.pictures import read_pixels
     from trainless.errors import DataError
 
@@ -216,7 +228,7 @@ def _read(paths: list[Path], shape: tuple[int, int, int]) -> tuple[list[tuple[Pa
         try:
             read.append((path, read_pixels(path, channels == 1, height, width)))
         except DataError as error:
-            broken.append((path, str(error)))
+            broken.append(printable(str(error)))
     return read, broken
 
 

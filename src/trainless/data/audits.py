@@ -16,6 +16,7 @@ from trainless.data.duplicates import digests, group, nearly_constant
 from trainless.data.parts import Splits, load_splits
 from trainless.data.pictures import BrokenFile
 from trainless.data.sizes import ImageSize
+from trainless.files import printable
 
 __all__ = ["Audit", "Copy", "audit"]
 
@@ -252,6 +253,6 @@ def _examples(names: Sequence[str]) -> str:
     if not names:
         return ""
     # A file's name may be no text, which neither a terminal nor a page could show.
-    shown = [name.encode(errors="backslashreplace").decode() for name in names[:_SHOWN]]
+    shown = [printable(name) for name in names[:_SHOWN]]
     more = len(names) - _SHOWN
     return ": " + ", ".join(shown) + (f" and {more:,} more" if more > 0 else "")

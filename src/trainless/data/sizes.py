@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +18,8 @@ __all__ = ["ImageSize", "check_memory", "propose_size"]
 _SMALLEST = 4  # pixels: two halvings leave one
 _LEAST_PROPOSED = 16  # of 8 x 8 digits, the networks of nasbench201 learn more when they are enlarged to this
 _STEP = 8  # three halvings leave no odd number of rows
+# Where Linux tells how much memory a container may have, in its second and first version of control groups.
+_CONTAINER = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
 
 
 class ImageSize(NamedTuple):
@@ -77,14 +81,17 @@ def check_memory(images: int, channels: int, height: int, width: int) -> None:
     needed, there = 2 * math.prod((images, channels, height, width)), _memory()
     if needed > there:
         raise DataError(
-            f"{images:,} images of {channels} x {height} x {width} need {needed / 2**30:,.0f} GiB of memory, but this "
-            f"machine has {there / 2**30:,.0f}: give a smaller image size, or fewer images."
+            f"{images:,} images of {channels} x {height} x {width} need {needed / 2**30:,.0f} GiB of memory, but there "
+            f"are {there / 2**30:,.0f} here: give a smaller image size, or fewer images."
         )
 
 
 def _memory() -> float:
-    """Bytes of the machine's memory; infinite where the system does not tell."""
-    try:
-        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):
-        return math.inf
+    """Bytes of the machine's memory, or of the container's; infinite where the system does not tell."""
+    known = list[float]()
+    with suppress(AttributeError, OSError, ValueError):
+        known.append(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+    for path in _CONTAINER:
+        with suppress(OSError, ValueError):  # "max" is no number: nothing limits it
+            known.append(int(path.read_text()))
+    return min(known, default=math.inf)
