@@ -5,7 +5,8 @@
 The images are CIFAR-10's in TRAINLESS_DATA: 10,000 to train on, of which a tenth validates, and 2,000 to test on. All
 networks have at most 0.3 million parameters: ResNet-20 and MobileNetV2 with the greatest widths that fit, the one that
 the search of `trainless fit` finds for each seed, and one drawn at random from the same space, in the same size and
-within the same limit. All are trained by the same recipe, that of `trainless fit` before any tuning.
+within the same limit. All are trained by the same recipe, that of `trainless fit` before any tuning, and keep the epoch
+that validates best.
 
 A time of training is turned into epochs, so that what else the machine does meanwhile decides nothing: the shortest
 step of each network is measured, on one thread and on all cores, the faster counts, and the network gets as many epochs
