@@ -19,7 +19,7 @@ from plain import PLAIN
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from trainless.evaluation import NetworkClass, build_network, score_class
+from trainless.evaluation import EquivalenceClass, build_network, score_class
 from trainless.scoring import Scorer
 from trainless.search_spaces.nasbench201 import NASBench201
 from trainless.store import Store
@@ -122,7 +122,7 @@ def _flop(scorer: Scorer, chosen: Sequence[Architecture]) -> float:
     names = frozenset(each.name for each in scorer.proxies)
     with _Count() as counter:
         for architecture in chosen:
-            unit = NetworkClass(SPACE.canonical(architecture), ((architecture, names),))
+            unit = EquivalenceClass(SPACE.canonical(architecture), ((architecture, names),))
             failed = [each.reason for each in score_class(scorer.protocol, unit) if each.status == "failed"]
             assert not failed, failed
     return counter.total / len(chosen)

@@ -14,10 +14,10 @@ import pytest
 import torch
 from scipy.stats import binomtest
 
-from trainless.automl import Clock, Fitted, Plan, TestResult, fit, parse_time
+from trainless.automl import Fitted, Plan, TestResult, TimeBudget, fit, parse_time
+from trainless.automl.checkpoint import FitCheckpoint
 from trainless.automl.folders import RunFolder, write_run
 from trainless.automl.pipeline import _tested, _with_memory
-from trainless.automl.sittings import Sitting
 from trainless.automl.sizes import choose_size
 from trainless.automl.tuning import tune
 from trainless.data import Splits, load_splits
@@ -212,7 +212,7 @@ class TestParts:
         for text in ("90", "0s", "soon", "-5m", "45s,200", ""):
             with pytest.raises(InputError, match="The time is"):
                 parse_time(text)
-        clock = Clock(1000, used=400)
+        clock = TimeBudget(1000, used=400)
         assert 599 < clock.left <= 600
         assert clock.closing == 30
         assert clock.search_end - clock.start == pytest.approx(100)
@@ -248,11 +248,11 @@ class TestInterrupted:
         assert fitted.test.images == len(digits.test)
 
     def test_what_another_fit_left_is_not_taken(self, tmp_path: Path) -> None:
-        Sitting(tmp_path, "a").keep(elapsed=5.0)
-        assert Sitting(tmp_path, "b").values == {}
+        FitCheckpoint(tmp_path, "a").keep(elapsed=5.0)
+        assert FitCheckpoint(tmp_path, "b").values == {}
         (tmp_path / "unfinished.pt").write_bytes(b"half a fi")
-        assert Sitting(tmp_path, "a").values == {}
-        Sitting(None, "a").keep(elapsed=1.0)
+        assert FitCheckpoint(tmp_path, "a").values == {}
+        FitCheckpoint(None, "a").keep(elapsed=1.0)
 
     def test_what_another_version_left_is_not_taken(
         self, digits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -15,7 +15,7 @@ from PIL import Image
 
 from trainless.automl.folders import RunFolder
 from trainless.data import load_data
-from trainless.data.pictures import read_pixels
+from trainless.data.image_files import read_pixels
 from trainless.files import printable
 
 

@@ -108,7 +108,7 @@ class TestPeakMemory:
             peak_memory(network, shape)
 
 
-class Clock:
+class TimeBudget:
     """A clock that stands still except while a network runs."""
 
     def __init__(self, costs: Iterator[float]) -> None:
@@ -124,7 +124,7 @@ class Clock:
 @pytest.fixture
 def timed(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Latency]:
     def measure(costs: Iterator[float], **options: int) -> Latency:
-        clock, network = Clock(costs), nn.Identity()
+        clock, network = TimeBudget(costs), nn.Identity()
         monkeypatch.setattr(hardware, "time", clock)
         monkeypatch.setattr(nn.Identity, "forward", clock.run)
         return measure_latency(network, (1, 2, 2), **options)

@@ -15,7 +15,7 @@ import pytest
 
 import trainless
 from trainless.errors import TableError
-from trainless.pickles import read_pickle
+from trainless.safe_pickle import read_pickle
 from trainless.tables import nats
 from trainless.tables.nats import read_nats_folder
 from trainless.types import Task

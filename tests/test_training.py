@@ -32,7 +32,7 @@ from trainless.training import RunOffRow, TrainingResult, TrainingState, candida
 from trainless.training.batches import Batches, mirrored_and_shifted
 from trainless.training.candidates import rungs
 from trainless.training.recipes import Recipe, learning_rate_at
-from trainless.training.single import finished
+from trainless.training.train import finished
 from trainless.types import Architecture, Task
 
 SPACE = search_space("nasbench201", channels=4, cells=1)

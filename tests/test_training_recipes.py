@@ -20,7 +20,7 @@ from trainless.training import MEASURES, Recipe, TrainingState, train
 from trainless.training.batches import Batches, erased, mixed
 from trainless.training.measures import measure_named
 from trainless.training.recipes import learning_rate_at
-from trainless.training.single import _class_weights
+from trainless.training.train import _class_weights
 from trainless.types import Task
 
 

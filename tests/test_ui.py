@@ -23,15 +23,15 @@ from PIL import Image
 
 from trainless.errors import DataError, InputError
 from trainless.ui.charts import bars, candidate_scatter, confusion_table, training_curve
-from trainless.ui.desk import Desk
-from trainless.ui.guard import Guard, refusal
+from trainless.ui.form import FitForm
 from trainless.ui.jobs import Job
-from trainless.ui.looks import guess, look
-from trainless.ui.orders import Order
-from trainless.ui.places import Places, check_source
+from trainless.ui.previews import guess, look
+from trainless.ui.request_guard import RequestGuard, refusal
+from trainless.ui.session import Session
 from trainless.ui.uploads import Allowance, unpack
+from trainless.ui.workspace import Workspace, check_source
 
-TINY = Order(max_params="8k", epochs="3", evaluations="12")
+TINY = FitForm(max_params="8k", epochs="3", evaluations="12")
 
 
 def png(value: int = 90, size: int = 8) -> bytes:
@@ -50,9 +50,9 @@ def class_folders(root: Path, images: int = 12) -> Path:
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Places:
+def places(tmp_path: Path) -> Workspace:
     (tmp_path / "data").mkdir()
-    return Places(tmp_path / "data", tmp_path / "out")
+    return Workspace(tmp_path / "data", tmp_path / "out")
 
 
 class TestGuard:
@@ -128,7 +128,7 @@ class TestGuard:
         async def send(message: Any) -> None:
             sent.append(message)
 
-        asyncio.run(Guard(application, 8080, 10)({"type": kind, "headers": headers}, receive, send))
+        asyncio.run(RequestGuard(application, 8080, 10)({"type": kind, "headers": headers}, receive, send))
         return sent
 
 
@@ -200,11 +200,11 @@ class TestUploads:
 
 class TestPlaces:
     @pytest.mark.parametrize("name", ["data:..", "data:../out", "data:/etc", "upload:../x", "data:a\0b", "etc", ""])
-    def test_paths_that_leave(self, name: str, places: Places) -> None:
+    def test_paths_that_leave(self, name: str, places: Workspace) -> None:
         with pytest.raises(InputError, match=r"is not beneath|names no data"):
             places.source(name)
 
-    def test_links_that_leave(self, places: Places, tmp_path: Path) -> None:
+    def test_links_that_leave(self, places: Workspace, tmp_path: Path) -> None:
         class_folders(tmp_path / "secret")
         (places.data / "link").symlink_to(tmp_path / "secret")
         with pytest.raises(InputError, match="is not beneath"):
@@ -216,23 +216,23 @@ class TestPlaces:
         (pets / "cat" / "other.png").unlink()
         check_source(places.source("data:pets"), places.data)
         (pets / "bird").symlink_to(tmp_path / "secret" / "cat")
-        assert "lies outside" in look(places, Order(data="data:pets"))["error"]
+        assert "lies outside" in look(places, FitForm(data="data:pets"))["error"]
 
-    def test_tables_that_leave(self, places: Places, tmp_path: Path) -> None:
+    def test_tables_that_leave(self, places: Workspace, tmp_path: Path) -> None:
         class_folders(tmp_path / "secret")
         rows = [f"../secret/{name}/{number}.png,{name}" for name in ("cat", "dog") for number in range(9)]
         (places.data / "pets.csv").write_text("path,label\n" + "\n".join(rows))
-        assert "lies outside the folder" in look(places, Order(data="data:pets.csv"))["error"]
+        assert "lies outside the folder" in look(places, FitForm(data="data:pets.csv"))["error"]
 
-    def test_what_looks_like_data(self, places: Places) -> None:
+    def test_what_looks_like_data(self, places: Workspace) -> None:
         class_folders(places.data / "more" / "pets")
         (places.data / "table.csv").touch()
         (places.data / ".hidden").mkdir()
         (places.data / "empty").mkdir()
         assert set(places.found()) == {"digits", "data:more/pets", "data:table.csv"}
-        assert set(Places(places.data / "more" / "pets", places.out).found()) == {"digits", "data:."}
+        assert set(Workspace(places.data / "more" / "pets", places.out).found()) == {"digits", "data:."}
 
-    def test_runs(self, places: Places, tmp_path: Path) -> None:
+    def test_runs(self, places: Workspace, tmp_path: Path) -> None:
         folder = places.new_run("data:more/pets.csv")
         assert folder.name == "pets-1"
         assert places.new_run("data:more/pets.csv").name == "pets-2"
@@ -240,7 +240,7 @@ class TestPlaces:
         (folder / "order.json").write_text(json.dumps(TINY.document()))
         (folder / "fit.json").write_text("[1]")
         assert [(each.name, each.facts) for each in places.runs()] == [("pets-1", {})]
-        assert Order.read(places.summary("pets-1").order) == TINY
+        assert FitForm.read(places.summary("pets-1").order) == TINY
         (folder / "fit.json").write_text('{"test_accuracy": "<b>"}')
         assert places.runs() == []
         (tmp_path / "elsewhere").mkdir()
@@ -248,7 +248,7 @@ class TestPlaces:
         (places.out / "link").symlink_to(tmp_path / "elsewhere")
         assert places.runs() == []
 
-    def test_files(self, places: Places, tmp_path: Path) -> None:
+    def test_files(self, places: Workspace, tmp_path: Path) -> None:
         folder = places.new_run("digits")
         for name in ("model.onnx", "search.db"):
             (folder / name).write_bytes(b"..")
@@ -266,20 +266,20 @@ class TestPlaces:
 
 
 class TestLooks:
-    def test_bad_data_is_one_sentence(self, places: Places) -> None:
+    def test_bad_data_is_one_sentence(self, places: Workspace) -> None:
         (places.data / "one" / "cat").mkdir(parents=True)
-        error = look(places, Order(data="data:one"))["error"]
+        error = look(places, FitForm(data="data:one"))["error"]
         assert "at least 2 classes are needed" in error
         assert "\n" not in error
-        assert look(places, Order(data="data:nothing"))["error"].startswith("There is no 'nothing'")
+        assert look(places, FitForm(data="data:nothing"))["error"].startswith("There is no 'nothing'")
 
-    def test_pictures_of_each_class(self, places: Places) -> None:
+    def test_pictures_of_each_class(self, places: Workspace) -> None:
         class_folders(places.data / "pets")
-        found = look(places, Order(data="data:pets"))
+        found = look(places, FitForm(data="data:pets"))
         assert (found["classes"], found["images"]) == (2, 24)
         assert [name for name, _ in found["pictures"]] == ["cat", "dog"]
 
-    def test_a_guess_without_a_run(self, places: Places) -> None:
+    def test_a_guess_without_a_run(self, places: Workspace) -> None:
         places.new_run("digits")
         assert "is no folder that `trainless fit` wrote" in guess(places, "digits-1", "cat.png", png())["error"]
 
@@ -299,10 +299,10 @@ class TestOrders:
     )
     def test_what_cannot_be_used(self, changed: dict[str, str], match: str) -> None:
         with pytest.raises(InputError, match=match):
-            Order(**changed).check()
+            FitForm(**changed).check()
 
     def test_a_plan(self) -> None:
-        plan = Order(time="90s", max_params="20k", measure="macro-f1", seed="3", image_size="16").plan()
+        plan = FitForm(time="90s", max_params="20k", measure="macro-f1", seed="3", image_size="16").plan()
         assert (plan.time, plan.limits.parameters, plan.measure, plan.seed, plan.image_size) == (
             90,
             2e4,
@@ -314,7 +314,7 @@ class TestOrders:
         assert TINY.plan().evaluations == 12
 
     def test_a_command(self) -> None:
-        command = Order(time="90s", max_params="20k").command("my pets", "run")
+        command = FitForm(time="90s", max_params="20k").command("my pets", "run")
         assert command.startswith("trainless fit 'my pets' --out run --max-params 20k")
         assert command.endswith("--time 90s")
 
@@ -340,18 +340,18 @@ class TestCharts:
 
 
 class TestJobs:
-    def test_what_is_refused_is_one_sentence_and_leaves_nothing(self, places: Places) -> None:
-        desk = Desk(Places(places.data.resolve(), places.out.resolve()))
-        desk.order = Order(max_params="10", epochs="1")
+    def test_what_is_refused_is_one_sentence_and_leaves_nothing(self, places: Workspace) -> None:
+        desk = Session(Workspace(places.data.resolve(), places.out.resolve()))
+        desk.order = FitForm(max_params="10", epochs="1")
         job = desk.start()
         assert job.wait(300)
         assert job.outcome == "refused"
         assert "within the limits (params at most 10)" in job.text
         assert list(places.out.iterdir()) == []
 
-    def test_one_at_a_time_and_stopped_in_the_training_it_keeps_the_best(self, places: Places) -> None:
-        desk = Desk(places)
-        desk.order = Order(max_params="8k", epochs="500", evaluations="8")
+    def test_one_at_a_time_and_stopped_in_the_training_it_keeps_the_best(self, places: Workspace) -> None:
+        desk = Session(places)
+        desk.order = FitForm(max_params="8k", epochs="500", evaluations="8")
         job = desk.start()
         with pytest.raises(InputError, match="A fit is running"):
             desk.start()
@@ -370,15 +370,15 @@ class TestJobs:
         assert sum(share for _, share in found["shares"]) == pytest.approx(1)
         assert "'cat.png' is damaged or no image" in guess(places, job.run, "cat.png", b"no image")["error"]
 
-    def test_killed_it_says_so(self, places: Places) -> None:
+    def test_killed_it_says_so(self, places: Workspace) -> None:
         job = Job(places, TINY, places.new_run("digits").name)
         job._process.kill()
         assert job.wait(60)
         assert job.outcome == "failed"
         assert "signal 9" in job.text
 
-    def test_it_ends_with_the_page_that_started_it(self, places: Places) -> None:
-        job = Job(places, Order(epochs="500", evaluations="5000"), places.new_run("digits").name)
+    def test_it_ends_with_the_page_that_started_it(self, places: Workspace) -> None:
+        job = Job(places, FitForm(epochs="500", evaluations="5000"), places.new_run("digits").name)
         wait_for(lambda: job.stage, "its first word")
         assert job._process.stdin
         job._process.stdin.close()  # as the end of the page's process does

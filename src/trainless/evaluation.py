@@ -25,7 +25,7 @@ from trainless.seeding import derive_seed, preserve_rng_state
 from trainless.signals import PassSpec, Signal, Signals
 from trainless.types import Architecture, Score, Task
 
-__all__ = ["DTYPES", "NetworkClass", "Protocol", "build_network", "plan_passes", "score", "score_class"]
+__all__ = ["DTYPES", "EquivalenceClass", "ScoringSettings", "build_network", "plan_passes", "score", "score_class"]
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -120,7 +120,7 @@ def _signals(result: PassResult) -> Signals:
 
 
 @dataclass(frozen=True)
-class Protocol:
+class ScoringSettings:
     """All that decides a score but the architecture; plain data, so that a worker process can be given it.
 
     Args:
@@ -149,7 +149,7 @@ class Protocol:
 
 
 @dataclass(frozen=True)
-class NetworkClass:
+class EquivalenceClass:
     """Architectures that amount to the same network, each with the proxies it still lacks.
 
     Args:
@@ -161,7 +161,7 @@ class NetworkClass:
     members: tuple[tuple[Architecture, frozenset[str]], ...]
 
 
-def score_class(protocol: Protocol, unit: NetworkClass) -> list[Score]:
+def score_class(protocol: ScoringSettings, unit: EquivalenceClass) -> list[Score]:
     """Compute what the architectures of one class lack; what is the same for all of them once.
 
     A failure is recorded as a score with its reason. Nothing global is changed.
@@ -181,7 +181,7 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-def _score_class(protocol: Protocol, unit: NetworkClass) -> list[Score]:
+def _score_class(protocol: ScoringSettings, unit: EquivalenceClass) -> list[Score]:
     chosen = proxies(protocol.proxies)
     lacking = frozenset().union(*(names for _, names in unit.members))
     shared = [each for each in chosen if each.name in lacking and not each.as_written]
@@ -201,7 +201,7 @@ def _for_member(score: Score, architecture: str, share: int) -> Score:
                  _peak_memory())  # fmt: skip
 
 
-def _score_architecture(protocol: Protocol, architecture: Architecture, chosen: Sequence[Proxy]) -> list[Score]:
+def _score_architecture(protocol: ScoringSettings, architecture: Architecture, chosen: Sequence[Proxy]) -> list[Score]:
     counted = [each for each in chosen if each.pass_spec.input == "architecture"]
     scores = [_count(protocol, architecture, each) for each in counted]
     for thin in (False, True):
@@ -213,13 +213,13 @@ def _score_architecture(protocol: Protocol, architecture: Architecture, chosen: 
     return scores
 
 
-def _thinned(protocol: Protocol) -> Protocol:
+def _thinned(protocol: ScoringSettings) -> ScoringSettings:
     """The same with one colour channel and a network as thin as the space allows."""
     task = replace(protocol.task, channels=1)
     return replace(protocol, space=protocol.space.thin(), task=task, images=protocol.images[:, :1])
 
 
-def _count(protocol: Protocol, architecture: Architecture, each: Proxy) -> Score:
+def _count(protocol: ScoringSettings, architecture: Architecture, each: Proxy) -> Score:
     """A proxy of the architecture as written: the search space knows what it reads in closed form."""
     start = time.perf_counter()
     space, signals = protocol.space, Signals()
@@ -233,7 +233,7 @@ def _count(protocol: Protocol, architecture: Architecture, each: Proxy) -> Score
     return _scored(each, value, reason, time.perf_counter() - start)
 
 
-def _run(protocol: Protocol, architecture: Architecture, chosen: Sequence[Proxy], repeat: int) -> list[Score]:
+def _run(protocol: ScoringSettings, architecture: Architecture, chosen: Sequence[Proxy], repeat: int) -> list[Score]:
     start = time.perf_counter()
     seed = protocol.seed if repeat == 0 else derive_seed(protocol.seed, "repeat", repeat)
     try:
@@ -250,13 +250,13 @@ def _run(protocol: Protocol, architecture: Architecture, chosen: Sequence[Proxy]
     return [_evaluated(each, results[each.pass_spec], chosen, building) for each in chosen]
 
 
-def build_network(protocol: Protocol, architecture: Architecture, seed: int) -> torch.nn.Module:
+def build_network(protocol: ScoringSettings, architecture: Architecture, seed: int) -> torch.nn.Module:
     """Build an architecture's network with weights from the stream named after it, under the seed.
 
     Example:
         >>> from trainless.search_spaces import search_space
         >>> space, none = search_space("nasbench201", channels=4, cells=1), np.zeros(0)
-        >>> protocol = Protocol(space, ("params",), none, none, Task("toy", classes=2, height=8, width=8))
+        >>> protocol = ScoringSettings(space, ("params",), none, none, Task("toy", classes=2, height=8, width=8))
         >>> a, b = (build_network(protocol, space[0], seed=0) for _ in range(2))
         >>> bool((a.head.weight == b.head.weight).all())
         True

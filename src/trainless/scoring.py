@@ -18,7 +18,7 @@ import pandas as pd
 
 from trainless.data import Batch, ImageDataset, load_data
 from trainless.errors import InputError
-from trainless.evaluation import DTYPES, NetworkClass, Protocol, score_class
+from trainless.evaluation import DTYPES, EquivalenceClass, ScoringSettings, score_class
 from trainless.hardware import usable_device
 from trainless.initialization import INITIALIZATIONS
 from trainless.proxies import PROXIES, Proxy
@@ -85,7 +85,7 @@ class Scorer:
         self.workers = workers
         self.store = Store(store) if isinstance(store, str | Path) else store
         _check_options(seed, initialization, dtype, device, workers, repeats)
-        self.protocol = Protocol(
+        self.protocol = ScoringSettings(
             self.space, tuple(each.name if PROXIES.get(each.name) is each else each for each in self.proxies),
             self.batch.images.numpy(), self.batch.labels.numpy(), self.batch.task, seed, initialization, dtype, device,
             repeats,
@@ -213,16 +213,16 @@ class Scorer:
     def _versions(self) -> dict[str, int]:
         return {each.name: each.version for each in self.proxies}
 
-    def _units(self, wanted: Sequence[Architecture], stored: Mapping[str, set[str]]) -> list[NetworkClass]:
+    def _units(self, wanted: Sequence[Architecture], stored: Mapping[str, set[str]]) -> list[EquivalenceClass]:
         names = frozenset(self._versions)
         classes: dict[Architecture, list[tuple[Architecture, frozenset[str]]]] = {}
         for architecture in wanted:
             lacking = names - stored.get(str(architecture), set())
             if lacking:
                 classes.setdefault(self.space.canonical(architecture), []).append((architecture, lacking))
-        return [NetworkClass(representative, tuple(members)) for representative, members in classes.items()]
+        return [EquivalenceClass(representative, tuple(members)) for representative, members in classes.items()]
 
-    def _worker_count(self, units: Sequence[NetworkClass]) -> int:
+    def _worker_count(self, units: Sequence[EquivalenceClass]) -> int:
         if self.workers is not None:
             return min(self.workers, len(units))
         if len(units) < 4:  # starting a process costs as much as scoring a few networks
@@ -265,7 +265,7 @@ class Scorer:
         return table.rename_axis(columns=None)
 
 
-def _lost(unit: NetworkClass, reason: str) -> list[Score]:
+def _lost(unit: EquivalenceClass, reason: str) -> list[Score]:
     """The record of a class whose worker was lost twice."""
     return [
         Score(str(architecture), name, float("nan"), "failed", reason)

@@ -20,13 +20,13 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from trainless.automl.folders import RunFolder, write_run
-from trainless.automl.logits import shares_of
+from trainless.automl.inference import class_probabilities
 from trainless.automl.pipeline import fit as fit_network
 from trainless.automl.plans import EVALUATIONS, Plan
 from trainless.data import ImageDataset, load_splits
 from trainless.data.arrays import images_of, load_arrays, resize, value_range
 from trainless.data.dataset import draw
-from trainless.data.splits import part_of
+from trainless.data.splitting import part_of
 from trainless.errors import DataError, InputError
 from trainless.export.code import PlainCode
 from trainless.export.formats import module_of
@@ -203,7 +203,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 "that shape."
             )
         images = resize(self._images(X), *self._network_shape[1:])
-        return shares_of(self.network_, images).astype(np.float32)
+        return class_probabilities(self.network_, images).astype(np.float32)
 
     def save(self, folder: str | os.PathLike[str]) -> dict[str, Path]:
         """Write what `trainless fit` writes: network, weights, ONNX and model card, and what `load` needs.

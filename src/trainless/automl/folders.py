@@ -14,10 +14,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from trainless.automl.card import facts, model_card
-from trainless.automl.logits import shares_of
+from trainless.automl.checkpoint import LOGS
+from trainless.automl.inference import class_probabilities
+from trainless.automl.model_card import facts, model_card
 from trainless.automl.results import Fitted
-from trainless.automl.sittings import LOGS
 from trainless.data import ImageDataset
 from trainless.data.dataset import draw
 from trainless.errors import InputError, TrainlessError
@@ -163,7 +163,7 @@ class RunFolder:
 
     def shares(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
         """Compute the share that the network gives each class, shape ``(images, classes)``, of images as bytes."""
-        return shares_of(self.network(), images)
+        return class_probabilities(self.network(), images)
 
     def export(self, names: Iterable[str], images: torch.Tensor | None = None) -> dict[str, Path]:
         """Write the network in other formats.

@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from scipy.stats import binomtest
 
-from trainless.automl.clock import Clock
-from trainless.automl.logits import logits_of
+from trainless.automl.checkpoint import FitCheckpoint
+from trainless.automl.inference import compute_logits
 from trainless.automl.plans import Plan
 from trainless.automl.results import Fitted, TestResult
-from trainless.automl.sittings import Sitting
 from trainless.automl.sizes import EPOCHS, Size, choose_size
+from trainless.automl.time_budget import TimeBudget
 from trainless.automl.tuning import is_out_of_memory, tune
 from trainless.data import ImageDataset, Splits, audit, load_splits
 from trainless.data.audits import Audit
@@ -28,13 +28,13 @@ from trainless.errors import InputError
 from trainless.export import plain_code
 from trainless.export.formats import module_of
 from trainless.search import Budget, Costs, Search, SearchResult
-from trainless.search.finals import fingerprint
 from trainless.search.journal import key_of
+from trainless.search.run_off import fingerprint
 from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
 from trainless.training import MEASURES, Devices, Recipe, TrainingResult, TrainingState, train
 from trainless.training.measures import measure_named
-from trainless.training.single import finished
+from trainless.training.train import finished
 from trainless.types import Architecture
 
 __all__ = ["fit"]
@@ -76,33 +76,33 @@ def fit(
     """
     _check_alone(plan)
     splits = source if isinstance(source, Splits) else load_splits(source, seed=plan.seed, image_size=plan.image_size)
-    sitting = Sitting(folder, _key(plan, splits))
-    clock = Clock(plan.time or math.inf, used=sitting.values.get("elapsed", 0.0))
+    checkpoint = FitCheckpoint(folder, _key(plan, splits))
+    budget = TimeBudget(plan.time or math.inf, used=checkpoint.values.get("elapsed", 0.0))
     seconds, notes = dict[str, float](), list[str]()
     report = audited or audit(splits)
     notes += report.advice()
     task = splits.train.task
-    seconds["data"] = clock.elapsed
+    seconds["data"] = budget.elapsed
 
-    size = _size(plan, splits, clock, sitting)
+    size = _size(plan, splits, budget, checkpoint)
     if size.place:
         broken = ["break the limits too often"] if plan.limits.named() else []
         slow = [f"are too slow to be trained for {_epochs(splits)} epochs in time"] if plan.time else []
         notes.append(f"The networks are those of {size.space.label}: larger ones {' or '.join(broken + slow)}.")
-    found = _search(plan, size.space, splits, clock, folder, sitting, progress)
+    found = _search(plan, size.space, splits, budget, folder, checkpoint, progress)
     architecture = size.space.parse(found.best)
-    sitting.keep(elapsed=clock.elapsed)
-    seconds["search"] = clock.elapsed - sum(seconds.values())
+    checkpoint.keep(elapsed=budget.elapsed)
+    seconds["search"] = budget.elapsed - sum(seconds.values())
 
     network_of = partial(_build, size.space, architecture, splits)
-    recipe, trials = _tuned(plan, network_of, splits, clock, size, sitting, notes, progress)
-    seconds["tuning"] = clock.elapsed - sum(seconds.values())
+    recipe, trials = _tuned(plan, network_of, splits, budget, size, checkpoint, notes, progress)
+    seconds["tuning"] = budget.elapsed - sum(seconds.values())
 
     network, result, recipe = _train(
-        plan, network_of, splits, recipe, clock, size, sitting, notes, progress, on_epoch
+        plan, network_of, splits, recipe, budget, size, checkpoint, notes, progress, on_epoch
     )  # fmt: skip
-    seconds["training"] = clock.elapsed - sum(seconds.values())
-    sitting.keep(elapsed=clock.elapsed)
+    seconds["training"] = budget.elapsed - sum(seconds.values())
+    checkpoint.keep(elapsed=budget.elapsed)
 
     mean, std = splits.train.mean, splits.train.std
     title = f"{splits.train.task.name}: {architecture} of {size.space.name}"
@@ -112,7 +112,7 @@ def fit(
     costs = Costs(size.space, task)
     canonical = size.space.canonical(architecture)
     latency = costs(canonical, "latency")
-    seconds["test"] = clock.elapsed - sum(seconds.values())
+    seconds["test"] = budget.elapsed - sum(seconds.values())
     fitted = Fitted(
         title=title, space=size.space.label, architecture=found.best, graph=size.space.graph(architecture),
         network=plain, code=code, test=tested, training=result, recipe=recipe, trials=trials, search=found,
@@ -122,12 +122,12 @@ def fit(
         seconds=seconds, notes=tuple(notes), protocol=_protocol(plan, splits, size.space, recipe, result),
     )  # fmt: skip
     written = write(fitted) if write else fitted
-    sitting.finish()
+    checkpoint.finish()
     return written
 
 
 def _check_alone(plan: Plan) -> None:
-    from trainless.training.groups import is_launched
+    from trainless.training.distributed import is_launched
 
     if plan.devices.processes > 1 and is_launched():
         raise InputError(
@@ -147,23 +147,23 @@ def _key(plan: Plan, splits: Splits) -> str:
     return key_of(wanted)
 
 
-def _size(plan: Plan, splits: Splits, clock: Clock, sitting: Sitting) -> Size:
+def _size(plan: Plan, splits: Splits, budget: TimeBudget, checkpoint: FitCheckpoint) -> Size:
     """The size of the space for the time; measured once, for a second measurement could say another."""
     space = search_space(plan.space)
-    if "size" in sitting.values:
-        place, seconds, threads = sitting.values["size"]
+    if "size" in checkpoint.values:
+        place, seconds, threads = checkpoint.values["size"]
         return Size(space.sizes[place], place, seconds, threads)
     available = (
         math.inf
         if plan.epochs
-        else _SPEED_KEPT * (clock.training_end - (clock.tuning_end if _has_tuning(splits) else clock.search_end))
+        else _SPEED_KEPT * (budget.training_end - (budget.tuning_end if _has_tuning(splits) else budget.search_end))
     )
     threads = max(1, (os.cpu_count() or 1) if plan.workers is None else plan.workers)
     size = choose_size(
         space, splits.train.task, plan.limits, len(splits.train), available, epochs=_epochs(splits), seed=plan.seed,
         most_threads=threads, batch=_batch(splits),
     )  # fmt: skip
-    sitting.keep(size=[size.place, size.seconds, size.threads])
+    checkpoint.keep(size=[size.place, size.seconds, size.threads])
     return size
 
 
@@ -180,14 +180,14 @@ def _has_tuning(splits: Splits) -> bool:
 
 
 def _search(
-    plan: Plan, space: SearchSpace, splits: Splits, clock: Clock, folder: Path | None, sitting: Sitting,
+    plan: Plan, space: SearchSpace, splits: Splits, budget: TimeBudget, folder: Path | None, checkpoint: FitCheckpoint,
     progress: Progress | None,
 ) -> SearchResult:  # fmt: skip
-    seconds = sitting.values.get("search_seconds", max(1.0, clock.search_end - time.monotonic()))
-    sitting.keep(search_seconds=seconds)
-    budget = Budget(plan.evaluations, None if plan.epochs else seconds)
+    seconds = checkpoint.values.get("search_seconds", max(1.0, budget.search_end - time.monotonic()))
+    checkpoint.keep(search_seconds=seconds)
+    allowed = Budget(plan.evaluations, None if plan.epochs else seconds)
     search = Search(
-        space, plan.strategy, plan.score, splits.train, budget=budget, limits=plan.limits, seed=plan.seed,
+        space, plan.strategy, plan.score, splits.train, budget=allowed, limits=plan.limits, seed=plan.seed,
         workers=plan.workers, batch_size=min(_SCORED, len(splits.train)),
         store=None if folder is None else folder / "search.db",
     )  # fmt: skip
@@ -201,11 +201,11 @@ def _build(space: SearchSpace, architecture: Architecture, splits: Splits) -> to
 
 
 def _tuned(
-    plan: Plan, network_of: Callable[[], torch.nn.Module], splits: Splits, clock: Clock, size: Size,
-    sitting: Sitting, notes: list[str], progress: Progress | None,
+    plan: Plan, network_of: Callable[[], torch.nn.Module], splits: Splits, budget: TimeBudget, size: Size,
+    checkpoint: FitCheckpoint, notes: list[str], progress: Progress | None,
 ) -> tuple[Recipe, list[dict[str, Any]]]:  # fmt: skip
-    if "recipe" in sitting.values:
-        return Recipe(**sitting.values["recipe"]), sitting.values["trials"]
+    if "recipe" in checkpoint.values:
+        return Recipe(**checkpoint.values["recipe"]), checkpoint.values["trials"]
     photographs = splits.train.task.channels == 3 if plan.photographs is None else plan.photographs
     first = Recipe(
         mirror=photographs,
@@ -222,33 +222,34 @@ def _tuned(
         )
         return first, []
     one = _TRIAL_EPOCHS * size.seconds * len(splits.train)
-    if clock.tuning_end - time.monotonic() < _LEAST_TRIALS * one:
+    if budget.tuning_end - time.monotonic() < _LEAST_TRIALS * one:
         notes.append("There was no time to tune the training: it has the recipe that is tried first otherwise.")
         return first, []
     recipe, trials = _with_memory(first, lambda chosen: tune(
-        network_of, splits.train, splits.valid, first=chosen, epochs=_TRIAL_EPOCHS, deadline=clock.tuning_end,
+        network_of, splits.train, splits.valid, first=chosen, epochs=_TRIAL_EPOCHS, deadline=budget.tuning_end,
         measure=plan.measure, photographs=photographs, seed=plan.seed, threads=size.threads,
-        devices=replace(plan.devices, devices=1), log_folder=sitting.logs("trials"),
-        kept=sitting.journal(),
+        devices=replace(plan.devices, devices=1), log_folder=checkpoint.logs("trials"),
+        kept=checkpoint.journal(),
         progress=partial(progress, "tuning") if progress else None,
     ), notes)  # fmt: skip
-    sitting.keep(elapsed=clock.elapsed, recipe=asdict(recipe), trials=trials)
+    checkpoint.keep(elapsed=budget.elapsed, recipe=asdict(recipe), trials=trials)
     return recipe, trials
 
 
 def _train(
-    plan: Plan, network_of: Callable[[], torch.nn.Module], splits: Splits, recipe: Recipe, clock: Clock, size: Size,
-    sitting: Sitting, notes: list[str], progress: Progress | None, on_epoch: Callable[[TrainingState], None] | None,
+    plan: Plan, network_of: Callable[[], torch.nn.Module], splits: Splits, recipe: Recipe, budget: TimeBudget,
+    size: Size, checkpoint: FitCheckpoint, notes: list[str], progress: Progress | None,
+    on_epoch: Callable[[TrainingState], None] | None,
 ) -> tuple[torch.nn.Module, TrainingResult, Recipe]:  # fmt: skip
     """Train with the epochs asked for, or those there is time for; Ctrl-C ends it with the best so far."""
     epochs, network, used = plan.epochs or _MOST_EPOCHS, network_of(), recipe
-    before = sitting.values.get("training")
+    before = checkpoint.values.get("training")
     last = TrainingState(**before) if before else None
 
     def report(state: TrainingState) -> None:
         nonlocal last
         last = state
-        sitting.keep(soon=False, elapsed=clock.elapsed, training=vars(state))
+        checkpoint.keep(soon=False, elapsed=budget.elapsed, training=vars(state))
         if progress:
             progress("training", state.epochs, round(state.epochs / state.progress))
         if on_epoch:
@@ -259,10 +260,10 @@ def _train(
         used = chosen
         return train(
             network, splits.train, splits.valid, epochs=epochs, seed=plan.seed, recipe=chosen, measure=plan.measure,
-            deadline=None if plan.epochs else clock.training_end, epoch_seconds=size.seconds * len(splits.train),
+            deadline=None if plan.epochs else budget.training_end, epoch_seconds=size.seconds * len(splits.train),
             threads=size.threads, resume=last, on_epoch=report, devices=plan.devices,
             prefer_last=True,
-            log_folder=sitting.logs("training"),
+            log_folder=checkpoint.logs("training"),
         )  # fmt: skip
 
     try:
@@ -292,7 +293,7 @@ def _with_memory(recipe: Recipe, attempt: Callable[[Recipe], Any], notes: list[s
 
 
 def _tested(network: torch.nn.Module, data: ImageDataset) -> TestResult:
-    logits, labels, classes = logits_of(network, data.images), torch.tensor(data.labels), data.task.classes
+    logits, labels, classes = compute_logits(network, data.images), torch.tensor(data.labels), data.task.classes
     confusion = torch.bincount(labels * classes + logits.argmax(1), minlength=classes**2).view(classes, classes).numpy()
     right = int(confusion.trace())
     interval = binomtest(right, len(labels)).proportion_ci(0.95, "wilson")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 
-from trainless.automl.clock import Clock
+from trainless.automl.time_budget import TimeBudget
 from trainless.errors import InputError
 from trainless.scoring import check_run
 from trainless.search import Budget, Limits, search_score
@@ -14,7 +14,7 @@ from trainless.search_spaces.base import SearchSpace
 from trainless.strategies import strategy
 from trainless.training import Devices
 from trainless.training.measures import measure_named
-from trainless.training.single import check_numbers
+from trainless.training.train import check_numbers
 
 __all__ = ["EVALUATIONS", "Plan"]
 
@@ -75,7 +75,7 @@ class Plan:
         elif self.time == math.inf:
             raise InputError("The time is infinite, expected an end: give a time such as 20m, or epochs.")
         else:
-            Clock(self.time or 0.0)
+            TimeBudget(self.time or 0.0)
         Budget(self.evaluations)
         measure_named(self.measure, 2)
         if self.devices.nodes > 1:

@@ -90,7 +90,7 @@ def fit(
 ) -> None:
     """Find, train, test and export a network for labelled images, within a time."""
     from trainless.automl import Plan
-    from trainless.automl.card import facts
+    from trainless.automl.model_card import facts
     from trainless.data import drop_leaks as without_leaks
     from trainless.data import load_splits
 
@@ -121,7 +121,7 @@ def _seconds(time: str | None, epochs: int | None) -> float | None:
 def fit_shown(splits: Splits, plan: Plan, out: Path, *, quiet: bool = False) -> Fitted:
     """Show what is in the data, fit with a progress bar, and tell what came out; only the bar where it is quiet."""
     from trainless.data import audit
-    from trainless.runs import fit_to_folder
+    from trainless.fit_artifacts import fit_to_folder
 
     audited = audit(splits)
     if not quiet:
@@ -169,7 +169,7 @@ def predict(
     import pandas as pd
 
     from trainless.automl.folders import RunFolder as Folder
-    from trainless.automl.logits import shares_of
+    from trainless.automl.inference import class_probabilities
 
     check_places(csv)
     folder = Folder.read(run)
@@ -183,7 +183,7 @@ def predict(
             names += [printable(str(path)) for path, _ in pixels]
             broken += unread
             if pixels:
-                found.append(shares_of(network, np.stack([each for _, each in pixels])))
+                found.append(class_probabilities(network, np.stack([each for _, each in pixels])))
             update(min(start + _AT_ONCE, len(paths)), len(paths))
     if not names:
         raise InputError(f"None of the {len(paths)} images in '{images}' can be read, such as {broken[0]}")
@@ -208,7 +208,7 @@ def predict(
 
 
 def _image_files(place: Path) -> Iterator[Path]:
-    from trainless.data.pictures import is_image_name
+    from trainless.data.image_files import is_image_name
 
     if place.is_file():
         yield place
@@ -219,7 +219,7 @@ def _image_files(place: Path) -> Iterator[Path]:
 
 
 def _read(paths: list[Path], shape: tuple[int, int, int]) -> tuple[list[tuple[Path, Any]], list[str]]:
-    from trainless.data.pictures import read_pixels
+    from trainless.data.image_files import read_pixels
     from trainless.errors import DataError
 
     channels, height, width = shape

@@ -208,7 +208,7 @@ def quickstart(
 ) -> None:
     """Fit a network to the embedded digits images, then score a sample of cells on them by all proxies."""
     from trainless.automl import Plan, parse_time
-    from trainless.automl.card import facts
+    from trainless.automl.model_card import facts
     from trainless.data import load_splits
     from trainless.report import quickstart_figure, quickstart_page
     from trainless.scoring import Scorer

@@ -17,6 +17,6 @@ def ui(
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
 ) -> None:
     """Serve a local web page: choose images, watch the search, try the network."""
-    from trainless.ui import Places, serve
+    from trainless.ui import Workspace, serve
 
-    serve(Places(data, out), port=port, show=browser)
+    serve(Workspace(data, out), port=port, show=browser)

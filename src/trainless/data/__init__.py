@@ -4,9 +4,9 @@ from trainless.data.arrays import images_of, load_arrays, value_range
 from trainless.data.audits import Audit, audit
 from trainless.data.dataset import Batch, ImageDataset
 from trainless.data.loading import load_data
-from trainless.data.parts import Splits, drop_leaks, load_splits
 from trainless.data.sizes import ImageSize, propose_size
-from trainless.data.splits import split
+from trainless.data.splits import Splits, drop_leaks, load_splits
+from trainless.data.splitting import split
 
 __all__ = [
     "Audit",

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from trainless.data.dataset import ImageDataset
 from trainless.data.duplicates import digests, group, nearly_constant
-from trainless.data.parts import Splits, load_splits
-from trainless.data.pictures import BrokenFile
+from trainless.data.image_files import BrokenFile
 from trainless.data.sizes import ImageSize
+from trainless.data.splits import Splits, load_splits
 from trainless.files import printable
 
 __all__ = ["Audit", "Copy", "audit"]

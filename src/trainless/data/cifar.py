@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from trainless.data.dataset import LabelledImages, Normalisation
 from trainless.errors import DataError
-from trainless.pickles import read_pickle
+from trainless.safe_pickle import read_pickle
 
 __all__ = ["is_cifar_file", "is_cifar_folder", "read_cifar_file", "read_cifar_folder", "read_cifar_test"]
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from trainless.data.listings import PART_NAMES, Listing, check_known
+from trainless.data.file_lists import PART_NAMES, FileList, check_known
 from trainless.errors import DataError
 
 __all__ = ["list_csv"]
@@ -29,7 +29,7 @@ class _Row(NamedTuple):
     part: str
 
 
-def list_csv(path: Path, *, only_train: bool = False) -> Listing:
+def list_csv(path: Path, *, only_train: bool = False) -> FileList:
     """List a CSV file whose header has a column ``path``, a column ``label`` and maybe a column ``split``.
 
     Paths are relative to the folder of the CSV file, or absolute. Labels are any text. Splits are train, valid (or
@@ -67,7 +67,7 @@ def list_csv(path: Path, *, only_train: bool = False) -> Listing:
     _check_typing(path, rows)
     numbers = {name: number for number, name in enumerate(names)}
     labels = np.array([numbers[row.label] for row in rows], np.int64)
-    return Listing(path.stem, tuple(row.path for row in rows), labels, names, tuple(row.part for row in rows))
+    return FileList(path.stem, tuple(row.path for row in rows), labels, names, tuple(row.part for row in rows))
 
 
 def _rows(path: Path) -> list[_Row]:

@@ -8,14 +8,14 @@ from typing import NoReturn
 
 import numpy as np
 
-from trainless.data.listings import PART_NAMES, PARTS, Listing, check_known
-from trainless.data.pictures import SUFFIXES, is_image_name
+from trainless.data.file_lists import PART_NAMES, PARTS, FileList, check_known
+from trainless.data.image_files import SUFFIXES, is_image_name
 from trainless.errors import DataError
 
 __all__ = ["list_image_folder"]
 
 
-def list_image_folder(folder: Path, *, only_train: bool = False) -> Listing:
+def list_image_folder(folder: Path, *, only_train: bool = False) -> FileList:
     """List a folder that has one folder of images per class: BMP, GIF, JPEG, PNG, TIFF or WebP files.
 
     Class names are the folder names, sorted. Files may lie deeper; what begins with a dot, has another suffix or
@@ -59,7 +59,7 @@ def list_image_folder(folder: Path, *, only_train: bool = False) -> Listing:
     check_known({(name, part) for _, part, name in files}, names, str(folder))
     paths, parts, classes = zip(*files, strict=True)
     labels = np.array([numbers[name] for name in classes], np.int64)
-    return Listing(folder.resolve().name, paths, labels, names, parts)
+    return FileList(folder.resolve().name, paths, labels, names, parts)
 
 
 def _part_folders(folder: Path) -> dict[str, Path]:

@@ -10,8 +10,8 @@ from trainless.data.arrays import read_digits, read_npz, resize
 from trainless.data.cifar import is_cifar_file, is_cifar_folder, read_cifar_file, read_cifar_folder
 from trainless.data.csv_files import list_csv
 from trainless.data.dataset import ImageDataset, LabelledImages, channel_statistics
+from trainless.data.file_lists import FileList, read_file_list
 from trainless.data.folders import list_image_folder
-from trainless.data.listings import Listing, read_listing
 from trainless.errors import DataError
 from trainless.types import Task
 
@@ -57,12 +57,12 @@ def load_data(
     if isinstance(source, ImageDataset):
         return resized(source, image_size, name)
     found = open_source(source, only_train=True)
-    if isinstance(found, Listing):
-        found = read_listing(found, image_size)
+    if isinstance(found, FileList):
+        found = read_file_list(found, image_size)
     return _dataset(found, image_size, name)
 
 
-def open_source(source: str | os.PathLike[str], *, only_train: bool = False) -> LabelledImages | Listing:
+def open_source(source: str | os.PathLike[str], *, only_train: bool = False) -> LabelledImages | FileList:
     """Read the images of a source or, where they are files of their own, list them.
 
     Args:
@@ -90,7 +90,7 @@ def open_source(source: str | os.PathLike[str], *, only_train: bool = False) -> 
         ) from error
 
 
-def _open(path: Path, only_train: bool) -> LabelledImages | Listing:
+def _open(path: Path, only_train: bool) -> LabelledImages | FileList:
     if not path.exists():
         raise DataError(f"There is no data set or path '{path}': give {_FORMS}.")
     if path.is_dir():

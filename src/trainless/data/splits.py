@@ -1,107 +1,265 @@
-"""Split a data set in two, with the same share of every class."""
+"""The three parts of a data set, as they were given or as they are split off: training, validation and test."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+import math
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import compress
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from trainless.data.dataset import ImageDataset
+from trainless.data.arrays import resize
+from trainless.data.cifar import is_cifar_folder, read_cifar_test
+from trainless.data.dataset import ImageDataset, LabelledImages, channel_statistics
+from trainless.data.duplicates import digests, group
+from trainless.data.file_lists import PARTS, check_known, scan_file_list
+from trainless.data.image_files import BrokenFile
+from trainless.data.loading import open_source
+from trainless.data.sizes import ImageSize, propose_size
+from trainless.data.splitting import choose, part_of
 from trainless.errors import DataError
-from trainless.seeding import derive_seed
+from trainless.types import Task
 
-__all__ = ["choose", "part_of", "split"]
+__all__ = ["Splits", "drop_leaks", "load_splits"]
 
 
-def split(dataset: ImageDataset, fraction: float, seed: int = 0) -> tuple[ImageDataset, ImageDataset]:
-    """Split off a fraction of the images, at random, with the same share of every class.
-
-    How many images each class gives is settled by largest remainder: its share rounded down, and one more for the
-    classes with the largest remainders until the total is the fraction of all, rounded. A class of two or more images
-    has at least one on either side, a class of one image stays in the first part; other classes give more or less in
-    return. Both parts keep the order of the images, the classes and the normalisation.
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """Images to train on, to validate with and to test on, with the same classes and normalisation.
 
     Args:
-        dataset: what to split.
-        fraction: share of the images that goes to the second part, between 0 and 1.
-        seed: which images.
-
-    Returns:
-        The rest, and the part that was split off: such as images to train on and images to validate with.
-
-    Raises:
-        DataError: the fraction is not between 0 and 1, or one part would have fewer than two classes.
+        train: what weights are trained on; mean and standard deviation are those of its pixels.
+        valid: what choices are made by.
+        test: what is only reported.
+        given: names of the parts that the source gave, of ``"valid"`` and ``"test"``; the others were split off here.
+        files: for each part the file of each image; empty where images are no files of their own.
+        sizes: sizes of the images before resizing, the most common first.
+        broken: files that could not be read and were left out.
+        dropped: images left out by `drop_leaks`, for each part.
 
     Example:
-        >>> from trainless.data import load_data
-        >>> train, valid = split(load_data("digits"), 0.2)
-        >>> len(train), len(valid)
-        (1438, 359)
+        >>> splits = load_splits("digits")
+        >>> {name: len(part) for name, part in splits.parts.items()}
+        {'train': 1078, 'valid': 360, 'test': 359}
     """
-    chosen = choose(dataset.labels, fraction, dataset.task.name, seed)
-    return part_of(dataset, ~chosen), part_of(dataset, chosen)
+
+    train: ImageDataset
+    valid: ImageDataset
+    test: ImageDataset
+    given: tuple[str, ...] = ()
+    files: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    sizes: tuple[ImageSize, ...] = ()
+    broken: tuple[BrokenFile, ...] = ()
+    dropped: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def parts(self) -> dict[str, ImageDataset]:
+        """The three parts by name, in the order train, valid, test."""
+        return {"train": self.train, "valid": self.valid, "test": self.test}
 
 
-def choose(labels: NDArray[np.int64], fraction: float, name: str, seed: int, *purpose: str) -> NDArray[np.bool_]:
-    """Choose a fraction of the images, as `split` does.
+class _Found(NamedTuple):
+    """All images of a source with the part of each."""
+
+    labelled: LabelledImages
+    parts: NDArray[np.str_]
+    sizes: tuple[ImageSize, ...]
+    files: tuple[str, ...] = ()
+    broken: tuple[BrokenFile, ...] = ()
+
+
+def load_splits(
+    source: str | os.PathLike[str] | ImageDataset,
+    *,
+    fractions: Sequence[float] = (0.6, 0.2, 0.2),
+    seed: int = 0,
+    image_size: int | None = None,
+    at_most: int = 64,
+    name: str | None = None,
+    max_broken: float = 0.05,
+) -> Splits:
+    """Read a labelled set of images in three parts: as they are given, the missing ones split off from training.
+
+    Given are the parts of a folder with ``train`` and maybe ``valid`` (or ``val``, ``validation``) and ``test``
+    inside, of a CSV file with a column ``split``, and the test batch of a CIFAR folder. What is missing is split off
+    at random, with the same share of every class (`trainless.data.split`), and with all copies of an image in one
+    part: images count as copies if they have the same pixels after resizing.
+
+    All parts are normalised by the mean and standard deviation of the training part's pixels, except CIFAR-10, which
+    has published constants. Files that cannot be read are left out and noted.
 
     Args:
-        labels: class of each image, none negative.
-        fraction: share of the images to choose, between 0 and 1.
-        name: name of the data set.
-        seed: which images.
-        purpose: names that lead to another choice with the same seed.
+        source: what `trainless.data.load_data` takes. An `ImageDataset` is normalised anew.
+        fractions: shares of train, valid and test, which sum to 1. With one part given, the shares of the other two
+            say how the training images are split.
+        seed: which images are split off.
+        image_size: rows and columns to which all images are resized; None takes `trainless.data.propose_size`.
+        at_most: largest size to propose.
+        name: name of the data set; None takes that of the source.
+        max_broken: share of the files that may be broken.
 
     Raises:
-        DataError: the fraction is not between 0 and 1, or the chosen would be of fewer than two classes.
+        DataError: the source cannot be read, too many files are broken, there are fewer images than each class needs
+            for one in each part, images are smaller than 4 pixels, or a part has a class that train lacks.
 
     Example:
-        >>> labels = np.array([0] * 6 + [1] * 4)
-        >>> chosen = choose(labels, 0.5, "toy", 0)
-        >>> np.bincount(labels[chosen]).tolist()
-        [3, 2]
+        >>> splits = load_splits("digits", fractions=(0.5, 1 / 6, 1 / 3))
+        >>> {name: len(part) for name, part in splits.parts.items()}
+        {'train': 898, 'valid': 300, 'test': 599}
     """
-    if not 0 < fraction < 1:
-        raise DataError(f"The fraction is {fraction}, expected a number between 0 and 1, such as 0.2.")
-    counts = np.bincount(labels)
-    shares = _shares(counts, fraction)
-    if np.count_nonzero(shares) < 2:
+    _check_options(fractions, image_size, max_broken)
+    found = _find(source, image_size, at_most, max_broken)
+    found = found._replace(labelled=found.labelled._replace(name=name or found.labelled.name))
+    _check_numbers(found.labelled.name, len(found.labelled.class_names), found.parts)
+    propose_size(found.sizes)  # images of a pixel or two are refused whatever size was asked for
+    given = tuple(part for part in PARTS[1:] if part in found.parts)
+    parts = _completed(found, dict(zip(PARTS, fractions, strict=True)), seed)
+    data = _datasets(found.labelled, parts)
+    files = {part: tuple(compress(found.files, parts == part)) for part in PARTS} if found.files else {}
+    return Splits(
+        data["train"], data["valid"], data["test"], given=given, files=files, sizes=found.sizes, broken=found.broken
+    )
+
+
+def drop_leaks(splits: Splits) -> Splits:
+    """Leave out of test what is in train or valid too, and out of valid what is in train, pixel by pixel.
+
+    `Splits.dropped` says how many there were. Accuracy on images that were trained on says nothing about new ones.
+
+    Raises:
+        DataError: a part would have fewer than two classes.
+
+    Example:
+        >>> drop_leaks(load_splits("digits")).dropped
+        {'valid': 0, 'test': 0}
+    """
+    seen = set(digests(splits.train.images))
+    kept: dict[str, NDArray[np.bool_]] = {}
+    for part in PARTS[1:]:
+        keys = digests(splits.parts[part].images)
+        kept[part] = np.array([key not in seen for key in keys], bool)
+        seen.update(keys)
+        _check_classes(splits.parts[part].labels[kept[part]], part, splits.train.task.name, " without its leaks")
+    files = {
+        part: tuple(compress(names, kept[part])) if part in kept else names for part, names in splits.files.items()
+    }
+    return replace(
+        splits,
+        valid=part_of(splits.valid, kept["valid"]),
+        test=part_of(splits.test, kept["test"]),
+        files=files,
+        dropped={part: int((~mask).sum()) for part, mask in kept.items()},
+    )
+
+
+def _find(
+    source: str | os.PathLike[str] | ImageDataset, image_size: int | None, at_most: int, max_broken: float
+) -> _Found:
+    if isinstance(source, ImageDataset):
+        labelled = LabelledImages(source.task.name, source.images, source.labels, source.class_names)
+        return _of_arrays(labelled, None, image_size, at_most)
+    found = open_source(source)
+    if isinstance(found, LabelledImages):
+        path = Path(source).expanduser()
+        test = read_cifar_test(path) if path.is_dir() and source != "digits" and is_cifar_folder(path) else None
+        return _of_arrays(found, test, image_size, at_most)
+    _check_numbers(found.name, len(found.class_names), np.array(found.parts))  # before thousands of files are read
+    reading = scan_file_list(found, image_size, at_most=at_most, max_broken=max_broken)
+    return _Found(
+        reading.labelled,
+        np.array(reading.listing.parts),
+        reading.sizes,
+        tuple(map(str, reading.listing.paths)),
+        reading.broken,
+    )
+
+
+def _of_arrays(train: LabelledImages, test: LabelledImages | None, image_size: int | None, at_most: int) -> _Found:
+    sets = [train] if test is None else [train, test]
+    height, width = train.images.shape[2:]
+    sizes = (ImageSize(height, width, sum(len(each.labels) for each in sets)),)
+    size = propose_size(sizes, at_most) if image_size is None else image_size
+    resized = [resize(each.images, size, size) for each in sets]
+    images = np.concatenate(resized) if test else resized[0]  # which may be all that memory has room for
+    labels = np.concatenate([each.labels for each in sets])
+    parts = np.repeat(["train", "test"][: len(sets)], [len(each.labels) for each in sets])
+    return _Found(train._replace(images=images, labels=labels), parts, sizes)
+
+
+def _completed(found: _Found, shares: dict[str, float], seed: int) -> NDArray[np.str_]:
+    """Give every image a part, and every part images."""
+    parts = found.parts.astype("U5")
+    missing = [part for part in reversed(PARTS) if part not in parts]
+    groups = group(digests(found.labelled.images)) if missing else np.empty(0, np.int64)
+    _check_different(found, groups, 1 + len(missing))
+    for number, part in enumerate(missing):
+        rest = shares["train"] + sum(shares[other] for other in missing[number:])
+        inside = np.flatnonzero(parts == "train")
+        # Of the copies of an image the first is drawn for, and the others follow it.
+        _, first, copy_of = np.unique(groups[inside], return_index=True, return_inverse=True)
+        labels = found.labelled.labels[inside][first]
+        chosen = choose(labels, shares[part] / rest, found.labelled.name, seed, part)
+        parts[inside[chosen[copy_of]]] = part
+    return parts
+
+
+def _datasets(labelled: LabelledImages, parts: NDArray[np.str_]) -> dict[str, ImageDataset]:
+    names, labels = labelled.class_names, labelled.labels
+    known = {names[label] for label in np.unique(labels[parts == "train"])}
+    for part in PARTS[1:]:
+        check_known({(names[label], part) for label in np.unique(labels[parts == part])}, known, labelled.name)
+    images = {part: labelled.images[parts == part] for part in PARTS}
+    normalisation = labelled.normalisation or channel_statistics(images["train"])
+    task = Task(labelled.name, len(names), *labelled.images.shape[1:])
+    for part in PARTS:
+        _check_classes(labels[parts == part], part, labelled.name)
+    return {part: ImageDataset(task, images[part], labels[parts == part], names, *normalisation) for part in PARTS}
+
+
+def _check_options(fractions: Sequence[float], image_size: int | None, max_broken: float) -> None:
+    usable = len(fractions) == len(PARTS) and all(0 < share < 1 for share in fractions)
+    if not usable or not math.isclose(sum(fractions), 1, abs_tol=1e-6):
         raise DataError(
-            f"'{name}' has fewer than 2 classes with 2 images or more: add images, for a network "
-            "cannot be validated on one class."
+            f"The fractions are {', '.join(map(str, fractions))}, but shares of train, valid and test above 0 that "
+            "sum to 1 were expected, such as 0.6, 0.2, 0.2."
         )
-    rng = np.random.Generator(np.random.PCG64(derive_seed(seed, "split", *purpose)))
-    shuffled = rng.permutation(len(labels))
-    by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
-    place = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
-    chosen = np.zeros(len(labels), bool)
-    chosen[by_class[place < np.repeat(shares, counts)]] = True
-    return chosen
+    if image_size is not None and image_size < 4:
+        raise DataError(f"Image size {image_size} is too small for a network: give at least 4 pixels.")
+    if not 0 <= max_broken <= 1:
+        raise DataError(f"The share of broken files is {max_broken}, expected a number from 0 to 1, such as 0.05.")
 
 
-def part_of(dataset: ImageDataset, chosen: NDArray[np.bool_]) -> ImageDataset:
-    """Keep some of the images, with the classes and the normalisation of all.
-
-    Example:
-        >>> from trainless.data import load_data
-        >>> digits = load_data("digits")
-        >>> len(part_of(digits, digits.labels < 2))
-        360
-    """
-    return replace(dataset, images=dataset.images[chosen], labels=dataset.labels[chosen])
+def _check_numbers(name: str, classes: int, parts: NDArray[np.str_]) -> None:
+    number = int(np.sum(parts == "train"))
+    least = sum(part == "train" or part not in parts for part in PARTS)
+    if number < least * classes:
+        raise DataError(
+            f"'{name}' has {classes} classes but {number} images to train on and to split, and at least "
+            f"{least} for each class are needed: add images, or check that labels are classes and not names of images."
+        )
 
 
-def _shares(counts: NDArray[np.int64], fraction: float) -> NDArray[np.int64]:
-    """How many images each class gives."""
-    quotas = counts * fraction
-    least, most = np.minimum(1, counts // 2), np.maximum(counts - 1, 0)
-    shares: NDArray[np.int64] = np.clip(np.floor(quotas).astype(np.int64), least, most)
-    missing = round(float(quotas.sum())) - int(shares.sum())
-    step, farthest = (1, most) if missing > 0 else (-1, least)
-    for _ in range(abs(missing)):
-        # The class that is farthest from its share, of those that have another image to give or to keep.
-        lacks = np.where(shares == farthest, -np.inf, step * (quotas - shares))
-        if np.isfinite(lacks).any():
-            shares[np.argmax(lacks)] += step
-    return shares
+def _check_different(found: _Found, groups: NDArray[np.int64], least: int) -> None:
+    """Refuse to split what has no two classes with an image for each part."""
+    if least > 1:
+        inside = np.flatnonzero(found.parts == "train")
+        _, first = np.unique(groups[inside], return_index=True)
+        if np.sum(np.bincount(found.labelled.labels[inside][first]) >= least) < 2:
+            raise DataError(
+                f"'{found.labelled.name}' has fewer than 2 classes with {least} different images or more, one for each "
+                "part: add images."
+            )
+
+
+def _check_classes(labels: NDArray[np.int64], part: str, name: str, how: str = "") -> None:
+    classes = len(np.unique(labels))
+    if classes < 2:
+        raise DataError(
+            f"The part '{part}' of '{name}'{how} has images of {classes} class(es), but at least 2 are needed: give "
+            "more images of other classes."
+        )

@@ -13,8 +13,8 @@ from trainless.estimators.base import Ask, Estimate, Estimator, Setting
 from trainless.estimators.fidelities import Fidelity
 from trainless.estimators.specs import spec_of
 from trainless.training import Recipe, TrainingResult
-from trainless.training.kept import KeptTrainings, training_session
-from trainless.training.single import check_numbers
+from trainless.training.cache import TrainingCache, training_session
+from trainless.training.train import check_numbers
 from trainless.types import Architecture
 
 __all__ = ["VALID", "EarlyStopping", "Full", "Reduced", "Trained"]
@@ -68,7 +68,7 @@ class Trained(Estimator):
         others = {name: str(value) for name, value in self._options().items()}
         if images < 1:
             others["images"] = str(images)
-        kept = KeptTrainings(used.store, used.space, used.data, used.seed, self.recipe, others)
+        kept = TrainingCache(used.store, used.space, used.data, used.seed, self.recipe, others)
         with training_session(
             used.space, train_set, valid_set, kept, epochs=self.epochs, workers=used.workers, progress=used.progress,
             seed=used.seed, recipe=self.recipe, **self._options(),

@@ -3,12 +3,11 @@
 from trainless.estimators.fidelities import Fidelity, default_fidelities, parse_fidelity
 from trainless.search.budgets import Budget, parse_budget
 from trainless.search.costs import COSTS, Costs
-from trainless.search.finals import RunOff
 from trainless.search.limits import Limits, parse_limit, parse_limits, parse_memory, parse_milliseconds, parse_number
-from trainless.search.live import Search, save_study
 from trainless.search.loop import REFERENCE, Loop
 from trainless.search.replays import replay
 from trainless.search.results import ReplayResult, SearchResult
+from trainless.search.run_off import RunOff
 from trainless.search.scores import (
     NAMED_SCORES,
     EstimatorScore,
@@ -17,6 +16,7 @@ from trainless.search.scores import (
     search_score,
     split_names,
 )
+from trainless.search.search import Search, save_study
 
 __all__ = [
     "COSTS",

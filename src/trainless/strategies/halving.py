@@ -10,7 +10,7 @@ import numpy.typing as npt
 from trainless.errors import InputError
 from trainless.search_spaces.base import SearchSpace
 from trainless.strategies.base import Proposal, Result, Strategy
-from trainless.strategies.places import Places
+from trainless.strategies.genotype_codes import GenotypeCodes
 from trainless.types import Architecture
 
 __all__ = ["Hyperband", "SuccessiveHalving"]
@@ -76,7 +76,7 @@ class SuccessiveHalving(Strategy):
             )
         self.eta, self.first, self.guided = eta, first, guided
         self._rungs = rungs
-        self._places = Places(space)
+        self._places = GenotypeCodes(space)
         # What was told at each rung, without a value -inf.
         self._told: list[dict[Architecture, float]] = [{} for _ in range(rungs)]
         self._begin(0)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from trainless.errors import InputError
 from trainless.search_spaces.base import SearchSpace
 from trainless.strategies.base import Proposal, Result, Strategy
-from trainless.strategies.places import Places
+from trainless.strategies.genotype_codes import GenotypeCodes
 from trainless.types import Architecture
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class OptunaStrategy(Strategy):
         if startup < 1:
             raise InputError(f"The startup is {startup} architectures at random, expected at least 1.")
         self.startup = startup
-        self._places, self._distributions = Places(space), _distributions(space)
+        self._places, self._distributions = GenotypeCodes(space), _distributions(space)
         self._relative = {name: each for name, each in self._distributions.items() if not each.single()}
         self._results: dict[Architecture, tuple[float, ...]] = {}
         self._study: optuna.Study | None = None

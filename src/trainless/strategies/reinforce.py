@@ -10,7 +10,7 @@ import numpy.typing as npt
 from trainless.errors import InputError
 from trainless.search_spaces.base import SearchSpace
 from trainless.strategies.base import Proposal, Result, Strategy
-from trainless.strategies.places import Places
+from trainless.strategies.genotype_codes import GenotypeCodes
 from trainless.types import Architecture
 
 __all__ = ["Reinforce"]
@@ -73,7 +73,7 @@ class Reinforce(Strategy):
 
         self.entropy, self.momentum = entropy, momentum
         self.baseline = 0.5  # the mean rank of what is drawn at random
-        self._places = Places(space)
+        self._places = GenotypeCodes(space)
         self._missing = torch.from_numpy(~self._places.mask)
         self.logits = torch.nn.Parameter(torch.zeros(self._missing.shape, dtype=torch.float64))
         self._optimizer = torch.optim.Adam([self.logits], lr=learning_rate)

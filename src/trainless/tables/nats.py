@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 
 from trainless.errors import TableError
-from trainless.pickles import read_pickle
+from trainless.safe_pickle import read_pickle
 from trainless.tables.base import BenchmarkTable
 from trainless.tables.files import contents, is_folder
 from trainless.tables.plain import SPACE_STRINGS

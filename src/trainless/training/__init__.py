@@ -9,6 +9,6 @@ from trainless.training.devices import Devices
 from trainless.training.measures import MEASURES
 from trainless.training.recipes import Recipe
 from trainless.training.results import TrainingResult, TrainingState
-from trainless.training.single import train
+from trainless.training.train import train
 
 __all__ = ["MEASURES", "Devices", "Recipe", "RunOffRow", "TrainingResult", "TrainingState", "run_off", "train"]

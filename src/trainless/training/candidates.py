@@ -16,7 +16,7 @@ from trainless.seeding import derive_seed, preserve_rng_state
 from trainless.training.measures import measure_named
 from trainless.training.recipes import Recipe
 from trainless.training.results import TrainingResult
-from trainless.training.single import check_numbers, train
+from trainless.training.train import check_numbers, train
 from trainless.types import Architecture
 from trainless.workers import worker_pool
 

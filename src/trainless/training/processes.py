@@ -203,7 +203,7 @@ def _tell(members: Sequence[_Member]) -> NoReturn:
 
 def _serve(job: _Job, file: Path, rank: int, connection: Any) -> None:
     """The life of a process: train with the others, tell of it, wait until the parent is done with it."""
-    from trainless.training.groups import join_by_file
+    from trainless.training.distributed import join_by_file
 
     try:
         join_by_file(job.devices, file, rank)

@@ -1,6 +1,6 @@
 """A local web page from images to a trained network: choose data, watch the search, try the result."""
 
-from trainless.ui.places import Places
 from trainless.ui.serving import serve
+from trainless.ui.workspace import Workspace
 
-__all__ = ["Places", "serve"]
+__all__ = ["Workspace", "serve"]

@@ -15,10 +15,10 @@ from trainless.errors import InputError
 from trainless.search_spaces import SEARCH_SPACES
 from trainless.training.measures import MEASURES
 from trainless.ui.charts import compact
-from trainless.ui.looks import look
-from trainless.ui.orders import Order
-from trainless.ui.places import RunSummary
+from trainless.ui.form import FitForm
+from trainless.ui.previews import look
 from trainless.ui.uploads import Allowance, unpack
+from trainless.ui.workspace import RunSummary
 
 if TYPE_CHECKING:
     from trainless.ui.page import Window
@@ -102,7 +102,7 @@ class Choosing:
 
     async def _look(self) -> None:
         """Audit what is chosen, before anything is spent."""
-        order = Order.read(self.desk.order.document())
+        order = FitForm.read(self.desk.order.document())
         self._audit.clear()
         with self._audit, ui.element("div").classes("waiting"):
             ui.spinner(size="1.5em")
@@ -152,7 +152,7 @@ class Choosing:
             with ui.element("div").classes("grid"):
                 _field(order, "time", "Time for all of it", "", "such as 90s, 20m or 1h")
                 _select(order, "measure", "It shall be good at", {name: name.replace("-", " ") for name in MEASURES})
-            usual = Order()
+            usual = FitForm()
             is_open = any(getattr(order, name) != getattr(usual, name) for name in _MORE)
             with ui.expansion("More", value=is_open).classes("more"), ui.element("div").classes("grid"):
                 _select(order, "space", "Search space", {name: name for name in SEARCH_SPACES})
@@ -265,7 +265,7 @@ def _alert(text: str) -> None:
 
 
 def _field(
-    order: Order, name: str, label: str, placeholder: str, hint: str, then: Callable[..., Any] | None = None
+    order: FitForm, name: str, label: str, placeholder: str, hint: str, then: Callable[..., Any] | None = None
 ) -> None:  # fmt: skip
     made = ui.input(label, placeholder=placeholder).bind_value(order, name)
     made.props(f'hint="{hint}" stack-label outlined dense').classes(f"field {name}")
@@ -273,5 +273,5 @@ def _field(
         made.on("blur", then)
 
 
-def _select(order: Order, name: str, label: str, options: dict[str, str]) -> None:
+def _select(order: FitForm, name: str, label: str, options: dict[str, str]) -> None:
     ui.select(options, label=label).bind_value(order, name).props("outlined dense").classes(f"field {name}")

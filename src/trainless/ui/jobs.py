@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from trainless.ui.orders import Order
-from trainless.ui.places import ORDER, Places
+from trainless.ui.form import FitForm
+from trainless.ui.workspace import ORDER, Workspace
 
 __all__ = ["Job"]
 
@@ -42,7 +42,7 @@ class Job:
         version: another number whenever something of this has changed.
     """
 
-    def __init__(self, places: Places, order: Order, run: str) -> None:
+    def __init__(self, places: Workspace, order: FitForm, run: str) -> None:
         self.order, self.run = order, run
         self.stage, self.done, self.total = "", 0, 0
         self.stages: dict[str, float] = {}
@@ -56,7 +56,7 @@ class Job:
         with (folder / _LOG).open("a", encoding="utf-8") as log:
             # In a session of its own: Ctrl-C at the terminal reaches the page's process, which hands it on once.
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "trainless.ui.child"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                [sys.executable, "-m", "trainless.ui.fit_process"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 stderr=log, text=True, encoding="utf-8", start_new_session=True, env=_environment(),
             )  # fmt: skip
         request = {"data": str(places.data), "out": str(places.out), "order": order.document(), "run": run}

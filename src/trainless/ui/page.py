@@ -8,8 +8,8 @@ from nicegui import ui
 
 from trainless.errors import InputError
 from trainless.ui.choosing import Choosing
-from trainless.ui.desk import Desk
 from trainless.ui.jobs import Job
+from trainless.ui.session import Session
 from trainless.ui.showing import Showing
 from trainless.ui.watching import Watching
 
@@ -18,7 +18,7 @@ __all__ = ["Window", "build"]
 _TICK = 0.5  # seconds
 
 
-def build(desk: Desk) -> None:
+def build(desk: Session) -> None:
     """Build the page for a window that has opened it."""
     ui.colors(primary="#0b6bb0", negative="#b3261e", positive="#2e7d32")
     ui.add_css(resources.files("trainless.ui").joinpath("style.css").read_text(encoding="utf-8"))
@@ -34,7 +34,7 @@ class Window:
         desk: what all windows share.
     """
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: Session) -> None:
         self.desk = desk
         self._state: Choosing | Watching | Showing | None = None
         with ui.element("header").classes("top"), ui.element("div").classes("inner"):

@@ -6,10 +6,10 @@ import os
 import socket
 
 from trainless.errors import InputError
-from trainless.ui.desk import Desk
-from trainless.ui.guard import Guard
-from trainless.ui.places import FILES, Places
+from trainless.ui.request_guard import RequestGuard
+from trainless.ui.session import Session
 from trainless.ui.uploads import Allowance
+from trainless.ui.workspace import FILES, Workspace
 
 __all__ = ["HOST", "run_address", "serve"]
 
@@ -23,7 +23,7 @@ _ISOLATED = {
 }
 
 
-def serve(places: Places, *, port: int = 8080, show: bool = True) -> None:
+def serve(places: Workspace, *, port: int = 8080, show: bool = True) -> None:
     """Serve the page until Ctrl-C, which also stops the fit that runs, as it does in the terminal.
 
     Args:
@@ -41,11 +41,11 @@ def serve(places: Places, *, port: int = 8080, show: bool = True) -> None:
     _check(places, port)
     from trainless.ui.page import build
 
-    places = Places(places.data.resolve(), places.out.resolve())
-    desk = Desk(places)
+    places = Workspace(places.data.resolve(), places.out.resolve())
+    desk = Session(places)
     run.process_pool_start_method = "spawn"
     _serve_files(places)
-    app.add_middleware(Guard, port=port, most_bytes=Allowance().packed + 2**20)
+    app.add_middleware(RequestGuard, port=port, most_bytes=Allowance().packed + 2**20)
     print(f"trainless: the page is at http://{HOST}:{port}, for this machine alone; Ctrl-C ends it.", flush=True)
     try:
         ui.run(
@@ -73,7 +73,7 @@ def run_address(run: str, file: str) -> str:
     return f"/runs/{_RUN if run == '.' else quote(run, safe='')}/{file}"
 
 
-def _serve_files(places: Places) -> None:
+def _serve_files(places: Workspace) -> None:
     from fastapi import HTTPException
     from fastapi.responses import FileResponse
     from nicegui import app
@@ -91,7 +91,7 @@ def _serve_files(places: Places) -> None:
         )  # fmt: skip
 
 
-def _check(places: Places, port: int) -> None:
+def _check(places: Workspace, port: int) -> None:
     if not places.data.is_dir():
         raise InputError(f"'{places.data}' is no folder: give the folder that holds your images as --data.")
     try:

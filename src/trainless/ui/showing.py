@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from nicegui import events, run, ui
 
 from trainless.ui.charts import bars, compact, confusion_table, duration, training_curve
-from trainless.ui.looks import guess
-from trainless.ui.places import RunSummary
+from trainless.ui.previews import guess
 from trainless.ui.serving import run_address
+from trainless.ui.workspace import RunSummary
 
 if TYPE_CHECKING:
     from trainless.ui.page import Window

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from trainless.data.pictures import is_image_name
+from trainless.data.image_files import is_image_name
 from trainless.errors import DataError
 
 __all__ = ["Allowance", "unpack"]

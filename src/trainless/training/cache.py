@@ -20,12 +20,12 @@ from trainless.training.results import TrainingResult
 from trainless.types import Architecture
 from trainless.workers import worker_pool
 
-__all__ = ["KeptTrainings", "fingerprint", "training_session"]
+__all__ = ["TrainingCache", "fingerprint", "training_session"]
 
 Progress = Callable[[int, int], None]
 
 
-class KeptTrainings:
+class TrainingCache:
     """The trainings in a store that share all but the architecture and the epochs.
 
     Args:
@@ -45,8 +45,8 @@ class KeptTrainings:
         >>> from trainless.search_spaces import search_space
         >>> with tempfile.TemporaryDirectory() as folder, Store(f"{folder}/scores.db") as store:
         ...     place = (store, search_space("nasbench201"), load_data("digits"), 0, Recipe())
-        ...     KeptTrainings(*place).keep("a cell", 3, TrainingResult(91.0, 3, 2, 1.0))
-        ...     KeptTrainings(*place).found["a cell", 3].valid_accuracy, KeptTrainings(*place, {"images": "0.5"}).found
+        ...     TrainingCache(*place).keep("a cell", 3, TrainingResult(91.0, 3, 2, 1.0))
+        ...     TrainingCache(*place).found["a cell", 3].valid_accuracy, TrainingCache(*place, {"images": "0.5"}).found
         (91.0, {})
     """
 
@@ -73,7 +73,7 @@ class KeptTrainings:
 
 @contextmanager
 def training_session(
-    space: SearchSpace, train_set: ImageDataset, valid_set: ImageDataset, kept: KeptTrainings, *, epochs: int,
+    space: SearchSpace, train_set: ImageDataset, valid_set: ImageDataset, kept: TrainingCache, *, epochs: int,
     seed: int = 0, workers: int | None = None, progress: Progress | None = None, **options: Any,
 ) -> Iterator[Callable[[Sequence[Architecture]], list[TrainingResult]]]:  # fmt: skip
     """Keep workers for trainings of architectures that come a few at a time.
@@ -96,7 +96,7 @@ def training_session(
         >>> from trainless.data import load_data, split
         >>> from trainless.search_spaces import search_space
         >>> small, digits = search_space("nasbench201", channels=2, cells=1), load_data("digits")
-        >>> kept = KeptTrainings(None, small, digits, 0, Recipe())
+        >>> kept = TrainingCache(None, small, digits, 0, Recipe())
         >>> with training_session(small, *split(digits, 0.8), kept, epochs=1, workers=0) as trained:
         ...     [result.epochs for result in trained([small[0], small[1], small[0]])]
         [1, 1, 1]

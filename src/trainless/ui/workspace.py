@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from trainless.data.cifar import is_cifar_folder
-from trainless.data.listings import Listing
+from trainless.data.file_lists import FileList
+from trainless.data.image_files import is_image_name
 from trainless.data.loading import open_source
-from trainless.data.pictures import is_image_name
 from trainless.errors import DataError, InputError
 
-__all__ = ["FILES", "Places", "RunSummary", "check_source"]
+__all__ = ["FILES", "RunSummary", "Workspace", "check_source"]
 
 FILES = {
     "report.html": "text/html; charset=utf-8",
@@ -54,7 +54,7 @@ class RunSummary:
 
 
 @dataclass(frozen=True)
-class Places:
+class Workspace:
     """The folders of data and of runs, and all that is asked of them.
 
     Args:
@@ -62,7 +62,7 @@ class Places:
         out: nothing outside of it is written.
 
     Example:
-        >>> places = Places(Path("photos"), Path("runs"))
+        >>> places = Workspace(Path("photos"), Path("runs"))
         >>> places.source("digits")
         'digits'
         >>> places.source("data:../secrets")
@@ -205,7 +205,7 @@ def check_source(source: str | Path, root: Path) -> None:
     _check_inside(inside, root, source)
     if source.suffix.lower() == ".csv" or (source.is_dir() and not is_cifar_folder(source)):
         found = open_source(source)
-        if isinstance(found, Listing):
+        if isinstance(found, FileList):
             _check_inside(found.paths, root, source)
 
 

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainless.data.dataset import LabelledImages
-from trainless.data.pictures import BrokenFile, Header, read_header, read_pixels
+from trainless.data.image_files import BrokenFile, Header, read_header, read_pixels
 from trainless.data.sizes import ImageSize, check_memory, propose_size
 from trainless.errors import DataError
 
-__all__ = ["PARTS", "PART_NAMES", "Listing", "Reading", "check_known", "read_listing", "scan_listing"]
+__all__ = ["PARTS", "PART_NAMES", "FileList", "Reading", "check_known", "read_file_list", "scan_file_list"]
 
 PARTS = ("train", "valid", "test")
 # What folders and tables call them.
@@ -33,7 +33,7 @@ PART_NAMES = {
 
 
 @dataclass(frozen=True, eq=False)
-class Listing:
+class FileList:
     """Image files, the class of each, and the part of the data that each was given to.
 
     Args:
@@ -44,7 +44,7 @@ class Listing:
         parts: ``"train"``, ``"valid"`` or ``"test"`` of each file; all are ``"train"`` where nothing is given.
 
     Example:
-        >>> Listing("pets", (Path("1.png"), Path("2.png")), np.arange(2), ("cat", "dog"), ("train", "test")).only_train
+        >>> FileList("pets", (Path("1.png"), Path("2.png")), np.arange(2), ("cat", "dog"), ("train", "test")).only_train
         False
     """
 
@@ -59,10 +59,10 @@ class Listing:
         """Whether no file was given to another part."""
         return set(self.parts) == {"train"}
 
-    def where(self, chosen: Iterable[int]) -> Listing:
+    def where(self, chosen: Iterable[int]) -> FileList:
         """Keep some of the files, by number; the classes stay."""
         kept = list(chosen)
-        return Listing(
+        return FileList(
             self.name,
             tuple(self.paths[number] for number in kept),
             self.labels[kept],
@@ -82,7 +82,7 @@ class Reading(NamedTuple):
     """
 
     labelled: LabelledImages
-    listing: Listing
+    listing: FileList
     sizes: tuple[ImageSize, ...]
     broken: tuple[BrokenFile, ...]
 
@@ -114,7 +114,7 @@ def check_known(found: Iterable[tuple[str, str]], known: Collection[str], source
             )
 
 
-def read_listing(listing: Listing, image_size: int | None = None) -> LabelledImages:
+def read_file_list(listing: FileList, image_size: int | None = None) -> LabelledImages:
     """Read all files of a list; the first that cannot be decoded is an error.
 
     If all images are grey there is one channel, otherwise three. Images of another size are resized bilinearly,
@@ -135,7 +135,7 @@ def read_listing(listing: Listing, image_size: int | None = None) -> LabelledIma
         ...     paths = (Path(folder, "1.png"), Path(folder, "2.png"))
         ...     for path in paths:
         ...         Image.new("L", (8, 6)).save(path)
-        ...     pets = read_listing(Listing("pets", paths, np.arange(2), ("cat", "dog"), ("train",) * 2))
+        ...     pets = read_file_list(FileList("pets", paths, np.arange(2), ("cat", "dog"), ("train",) * 2))
         >>> pets.images.shape, pets.labels.tolist(), pets.class_names
         ((2, 1, 6, 8), [0, 1], ('cat', 'dog'))
     """
@@ -147,8 +147,8 @@ def read_listing(listing: Listing, image_size: int | None = None) -> LabelledIma
     return LabelledImages(listing.name, images, listing.labels, listing.class_names)
 
 
-def scan_listing(
-    listing: Listing, image_size: int | None = None, *, at_most: int = 64, max_broken: float = 0.05
+def scan_file_list(
+    listing: FileList, image_size: int | None = None, *, at_most: int = 64, max_broken: float = 0.05
 ) -> Reading:
     """Read the files of a list that can be decoded, and note those that cannot, each with its reason.
 
@@ -169,8 +169,8 @@ def scan_listing(
         ...     for path in paths[:2]:
         ...         Image.new("L", (8, 8)).save(path)
         ...     _ = paths[2].write_text("no image")
-        ...     listing = Listing("pets", paths, np.array([0, 1, 1]), ("cat", "dog"), ("train",) * 3)
-        ...     reading = scan_listing(listing, max_broken=0.5)
+        ...     listing = FileList("pets", paths, np.array([0, 1, 1]), ("cat", "dog"), ("train",) * 3)
+        ...     reading = scan_file_list(listing, max_broken=0.5)
         >>> reading.labelled.images.shape, [file.reason for file in reading.broken]
         ((2, 1, 16, 16), ['its content is not that of an image'])
     """
@@ -192,7 +192,7 @@ def scan_listing(
     return Reading(labelled, found, sizes, tuple(broken[number] for number in sorted(broken)))
 
 
-def _headers(listing: Listing) -> tuple[dict[int, Header], dict[int, BrokenFile]]:
+def _headers(listing: FileList) -> tuple[dict[int, Header], dict[int, BrokenFile]]:
     """Read what can be read, by the number of the file."""
     headers: dict[int, Header] = {}
     broken: dict[int, BrokenFile] = {}
@@ -221,7 +221,7 @@ def _common_size(headers: list[Header]) -> tuple[int, int]:
     return height, width
 
 
-def _check_broken(listing: Listing, broken: dict[int, BrokenFile], max_broken: float) -> None:
+def _check_broken(listing: FileList, broken: dict[int, BrokenFile], max_broken: float) -> None:
     if len(broken) > max_broken * len(listing.paths):
         path, reason = broken[min(broken)]
         raise DataError(
@@ -230,7 +230,7 @@ def _check_broken(listing: Listing, broken: dict[int, BrokenFile], max_broken: f
         )
 
 
-def _check_classes(listing: Listing) -> None:
+def _check_classes(listing: FileList) -> None:
     counts = np.bincount(listing.labels, minlength=len(listing.class_names))
     if not counts.all():
         raise DataError(

@@ -11,10 +11,10 @@ from trainless.errors import ArchitectureError
 from trainless.search_spaces.base import SearchSpace
 from trainless.types import Architecture
 
-__all__ = ["Places"]
+__all__ = ["GenotypeCodes"]
 
 
-class Places:
+class GenotypeCodes:
     """Translates between the architectures of a space and the numbers of their choices.
 
     Args:
@@ -27,7 +27,7 @@ class Places:
     Example:
         >>> from trainless.search_spaces import search_space
         >>> space = search_space("nasbench201")
-        >>> places = Places(space)
+        >>> places = GenotypeCodes(space)
         >>> places.codes([space.make(["none"] * 5 + ["skip_connect"])]).tolist()
         [[0, 0, 0, 0, 0, 1]]
     """

@@ -13,15 +13,15 @@ if TYPE_CHECKING:
     from trainless.automl import Plan
     from trainless.search import Limits
 
-__all__ = ["Order"]
+__all__ = ["FitForm"]
 
 
 @dataclass
-class Order:
+class FitForm:
     """What is asked for, all as it is typed; an empty text is what is not asked for.
 
     Args:
-        data: a name that `Places.source` takes.
+        data: a name that `Workspace.source` takes.
         time: for all of it, such as ``20m``.
         max_params: most parameters, such as ``0.5M``.
         max_flops: most multiply-adds, such as ``100M``.
@@ -35,9 +35,9 @@ class Order:
         evaluations: most architectures that are scored.
 
     Example:
-        >>> Order(max_params="20k").limits()
+        >>> FitForm(max_params="20k").limits()
         Limits(parameters=20000.0, flops=None, latency=None, memory=None, columns={})
-        >>> Order(max_params="few").limits()  # doctest: +ELLIPSIS
+        >>> FitForm(max_params="few").limits()  # doctest: +ELLIPSIS
         Traceback (most recent call last):
             ...
         trainless.errors.InputError: The limit on parameters is 'few', expected one above 0 such as 800000, 500k ...
@@ -57,7 +57,7 @@ class Order:
     evaluations: str = ""
 
     @classmethod
-    def read(cls, document: Mapping[str, Any]) -> Order:
+    def read(cls, document: Mapping[str, Any]) -> FitForm:
         """Take the values of a document that an order has; the others stay what they are."""
         known = {field.name for field in fields(cls)}
         return cls(**{name: str(value) for name, value in document.items() if name in known})

@@ -6,12 +6,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-__all__ = ["logits_of", "shares_of"]
+__all__ = ["class_probabilities", "compute_logits"]
 
 _BATCH = 256
 
 
-def logits_of(network: torch.nn.Module, images: NDArray[np.uint8]) -> torch.Tensor:
+def compute_logits(network: torch.nn.Module, images: NDArray[np.uint8]) -> torch.Tensor:
     """Compute one number for each class of each image, shape ``(images, classes)``; the highest is the guess.
 
     Memory is that of 256 images as numbers, and of the result.
@@ -21,7 +21,7 @@ def logits_of(network: torch.nn.Module, images: NDArray[np.uint8]) -> torch.Tens
         images: as bytes, images x channels x height x width, at least one.
 
     Example:
-        >>> logits_of(torch.nn.Flatten(), np.array([0, 51, 255], np.uint8).reshape(3, 1, 1, 1)).tolist()
+        >>> compute_logits(torch.nn.Flatten(), np.array([0, 51, 255], np.uint8).reshape(3, 1, 1, 1)).tolist()
         [[0.0], [0.20000000298023224], [1.0]]
     """
     with torch.inference_mode():
@@ -29,16 +29,17 @@ def logits_of(network: torch.nn.Module, images: NDArray[np.uint8]) -> torch.Tens
         return torch.cat([network(batch.float() / 255) for batch in batches])
 
 
-def shares_of(network: torch.nn.Module, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+def class_probabilities(network: torch.nn.Module, images: NDArray[np.uint8]) -> NDArray[np.float64]:
     """Compute the share that a network gives each class, shape ``(images, classes)``; those of an image sum to 1.
 
     Args:
-        network: as for `logits_of`.
-        images: as for `logits_of`.
+        network: as for `compute_logits`.
+        images: as for `compute_logits`.
 
     Example:
-        >>> shares_of(torch.nn.Flatten(), np.array([[0, 0], [255, 0]], np.uint8).reshape(2, 1, 1, 2)).round(3).tolist()
+        >>> images = np.array([[0, 0], [255, 0]], np.uint8).reshape(2, 1, 1, 2)
+        >>> class_probabilities(torch.nn.Flatten(), images).round(3).tolist()
         [[0.5, 0.5], [0.731, 0.269]]
     """
-    shares: NDArray[np.float64] = logits_of(network, images).double().softmax(1).numpy()
+    shares: NDArray[np.float64] = compute_logits(network, images).double().softmax(1).numpy()
     return shares

@@ -21,19 +21,19 @@ from lightning.pytorch.strategies import DDPStrategy
 from trainless.seeding import derive_seed
 from trainless.training.batches import Batches
 from trainless.training.devices import Devices
-from trainless.training.groups import Joined, agreed, backend_of, join, summed
+from trainless.training.distributed import Joined, agreed, backend_of, join, summed
 from trainless.training.measures import Measure
 from trainless.training.recipes import Recipe
 from trainless.training.results import TrainingState
 
-__all__ = ["Course", "fit"]
+__all__ = ["TrainingModule", "fit"]
 
 _RECENT = 3  # epochs whose time says how long the next ones take
 _KEPT = 0.95  # share of the time that is planned for: the last epoch, at the lowest rates, is not to be late
 _GRACE = 0.25  # of an epoch, which it may be late before it is left
 
 
-class Course(L.LightningModule):
+class TrainingModule(L.LightningModule):
     """One training from its first epoch to its last, or from the state that an earlier one left.
 
     Of several processes each is given all images, and computes its share of every batch.
@@ -261,7 +261,7 @@ def _copied(value: Any) -> Any:
     return [_copied(each) for each in value] if isinstance(value, list) else value
 
 
-def fit(course: Course, devices: Devices) -> TrainingState:
+def fit(course: TrainingModule, devices: Devices) -> TrainingState:
     """Run a course to its end; where it has several processes, each of them calls this."""
     is_finished = course.finished
     if devices.processes > 1:
@@ -289,7 +289,7 @@ def fit(course: Course, devices: Devices) -> TrainingState:
     return course.standing
 
 
-def _strategy(course: Course, devices: Devices) -> DDPStrategy | str:
+def _strategy(course: TrainingModule, devices: Devices) -> DDPStrategy | str:
     if devices.processes == 1:
         return "auto"
     # Each process has its own running statistics within an epoch: validation takes their mean.
@@ -300,7 +300,7 @@ def _strategy(course: Course, devices: Devices) -> DDPStrategy | str:
     )
 
 
-def _has_idle_weights(course: Course) -> bool:
+def _has_idle_weights(course: TrainingModule) -> bool:
     """Whether there are weights that lead nowhere: the processes have to look for them then, which costs time."""
     images, _ = next(iter(course.train_images))
     weights = [each for each in course.network.parameters() if each.requires_grad]

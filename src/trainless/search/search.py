@@ -22,11 +22,11 @@ from trainless.estimators.fidelities import Fidelity, default_fidelities
 from trainless.scoring import Scorer
 from trainless.search.budgets import Budget, parse_budget
 from trainless.search.costs import COSTS, Costs
-from trainless.search.finals import RunOff, fingerprint
 from trainless.search.journal import Journal, is_kept, key_of
 from trainless.search.limits import Limits
 from trainless.search.loop import Loop
 from trainless.search.results import SearchResult
+from trainless.search.run_off import RunOff, fingerprint
 from trainless.search.scores import EstimatorScore, SearchScore, search_score
 from trainless.search_spaces.base import SearchSpace
 from trainless.store import Store

@@ -12,7 +12,7 @@ import torch
 
 from trainless.files import write_file
 
-__all__ = ["LOGS", "Sitting"]
+__all__ = ["LOGS", "FitCheckpoint"]
 
 LOGS = "tensorboard"
 """Name of the folder of logs for TensorBoard: ``training``, and ``trials`` with a run for each recipe."""
@@ -22,7 +22,7 @@ _RECIPES = "unfinished.log"
 _WRITE_SECONDS = 5.0
 
 
-class Sitting:
+class FitCheckpoint:
     """Values that must outlive the process, in a file of a folder until the fit is finished.
 
     Args:
@@ -32,8 +32,8 @@ class Sitting:
     Example:
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     Sitting(Path(folder), "a").keep(fraction=0.5)
-        ...     Sitting(Path(folder), "a").values, Sitting(Path(folder), "b").values
+        ...     FitCheckpoint(Path(folder), "a").keep(fraction=0.5)
+        ...     FitCheckpoint(Path(folder), "a").values, FitCheckpoint(Path(folder), "b").values
         ({'fraction': 0.5}, {})
     """
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
 from typing import Any
 
-__all__ = ["Guard", "TooLargeError", "refusal"]
+__all__ = ["RequestGuard", "TooLargeError", "refusal"]
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -61,7 +61,7 @@ def refusal(headers: Mapping[str, str], port: int) -> str:
     return ""
 
 
-class Guard:
+class RequestGuard:
     """An ASGI application in front of another one.
 
     Args:

@@ -18,21 +18,21 @@ from typing import TYPE_CHECKING, Any
 
 from trainless.errors import TrainlessError
 from trainless.ui.candidates import candidates
-from trainless.ui.orders import Order
-from trainless.ui.places import Places, check_source
+from trainless.ui.form import FitForm
+from trainless.ui.workspace import Workspace, check_source
 
 if TYPE_CHECKING:
     from trainless.training import TrainingState
     from trainless.types import Task
 
-__all__ = ["Teller", "fit_order", "main"]
+__all__ = ["Teller", "fit_form", "main"]
 
 _EVERY = 0.7  # seconds between two tellings of the candidates
 
 Tell = Callable[[Mapping[str, Any]], None]
 
 
-def fit_order(places: Places, order: Order, folder: Path, tell: Tell) -> None:
+def fit_form(places: Workspace, order: FitForm, folder: Path, tell: Tell) -> None:
     """Fit what an order asks for, and tell what happens.
 
     Args:
@@ -45,7 +45,7 @@ def fit_order(places: Places, order: Order, folder: Path, tell: Tell) -> None:
         InputError: the order or its data cannot be used.
     """
     from trainless.data import load_splits
-    from trainless.runs import fit_to_folder
+    from trainless.fit_artifacts import fit_to_folder
 
     tell({"event": "progress", "stage": "reading", "done": 0, "total": 0})
     source, plan = places.source(order.data), order.plan()
@@ -101,9 +101,9 @@ def main() -> int:
     request = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, _interrupt_once)
-    places = Places(Path(request["data"]), Path(request["out"]))
+    places = Workspace(Path(request["data"]), Path(request["out"]))
     try:
-        fit_order(places, Order.read(request["order"]), places.run(request["run"]), tell)
+        fit_form(places, FitForm.read(request["order"]), places.run(request["run"]), tell)
     except KeyboardInterrupt:
         tell({"event": "stopped"})
     except TrainlessError as error:

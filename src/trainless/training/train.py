@@ -92,9 +92,9 @@ def train(
 
     # Lightning takes seconds to import.
     from trainless.training.batches import Batches, batch_count
-    from trainless.training.course import Course, fit
-    from trainless.training.groups import is_launched
+    from trainless.training.distributed import is_launched
     from trainless.training.logs import logged
+    from trainless.training.loop import TrainingModule, fit
     from trainless.training.processes import train_in_processes
 
     check_numbers(epochs=epochs, patience=patience)
@@ -123,7 +123,7 @@ def train(
                 )  # fmt: skip
             else:
                 network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-                course = Course(
+                course = TrainingModule(
                     network, Batches(train_set, chosen.batch_size), Batches(valid_set, _VALID_BATCH), epochs=epochs,
                     seed=seed, recipe=chosen, measure=measured, weights=weights,
                     deadline=deadline, epoch_seconds=epoch_seconds, patience=patience, until=until, resume=resume,

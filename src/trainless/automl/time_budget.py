@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from trainless.errors import InputError
 from trainless.search import Budget, parse_budget
 
-__all__ = ["Clock", "parse_time"]
+__all__ = ["TimeBudget", "parse_time"]
 
 _SEARCH = 0.1  # share of the time after which the search has to end
 _TUNING = 0.4  # share after which the tuning has to end
@@ -36,7 +36,7 @@ def parse_time(text: str) -> float:
 
 
 @dataclass
-class Clock:
+class TimeBudget:
     """Counts the time of a fit, that of earlier sittings included.
 
     Args:
@@ -44,8 +44,8 @@ class Clock:
         used: what earlier sittings used.
 
     Example:
-        >>> clock = Clock(100.0, used=30.0)
-        >>> 69 < clock.left <= 70, round(clock.search_end - clock.start), clock.closing
+        >>> time_budget = TimeBudget(100.0, used=30.0)
+        >>> 69 < time_budget.left <= 70, round(time_budget.search_end - time_budget.start), time_budget.closing
         (True, 10, 15.0)
     """
 

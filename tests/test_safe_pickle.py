@@ -18,8 +18,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from trainless import pickles
-from trainless.pickles import read_pickle
+from trainless import safe_pickle
+from trainless.safe_pickle import read_pickle
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 UINT8 = b"cnumpy\ndtype\n(X\x02\x00\x00\x00u1K\x00K\x01tR"
@@ -192,7 +192,7 @@ class TestNothingRuns:
             (b"cnumpy\nload\n.", "numpy.load"),
             (b"cnumpy._core.multiarray\nfromfile\n.", "numpy._core.multiarray.fromfile"),
             (b"cthis\nd\n.", "this.d"),
-            (b"ctrainless.pickles\nread_pickle\n.", "trainless.pickles.read_pickle"),
+            (b"ctrainless.safe_pickle\nread_pickle\n.", "trainless.safe_pickle.read_pickle"),
         ],
     )
     def test_names(self, stored: bytes, name: str) -> None:
@@ -234,10 +234,10 @@ class TestNothingRuns:
     )
     @pytest.mark.parametrize("state", [b"}X\x0c\x00\x00\x00__defaults__)s", b"N}X\x01\x00\x00\x00aK\x01s\x86", b")"])
     def test_state_is_set_on_nothing_else(self, target: bytes, state: bytes) -> None:
-        before = dict(vars(pickles._scalar)), pickles._scalar.__defaults__
+        before = dict(vars(safe_pickle._scalar)), safe_pickle._scalar.__defaults__
         with pytest.raises(pickle.UnpicklingError, match="damaged at byte"):
             read_pickle(target + state + b"b.")
-        assert (dict(vars(pickles._scalar)), pickles._scalar.__defaults__) == before
+        assert (dict(vars(safe_pickle._scalar)), safe_pickle._scalar.__defaults__) == before
 
 
 class TestHostileArguments:
@@ -392,7 +392,9 @@ class TestDamage:
             read_pickle(bytes(stored))
 
     @settings(max_examples=500)
-    @given(operations=st.lists(st.sampled_from(sorted(pickles._OPERATIONS)), max_size=40), rest=st.binary(max_size=40))
+    @given(
+        operations=st.lists(st.sampled_from(sorted(safe_pickle._OPERATIONS)), max_size=40), rest=st.binary(max_size=40)
+    )
     def test_any_operations(self, operations: list[int], rest: bytes) -> None:
         with suppress(pickle.UnpicklingError):
             read_pickle(bytes(operations) + rest)

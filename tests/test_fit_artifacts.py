@@ -13,11 +13,11 @@ import pytest
 import torch
 
 from trainless.automl import Fitted, Plan, fit, folders
+from trainless.automl.checkpoint import FitCheckpoint
 from trainless.automl.folders import RunFolder, write_run
-from trainless.automl.sittings import Sitting
 from trainless.data import Splits, load_splits
 from trainless.errors import InputError, TrainlessError
-from trainless.runs import fit_to_folder
+from trainless.fit_artifacts import fit_to_folder
 from trainless.search_spaces import search_space
 
 SMALL = search_space("nasbench201", channels=4, cells=1)
@@ -88,13 +88,13 @@ def test_a_fit_whose_files_found_no_room_goes_on_with_writing_them(
 def test_a_search_whose_state_found_no_room_ends_in_a_sentence(
     digits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    Sitting(tmp_path, "a").keep(elapsed=1.0)
+    FitCheckpoint(tmp_path, "a").keep(elapsed=1.0)
     before = contents(tmp_path)
     fill_disk(monkeypatch, "pt")
     with pytest.raises(InputError, match=r"unfinished\.pt cannot be written: No space left on device"):
-        Sitting(tmp_path, "a").keep(elapsed=2.0)
+        FitCheckpoint(tmp_path, "a").keep(elapsed=2.0)
     assert contents(tmp_path) == before
-    assert Sitting(tmp_path, "a").values == {"elapsed": 1.0}
+    assert FitCheckpoint(tmp_path, "a").values == {"elapsed": 1.0}
 
 
 @pytest.mark.parametrize("ending", ["py", "safetensors", "md", "json"])

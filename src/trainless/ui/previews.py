@@ -11,8 +11,8 @@ import numpy as np
 from PIL import Image
 
 from trainless.errors import TrainlessError
-from trainless.ui.orders import Order
-from trainless.ui.places import Places, check_source
+from trainless.ui.form import FitForm
+from trainless.ui.workspace import Workspace, check_source
 
 __all__ = ["guess", "look", "picture"]
 
@@ -20,7 +20,7 @@ _PICTURES = 12
 _SHOWN = 320  # pixels of a picture that is shown again
 
 
-def look(places: Places, order: Order) -> dict[str, Any]:
+def look(places: Workspace, order: FitForm) -> dict[str, Any]:
     """Audit the data of an order.
 
     Returns:
@@ -28,7 +28,7 @@ def look(places: Places, order: Order) -> dict[str, Any]:
         ``pictures`` with a class and a picture each; or only ``error``, one sentence.
 
     Example:
-        >>> found = look(Places(Path("photos"), Path("runs")), Order(data="digits"))
+        >>> found = look(Workspace(Path("photos"), Path("runs")), FitForm(data="digits"))
         >>> found["classes"], found["images"], [name for name, _ in found["pictures"]][:3]
         (10, 1797, ['0', '1', '2'])
     """
@@ -50,7 +50,7 @@ def look(places: Places, order: Order) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def guess(places: Places, run: str, name: str, content: bytes) -> dict[str, Any]:
+def guess(places: Workspace, run: str, name: str, content: bytes) -> dict[str, Any]:
     """Ask the network of a run for the class of a picture.
 
     Args:
@@ -66,7 +66,7 @@ def guess(places: Places, run: str, name: str, content: bytes) -> dict[str, Any]
     import tempfile
 
     from trainless.automl.folders import RunFolder
-    from trainless.data.pictures import read_header, read_pixels
+    from trainless.data.image_files import read_header, read_pixels
 
     try:
         folder = RunFolder.read(places.run(run))

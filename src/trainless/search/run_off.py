@@ -10,7 +10,7 @@ from trainless.errors import DataError, InputError
 from trainless.search_spaces.base import SearchSpace
 from trainless.store import Store
 from trainless.training import Recipe, RunOffRow, run_off
-from trainless.training.kept import KeptTrainings, fingerprint
+from trainless.training.cache import TrainingCache, fingerprint
 from trainless.types import Architecture
 
 __all__ = ["RunOff", "fingerprint"]
@@ -109,7 +109,7 @@ class RunOff:
             distinct.setdefault(space.canonical(one), one)
         some = self.drawn(data, seed)
         recipe = Recipe(mirror=True, shift=1 / 8) if self.augment else Recipe()
-        kept = KeptTrainings(store, space, some, seed, recipe)
+        kept = TrainingCache(store, space, some, seed, recipe)
         return run_off(
             list(distinct.values())[: self.candidates], space, some, epochs=self.epochs, eta=self.eta, seed=seed,
             recipe=recipe, workers=workers, done=kept.found,

@@ -6,14 +6,14 @@ import threading
 from typing import Any
 
 from trainless.errors import InputError
+from trainless.ui.form import FitForm
 from trainless.ui.jobs import Job
-from trainless.ui.orders import Order
-from trainless.ui.places import Places
+from trainless.ui.workspace import Workspace
 
-__all__ = ["Desk"]
+__all__ = ["Session"]
 
 
-class Desk:
+class Session:
     """The state behind the page.
 
     Args:
@@ -21,13 +21,13 @@ class Desk:
 
     Attributes:
         order: the form.
-        looked: what `trainless.ui.looks.look` found in the data of the form; empty before.
+        looked: what `trainless.ui.previews.look` found in the data of the form; empty before.
         job: the latest fit that was started from here.
         error: why the last one did not start or was refused, shown above the form.
     """
 
-    def __init__(self, places: Places) -> None:
-        self.places, self.order = places, Order()
+    def __init__(self, places: Workspace) -> None:
+        self.places, self.order = places, FitForm()
         self.looked: dict[str, Any] = {}
         self.job: Job | None = None
         self.error = ""
@@ -57,18 +57,18 @@ class Desk:
         document = self.places.summary(run).order
         if not document:
             raise InputError(f"The run '{run}' was not started from this page: go on with the command that began it.")
-        return self._begun(Order.read(document), run)
+        return self._begun(FitForm.read(document), run)
 
     def close(self) -> None:
         """Stop what runs, and wait for its end."""
         if self.job:
             self.job.close()
 
-    def _begun(self, order: Order, run: str | None) -> Job:
+    def _begun(self, order: FitForm, run: str | None) -> Job:
         with self._lock:
             if self.is_busy:
                 raise InputError("A fit is running: stop it, or wait for its end.")
             name = run or self.places.new_run(order.data).name
             self.error = ""
-            self.job = Job(self.places, Order.read(order.document()), name)
+            self.job = Job(self.places, FitForm.read(order.document()), name)
             return self.job

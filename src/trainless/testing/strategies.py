@@ -1,0 +1,160 @@
+"""What every search strategy has to hold to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from trainless.search_spaces.base import SearchSpace
+from trainless.strategies.base import Proposal, Result, Strategy
+from trainless.types import Architecture
+
+__all__ = ["StrategyContract"]
+
+
+class StrategyContract:
+    """What every search strategy has to hold to; a subclass whose name starts with ``Test`` is collected by pytest.
+
+    Attributes:
+        make: makes a strategy of a space and a seed; a static method of the subclass.
+        space: the space that is searched. One of at most `small` architectures is searched to its end.
+        objectives: number of values that the strategy is told.
+        has_chance: whether the seed decides anything.
+        evaluations: results that each test tells; more than the strategy draws at random before it learns.
+        batch: proposals asked for at a time.
+        small: architectures up to which a space is searched to its end.
+
+    Example:
+        >>> from trainless.search_spaces import search_space
+        >>> from trainless.strategies import strategy
+        >>> class TestMine(StrategyContract):
+        ...     make = staticmethod(lambda space, seed: strategy("local", space, seed))
+        ...     space = search_space("nasbench201", channels=4, cells=1)
+        >>> TestMine().test_the_seed_decides_all()
+    """
+
+    make: Callable[[SearchSpace, int], Strategy]
+    space: SearchSpace
+    objectives: int = 1
+    has_chance: bool = True
+    evaluations: int = 40
+    batch: int = 3
+    small: int = 100
+
+    def worth(self, architecture: Architecture, rung: int = 0) -> tuple[float, ...]:
+        """Sum up a worth of each feature, on another scale for each rung."""
+        features = self.space.encode(architecture)
+        weights = np.random.default_rng(0).normal(size=(len(features), self.objectives))
+        return tuple(((features @ weights) * (rung + 1)).tolist())
+
+    def results(self, proposals: Iterable[Proposal]) -> list[Result]:
+        """Evaluate proposals."""
+        return [Result(one, self.worth(one, rung), rung) for one, rung in proposals]
+
+    def searched(self, strategy: Strategy, evaluations: int | None = None) -> list[Proposal]:
+        """Ask and tell until that many are told or nothing more is proposed; gives all proposals in order."""
+        told: list[Proposal] = []
+        while len(told) < (evaluations or self.evaluations) and (asked := strategy.ask(self.batch)):
+            strategy.tell(self.results(asked))
+            told += asked
+        return told
+
+    def test_proposals_are_new_members(self) -> None:
+        """What is proposed at a time is distinct, of the space, and was never told at that rung or a higher one."""
+        strategy, highest = self.make(self.space, 0), dict[Architecture, int]()
+        while len(highest) < self.evaluations and (asked := strategy.ask(self.batch)):
+            assert len(asked) <= self.batch, f"{len(asked)} proposals for {self.batch}"
+            assert len({one for one, _ in asked}) == len(asked), f"one is proposed twice: {asked}"
+            for one, rung in asked:
+                assert self.space[self.space.index(one)] == one, f"{one} is no member"
+                assert highest.get(one, -1) < rung < strategy.rungs, f"{one} is proposed at rung {rung} again"
+                highest[one] = rung
+            strategy.tell(self.results(asked))
+        assert highest, "nothing was proposed"
+
+    def test_the_seed_decides_all(self) -> None:
+        """The same seed searches in the same way, and another seed in another."""
+        first, again = (self.searched(self.make(self.space, 1)) for _ in range(2))
+        assert first == again, "the same seed made other proposals"
+        if self.has_chance:
+            assert first != self.searched(self.make(self.space, 2)), "another seed made the same proposals"
+
+    def test_asking_changes_the_generator_alone(self) -> None:
+        """With the generator put back, an ask is repeated, and asks that nobody answered leave no trace."""
+        plain, nosy = self.make(self.space, 3), self.make(self.space, 3)
+        for _ in range(self.evaluations // self.batch):
+            state = nosy.rng.bit_generator.state
+            asked = nosy.ask(self.batch)
+            nosy.ask(self.batch + 2)
+            nosy.rng.bit_generator.state = state
+            assert nosy.ask(self.batch) == asked, "asked again with the generator put back, it proposed others"
+            assert plain.ask(self.batch) == asked, "asks that nobody answered changed what is proposed"
+            for strategy in (plain, nosy):
+                strategy.tell(self.results(asked))
+
+    def test_results_come_in_any_order(self) -> None:
+        """Results may come late, one by one, and the last first."""
+        strategy = self.make(self.space, 4)
+        told = 0
+        while told < self.evaluations and (asked := strategy.ask(self.batch)):
+            for result in reversed(self.results(asked)):
+                strategy.tell([result])
+            told += len(asked)
+        full = strategy.rungs - 1
+        assert strategy.values, "after all these results it knows no value"
+        for one, values in strategy.values.items():
+            assert values == self.worth(one, full), f"{one} was worth {self.worth(one, full)}, not {values}"
+
+    def test_learns_what_it_did_not_propose(self) -> None:
+        """Results of others, without values and with changed ones are taken in, and not proposed."""
+        strategy = self.make(self.space, 5)
+        full, (a, b, c) = strategy.rungs - 1, (self.space[number] for number in range(3))
+        low, high = (0.5,) * self.objectives, (2.0,) * self.objectives
+        strategy.tell([Result(a, low, full), Result(b, (), full), Result(c, low, full)])
+        asked = self.searched(strategy)
+        strategy.tell([Result(a, high, full), Result(c, (), full), Result(b, (), full)])
+        asked += strategy.ask(self.batch)
+        assert strategy.values[a] == high, f"{a} was told to be worth {high}"
+        assert b not in strategy.values, f"{b} has no value"
+        assert c not in strategy.values, f"{c} has no value any more"
+        assert {a, b, c}.isdisjoint(one for one, _ in asked), "what was told is proposed"
+
+    def test_survives_that_all_is_refused(self) -> None:
+        """Where nothing gets a value it still proposes, each architecture once."""
+        strategy, refused = self.make(self.space, 6), set[Architecture]()
+        while len(refused) < self.evaluations and (asked := strategy.ask(self.batch)):
+            assert refused.isdisjoint(one for one, _ in asked), f"what was refused is proposed: {asked}"
+            refused.update(one for one, _ in asked)
+            strategy.tell([Result(one, (), rung) for one, rung in asked])
+        assert len(refused) >= min(self.evaluations, len(self.space)), f"it ended after {len(refused)}"
+        assert strategy.values == {}, "what was refused has values"
+
+    def test_ends_with_the_space(self) -> None:
+        """Every architecture is proposed once (by the cheapest evaluation), every third refused, and then no more."""
+        self._need_small()
+        strategy, proposed = self.make(self.space, 7), list[Architecture]()
+        while asked := strategy.ask(self.batch):
+            assert len(proposed) <= len(self.space), "it does not end"
+            proposed += [one for one, _ in asked if one not in proposed]
+            strategy.tell([
+                Result(one, self.worth(one, rung) if self.space.index(one) % 3 else (), rung) for one, rung in asked
+            ])  # fmt: skip
+        assert set(proposed) == set(self.space), f"{len(proposed)} of {len(self.space)} were proposed"
+        assert strategy.seen == set(self.space), "not all was told"
+        assert all(self.space.index(one) % 3 for one in strategy.values), "what was refused has a value"
+        assert strategy.ask(1) == [], "after the end it proposes more"
+
+    def test_finds_the_best_of_a_small_space(self) -> None:
+        """Searched to its end, the best is among what is known."""
+        self._need_small()
+        strategy = self.make(self.space, 8)
+        self.searched(strategy, evaluations=len(self.space) * strategy.rungs + 1)
+        best = max(self.space, key=self.worth)
+        assert best in strategy.values, f"{best} is the best and has no value"
+
+    def _need_small(self) -> None:
+        if len(self.space) > self.small:
+            import pytest
+
+            pytest.skip(f"the space has more than {self.small} architectures: its end is not searched for")
