@@ -15,8 +15,10 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from trainless.errors import InputError, UnknownNameError
 from trainless.estimators.base import Ask, Estimate, Estimator, Setting, distinct_sample
-from trainless.estimators.specs import spec_of
-from trainless.estimators.zero_cost import scorer_of
+from trainless.estimators.learning import LearningCurve
+from trainless.estimators.specs import parse_estimator, spec_of
+from trainless.estimators.trained import EarlyStopping, Full, Reduced
+from trainless.estimators.zero_cost import ZeroCost, scorer_of
 from trainless.proxies import proxies
 from trainless.seeding import derive_seed
 from trainless.types import Architecture
@@ -27,6 +29,9 @@ MODELS = ("gp", "boosting")
 LEAST = 5
 """Fewest trained architectures from which anything can be learned."""
 
+_BASES: dict[str, type[Estimator]] = {
+    kind.name: kind for kind in (Full, EarlyStopping, Reduced, LearningCurve, ZeroCost)
+}
 _FOLDS = 5
 
 Array = npt.NDArray[np.float64]
@@ -95,10 +100,11 @@ class Surrogate(Estimator):
         return f"{self.model} predicts from {self.sample} others, each by {self._base().fidelity}"
 
     def _base(self) -> Estimator:
-        # The package that looks estimators up imports this one.
-        from trainless.estimators import estimator
-
-        return estimator(self.base)
+        return (
+            self.base
+            if isinstance(self.base, Estimator)
+            else parse_estimator(self.base, _BASES | {self.name: Surrogate})
+        )
 
     def _names(self) -> list[str]:
         return [] if self.proxies == "none" else [each.name for each in proxies(self.proxies.split())]

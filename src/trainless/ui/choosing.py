@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nicegui import events, run, ui
 
@@ -18,10 +18,8 @@ from trainless.ui.charts import compact
 from trainless.ui.form import FitForm
 from trainless.ui.previews import look
 from trainless.ui.uploads import Allowance, unpack
+from trainless.ui.window import Window
 from trainless.ui.workspace import RunSummary
-
-if TYPE_CHECKING:
-    from trainless.ui.page import Window
 
 __all__ = ["Choosing"]
 

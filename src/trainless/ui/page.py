@@ -13,7 +13,7 @@ from trainless.ui.session import Session
 from trainless.ui.showing import Showing
 from trainless.ui.watching import Watching
 
-__all__ = ["Window", "build"]
+__all__ = ["Page", "build"]
 
 _TICK = 0.5  # seconds
 
@@ -22,13 +22,13 @@ def build(desk: Session) -> None:
     """Build the page for a window that has opened it."""
     ui.colors(primary="#0b6bb0", negative="#b3261e", positive="#2e7d32")
     ui.add_css(resources.files("trainless.ui").joinpath("style.css").read_text(encoding="utf-8"))
-    window = Window(desk)
-    window.begin()
-    ui.timer(_TICK, window.tick)
+    page = Page(desk)
+    page.begin()
+    ui.timer(_TICK, page.tick)
 
 
-class Window:
-    """One window of the page.
+class Page:
+    """The page in one window, a `trainless.ui.window.Window`.
 
     Args:
         desk: what all windows share.

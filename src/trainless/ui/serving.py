@@ -6,17 +6,14 @@ import os
 import socket
 
 from trainless.errors import InputError
+from trainless.ui.addresses import HOST, run_named
 from trainless.ui.request_guard import RequestGuard
 from trainless.ui.session import Session
 from trainless.ui.uploads import Allowance
 from trainless.ui.workspace import FILES, Workspace
 
-__all__ = ["HOST", "run_address", "serve"]
+__all__ = ["serve"]
 
-HOST = "127.0.0.1"
-"""The only address that the page is served at."""
-
-_RUN = "this-folder"  # in an address the name of the folder of runs itself, for which a dot would be lost
 _ISOLATED = {
     # A page of a run has scripts of its own: whatever is in it, it is no part of this page and cannot drive it.
     "content-security-policy": "sandbox allow-scripts allow-downloads allow-popups; frame-ancestors 'none'",
@@ -61,18 +58,6 @@ def serve(places: Workspace, *, port: int = 8080, show: bool = True) -> None:
         desk.close()
 
 
-def run_address(run: str, file: str) -> str:
-    """Give the address of a file of a run.
-
-    Example:
-        >>> run_address("photos 1", "model.onnx")
-        '/runs/photos%201/model.onnx'
-    """
-    from urllib.parse import quote
-
-    return f"/runs/{_RUN if run == '.' else quote(run, safe='')}/{file}"
-
-
 def _serve_files(places: Workspace) -> None:
     from fastapi import HTTPException
     from fastapi.responses import FileResponse
@@ -81,7 +66,7 @@ def _serve_files(places: Workspace) -> None:
     @app.get("/runs/{run}/{name}")
     def file(run: str, name: str) -> FileResponse:
         try:
-            path = places.file("." if run == _RUN else run, name)
+            path = places.file(run_named(run), name)
         except InputError as error:
             raise HTTPException(404, str(error)) from error
         inline = name.startswith("report.")

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nicegui import events, run, ui
 
+from trainless.ui.addresses import run_address
 from trainless.ui.charts import bars, compact, confusion_table, duration, training_curve
 from trainless.ui.previews import guess
-from trainless.ui.serving import run_address
+from trainless.ui.window import Window
 from trainless.ui.workspace import RunSummary
-
-if TYPE_CHECKING:
-    from trainless.ui.page import Window
 
 __all__ = ["Showing"]
 

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from nicegui import ui
 
 from trainless.ui.charts import candidate_scatter, compact, duration, training_curve
 from trainless.ui.jobs import Job
-
-if TYPE_CHECKING:
-    from trainless.ui.page import Window
+from trainless.ui.window import Window
 
 __all__ = ["Watching", "candidate_table"]
 
