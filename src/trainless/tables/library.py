@@ -68,7 +68,8 @@ def _known_table(name: str, folder: str | Path | None) -> BenchmarkTable:
 
 
 def _cached(name: str) -> Path:
-    return cache_folder() / "tables" / f"{name}.parquet"
+    revision = TABLES[name].revision if name in TABLES else 1
+    return cache_folder() / "tables" / (f"{name}.parquet" if revision == 1 else f"{name}-{revision}.parquet")
 
 
 def _folders(folder: str | Path | None) -> list[Path]:

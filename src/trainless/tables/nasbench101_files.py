@@ -11,9 +11,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from trainless.errors import TableError
+from trainless.search_spaces.nasbench101_cells import (
+    MOST_VERTICES,
+    Graph,
+    cell_hash,
+    cell_numbers,
+    edge_bit,
+    graph_of,
+    text_of,
+)
 from trainless.tables.base import BenchmarkTable
 from trainless.tables.files import number, read_json, reason
-from trainless.tables.nasbench101 import MOST_VERTICES, canonical_cells, cell_string, edge_bit, module_hash
 
 __all__ = ["read_nasbench101", "read_validation"]
 
@@ -33,11 +41,12 @@ def read_nasbench101(path: Path) -> BenchmarkTable:
 
 
 def _accuracies(graphs: Mapping[str, NDArray[Any]]) -> BenchmarkTable:
-    numbers = canonical_cells(graphs["vertices"], graphs["edge_bits"], graphs["op_code"])
-    strings = [
-        cell_string(size, number)
-        for size, number in zip(graphs["vertices"].tolist(), numbers.tolist(), strict=True)
-    ]  # fmt: skip
+    sizes, edges = graphs["vertices"].astype(np.int64), graphs["edge_bits"].astype(np.int64)
+    numbers = np.empty(len(sizes), np.int64)
+    for size in np.unique(sizes).tolist():
+        rows = np.flatnonzero(sizes == size)
+        numbers[rows] = cell_numbers(size, edges[rows], _first_digit_first(size, graphs["op_code"][rows]))
+    strings = [text_of(graph_of(size, number)) for size, number in zip(sizes.tolist(), numbers.tolist(), strict=True)]
     frame = pd.DataFrame(
         {
             "cifar10.test": 100 * graphs["test_accuracy"].astype(float),
@@ -48,12 +57,21 @@ def _accuracies(graphs: Mapping[str, NDArray[Any]]) -> BenchmarkTable:
     return BenchmarkTable("nasbench101", "nasbench101", frame)
 
 
+def _first_digit_first(vertices: int, codes: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+    """Turn operations around that are written in base 3 with vertex 1 as the last digit."""
+    turned = np.zeros(len(codes), np.int64)
+    for position in range(vertices - 2):
+        turned = 3 * turned + codes.astype(np.int64) // 3**position % 3
+    return turned
+
+
 def _hashes(cells: Iterable[tuple[int, int, int]], progress: Callable[[int, int], None] | None) -> list[str]:
     listed, hashes = list(cells), []
     for done, cell in enumerate(listed):
         if progress and done % 10_000 == 0:
             progress(done, len(listed))
-        hashes.append(module_hash(*cell))
+        vertices, edges, code = cell
+        hashes.append(cell_hash(Graph(edges, tuple(code // 3**position % 3 for position in range(vertices - 2)))))
     return hashes
 
 

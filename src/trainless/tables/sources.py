@@ -65,6 +65,7 @@ class TableSource:
         files: paths of the public files that make it; each can be downloaded when `public_files` knows it.
         instead: a path that stands for all of these files where it is there.
         architectures: how many the whole table has; 0 where it may be any number.
+        revision: of the strings that it is joined by: a copy that was made with earlier ones is made anew.
     """
 
     space: str
@@ -75,6 +76,7 @@ class TableSource:
     files: tuple[str, ...]
     instead: str = ""
     architectures: int = 0
+    revision: int = 1
 
     @property
     def can_download(self) -> bool:
@@ -161,6 +163,7 @@ TABLES: dict[str, TableSource] = {
         _plainly(lambda folder: read_nasbench101(folder / _GRAPHS)),
         (_GRAPHS,),
         architectures=423_624,
+        revision=2,
     ),
     "nasbench101-valid": TableSource(
         "nasbench101",
@@ -170,6 +173,7 @@ TABLES: dict[str, TableSource] = {
         lambda folder, progress: read_validation(folder / _GRAPHS, folder / _VALIDATION, progress),
         (_GRAPHS, _VALIDATION),
         architectures=20_001,
+        revision=2,
     ),
     "transnas-macro": TableSource(
         "transnas-macro",
