@@ -13,9 +13,9 @@ import pytest
 
 from trainless.errors import UnknownNameError
 from trainless.report import cell_figure
-from trainless.report.cells import cell_plot, operation_label
-from trainless.report.graphs import Cell, lay_out
-from trainless.report.plots import GREY
+from trainless.report.common.cells import cell_plot, operation_label
+from trainless.report.common.colours import GREY
+from trainless.report.common.graphs import Cell, lay_out
 from trainless.search_spaces.base import Edge
 from trainless.search_spaces.nasbench201 import NASBench201
 from trainless.testing import SearchSpaceContract

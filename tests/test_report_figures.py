@@ -17,7 +17,7 @@ from test_report_page import make_study
 
 from trainless.errors import UnknownNameError
 from trainless.report import study_figures, sweep_figure
-from trainless.report.labels import free_box
+from trainless.report.study.labels import free_box
 from trainless.study import Study
 
 NAMES = ["ranking", "scatter", "top", "front", "agreement", "weights"]

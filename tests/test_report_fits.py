@@ -20,7 +20,7 @@ from trainless.data.sizes import ImageSize
 from trainless.errors import InputError, UnknownNameError
 from trainless.export import PlainCode
 from trainless.report import fit_figure, fit_page
-from trainless.report.fit_views import class_table, commonest_share, confusion_shares, stage_table
+from trainless.report.fit.views import class_table, commonest_share, confusion_shares, stage_table
 from trainless.search import Limits
 from trainless.training import Recipe, TrainingResult
 

@@ -20,9 +20,10 @@ from test_report import Page
 from trainless.aggregation import Sweep, sweep
 from trainless.errors import InputError, UnknownNameError
 from trainless.report import CAPTIONS, several_studies_page, study_page
-from trainless.report.formats import seconds
-from trainless.report.frame import data_block
-from trainless.report.views import make_views, needs_logarithm, random_curve, ratio_curve, thinned
+from trainless.report.common.formats import seconds
+from trainless.report.common.pages import data_block
+from trainless.report.common.scales import needs_logarithm
+from trainless.report.study.views import make_views, random_curve, ratio_curve, thinned
 from trainless.study import Study
 
 PROTOCOL = {"table": "toy", "split": "test"}

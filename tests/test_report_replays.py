@@ -16,7 +16,7 @@ from test_report_searches import ODD, block, check_loads_nothing, read, text_of,
 
 from trainless.errors import InputError, UnknownNameError
 from trainless.report import replay_figure, replay_page
-from trainless.report.replay_views import marks, panels, regret
+from trainless.report.replay.views import marks, panels, regret
 from trainless.search.results import ReplayResult
 
 

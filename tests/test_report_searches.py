@@ -18,7 +18,7 @@ from test_report_page import StudyPage, check_whole
 
 from trainless.errors import InputError, UnknownNameError
 from trainless.report import search_figure, search_page
-from trainless.report.search_views import best_so_far, front, shown
+from trainless.report.search.views import best_so_far, front, shown
 from trainless.search.results import SearchResult
 from trainless.search_spaces.base import Edge
 from trainless.search_spaces.nasbench201 import NASBench201

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from trainless.errors import UnknownNameError
 from trainless.report import latex_table, markdown_table
-from trainless.report.formats import count, milliseconds, number, seconds
-from trainless.report.text import cells_of, columns_of
+from trainless.report.common.formats import count, milliseconds, number, seconds
+from trainless.report.common.text_tables import cells_of, columns_of
 
 BOARD = pd.DataFrame(
     {

@@ -142,7 +142,7 @@ def check_figure(path: Path | None) -> None:
     """Refuse a figure that cannot be written, there or in the format that its ending names."""
     check_places(path)
     if path is not None:
-        from trainless.report.style import format_of
+        from trainless.report.common.static import format_of
 
         try:
             format_of(path)

@@ -1,18 +1,18 @@
 """Reports of studies, searches, fits, replays and the quickstart: self-contained pages, static figures and tables."""
 
-from trainless.report.cells import cell_figure
-from trainless.report.figures import study_figures
-from trainless.report.fit_figures import fit_figure
-from trainless.report.fits import fit_page
-from trainless.report.page import CAPTIONS, several_studies_page, study_page
-from trainless.report.quickstart import quickstart_figure, quickstart_page
-from trainless.report.replay_figures import replay_figure
-from trainless.report.replays import replay_page
-from trainless.report.search_figures import search_figure
-from trainless.report.searches import search_page
-from trainless.report.style import FORMATS
-from trainless.report.sweeps import sweep_figure
-from trainless.report.text import latex_table, markdown_table
+from trainless.report.common.cells import cell_figure
+from trainless.report.common.static import FORMATS
+from trainless.report.common.text_tables import latex_table, markdown_table
+from trainless.report.fit.figures import fit_figure
+from trainless.report.fit.page import fit_page
+from trainless.report.replay.figures import replay_figure
+from trainless.report.replay.page import replay_page
+from trainless.report.search.figures import search_figure
+from trainless.report.search.page import search_page
+from trainless.report.study.figures import study_figures
+from trainless.report.study.page import CAPTIONS, several_studies_page, study_page
+from trainless.report.study.quickstart import quickstart_figure, quickstart_page
+from trainless.report.study.sweeps import sweep_figure
 
 __all__ = [
     "CAPTIONS",

@@ -8,7 +8,7 @@ from html import escape
 
 import pandas as pd
 
-from trainless.report.text import Cell, Column, with_index
+from trainless.report.common.text_tables import Cell, Column, with_index
 
 __all__ = ["breakable", "html_table", "scrolled"]
 
@@ -37,7 +37,7 @@ def html_table(frame: pd.DataFrame, columns: Sequence[Column], index: str | None
         index: heading of the index; None is its name, or leaves out one that only numbers the rows.
 
     Example:
-        >>> from trainless.report.text import columns_of
+        >>> from trainless.report.common.text_tables import columns_of
         >>> frame = pd.DataFrame({"regret": [0.5]}, index=["<b>"])
         >>> "&lt;b&gt;" in html_table(frame, columns_of(frame), "proxy")
         True

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainless.report.fit_views import confusion_shares
-from trainless.report.search_figures import draw_front
-from trainless.report.search_views import check, known_costs
-from trainless.report.style import LINES, PAGE, draw_file, new_figure
+from trainless.report.common.static import LINES, PAGE, draw_file, new_figure
+from trainless.report.fit.views import confusion_shares
+from trainless.report.search.figures import draw_front
+from trainless.report.search.views import check, known_costs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

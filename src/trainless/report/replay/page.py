@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from trainless.report.frame import document
-from trainless.report.parts import NO_SCRIPT, figure, panel, protocol, section, tabs
-from trainless.report.plots import Spec, axis, rounded, spec
-from trainless.report.replay_views import Panel, check, datasets, marks, panels, regret, regret_range, series
-from trainless.report.search_plots import band
-from trainless.report.sortable import html_table, scrolled
-from trainless.report.text import Column
-from trainless.report.views import LINE_COLOURS
+from trainless.report.common.colours import LINE_COLOURS
+from trainless.report.common.interactive import Spec, axis, rounded, spec
+from trainless.report.common.pages import document
+from trainless.report.common.parts import NO_SCRIPT, figure, panel, protocol, section, tabs
+from trainless.report.common.tables import html_table, scrolled
+from trainless.report.common.text_tables import Column
+from trainless.report.replay.views import Panel, check, datasets, marks, panels, regret, regret_range, series
+from trainless.report.search.plots import band
 
 if TYPE_CHECKING:
     from trainless.search.results import ReplayResult

@@ -13,18 +13,7 @@ from importlib import resources
 from string import Template
 from typing import Any
 
-__all__ = ["LAYOUT", "data_block", "document", "plotly_config", "read"]
-
-LAYOUT: dict[str, Any] = {
-    "paper_bgcolor": "rgba(0,0,0,0)",
-    "plot_bgcolor": "rgba(0,0,0,0)",
-    "font": {"family": "system-ui, sans-serif", "size": 13},
-    "dragmode": False,  # without dragging and scroll zoom a finger on a figure still scrolls the page
-    "hoverlabel": {"bgcolor": "#1d2328", "bordercolor": "#a3adb5", "font": {"color": "#ffffff"}},
-    "modebar": {"bgcolor": "rgba(0,0,0,0)"},
-    "margin": {"l": 10, "r": 10, "t": 40, "b": 10},
-}
-"""What the layouts of all interactive figures share; the rest of their colours comes from the page."""
+__all__ = ["data_block", "document", "read"]
 
 
 def document(title: str, body: str, scripts: tuple[str, ...] = ("paint.js",)) -> str:
@@ -57,17 +46,7 @@ def read(name: str) -> str:
         >>> read("frame.html").splitlines()[0]
         '<!DOCTYPE html>'
     """
-    return resources.files("trainless.report").joinpath(name).read_text(encoding="utf-8")
-
-
-def plotly_config(*buttons: str) -> dict[str, Any]:
-    """Make the configuration of an interactive figure with these buttons, and one that saves it as a picture.
-
-    Example:
-        >>> plotly_config("zoomIn2d")["modeBarButtons"]
-        [['zoomIn2d', 'toImage']]
-    """
-    return {"responsive": True, "displaylogo": False, "scrollZoom": False, "modeBarButtons": [[*buttons, "toImage"]]}
+    return resources.files("trainless.report.common").joinpath(name).read_text(encoding="utf-8")
 
 
 def data_block(name: str, value: Any) -> str:

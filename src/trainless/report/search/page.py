@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from trainless.report import search_plots
-from trainless.report.cells import cell_plot
-from trainless.report.formats import number
-from trainless.report.frame import document
-from trainless.report.graphs import lay_out
-from trainless.report.parts import NO_SCRIPT, figure, protocol, section
-from trainless.report.search_views import COSTS, best_first, check, cost_view, known_costs, shown
-from trainless.report.sortable import breakable, html_table, scrolled
-from trainless.report.text import Column
+from trainless.report.common.cells import cell_plot
+from trainless.report.common.formats import number
+from trainless.report.common.graphs import lay_out
+from trainless.report.common.pages import document
+from trainless.report.common.parts import NO_SCRIPT, figure, protocol, section
+from trainless.report.common.tables import breakable, html_table, scrolled
+from trainless.report.common.text_tables import Column
+from trainless.report.search import plots as search_plots
+from trainless.report.search.views import COSTS, best_first, check, cost_view, known_costs, shown
 from trainless.search_spaces.base import Edge
 
 if TYPE_CHECKING:

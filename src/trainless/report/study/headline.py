@@ -8,8 +8,8 @@ from html import escape
 import numpy as np
 import pandas as pd
 
-from trainless.report.formats import number
-from trainless.report.views import Views
+from trainless.report.common.formats import number
+from trainless.report.study.views import Views
 
 __all__ = ["headline"]
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from trainless.aggregation import ALPHA, BETA, Sweep
-from trainless.report.style import LINES, draw_file, new_figure
-from trainless.report.views import ratio_curve
+from trainless.report.common.static import LINES, draw_file, new_figure
+from trainless.report.study.views import ratio_curve
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainless.report.fit_views import class_table, confusion_shares
-from trainless.report.plots import LEGEND, Spec, axis, categories, rounded, spec
-from trainless.report.views import LINE_COLOURS
+from trainless.report.common.colours import LINE_COLOURS
+from trainless.report.common.interactive import LEGEND, Spec, axis, categories, rounded, spec
+from trainless.report.fit.views import class_table, confusion_shares
 
 if TYPE_CHECKING:
     from trainless.automl.results import TestResult

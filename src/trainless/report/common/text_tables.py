@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from trainless.errors import UnknownNameError
-from trainless.report.formats import number
+from trainless.report.common.formats import number
 
 __all__ = ["Cell", "Column", "cells_of", "columns_of", "latex_table", "markdown_table", "with_index"]
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainless.report.cells import draw_cell
-from trainless.report.search_views import Range, best_so_far, check, cost_view, front, known_costs, seed_curves, shown
-from trainless.report.style import LINES, PAGE, draw_file, new_figure
+from trainless.report.common.cells import draw_cell
+from trainless.report.common.static import LINES, PAGE, draw_file, new_figure
+from trainless.report.search.views import Range, best_so_far, check, cost_view, front, known_costs, seed_curves, shown
 from trainless.search_spaces.base import Edge
 
 if TYPE_CHECKING:

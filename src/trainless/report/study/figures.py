@@ -13,12 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from trainless.report.formats import power_of_ten
-from trainless.report.labels import label_points
-from trainless.report.plots import curve_bounds
-from trainless.report.style import COLUMN, LINES, PAGE, STYLE, check_format, new_figure, save_figure
-from trainless.report.sweeps import draw_sweep
-from trainless.report.views import DIVERGING, Views, cost_ticks, make_views, needs_logarithm, random_curve, thinned
+from trainless.report.common.colours import DIVERGING
+from trainless.report.common.formats import power_of_ten
+from trainless.report.common.scales import needs_logarithm
+from trainless.report.common.static import COLUMN, LINES, PAGE, STYLE, check_format, new_figure, save_figure
+from trainless.report.study.labels import label_points
+from trainless.report.study.plots import curve_bounds
+from trainless.report.study.sweeps import draw_sweep
+from trainless.report.study.views import Views, cost_ticks, make_views, random_curve, thinned
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

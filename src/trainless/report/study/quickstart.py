@@ -17,8 +17,9 @@ import pandas as pd
 
 from trainless.aggregation import ALPHA, BETA, HYBRID_PAIR, NON_FINITE_POLICY, normalize
 from trainless.errors import InputError
-from trainless.report.formats import count, milliseconds, number
-from trainless.report.frame import LAYOUT, document, plotly_config, read
+from trainless.report.common.formats import count, milliseconds, number
+from trainless.report.common.interactive import LAYOUT, plotly_config
+from trainless.report.common.pages import document, read
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

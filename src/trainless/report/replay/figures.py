@@ -7,8 +7,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainless.report.replay_views import Panel, check, datasets, marks, panels, regret, regret_range, series
-from trainless.report.style import LINES, PAGE, draw_file, new_figure
+from trainless.report.common.static import LINES, PAGE, draw_file, new_figure
+from trainless.report.replay.views import Panel, check, datasets, marks, panels, regret, regret_range, series
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

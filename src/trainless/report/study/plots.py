@@ -6,38 +6,25 @@ the page's.
 
 from __future__ import annotations
 
-import math
 from html import escape
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from trainless.report.formats import seconds
-from trainless.report.frame import LAYOUT, plotly_config
-from trainless.report.views import (
-    DIVERGING,
-    KIND_COLOURS,
-    LINE_COLOURS,
-    Views,
-    cost_ticks,
-    random_curve,
-)
+from trainless.report.common.colours import DIVERGING, GREY, KIND_COLOURS, LINE_COLOURS
+from trainless.report.common.formats import seconds
+from trainless.report.common.interactive import LEGEND, ZOOM, Spec, axis, categories, rounded, spec
+from trainless.report.study.views import Views, cost_ticks, random_curve
 
 __all__ = [
     "agreement_plot",
-    "categories",
     "front_plot",
     "ranking_plot",
     "top_plot",
 ]
 
-Spec = dict[str, Any]
-
-GREY = "#8a939b"  # legible on both grounds
 _FAINT = "rgba(138,147,155,.45)"
-ZOOM = ("zoomIn2d", "zoomOut2d", "resetScale2d")
-LEGEND = {"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0, "itemsizing": "constant"}
 
 
 def ranking_plot(views: Views) -> Spec:
@@ -198,32 +185,6 @@ def curve_bounds(views: Views, chance: npt.NDArray[np.float64]) -> tuple[float, 
 # Parts of figures.
 
 
-def spec(traces: list[Spec], layout: Spec, *buttons: str) -> Spec:
-    """Join traces with the layout that all figures share; the buttons are those that the tool bar keeps."""
-    if not any(trace["type"] == "heatmap" for trace in traces):
-        # Beside the figure, since the legend stands above it; a heat map has its scale there.
-        layout = {
-            "margin": {**LAYOUT["margin"], "r": 40},
-            "modebar": {**LAYOUT["modebar"], "orientation": "v"},
-            **layout,
-        }
-    return {"data": traces, "layout": {**LAYOUT, **layout}, "config": plotly_config(*buttons)}
-
-
-def axis(title: str, **options: Any) -> Spec:
-    """Describe an axis with a title and room for its labels."""
-    return {"title": {"text": title, "standoff": 12}, "automargin": True, "zeroline": False, **options}
-
-
-def categories(names: list[str], **options: Any) -> Spec:
-    """Describe an axis of names, the first on top or on the left."""
-    order = {"type": "category", "categoryorder": "array", "categoryarray": names, "range": [len(names) - 0.5, -0.5]}
-    if options.get("autorange"):
-        order.pop("range")
-    return {**order, "automargin": True, "showgrid": False, "zeroline": False, "fixedrange": True,
-            "ticks": "", "ticklabelstandoff": 6, **options}  # fmt: skip
-
-
 def _line(x0: float, x1: float, y0: float, y1: float, dash: str, **options: Any) -> Spec:
     line = {"color": GREY, "width": 1.5, "dash": dash}
     return {"type": "line", "x0": x0, "x1": x1, "y0": y0, "y1": y1, "line": line, **options}
@@ -261,9 +222,3 @@ def _cost_hover(views: Views, name: str) -> str:
     rival = str(row["dominated_by"] or "")
     text = f"<b>{escape(name)}</b><br>τ = {row['quality']:.3f}, {seconds(float(row['seconds']))}"
     return text + (f"<br>{escape(rival)} is as good and as quick" if rival else "<br>on the front")
-
-
-def rounded(values: npt.ArrayLike, digits: int = 6) -> list[float | None]:
-    """Round numbers for JSON, with None for what is not finite."""
-    numbers = np.asarray(values, dtype=float)
-    return [round(float(value), digits) if math.isfinite(value) else None for value in numbers]

@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from trainless.aggregation import ALPHA, BETA
-from trainless.report.plots import LEGEND, ZOOM, Spec, axis, rounded, spec
-from trainless.report.views import LINE_COLOURS, SCALE, Views, ratio_curve
+from trainless.report.common.colours import LINE_COLOURS, SCALE
+from trainless.report.common.interactive import LEGEND, ZOOM, Spec, axis, rounded, spec
+from trainless.report.study.views import Views, ratio_curve
 
 __all__ = ["ratio_plot", "weights_plot"]
 

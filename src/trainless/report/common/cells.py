@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainless.report.graphs import Cell, Curve, lay_out
-from trainless.report.plots import GREY, Spec, spec
-from trainless.report.style import LINES, PAGE, draw_file, new_figure
-from trainless.report.views import LINE_COLOURS
+from trainless.report.common.colours import GREY, LINE_COLOURS
+from trainless.report.common.graphs import Cell, Curve, lay_out
+from trainless.report.common.interactive import Spec, spec
+from trainless.report.common.static import LINES, PAGE, draw_file, new_figure
 from trainless.search_spaces.base import Edge
 
 if TYPE_CHECKING:

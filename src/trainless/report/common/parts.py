@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 
-from trainless.report.frame import data_block
-from trainless.report.plots import Spec
+from trainless.report.common.interactive import Spec
+from trainless.report.common.pages import data_block
 
 __all__ = ["NO_SCRIPT", "entries", "figure", "panel", "protocol", "section", "tabs"]
 

@@ -12,36 +12,23 @@ import pandas as pd
 
 from trainless.aggregation import finite_last
 from trainless.errors import InputError
-from trainless.report.formats import seconds
+from trainless.report.common.colours import KIND_COLOURS, LINE_COLOURS
+from trainless.report.common.formats import seconds
 
 if TYPE_CHECKING:
     from trainless.aggregation import Sweep
     from trainless.study import Study
 
 __all__ = [
-    "DIVERGING",
     "HIGHLIGHTED",
-    "KIND_COLOURS",
-    "LINE_COLOURS",
-    "SCALE",
     "Views",
     "cost_ticks",
     "make_views",
-    "needs_logarithm",
     "random_curve",
     "ratio_curve",
     "thinned",
 ]
 
-# Told apart with any kind of colour vision, and legible on white and on near-black alike.
-KIND_COLOURS = {"data-independent": "#3f87d0", "data-dependent": "#dd7a2b", "mix": "#2a9d8f", "unknown": "#8a8f98"}
-LINE_COLOURS = ("#3f87d0", "#dd7a2b", "#2a9d8f", "#a66bbe", "#b8901c", "#d1495b")
-# Blue for opposite, red for equal, nearly white for neither; light up to 0.8 either way, so that numbers stay legible.
-DIVERGING = (
-    (0.0, "#1f5c99"), (0.06, "#4b8cbf"), (0.1, "#97c2de"), (0.25, "#cfe2f0"), (0.5, "#f7f7f7"),
-    (0.75, "#fad3c3"), (0.9, "#f0a78e"), (0.94, "#cf5246"), (1.0, "#a01a2b"),
-)  # fmt: skip
-SCALE = ("#6a5acd", "#2a9d8f", "#e9b020")
 HIGHLIGHTED = len(LINE_COLOURS)
 _NEEDED = ("kendall", "argmax_accuracy", "regret", "kind", "seconds")
 _MOST_RATIOS = 600
@@ -153,21 +140,6 @@ def thinned(views: Views, most: int = 3000, top: int = 100, seed: int = 0) -> np
 def first_choice(oriented: pd.Series) -> int:
     """Place of the best-scored architecture; of equal ones the first."""
     return int(finite_last(oriented.to_numpy(dtype=float)).argmax())
-
-
-def needs_logarithm(values: npt.NDArray[np.float64]) -> bool:
-    """Tell whether scores span so many orders of magnitude that an even axis would show one heap.
-
-    Example:
-        >>> needs_logarithm(np.array([1.0, 1e6, 1e12])), needs_logarithm(np.array([-1.0, 0.0, 1e12]))
-        (True, False)
-    """
-    finite = values[np.isfinite(values)]
-    above = finite[finite > 0]
-    if not len(above) or len(above) < 0.9 * len(finite):
-        return False
-    low, high = np.quantile(above, [0.05, 0.95])
-    return bool(high > 1000 * low)
 
 
 def cost_ticks(known: pd.DataFrame, floor: float) -> dict[float, str]:

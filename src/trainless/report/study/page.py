@@ -10,15 +10,16 @@ import pandas as pd
 
 from trainless.aggregation import ALPHA, BETA
 from trainless.errors import InputError, UnknownNameError
-from trainless.report import plots, weights
-from trainless.report.formats import number
-from trainless.report.frame import data_block, document
-from trainless.report.headline import headline
-from trainless.report.parts import NO_SCRIPT, figure, panel, protocol, section, tabs
-from trainless.report.scatter import scatter_data
-from trainless.report.sortable import html_table, scrolled
-from trainless.report.text import Column, columns_of
-from trainless.report.views import Views, make_views
+from trainless.report.common.formats import number
+from trainless.report.common.interactive import Spec
+from trainless.report.common.pages import data_block, document
+from trainless.report.common.parts import NO_SCRIPT, figure, panel, protocol, section, tabs
+from trainless.report.common.tables import html_table, scrolled
+from trainless.report.common.text_tables import Column, columns_of
+from trainless.report.study import plots, weights
+from trainless.report.study.headline import headline
+from trainless.report.study.scatter import scatter_data
+from trainless.report.study.views import Views, make_views
 
 if TYPE_CHECKING:
     from trainless.study import Study
@@ -209,7 +210,7 @@ def _sections(views: Views, captions: Mapping[str, str], prefix: str, level: int
     return "\n".join(parts) + "\n"
 
 
-def _figure(prefix: str, name: str, spec: plots.Spec, least_width: int = 300) -> str:
+def _figure(prefix: str, name: str, spec: Spec, least_width: int = 300) -> str:
     return figure(f"{prefix}-{name}", _HEADINGS.get(name, name), spec, least_width)
 
 

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from trainless.aggregation import average_ranks, finite_last
-from trainless.report.frame import LAYOUT, plotly_config
-from trainless.report.plots import LEGEND, ZOOM, Spec
-from trainless.report.views import SCALE, Views, first_choice, needs_logarithm, thinned
+from trainless.report.common.colours import SCALE
+from trainless.report.common.interactive import LAYOUT, LEGEND, ZOOM, Spec, plotly_config
+from trainless.report.common.scales import needs_logarithm
+from trainless.report.study.views import Views, first_choice, thinned
 
 __all__ = ["scatter_data"]
 

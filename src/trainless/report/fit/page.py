@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from trainless.report import fit_plots
-from trainless.report.fit_views import MOST_CLASSES, class_table, commonest_share, stage_table, trial_table
-from trainless.report.formats import count, number
-from trainless.report.frame import document
-from trainless.report.parts import NO_SCRIPT, entries, figure, protocol, section
-from trainless.report.search_views import check
-from trainless.report.searches import SCRIPTS, counts_text, graph_section, search_sections
-from trainless.report.sortable import breakable, html_table, scrolled
-from trainless.report.text import Column, columns_of
+from trainless.report.common.formats import count, number
+from trainless.report.common.pages import document
+from trainless.report.common.parts import NO_SCRIPT, entries, figure, protocol, section
+from trainless.report.common.tables import breakable, html_table, scrolled
+from trainless.report.common.text_tables import Column, columns_of
+from trainless.report.fit import plots as fit_plots
+from trainless.report.fit.views import MOST_CLASSES, class_table, commonest_share, stage_table, trial_table
+from trainless.report.search.page import SCRIPTS, counts_text, graph_section, search_sections
+from trainless.report.search.views import check
 
 if TYPE_CHECKING:
     from trainless.automl.results import Fitted

@@ -12,7 +12,7 @@ import pandas as pd
 from trainless.aggregation import finite_last
 from trainless.errors import InputError
 from trainless.metrics import cost_quality_front
-from trainless.report.views import needs_logarithm
+from trainless.report.common.scales import needs_logarithm
 
 if TYPE_CHECKING:
     from trainless.search.results import SearchResult

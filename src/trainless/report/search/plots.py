@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from trainless.report.formats import count, number
-from trainless.report.plots import LEGEND, ZOOM, Spec, axis, rounded, spec
-from trainless.report.search_views import Range, cost_view, front, known_costs, seed_curves, shown
-from trainless.report.views import LINE_COLOURS
+from trainless.report.common.colours import LINE_COLOURS
+from trainless.report.common.formats import count, number
+from trainless.report.common.interactive import LEGEND, ZOOM, Spec, axis, rounded, spec
+from trainless.report.search.views import Range, cost_view, front, known_costs, seed_curves, shown
 
 if TYPE_CHECKING:
     from trainless.search.results import SearchResult

@@ -1,0 +1,1 @@
+"""The reports of scores beside accuracies, and of the quickstart's scores alone."""
