@@ -63,11 +63,11 @@ class TestJournal:
 
 
 class TestNotes:
-    def test_a_store_without_notes_stays_as_it_was(self, store: Store, tmp_path: Path) -> None:
+    def test_nothing_is_there_before_the_first_note(self, store: Store, tmp_path: Path) -> None:
         store.forget("nothing")
         assert store.notes("nothing") == {}
         assert sql.inspect(sql.create_engine(f"sqlite:///{tmp_path / 'search.db'}")).get_table_names() == [
-            "scores", "trainless_meta",
+            "notes", "runs", "scores", "trainless_meta",
         ]  # fmt: skip
 
     def test_topics_are_kept_apart_and_scores_untouched(self, store: Store, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -26,9 +27,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from sqlalchemy.dialects import postgresql
 
-from trainless import store as module
 from trainless.errors import StoreError
-from trainless.store import SCHEMA_VERSION, Run, Store
+from trainless.store import SCHEMA_VERSION, Run, Store, engine, queries
 from trainless.types import Score
 
 RUN = Run("toy", "digits:1f3a", 0, "channels=16,cells=5,batch=64")
@@ -86,7 +86,7 @@ class TestWriting:
             store.write(
                 RUN,
                 [
-                    Score("|a~0|+é", "zen", np.float64(2.5), "ok", "", 0.25, 1024.5),
+                    Score("|a~0|+é", "zen", np.float64(2.5), "ok", "", 0.25, 1024.5, 0.125),
                     Score("b", "nwot", math.nan, "failed", "out of memory: \udcff", 1.0, None),
                 ],
                 VERSIONS,
@@ -98,10 +98,10 @@ class TestWriting:
         assert rows.iloc[0].to_dict() == {
             "space": "toy", "task": "digits:1f3a", "seed": 0, "fidelity": "channels=16,cells=5,batch=64",
             "architecture": "|a~0|+é", "proxy": "zen", "proxy_version": 2, "value": 2.5, "status": "ok", "reason": "",
-            "seconds": 0.25, "peak_memory": 1024.5,
+            "seconds": 0.25, "peak_memory": 1024.5, "spent": 0.125,
         }  # fmt: skip
         assert rows.loc[1, ["status", "reason"]].tolist() == ["failed", "out of memory: \\udcff"]
-        assert np.isnan(rows.loc[1, "peak_memory"])
+        assert rows.loc[1, ["peak_memory", "spent"]].isna().all()
 
     @pytest.mark.parametrize("status", ["ok", "not finite"])
     def test_what_is_there_stays(self, store: Store, status: str) -> None:
@@ -151,14 +151,14 @@ class TestWriting:
 
     def test_a_conflict_with_another_writer_is_tried_again(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
         messages = iter(["deadlock detected", "UNIQUE constraint failed: scores.space"])
-        insert = module._insert
+        insert = queries.insert_scores
 
-        def disturbed(connection: sql.Connection, rows: list[dict[str, object]]) -> None:
-            insert(connection, rows)
+        def disturbed(connection: sql.Connection, run: Run, rows: list[dict[str, object]]) -> None:
+            insert(connection, run, rows)
             for message in messages:
                 raise sql.exc.OperationalError("INSERT", {}, Exception(message))
 
-        monkeypatch.setattr(module, "_insert", disturbed)
+        monkeypatch.setattr(queries, "insert_scores", disturbed)
         store.write(RUN, [score("a", "nwot", 1)], VERSIONS)
         assert store.table().loc["a", "nwot"] == 1
 
@@ -166,13 +166,16 @@ class TestWriting:
         class Recorder:
             dialect = postgresql.dialect()
 
-            def execute(self, statement: sql.Executable, rows: object) -> None:
+            def scalar(self, statement: sql.Executable) -> int:
+                return 1
+
+            def execute(self, statement: sql.Executable, rows: object = None) -> sql.Result:
                 self.text = " ".join(str(statement.compile(dialect=self.dialect)).split())
+                return SimpleNamespace(scalar_one=lambda: 1)  # type: ignore[return-value]
 
         recorder = Recorder()
-        module._insert(recorder, [{}])  # type: ignore[arg-type]
-        key = "space, task, seed, fidelity, architecture, proxy, proxy_version"
-        assert f"ON CONFLICT ({key}) DO UPDATE SET" in recorder.text
+        queries.insert_scores(recorder, RUN, [{}])  # type: ignore[arg-type]
+        assert "ON CONFLICT (hash) DO UPDATE SET" in recorder.text
         assert "WHERE scores.status = " in recorder.text
 
 
@@ -190,7 +193,7 @@ def test_any_writes_give_what_a_dict_gives(upserts: bool, batches: list[tuple[Ru
     model: dict[tuple[Run, str, str, int], tuple[float, str]] = {}
     with pytest.MonkeyPatch.context() as patch, Store("sqlite://") as store:
         if not upserts:
-            patch.setattr(module, "_UPSERTS", {})
+            patch.setattr(queries, "_UPSERTS", {})
         for run, entries in batches:
             for version in (1, 2):
                 chosen = [entry for entry in entries if entry[4] == version]
@@ -274,18 +277,20 @@ class TestReading:
 
     def test_finished_asks_once_for_a_whole_benchmark(self, store: Store, path: Path) -> None:
         cell = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|"
+        store.write(RUN, [score("first", "proxy0", 1)], {"proxy0": 1})
         with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute(
-                """INSERT INTO scores (space, task, seed, fidelity, architecture, proxy, proxy_version, value, status,
-                                       reason, seconds, created)
+                """INSERT INTO scores (hash, run, architecture, proxy, proxy_version, value, status, reason, seconds,
+                                       created)
                    WITH RECURSIVE a(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM a WHERE i < 15624),
                                   p(j) AS (SELECT 0 UNION ALL SELECT j + 1 FROM p WHERE j < 19)
-                   SELECT ?, ?, ?, ?, ? || i, 'proxy' || j, 1, i + 0.5, 'ok', '', 0.1, '' FROM a, p""",
-                (RUN.space, RUN.task, RUN.seed, RUN.fidelity, cell),
+                   SELECT i || ' ' || j, 1, ? || i, 'proxy' || j, 1, i + 0.5, 'ok', '', 0.1, '' FROM a, p""",
+                (cell,),
             )
+            connection.execute("DELETE FROM scores WHERE architecture = 'first'")
         names = {f"proxy{number}": 1 for number in range(20)}
         statements: list[str] = []
-        sql.event.listen(store._engine, "before_cursor_execute", lambda *each: statements.append(each[2]))
+        sql.event.listen(store._database._engine, "before_cursor_execute", lambda *event: statements.append(event[2]))
         found = store.finished(RUN, names)
         assert len([each for each in statements if "FROM scores" in each]) == 1
         assert len(found) == 15625
@@ -301,11 +306,12 @@ class TestOpening:
         assert version == (str(SCHEMA_VERSION),)
 
     def test_a_store_half_made_is_made_again(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        def killed() -> None:
-            raise KeyboardInterrupt
+        class Killed:
+            def __str__(self) -> str:
+                raise KeyboardInterrupt
 
         with monkeypatch.context() as patch:
-            patch.setattr(module, "_schema_query", killed)  # asked for when all tables are made
+            patch.setattr(queries, "SCHEMA_VERSION", Killed())  # written when all tables are made
             with pytest.raises(KeyboardInterrupt):
                 Store(path)
         with closing(sqlite3.connect(path)) as connection:
@@ -448,7 +454,7 @@ class TestWhatIsNoStore:
 
 def on_connect(store: Store, pragma: str) -> None:
     """Make each connection that the store opens from now on run a pragma."""
-    sql.event.listen(store._engine, "connect", lambda connection, _: connection.execute(pragma))
+    sql.event.listen(store._database._engine, "connect", lambda connection, _: connection.execute(pragma))
 
 
 class TestWhatGoesWrong:
@@ -464,7 +470,7 @@ class TestWhatGoesWrong:
             assert store.count() == 2002
 
     def test_long_lock(self, filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(module, "_BUSY_SECONDS", 0.05)
+        monkeypatch.setattr(engine, "_BUSY_SECONDS", 0.05)
         with closing(sqlite3.connect(filled)) as other, Store(filled) as store:
             other.execute("BEGIN IMMEDIATE")
             with pytest.raises(StoreError, match="in use by another process for too long"):
@@ -542,7 +548,7 @@ class TestReadingOnly:
             return found
 
         with Store(filled, create=False) as reader:
-            assert reader._read(ask) == 3
+            assert reader._database.read(ask) == 3
         assert seen == [2, 3]
 
 

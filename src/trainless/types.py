@@ -80,6 +80,7 @@ class Score:
         reason: why the value is not finite or there is none; empty otherwise.
         seconds: wall-clock time spent on it; a pass shared by k proxies counts 1/k for each.
         peak_memory: highest resident memory of the worker so far, in MiB, or None where unknown.
+        spent: seconds of the run that fall to it, its share of what it had in common with others; None where unknown.
     """
 
     architecture: str
@@ -89,3 +90,4 @@ class Score:
     reason: str = ""
     seconds: float = 0.0
     peak_memory: float | None = None
+    spent: float | None = None

@@ -1,0 +1,225 @@
+"""The store as callers hold it: scores, runs and notes of one file or database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pandas as pd
+import sqlalchemy as sql
+
+from trainless.errors import StoreError
+from trainless.store import queries
+from trainless.store.engine import Database
+from trainless.store.keys import Run
+from trainless.store.migrations import layout_of, migrate
+from trainless.store.schema import META, RUN_COLUMNS, SCHEMA_VERSION, SCORE_COLUMNS, Layout
+from trainless.types import Score
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+__all__ = ["Store"]
+
+_T = TypeVar("_T")
+
+
+class Store:
+    """A file or database of scores; a context manager that closes it.
+
+    What it promises: a score is written whole and once, and comes back to the last bit; two that write at once wait
+    for each other; a process killed at any moment leaves what was written before. A store of an earlier schema is
+    brought to the present one in one transaction when it is opened, and read as it is with ``create=False``.
+
+    Args:
+        location: a path, or a database URL with ``://``.
+        create: make the store where there is none. False opens an SQLite file for reading only: neither it nor
+            its folder is changed, so both may be read-only.
+
+    Raises:
+        StoreError: it cannot be opened; the message tells why and what to do.
+
+    Example:
+        >>> import math, tempfile
+        >>> run = Run("toy", "digits:00", 0, "batch=64")
+        >>> with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "scores.db") as store:
+        ...     store.write(run, [Score("a", "nwot", 1.5), Score("b", "nwot", -math.inf, "not finite", "singular")],
+        ...                 {"nwot": 1})
+        ...     store.table()["nwot"].to_dict()
+        {'a': 1.5, 'b': -inf}
+    """
+
+    def __init__(self, location: str | Path, *, create: bool = True) -> None:
+        self._database = Database(location, create)
+        self.location = self._database.location
+        try:
+            self._open(create)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._database.close()
+
+    def _open(self, create: bool) -> None:
+        tables = set(self._database.read(lambda connection: sql.inspect(connection).get_table_names()))
+        if not tables and create:
+            self._database.prepare()
+            self._database.write(queries.make_tables)
+        elif META.name not in tables:
+            what = "an empty database" if not tables else f"a database with other tables ({', '.join(sorted(tables))})"
+            raise StoreError(f"'{self.location}' is {what} and no store of trainless: give another one.")
+        if self._read(lambda _, layout: layout.version) < SCHEMA_VERSION and create:
+            self._database.write(lambda connection: migrate(connection, self.location))
+
+    # Writing.
+
+    def write(self, run: Run, scores: Iterable[Score], versions: Mapping[str, int]) -> None:
+        """Write scores in one transaction: all of them or none.
+
+        A score that is there already stays as it is, unless it had failed: then the new one takes its place.
+
+        Args:
+            run: what the scores share.
+            scores: any number; two with the same key count as if written one after the other.
+            versions: the version of each proxy.
+
+        Raises:
+            StoreError: nothing was written; the message tells why.
+        """
+        rows = queries.rows_of(run, scores, versions)
+        if rows:
+            self._write(lambda connection: queries.insert_scores(connection, run, rows))
+
+    def note(self, topic: str, notes: Mapping[str, Any]) -> None:
+        """Write other things that must not be lost, all of them or none; a name that is there gets the new value.
+
+        Args:
+            topic: what the notes are about.
+            notes: by name, values of which JSON can be made.
+
+        Raises:
+            StoreError: nothing was written; the message tells why.
+        """
+        if notes:
+            self._write(lambda connection: queries.replace_notes(connection, topic, notes))
+
+    def forget(self, topic: str) -> None:
+        """Remove all notes of a topic."""
+        self._write(lambda connection: queries.remove_notes(connection, topic))
+
+    def _write(self, change: Callable[[sql.Connection], Any]) -> None:
+        def checked(connection: sql.Connection) -> None:
+            version = layout_of(connection, self.location).version
+            if version < SCHEMA_VERSION:
+                raise StoreError(
+                    f"'{self.location}' has schema {version} and was opened to be read: open it for writing, which "
+                    f"brings it to schema {SCHEMA_VERSION}."
+                )
+            change(connection)
+
+        self._database.write(checked)
+
+    # Reading.
+
+    def finished(self, run: Run, versions: Mapping[str, int]) -> dict[str, set[str]]:
+        """Tell for each architecture of a run the proxies that need not be computed again.
+
+        Args:
+            run: what the scores share.
+            versions: the version of each proxy of interest; scores of another version do not count.
+        """
+        return self._read(lambda connection, layout: queries.finished(connection, layout, run, versions))
+
+    def runs(self) -> list[Run]:
+        """List the runs that scores belong to, in the order of their first score."""
+        return self._read(queries.runs)
+
+    def notes(self, topic: str) -> dict[str, Any]:
+        """Read the notes of a topic, in the order of writing.
+
+        Example:
+            >>> import tempfile
+            >>> with tempfile.TemporaryDirectory() as folder, Store(Path(folder) / "scores.db") as store:
+            ...     store.note("latency", {"a": 1.5, "b": [1, 2]})
+            ...     store.note("latency", {"a": 2.5})
+            ...     store.notes("latency"), store.notes("nothing")
+            ({'b': [1, 2], 'a': 2.5}, {})
+        """
+        return self._read(lambda connection, layout: queries.notes(connection, layout, topic))
+
+    def count(self) -> int:
+        """Count the scores, failed ones included."""
+        return self._read(queries.count)
+
+    def rows(self, run: Run | None = None) -> pd.DataFrame:
+        """Give one row a score with all that is known of it, in the order of writing.
+
+        Args:
+            run: only scores of this run; None for all.
+        """
+        found, fidelity = self._read(
+            lambda connection, layout: (queries.scores(connection, layout, run), layout.fidelity)
+        )  # fmt: skip
+        frame = pd.DataFrame(found, columns=[*RUN_COLUMNS, *SCORE_COLUMNS])
+        frame["fidelity"] = frame["fidelity"].map({text: fidelity(text) for text in frame["fidelity"].unique()})
+        exact = frame.pop("value_text").map(float, na_action="ignore").astype(float)
+        # The text "nan" is NaN in `value` too, so filling the gaps from the text is exact.
+        frame["value"] = frame["value"].astype(float).fillna(exact)
+        whole, real = ("seed", "proxy_version"), ("seconds", "spent", "peak_memory")
+        return frame.astype(dict.fromkeys(whole, "int64") | dict.fromkeys(real, float))
+
+    def latest_rows(self, run: Run) -> pd.DataFrame:
+        """Give the rows of a run without those of earlier versions of a proxy, as `table` shows them.
+
+        Args:
+            run: the run.
+        """
+        return _latest(self.rows(run))
+
+    def table(self, run: Run | None = None) -> pd.DataFrame:
+        """Give one row an architecture and one column a proxy; NaN for what failed or is not there.
+
+        Of a proxy with scores of several versions only the latest version is shown, for versions cannot be compared.
+        Rows and columns are in the order of their first score.
+
+        Args:
+            run: the run to show; None where the store holds only one.
+
+        Raises:
+            StoreError: the store is empty, or holds several runs and none is chosen.
+        """
+        frame = self.rows(run or self._only_run())
+        latest = _latest(frame)
+        shown = latest[latest["status"] != "failed"]
+        values = shown.pivot(index="architecture", columns="proxy", values="value")
+        table: pd.DataFrame = values.reindex(index=frame["architecture"].unique(), columns=frame["proxy"].unique())
+        return table.astype(float).rename_axis(index="architecture", columns=None)
+
+    def _only_run(self) -> Run:
+        runs = self.runs()
+        if not runs:
+            raise StoreError(f"The store '{self.location}' holds no scores: score something into it first.")
+        if len(runs) > 1:
+            listed = "; ".join(f"{number}: {run}" for number, run in enumerate(runs, 1))
+            raise StoreError(f"The store '{self.location}' holds {len(runs)} runs, choose one by number ({listed}).")
+        return runs[0]
+
+    def _read(self, ask: Callable[[sql.Connection, Layout], _T]) -> _T:
+        return self._database.read(lambda connection: ask(connection, layout_of(connection, self.location)))
+
+
+def _latest(rows: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the latest version of each proxy, for scores of different versions cannot be compared."""
+    newest = rows.groupby("proxy")["proxy_version"].transform("max")
+    return rows[rows["proxy_version"] == newest]
