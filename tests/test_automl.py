@@ -58,7 +58,7 @@ class TestFit:
         assert (fitted.test.low, fitted.test.high) == pytest.approx((interval.low, interval.high))
         assert fitted.test.confusion[3, 5] == ((digits.test.labels == 3) & (guesses == 5)).sum()
         trained = [each for each in fitted.network.parameters() if each.requires_grad]
-        assert fitted.parameters == sum(each.numel() for each in trained) <= 6000
+        assert fitted.costs["params"] == sum(each.numel() for each in trained) <= 6000
         assert fitted.search.best == fitted.architecture
         epochs = max(16, math.ceil(2000 * 16 / len(digits.train)))
         assert (
@@ -79,7 +79,7 @@ class TestFit:
         card = (folder / "model_card.md").read_text()
         for text in (
             f"{fitted.test.accuracy:.2%}",
-            f"{fitted.parameters:,}",
+            f"{fitted.costs['params']:,}",
             "Confusion",
             "seed",
             "trainless fit digits",

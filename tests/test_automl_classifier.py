@@ -109,7 +109,7 @@ class TestFit:
     def test_a_time_and_limits(self) -> None:
         made = ImageClassifier(**{**QUICK, "time": 4, "max_params": 5000}, random_state=np.random.RandomState(3))
         made.fit(X[:300], Y[:300])
-        assert made.fitted_.parameters <= 5000
+        assert made.fitted_.costs["params"] <= 5000
         assert made.fitted_.protocol["time"] == "4 s"
         assert made.fitted_.protocol["limits"] == "params at most 5,000"
         assert made.fitted_.protocol["seed"] == str(np.random.RandomState(3).randint(2**31 - 1))

@@ -44,6 +44,7 @@ ORDER = (
     "aggregation",
     "tables",
     "metrics",
+    "costs",
     "store",
     "workers",
     "evaluation",

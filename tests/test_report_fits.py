@@ -54,8 +54,9 @@ def make_fitted() -> Fitted:
     return Fitted(
         title="pets: a network", space="nasbench201, cells=1", architecture=search.best, graph=GRAPH,
         network=torch.nn.Identity(), code=PlainCode("", {}), test=make_test(), training=training, recipe=recipe,
-        trials=trials, search=search, audit=make_audit(), measure="accuracy", parameters=12_345, flops=2_500_000,
-        latency_ms=1.2345, memory_mib=0.5, limits=Limits(parameters=20_000, latency=1),
+        trials=trials, search=search, audit=make_audit(), measure="accuracy",
+        costs={"params": 12_345, "flops": 2_500_000, "latency": 1.2345, "memory": 0.5},
+        limits=Limits(parameters=20_000, latency=1),
         seconds={"search": 1.0, "training": 3.0}, notes=("Beware of the yak.",),
         protocol={"limits": "params at most 20,000", "search": "random by nwot", "seed": "7"},
     )  # fmt: skip
@@ -121,8 +122,8 @@ class TestFitPage:
             "recognises <strong>78.26 %</strong> of 23 test images",
             f"(95 % interval {100 * interval.low:.2f} to {100 * interval.high:.2f} %)",
             "would be right for 43.5 %.",
-            "<strong>12.3 k parameters</strong> and takes 2.5 M multiply-adds, 1.23 ms on one thread",
-            "and 0.5 MiB of memory for one image.",
+            "<strong>12.3 k parameters</strong>, 2.5 M multiply-adds, 1.23 ms latency",
+            "and 0.5 MiB memory for one image on one thread",
             "Limits: params 12,345 of at most 20,000; latency 1.23 of at most 1 ms (above it when measured anew).",
             f"It is <code>{make_search().best}</code> of nasbench201, cells=1.",
             "<li>Beware of the yak.</li>",

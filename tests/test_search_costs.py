@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 from torch import nn
 
+from trainless.costs import COSTS
 from trainless.errors import InputError, TableError, UnknownNameError
-from trainless.search import Costs, Limits, parse_limit, parse_limits, parse_memory, parse_milliseconds, parse_number
+from trainless.search import Costs, Limits, parse_limit, parse_limits
 from trainless.search_spaces import search_space
 from trainless.tables import BenchmarkTable, benchmark_table
 from trainless.types import Task
@@ -36,7 +37,7 @@ class TestCosts:
 
     def test_latency_is_measured_once_and_handed_on(self) -> None:
         costs, measured = Costs(SMALL, TASK), dict[str, float]()
-        costs.remember({str(SMALL[5]): 123.0}, measured.__setitem__)
+        costs.remember("latency", {str(SMALL[5]): 123.0}, measured.__setitem__)
         assert costs(SMALL[5], "latency") == 123
         first = costs(ONE, "latency")
         assert measured == {str(ONE): first}
@@ -74,7 +75,7 @@ class TestCosts:
 
 class TestLimits:
     def test_the_first_broken_one_is_named_and_the_cheapest_is_checked_first(self) -> None:
-        limits = Limits(parameters=10, flops=20, latency=1, columns={"toy.energy": 5})
+        limits = Limits({"toy.energy": 5}, latency=1, parameters=10, flops=20)
         costs = {"params": 10.0, "flops": 20.0, "toy.energy": 5.0, "latency": 1.0}
         assert limits.broken(costs.__getitem__) == ""
         assert limits.broken({**costs, "toy.energy": float("nan")}.__getitem__) == "toy.energy"
@@ -88,18 +89,26 @@ class TestLimits:
             Limits(memory=most)
 
     def test_units(self) -> None:
-        assert [parse_number(text, "") for text in ("7", "1.5k", "0.8M", "2 g", "3B")] == [7, 1500, 8e5, 2e9, 3e9]
-        assert [parse_milliseconds(text, "") for text in ("5ms", "0.25 s", "800us")] == [5, 250, 0.8]
-        assert parse_memory("2GiB", "") == 2048
-        assert parse_memory("1MB", "") == 1e6 / 2**20
+        parameters, latency, memory = (COSTS[name] for name in ("params", "latency", "memory"))
+        assert [parameters.parse(text, "") for text in ("7", "1.5k", "0.8M", "2 g", "3B")] == [7, 1500, 8e5, 2e9, 3e9]
+        assert [latency.parse(text, "") for text in ("5ms", "0.25 s", "800us")] == [5, 250, 0.8]
+        assert memory.parse("2GiB", "") == 2048
+        assert memory.parse("1MB", "") == 1e6 / 2**20
 
-    @pytest.mark.parametrize(("parse", "text"), [
-        (parse_milliseconds, "5"), (parse_milliseconds, "0ms"), (parse_memory, "20"), (parse_memory, "-1MB"),
-        (parse_number, "1ms"), (parse_number, "nan"), (parse_number, ""),
+    @pytest.mark.parametrize(("name", "text"), [
+        ("latency", "5"), ("latency", "0ms"), ("memory", "20"), ("memory", "-1MB"),
+        ("params", "1ms"), ("params", "nan"), ("params", ""),
     ])  # fmt: skip
-    def test_what_is_none(self, parse: object, text: str) -> None:
+    def test_what_is_none(self, name: str, text: str) -> None:
         with pytest.raises(InputError, match="--most is"):
-            parse(text, "--most")  # type: ignore[operator]
+            COSTS[name].parse(text, "--most")
+
+    def test_names_and_columns(self) -> None:
+        assert Limits(parameters=5, latency=None) == Limits({"params": 5})
+        with pytest.raises(UnknownNameError, match="no cost 'parms': did you mean 'params'"):
+            Limits(parms=5)
+        with pytest.raises(InputError, match="params is limited to 5 and to 6"):
+            Limits(params=5, parameters=6)
 
     def test_a_column_that_is_limited_twice(self) -> None:
         assert parse_limits(["a.b=5", "a.c<=6.5"]) == {"a.b": 5, "a.c": 6.5}

@@ -20,9 +20,10 @@ from commands import Command
 
 from trainless import PassSpec, Proxy, Signal
 from trainless.aggregation import aggregate
+from trainless.costs import COSTS
 from trainless.data import load_data
 from trainless.errors import InputError, StoreError
-from trainless.search import Fidelity, Limits, RunOff, Search, parse_number, save_study
+from trainless.search import Fidelity, Limits, RunOff, Search, save_study
 from trainless.search_spaces import search_space
 from trainless.store import Store
 from trainless.strategies import strategy
@@ -58,7 +59,9 @@ class TestSearch:
         np.testing.assert_array_equal(evaluations["nwot"], table["nwot"])
 
     def test_limits_hold_and_what_they_reject_is_counted(self) -> None:
-        result = Search(SMALL, "random", "params", budget=40, limits=Limits(9000, 250_000), **OPTIONS).run()  # type: ignore[arg-type]
+        result = Search(
+            SMALL, "random", "params", budget=40, limits=Limits(params=9000, flops=250_000), **OPTIONS
+        ).run()  # type: ignore[arg-type]
         assert result.evaluations["parameters"].max() <= 9000
         assert result.evaluations["flops"].max() <= 250_000
         assert sum(result.rejected.values()) > 0
@@ -78,13 +81,13 @@ class TestSearch:
 
     def test_refusals(self) -> None:
         with pytest.raises(InputError, match=r"within the limits \(params at most 10\) got a score"):
-            Search(SMALL, "random", "params", budget=5, limits=Limits(10), **OPTIONS).run()  # type: ignore[arg-type]
+            Search(SMALL, "random", "params", budget=5, limits=Limits(params=10), **OPTIONS).run()  # type: ignore[arg-type]
         with pytest.raises(InputError, match="objectives are params, expected score first"):
             Search(SMALL, objectives=("params",))
         with pytest.raises(InputError, match="maximises one objective and was given 2"):
             Search(SMALL, "freerea", objectives=("score", "params"), **OPTIONS).run()  # type: ignore[arg-type]
         with pytest.raises(InputError, match="--max-params is 'many'"):
-            parse_number("many", "--max-params")
+            COSTS["params"].parse("many", "--max-params")
 
     def test_cheaper_scores_come_first(self, tmp_path: Path) -> None:
         halving = strategy("successive-halving", SMALL, 0, first=9, guided=0.0)
@@ -126,7 +129,7 @@ class TestSearch:
     def test_latencies_are_measured_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         options = {**OPTIONS, "limits": Limits(latency=1000), "store": tmp_path / "search.db"}
         first = Search(SMALL, "local", "nwot", budget=15, **options).run()  # type: ignore[arg-type]
-        monkeypatch.setattr("trainless.search.costs.measure_latency", None)
+        monkeypatch.setattr("trainless.hardware.measure_latency", None)
         again = Search(SMALL, "local", "nwot", budget=15, **options).run(resume=True)  # type: ignore[arg-type]
         pd.testing.assert_frame_equal(again.evaluations, first.evaluations)
 

@@ -303,7 +303,7 @@ class TestOrders:
 
     def test_a_plan(self) -> None:
         plan = FitForm(time="90s", max_params="20k", measure="macro-f1", seed="3", image_size="16").plan()
-        assert (plan.time, plan.limits.parameters, plan.measure, plan.seed, plan.image_size) == (
+        assert (plan.time, plan.limits.most["params"], plan.measure, plan.seed, plan.image_size) == (
             90,
             2e4,
             "macro-f1",

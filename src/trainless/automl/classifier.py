@@ -97,7 +97,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         >>> classifier = ImageClassifier(max_params=5000, space=small, epochs=4, evaluations=8, workers=0)
         >>> classifier.fit(X[:1500], y[:1500]).predict_proba(X[1500:]).shape
         (297, 10)
-        >>> classifier.score(X[1500:], y[1500:]) > 0.2, classifier.fitted_.parameters <= 5000
+        >>> classifier.score(X[1500:], y[1500:]) > 0.2, classifier.fitted_.costs["params"] <= 5000
         (True, True)
     """
 
@@ -279,7 +279,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         seed = self.random_state
         if not isinstance(seed, Integral):
             seed = check_random_state(seed).randint(2**31 - 1)
-        limits = Limits(self.max_params, self.max_flops, self.max_latency, self.max_memory)
+        limits = Limits({name: getattr(self, f"max_{name}") for name in ("params", "flops", "latency", "memory")})
         return Plan(
             time=self.time if self.epochs is None else None, limits=limits, space=self.space, score=self.search_score,
             measure=self.measure, photographs=self.mirror, image_size=self.image_size, seed=int(seed),

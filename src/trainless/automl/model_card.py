@@ -9,6 +9,7 @@ from importlib.metadata import version
 import numpy as np
 
 from trainless.automl.results import Fitted
+from trainless.costs import COSTS
 
 __all__ = ["facts", "model_card"]
 
@@ -28,11 +29,8 @@ def facts(fitted: Fitted) -> dict[str, object]:
         "valid_accuracy": fitted.training.valid_accuracy / 100,
         "architecture": fitted.architecture,
         "space": fitted.space,
-        "parameters": fitted.parameters,
-        "flops": fitted.flops,
-        "latency_ms": fitted.latency_ms,
-        "memory_mib": fitted.memory_mib,
-        "limits": fitted.limits.named(),
+        **{COSTS[name].column: value for name, value in fitted.costs.items()},
+        "limits": dict(fitted.limits.most),
         "classes": list(fitted.test.class_names),
         "evaluations": len(fitted.search.evaluations),
         "epochs": fitted.training.epochs,
@@ -67,10 +65,7 @@ def model_card(fitted: Fitted, command: str = "") -> str:
             ("output", f"one number for each of {len(test.class_names)} classes, the highest is the guess"),
             ("architecture", fitted.architecture),
             ("search space", fitted.space),
-            ("parameters", f"{fitted.parameters:,}"),
-            ("multiply-adds for one image", f"{fitted.flops:,}"),
-            ("latency of one image on this machine, one thread", f"{fitted.latency_ms:.2f} ms"),
-            ("memory of that inference", f"{fitted.memory_mib:.2f} MiB"),
+            *((COSTS[name].summary, COSTS[name].amount(value)) for name, value in fitted.costs.items()),
             ("limits", "; ".join(fitted.held()) or "none"),
         ]),
         "## How good it is",

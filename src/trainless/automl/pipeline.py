@@ -22,12 +22,13 @@ from trainless.automl.results import Fitted, TestResult
 from trainless.automl.sizes import EPOCHS, Size, choose_size
 from trainless.automl.time_budget import TimeBudget
 from trainless.automl.tuning import is_out_of_memory, tune
+from trainless.costs import COSTS, Candidate, cost_named
 from trainless.data import ImageDataset, Splits, audit, load_splits
 from trainless.data.audits import Audit
 from trainless.errors import InputError
 from trainless.export import plain_code
 from trainless.export.formats import module_of
-from trainless.search import Budget, Costs, Search, SearchResult
+from trainless.search import Budget, Search, SearchResult
 from trainless.search.journal import key_of
 from trainless.search.run_off import fingerprint
 from trainless.search_spaces import search_space
@@ -35,7 +36,7 @@ from trainless.search_spaces.base import SearchSpace
 from trainless.training import MEASURES, Devices, Recipe, TrainingResult, TrainingState, train
 from trainless.training.measures import measure_named
 from trainless.training.train import finished
-from trainless.types import Architecture
+from trainless.types import Architecture, Task
 
 __all__ = ["fit"]
 
@@ -86,7 +87,7 @@ def fit(
 
     size = _size(plan, splits, budget, checkpoint)
     if size.place:
-        broken = ["break the limits too often"] if plan.limits.named() else []
+        broken = ["break the limits too often"] if plan.limits.most else []
         slow = [f"are too slow to be trained for {_epochs(splits)} epochs in time"] if plan.time else []
         notes.append(f"The networks are those of {size.space.label}: larger ones {' or '.join(broken + slow)}.")
     found = _search(plan, size.space, splits, budget, folder, checkpoint, progress)
@@ -109,21 +110,24 @@ def fit(
     code = plain_code(network, task.input_shape, splits.train.class_names, mean, std, title)
     plain = module_of(code)
     tested = _tested(plain, splits.test)
-    costs = Costs(size.space, task)
-    canonical = size.space.canonical(architecture)
-    latency = costs(canonical, "latency")
+    costs = _costs(size.space, architecture, task)
     seconds["test"] = budget.elapsed - sum(seconds.values())
     fitted = Fitted(
         title=title, space=size.space.label, architecture=found.best, graph=size.space.graph(architecture),
         network=plain, code=code, test=tested, training=result, recipe=recipe, trials=trials, search=found,
-        audit=report, measure=plan.measure, parameters=int(costs(canonical, "params")),
-        flops=int(costs(canonical, "flops")), latency_ms=latency, memory_mib=costs(canonical, "memory"),
-        limits=plan.limits,
-        seconds=seconds, notes=tuple(notes), protocol=_protocol(plan, splits, size.space, recipe, result),
+        audit=report, measure=plan.measure, costs=costs, limits=plan.limits, seconds=seconds,
+        notes=tuple(notes), protocol=_protocol(plan, splits, size.space, recipe, result),
     )  # fmt: skip
     written = write(fitted) if write else fitted
     checkpoint.finish()
     return written
+
+
+def _costs(space: SearchSpace, architecture: Architecture, task: Task) -> dict[str, float]:
+    """All costs of the network that an architecture amounts to."""
+    candidate = Candidate(space, space.canonical(architecture), task)
+    values = {name: cost.find(candidate) for name, cost in COSTS.items()}
+    return {name: int(value) if COSTS[name].is_whole else value for name, value in values.items()}
 
 
 def _check_alone(plan: Plan) -> None:
@@ -332,6 +336,6 @@ def _repeatable(plan: Plan) -> str:
         return "no: a GPU adds up in any order"
     if plan.time:
         return "no: how far the time reaches, and with it the schedule of the training, depends on the machine"
-    if plan.limits.latency:
-        return "no: latency is measured, and decides which networks are within the limits"
+    if measured := [name for name in plan.limits.most if cost_named(name).is_measured]:
+        return f"no: {' and '.join(measured)} is measured, and decides which networks are within the limits"
     return "yes, on the same machine, with as many threads and the same versions"

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainless.costs import cost_named
+
 if TYPE_CHECKING:
     import torch
 
@@ -82,10 +84,7 @@ class Fitted:
         search: the search that found it.
         audit: what is in the data.
         measure: what decided between networks and recipes, a name of `trainless.training.MEASURES`.
-        parameters: trainable parameters.
-        flops: multiply-adds for one image.
-        latency_ms: median time of an inference of one image on this machine, one thread, in milliseconds.
-        memory_mib: memory of that inference, in MiB.
+        costs: by name all of `trainless.costs.COSTS`, measured on this machine where they are measured.
         limits: what the network may cost.
         seconds: by stage, the time it took: ``data``, ``search``, ``tuning``, ``training``, ``test``.
         notes: what happened that one should know, as sentences.
@@ -108,10 +107,7 @@ class Fitted:
     search: SearchResult
     audit: Audit
     measure: str
-    parameters: int
-    flops: int
-    latency_ms: float
-    memory_mib: float
+    costs: Mapping[str, float]
     limits: Limits
     seconds: Mapping[str, float]
     notes: tuple[str, ...] = ()
@@ -121,18 +117,14 @@ class Fitted:
     def held(self) -> list[str]:
         """Say of each limit what the network has and the most that it may have.
 
-        Latency is measured anew, so it may be a little above a limit that the search found it to keep.
+        What is measured is measured anew, so it may be a little above a limit that the search found it to keep.
         """
-        costs = {
-            "params": (f"{self.parameters:,} of ", self.parameters), "flops": (f"{self.flops:,} of ", self.flops),
-            "latency": (f"{self.latency_ms:.3g} of ", self.latency_ms),
-            "memory": (f"{self.memory_mib:.3g} of ", self.memory_mib),
-        }  # fmt: skip
-        units, said = {"latency": " ms", "memory": " MiB"}, []
-        for name, most in self.limits.named().items():
-            has, value = costs.get(name, ("", 0.0))
-            above = " (above it when measured anew)" if value > most else ""
-            said.append(f"{name} {has}at most {most:,.10g}{units.get(name, '')}{above}")
+        said = []
+        for name, most in self.limits.most.items():
+            cost, value = cost_named(name), self.costs.get(name)
+            has = "" if value is None else f"{value:,.0f} of " if cost.is_whole else f"{value:.3g} of "
+            above = " (above it when measured anew)" if value is not None and value > most else ""
+            said.append(f"{name} {has}at most {most:,.10g} {cost.unit}".rstrip() + above)
         return said
 
     def __getstate__(self) -> dict[str, Any]:

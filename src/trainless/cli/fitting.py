@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from trainless.cli.devices import Accelerator, DeviceCount, Precision, devices_of
-from trainless.cli.limits import MaxFlops, MaxLatency, MaxMemory, MaxParams, limits_of
+from trainless.cli.limits import NO_LIMITS, Most, limit_options
 from trainless.cli.shared import (
     Cells,
     Channels,
@@ -29,6 +29,7 @@ from trainless.cli.shared import (
     new_folder,
     sized_space,
 )
+from trainless.costs import COSTS
 from trainless.errors import InputError
 from trainless.files import printable
 from trainless.terminal import print_json, print_rows, progress, records, write_file
@@ -45,6 +46,7 @@ RunFolder = Annotated[
 _AT_ONCE = 256  # images that are read before the network sees them
 
 
+@limit_options
 def fit(
     data: Annotated[str, typer.Argument(help="'digits', class folders (also within train, valid, test), CSV, .npz.")],
     out: Annotated[Path, typer.Option(help="Folder for the network, its card and all else; made if needed.")] = Path(
@@ -55,10 +57,7 @@ def fit(
         int | None, typer.Option(help="Epochs of the training, in place of a time: the same on every run.")
     ] = None,
     evaluations: Annotated[int, typer.Option(help="Most architectures that are scored.")] = 200,
-    max_params: MaxParams = None,
-    max_flops: MaxFlops = None,
-    max_latency: MaxLatency = None,
-    max_memory: MaxMemory = None,
+    most: Most = NO_LIMITS,
     space: Annotated[str, typer.Option(help="Search space; `trainless spaces` lists them.")] = "nasbench201",
     strategy: Annotated[str, typer.Option(help="How architectures are proposed.")] = "evolution",
     score: Annotated[str, typer.Option(help="A proxy or an aggregation.")] = "log-rank(flops, nwot)",
@@ -93,10 +92,11 @@ def fit(
     from trainless.automl.model_card import facts
     from trainless.data import drop_leaks as without_leaks
     from trainless.data import load_splits
+    from trainless.search import Limits
 
     if os.path.exists(out / "fit.json") and not overwrite:  # not Path.exists, which raises where a name is too long
         raise InputError(f"The folder {out} holds the network of an earlier fit: give another --out, or --overwrite.")
-    limits = limits_of(max_params, max_flops, max_latency, max_memory)
+    limits = Limits(most)
     plan = Plan(
         _seconds(time, epochs), limits, space, strategy, score, measure, mirror, image_size, seed, workers, epochs,
         evaluations, devices_of(accelerator, devices, precision),
@@ -147,8 +147,8 @@ def _tell(written: Fitted, out: Path) -> None:
     test = written.test
     typer.echo(f"\nTest accuracy {test.accuracy:.2%} on {test.images:,} images (95 % interval {test.low:.2%} to "
                f"{test.high:.2%}).")  # fmt: skip
-    typer.echo(f"{written.parameters:,} parameters, {written.flops:,} multiply-adds, {written.latency_ms:.2f} ms and "
-               f"{written.memory_mib:.2f} MiB for one image here.")  # fmt: skip
+    costs = [f"{COSTS[name].amount(value)} {COSTS[name].title}" for name, value in written.costs.items()]
+    typer.echo(f"{', '.join(costs)} for one image here.")
     for said in written.held():
         typer.echo(f"Limit: {said}")
     typer.echo(f"{written.architecture} of {written.space}")

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from trainless.cli.limits import MaxFlops, MaxLatency, MaxMemory, MaxParams, limits_of
+from trainless.cli.limits import NO_LIMITS, Most, limit_options
 from trainless.cli.shared import (
     Cells,
     Channels,
@@ -25,12 +25,14 @@ from trainless.cli.shared import (
     interruptible,
     sized_space,
 )
+from trainless.costs import COSTS
 from trainless.errors import InputError
 from trainless.terminal import Update, print_json, print_rows, progress, records, write_file, write_text
 
 __all__ = ["estimators", "latency", "search", "strategies"]
 
 
+@limit_options
 def search(
     data: Annotated[str, typer.Option(help="'digits', a folder of class folders, CIFAR batches, or an .npz file.")],
     space: Space = "nasbench201",
@@ -43,10 +45,7 @@ def search(
     objective: Annotated[
         str, typer.Option(help="score, and beside it for a front: params, flops, latency, memory, a table's column.")
     ] = "score",
-    max_params: MaxParams = None,
-    max_flops: MaxFlops = None,
-    max_latency: MaxLatency = None,
-    max_memory: MaxMemory = None,
+    most: Most = NO_LIMITS,
     limit: Annotated[
         list[str] | None, typer.Option("--limit", help="Limit a table's column: cifar10.edgegpu_latency=5; repeatable.")
     ] = None,
@@ -87,10 +86,12 @@ def search(
     """Find the best architecture under limits, by a score without training or an estimator; run it again to go on."""
     from trainless.data import load_data
     from trainless.search import (
+        Limits,
         RunOff,
         Search,
         parse_budget,
         parse_fidelity,
+        parse_limits,
         save_study,
         search_score,
         split_names,
@@ -104,11 +105,12 @@ def search(
     if seeds < 1:
         raise InputError(f"--seeds is {seeds}, expected at least 1.")
     objectives = split_names(objective)
-    limits = limits_of(max_params, max_flops, max_latency, max_memory, limit or ())
+    columns = parse_limits(limit or ())
+    limits = Limits({**most, **columns})
     final = RunOff(run_off, epochs=run_off_epochs, images=run_off_images, augment=augment) if run_off else None
     chosen = sized_space(space, channels=channels, cells=cells, width=width, depth=depth)
     images = load_data(find_data(data), image_size=image_size)
-    known = _table_of_costs(table, [*limits.columns, *objectives])
+    known = _table_of_costs(table, [*columns, *objectives])
     searches = [
         Search(
             chosen, strategy, score, images, budget=budget, limits=limits, objectives=objectives, seed=each,
@@ -194,10 +196,9 @@ def _row_of(found: Any) -> Any:
 
 
 def _print_search(found: Any, others: Sequence[Any], seed: int, store: str) -> None:
-    from trainless.search import COSTS
-
     rows = found.evaluations.rename_axis("number")
-    costs = [name for name in rows if name in COSTS.values() or "." in name]
+    columns = {cost.column for cost in COSTS.values()}
+    costs = [name for name in rows if name in columns or "." in name]
     shown = rows[rows["architecture"].isin(found.front)] if len(found.objectives) > 1 else rows
     best_first = shown.sort_values("score", ascending=False, kind="stable").head(10)
     print_rows(records(best_first[["architecture", "score", *costs]]))

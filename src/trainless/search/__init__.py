@@ -1,9 +1,10 @@
 """The search for the best architecture, and its replay against tables of true accuracies."""
 
+from trainless.costs import COSTS
 from trainless.estimators.fidelities import Fidelity, default_fidelities, parse_fidelity
 from trainless.search.budgets import Budget, parse_budget
-from trainless.search.costs import COSTS, Costs
-from trainless.search.limits import Limits, parse_limit, parse_limits, parse_memory, parse_milliseconds, parse_number
+from trainless.search.costs import Costs
+from trainless.search.limits import Limits, parse_limit, parse_limits
 from trainless.search.loop import REFERENCE, Loop
 from trainless.search.replays import replay
 from trainless.search.results import ReplayResult, SearchResult
@@ -39,9 +40,6 @@ __all__ = [
     "parse_fidelity",
     "parse_limit",
     "parse_limits",
-    "parse_memory",
-    "parse_milliseconds",
-    "parse_number",
     "replay",
     "save_study",
     "search_score",

@@ -1,38 +1,31 @@
-"""What an architecture costs beside its score: counted, computed, measured on this machine, or read from a table."""
+"""The costs of architectures, each found once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from trainless.errors import InputError, UnknownNameError
-from trainless.hardware import Latency, measure_latency, peak_memory
+from trainless.costs import COSTS, Candidate, Cost, column_cost, cost_named
+from trainless.errors import InputError
+from trainless.hardware import Latency, measure_latency
 from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
-from trainless.seeding import preserve_rng_state
 from trainless.tables import BenchmarkTable
 from trainless.types import Architecture, Task
 
-__all__ = ["COSTS", "Costs"]
+__all__ = ["Costs"]
 
-COSTS = {"params": "parameters", "flops": "flops", "latency": "latency_ms", "memory": "memory_mib"}
-"""Costs of every architecture by the name of a limit or objective, and the column in which a result has them.
-
-Costs of a table are named ``<data set>.<column>`` in both.
-"""
+OnMeasured = Callable[[str, float], None]
 
 
 class Costs:
-    """Looks up what architectures cost, each cost once.
-
-    ``params`` and ``flops`` are counted; ``memory`` is the MiB and ``latency`` the milliseconds that the inference of
-    one image takes, the latter measured on this machine on one thread; all for the architecture as it is written.
+    """Looks up what architectures cost as they are written, each cost once.
 
     Args:
         space: the search space.
         task: the shape of the images and the number of classes.
         table: where costs named ``<data set>.<column>`` are read.
-        device: where latency is measured, as PyTorch names it.
+        device: where costs are measured, as PyTorch names it.
 
     Example:
         >>> from trainless.search_spaces import search_space
@@ -52,78 +45,67 @@ class Costs:
     ) -> None:
         self.space, self.task, self.table, self.device = space, task, table, device
         self._known: dict[Architecture, dict[str, float]] = {}
-        self._measured: dict[str, float] = {}
-        self._on_measured: Callable[[str, float], None] | None = None
-        self._columns: dict[str, Mapping[str, float]] = {}
+        self._measured: dict[str, dict[str, float]] = {}
+        self._on_measured: dict[str, OnMeasured] = {}
+        self._columns: dict[str, Cost] = {}
 
     def check(self, names: Iterable[str]) -> None:
         """Refuse names of costs that there are not.
 
         Raises:
-            UnknownNameError: it is neither one of `COSTS` nor named as a column of a table.
+            UnknownNameError: it is neither one of `trainless.costs.COSTS` nor named as a column of a table.
             InputError: there is no table to read it from, or one of another search space.
             TableError: the table lacks it.
         """
         for name in names:
-            if name in COSTS:
-                continue
-            if "." not in name:
-                raise UnknownNameError("cost", name, [*COSTS, "<data set>.<column> of a table"])
-            self._column(name)
+            self._cost(name)
 
-    def remember(self, measured: Mapping[str, float], on_measured: Callable[[str, float], None]) -> None:
-        """Take latencies that were measured before, and hand on those that are measured from now on.
+    def remember(self, name: str, measured: Mapping[str, float], on_measured: OnMeasured) -> None:
+        """Take values of a cost that were measured before, and hand on those that are measured from now on.
 
         Args:
-            measured: milliseconds by the architecture's string.
-            on_measured: called with string and milliseconds after each measurement.
+            name: the measured cost.
+            measured: its values by the architecture's string.
+            on_measured: called with string and value after each measurement.
         """
-        self._measured |= measured
-        self._on_measured = on_measured
+        self._measured[name] = dict(measured)
+        self._on_measured[name] = on_measured
 
-    def __call__(self, one: Architecture, name: str) -> float:
+    def __call__(self, architecture: Architecture, name: str) -> float:
         """Give a cost of an architecture; NaN where a table does not know it."""
-        known = self._known.setdefault(one, {})
+        known = self._known.setdefault(architecture, {})
         if name not in known:
-            known[name] = self._found(one, name)
+            known[name] = self._found(architecture, self._cost(name))
         return known[name]
 
-    def measure(self, one: Architecture, **options: Any) -> Latency:
+    def measure(self, architecture: Architecture, **options: Any) -> Latency:
         """Measure the latency of an architecture; options as for `trainless.hardware.measure_latency`."""
-        return measure_latency(self._network(one), self.task.input_shape, device=self.device, **options)
+        network = Candidate(self.space, architecture, self.task).build()
+        return measure_latency(network, self.task.input_shape, device=self.device, **options)
 
-    def _found(self, one: Architecture, name: str) -> float:
-        if name == "params":
-            return float(self.space.parameters(one, self.task))
-        if name == "flops":
-            return float(self.space.flops(one, self.task))
-        if name == "memory":
-            return peak_memory(self._network(one), self.task.input_shape) / 2**20
-        if name == "latency":
-            return self._latency(one)
-        return float(self._column(name).get(str(one), float("nan")))
+    def _found(self, architecture: Architecture, cost: Cost) -> float:
+        text, measured = str(architecture), self._measured.get(cost.name, {})
+        if text in measured:
+            return measured[text]
+        value = cost.find(Candidate(self.space, architecture, self.task, self.device))
+        if cost.is_measured and cost.name in self._on_measured:
+            self._on_measured[cost.name](text, value)
+        return value
 
-    def _latency(self, one: Architecture) -> float:
-        text = str(one)
-        if text not in self._measured:
-            self._measured[text] = self.measure(one).milliseconds
-            if self._on_measured:
-                self._on_measured(text, self._measured[text])
-        return self._measured[text]
-
-    def _network(self, one: Architecture) -> Any:
-        with preserve_rng_state():
-            return self.space.build(one, self.task)
-
-    def _column(self, name: str) -> Mapping[str, float]:
+    def _cost(self, name: str) -> Cost:
+        if name in COSTS or "." not in name:
+            return cost_named(name)
         if name not in self._columns:
-            if self.table is None:
-                raise InputError(f"'{name}' is a column of a table and no table was given: give one, or name another.")
-            self._check_table(self.table, name)
-            dataset, _, column = name.partition(".")
-            values = self.table.cost(dataset, column)
-            self._columns[name] = dict(zip(map(str, values.index), values.astype(float), strict=True))
+            self._columns[name] = column_cost(name, self._column(name))
         return self._columns[name]
+
+    def _column(self, name: str) -> dict[str, float]:
+        if self.table is None:
+            raise InputError(f"'{name}' is a column of a table and no table was given: give one, or name another.")
+        self._check_table(self.table, name)
+        dataset, _, column = name.partition(".")
+        values = self.table.cost(dataset, column)
+        return dict(zip(map(str, values.index), values.astype(float), strict=True))
 
     def _check_table(self, table: BenchmarkTable, name: str) -> None:
         if table.space != self.space.name:

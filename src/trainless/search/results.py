@@ -21,12 +21,11 @@ class SearchResult:
         title: strategy, score, space and data in a few words.
         space: name of the search space.
         best: the architecture found: the winner of the run-off where there was one, otherwise the first of the front.
-        objectives: what was maximised or minimised: ``"score"``, ``"params"``, ``"flops"``, ``"latency"`` or
-            ``"memory"``.
+        objectives: ``"score"``, which was maximised, and names of costs that were minimised.
         evaluations: one row an architecture that was evaluated, in the order in which they were asked for, indexed 1 to
-            n: ``architecture``, ``score`` (the final one, NaN or -inf where it is ranked last), ``parameters``,
-            ``flops``, where known ``latency_ms`` and ``memory_mib``, ``seconds`` from the start of the search until it
-            was told, ``status`` and ``reason`` as in a store, and one column a proxy.
+            n: ``architecture``, ``score`` (the final one, NaN or -inf where it is ranked last), by their columns the
+            costs that are counted, limited or minimised, ``seconds`` from the start of the search until it was told,
+            ``status`` and ``reason`` as in a store, and one column a proxy.
         front: architectures that no other beats in all objectives, the best first; of one objective only the best.
         rejected: by limit, how many architectures it kept from being evaluated.
         stopped: why the search ended, in words.

@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from trainless.costs import COSTS, cost_named, counted_costs
 from trainless.data import ImageDataset, split
 from trainless.errors import InputError
 from trainless.estimators import Estimate, Setting
 from trainless.estimators.fidelities import Fidelity, default_fidelities
 from trainless.scoring import Scorer
 from trainless.search.budgets import Budget, parse_budget
-from trainless.search.costs import COSTS, Costs
+from trainless.search.costs import Costs
 from trainless.search.journal import Journal, is_kept, key_of
 from trainless.search.limits import Limits
 from trainless.search.loop import Loop
@@ -38,6 +39,8 @@ __all__ = ["Search", "save_study"]
 
 Progress = Callable[[int, int], None]
 Scored = Callable[[Sequence[Architecture]], list[dict[str, Score]]]
+
+_TOPICS = {"latency": "latencies"}  # as they stood in the first stores
 
 
 class Search:
@@ -132,7 +135,7 @@ class Search:
                 f"{made.rungs - 1}: one for each of its rungs below the full one."
             )
         self.costs = Costs(self.scorer.space, self.scorer.batch.task, table=table, device=device)
-        self.costs.check([*self.limits.named(), *self.objectives[1:]])
+        self.costs.check([*self.limits.most, *self.objectives[1:]])
         self.batch = batch or made.batch
         self.title = f"{made.name} by {self.score.name} on {self.scorer.space.name}, {self.scorer.batch.task.name}"
         self._settings = self._deciding(made)
@@ -167,7 +170,7 @@ class Search:
         made, store = self._strategy(), self.scorer.store
         journal = Journal(store, self._settings, resume)
         if store:
-            self._keep_latencies(store)
+            self._keep_measured(store)
         told: list[float] = []
         with ExitStack() as stack:
             sessions = [stack.enter_context(each) for each in self._sessions()]
@@ -271,13 +274,18 @@ class Search:
 
     def _named_costs(self) -> list[str]:
         """Costs that all evaluated architectures have."""
-        return list(dict.fromkeys(["params", "flops", *self.limits.named(), *self.objectives[1:]]))
+        counted = [cost.name for cost in counted_costs()]
+        return list(dict.fromkeys([*counted, *self.limits.most, *self.objectives[1:]]))
 
-    def _keep_latencies(self, store: Store) -> None:
-        """Measured once, a latency stays: a second measurement could let in what the first kept out."""
+    def _measured_costs(self) -> list[str]:
+        return [name for name in self._named_costs() if cost_named(name).is_measured]
+
+    def _keep_measured(self, store: Store) -> None:
+        """Measured once, a value stays: a second measurement could let in what the first kept out."""
         settings = {"space": self.scorer.space.label, "task": str(self.costs.task), "device": self.costs.device}
-        topic = f"latencies of {key_of(settings)}"
-        self.costs.remember(store.notes(topic), lambda architecture, value: store.note(topic, {architecture: value}))
+        for name in self._measured_costs():
+            topic = f"{_TOPICS.get(name, name)} of {key_of(settings)}"
+            self.costs.remember(name, store.notes(topic), partial(_note, store, topic))
 
     # What came out of it.
 
@@ -299,14 +307,17 @@ class Search:
         trained: pd.DataFrame | None,
     ) -> SearchResult:  # fmt: skip
         rows: dict[str, Any] = {"architecture": [str(one) for one in loop.order], "score": loop.values}
-        rows |= {COSTS.get(name, name): [self.costs(one, name) for one in loop.order] for name in self._named_costs()}
+        costs = [cost_named(name) for name in self._named_costs()]
+        rows |= {cost.column: [self.costs(one, cost.name) for one in loop.order] for cost in costs}
         rows |= {
             "seconds": told,
             "status": [_status(each.values()) for each in scores],
             "reason": ["; ".join(sorted({one.reason for one in each.values() if one.reason})) for each in scores],
         }
         rows |= {name: [each[name].value for each in scores] for name in self.score.columns}
-        evaluations = pd.DataFrame(rows, index=range(1, len(loop.order) + 1)).astype({"parameters": int, "flops": int})
+        evaluations = pd.DataFrame(rows, index=range(1, len(loop.order) + 1)).astype(
+            {cost.column: int for cost in counted_costs() if cost.is_whole}
+        )
         front = [str(loop.order[place]) for place in loop.front()]
         best = front[0] if trained is None else str(trained["architecture"].iloc[0])
         return SearchResult(
@@ -350,7 +361,7 @@ class Search:
             "budget": str(self.budget),
             "cheaper scores": "; ".join(cheaper),
             "run-off": str(self.run_off or ""),
-            "latency": f"measured on {self.costs.device}, one image, 1 thread" if self._measures() else "",
+            **dict.fromkeys(self._measured_costs(), f"measured on {self.costs.device}, one image, 1 thread"),
             "repeatable": self._repeatable(),
             "seed": str(self.seed),
             "data": self._images(),
@@ -376,14 +387,11 @@ class Search:
         is_read = self.costs.table is not None and any("." in name for name in self._named_costs())
         return self.costs.table.name if self.costs.table is not None and is_read else ""
 
-    def _measures(self) -> bool:
-        return "latency" in self._named_costs()
-
     def _repeatable(self) -> str:
         if self.budget.seconds is not None:
             return "no: how far a budget of time reaches depends on the machine"
-        if self._measures():
-            return "with this store only: latency was measured"
+        if measured := self._measured_costs():
+            return f"with this store only: {' and '.join(measured)} was measured"
         return "yes, whatever the number of workers"
 
 
@@ -402,6 +410,10 @@ def _checked(given: Strategy, space: SearchSpace, objectives: int) -> Strategy:
     if given.seen:
         raise InputError(f"The strategy '{given.name}' was told results before, expected a fresh one: make it anew.")
     return given
+
+
+def _note(store: Store, topic: str, architecture: str, value: float) -> None:
+    store.note(topic, {architecture: value})
 
 
 def _score_of(estimate: Estimate, name: str) -> Score:
@@ -426,7 +438,7 @@ def save_study(found: SearchResult, space: SearchSpace, storage: str, study_name
     Raises:
         InputError: the storage cannot be opened or written, or has such a study of another origin.
     """
-    columns = [COSTS.get(name, name) for name in found.objectives[1:]]
+    columns = [cost_named(name).column for name in found.objectives[1:]]
     values = np.column_stack([found.evaluations["score"], *(-found.evaluations[name] for name in columns)])
     results = [
         Result(space.parse(text), tuple(row.tolist()) if np.isfinite(row).all() else ())

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from trainless.costs import Candidate, counted_costs
 from trainless.search_spaces import SEARCH_SPACES, SearchSpace
 from trainless.store import Store
 from trainless.types import Task
@@ -16,7 +17,7 @@ __all__ = ["candidates"]
 
 
 def candidates(path: Path, task: Task) -> list[dict[str, Any]]:
-    """Give one row a candidate: ``order``, ``architecture``, ``score``, ``flops``, ``parameters``, the best first.
+    """Give one row a candidate: ``order``, ``architecture``, ``score`` and the counted costs, the best first.
 
     The score is computed anew among all that there are, as the search does; None where it is not finite.
 
@@ -58,6 +59,6 @@ def _space(name: str, fidelity: str) -> SearchSpace:
     return kind(**{option: int(noted[option]) for option in kind().options if option in noted})
 
 
-def _costs(space: SearchSpace, text: str, task: Task) -> dict[str, int]:
-    one = space.parse(text)
-    return {"flops": space.flops(one, task), "parameters": space.parameters(one, task)}
+def _costs(space: SearchSpace, text: str, task: Task) -> dict[str, float]:
+    candidate = Candidate(space, space.parse(text), task)
+    return {cost.column: cost.find(candidate) for cost in counted_costs()}

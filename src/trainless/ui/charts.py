@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from trainless.costs import counted_costs
+
 __all__ = ["bars", "candidate_scatter", "compact", "confusion_table", "duration", "training_curve"]
 
 _WIDTH, _HEIGHT = 460, 260
@@ -43,6 +45,17 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02} min"
 
 
+def costs_text(row: Mapping[str, Any]) -> str:
+    """Write the costs of a candidate that are counted.
+
+    Example:
+        >>> costs_text({"parameters": 73018, "flops": 8_000_000})
+        '73 k parameters, 8 M multiply-adds'
+    """
+    costs = [cost for cost in counted_costs() if cost.column in row]
+    return ", ".join(f"{compact(row[cost.column])} {cost.unit} {cost.title}".replace("  ", " ") for cost in costs)
+
+
 def candidate_scatter(rows: Sequence[Mapping[str, Any]]) -> str:
     """Draw the score of each candidate against its multiply-adds; the best is marked.
 
@@ -62,7 +75,7 @@ def candidate_scatter(rows: Sequence[Mapping[str, Any]]) -> str:
     for place, row in reversed(list(enumerate(shown))):  # the best last, on top
         x, y = across(math.log10(max(row["flops"], 1))), up(row["score"])
         kind, size = ("best", 7) if place == 0 else ("point", 4)
-        told = f"{row['architecture']}: {compact(row['flops'])} multiply-adds, {compact(row['parameters'])} parameters"
+        told = f"{row['architecture']}: {costs_text(row)}"
         points.append(
             f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{size}"><title>{escape(told)}</title></circle>'
         )

@@ -11,6 +11,7 @@ from typing import Any
 
 from nicegui import events, run, ui
 
+from trainless.costs import COSTS
 from trainless.errors import InputError
 from trainless.search_spaces import SEARCH_SPACES
 from trainless.training.measures import MEASURES
@@ -23,12 +24,6 @@ from trainless.ui.workspace import RunSummary
 
 __all__ = ["Choosing"]
 
-_LIMITS = (
-    ("max_params", "Parameters", "such as 0.5M"),
-    ("max_flops", "Multiply-adds", "such as 100M"),
-    ("max_latency", "Latency of an image", "such as 5ms"),
-    ("max_memory", "Memory", "such as 2MiB"),
-)
 _MORE = ("space", "seed", "image_size", "evaluations", "epochs")
 _LISTED = 50  # runs
 
@@ -143,8 +138,8 @@ class Choosing:
         with ui.element("section"):
             ui.html("<h2><i>2</i> What it may cost</h2>")
             with ui.element("div").classes("grid"):
-                for name, label, hint in _LIMITS:
-                    _field(order, name, label, "no limit", hint)
+                for name, cost in COSTS.items():
+                    _field(order, f"max_{name}", cost.title.capitalize(), "no limit", f"such as {cost.examples[0]}")
         with ui.element("section"):
             ui.html("<h2><i>3</i> Time</h2>")
             with ui.element("div").classes("grid"):

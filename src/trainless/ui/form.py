@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, make_dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from trainless.costs import COSTS
 from trainless.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,17 +17,17 @@ if TYPE_CHECKING:
 __all__ = ["FitForm"]
 
 
+_LimitFields: Any = make_dataclass("_LimitFields", [(f"max_{name}", str, field(default="")) for name in COSTS])
+
+
 @dataclass
-class FitForm:
+class FitForm(_LimitFields):  # type: ignore[misc]
     """What is asked for, all as it is typed; an empty text is what is not asked for.
 
     Args:
         data: a name that `Workspace.source` takes.
         time: for all of it, such as ``20m``.
-        max_params: most parameters, such as ``0.5M``.
-        max_flops: most multiply-adds, such as ``100M``.
-        max_latency: longest inference of an image, such as ``5ms``.
-        max_memory: most memory of that, such as ``2MiB``.
+        max_params: most parameters, such as ``0.5M``; so for each cost of `trainless.costs.COSTS`.
         space: search space.
         measure: what the network shall be good at.
         seed: decides everything random.
@@ -36,19 +37,15 @@ class FitForm:
 
     Example:
         >>> FitForm(max_params="20k").limits()
-        Limits(parameters=20000.0, flops=None, latency=None, memory=None, columns={})
+        Limits(most={'params': 20000.0})
         >>> FitForm(max_params="few").limits()  # doctest: +ELLIPSIS
         Traceback (most recent call last):
             ...
-        trainless.errors.InputError: The limit on parameters is 'few', expected one above 0 such as 800000, 500k ...
+        trainless.errors.InputError: The limit on parameters is 'few', expected one above 0 such as 0.8M, 500k ...
     """
 
     data: str = "digits"
     time: str = "10m"
-    max_params: str = ""
-    max_flops: str = ""
-    max_latency: str = ""
-    max_memory: str = ""
     space: str = "nasbench201"
     measure: str = "accuracy"
     seed: str = "0"
@@ -72,17 +69,13 @@ class FitForm:
         Raises:
             InputError: one of them is none.
         """
-        from trainless.search.limits import Limits, parse_memory, parse_milliseconds, parse_number
+        from trainless.search.limits import Limits
 
-        def read(parse: Callable[[str, str], float], text: str, what: str) -> float | None:
-            return parse(text, f"The limit on {what}") if text.strip() else None
-
-        return Limits(
-            parameters=read(parse_number, self.max_params, "parameters"),
-            flops=read(parse_number, self.max_flops, "multiply-adds"),
-            latency=read(parse_milliseconds, self.max_latency, "latency"),
-            memory=read(parse_memory, self.max_memory, "memory"),
-        )
+        texts = {name: getattr(self, f"max_{name}") for name in COSTS}
+        return Limits({
+            name: COSTS[name].parse(text, f"The limit on {COSTS[name].title}")
+            for name, text in texts.items() if text.strip()
+        })  # fmt: skip
 
     def split(self) -> tuple[int, int | None]:
         """Read what decides how the images are read: the seed, and rows and columns or None."""
@@ -120,8 +113,7 @@ class FitForm:
     def command(self, source: str, out: str) -> str:
         """Write the command that does the same, as far as there is one."""
         options = {
-            "--out": out, "--max-params": self.max_params, "--max-flops": self.max_flops,
-            "--max-latency": self.max_latency, "--max-memory": self.max_memory, "--space": self.space,
+            "--out": out, **{f"--max-{name}": getattr(self, f"max_{name}") for name in COSTS}, "--space": self.space,
             "--measure": self.measure, "--image-size": self.image_size, "--seed": self.seed,
             "--time": "" if self.epochs.strip() else self.time,
         }  # fmt: skip

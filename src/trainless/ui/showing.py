@@ -8,6 +8,7 @@ from typing import Any
 
 from nicegui import events, run, ui
 
+from trainless.costs import COSTS
 from trainless.ui.addresses import run_address
 from trainless.ui.charts import bars, compact, confusion_table, duration, training_curve
 from trainless.ui.previews import guess
@@ -110,13 +111,10 @@ class Showing:
 
 def _headline(name: str, facts: Mapping[str, Any]) -> str:
     low, high = 100 * facts["test_accuracy_low"], 100 * facts["test_accuracy_high"]
-    tiles = (
-        ("parameters", f"{compact(facts['parameters'])}"),
-        ("multiply-adds", f"{compact(facts['flops'])}"),
-        ("latency", f"{facts['latency_ms']:.3g} ms"),
-        ("memory", f"{facts['memory_mib']:.3g} MiB"),
-        ("time", duration(facts["seconds"])),
-    )
+    tiles = [
+        (cost.title, f"{compact(facts[cost.column])} {cost.unit}".rstrip())
+        for cost in COSTS.values() if cost.column in facts
+    ] + [("time", duration(facts["seconds"]))]  # fmt: skip
     costs = "".join(f"<div><dt>{what}</dt><dd>{value}</dd></div>" for what, value in tiles)
     return (
         f'<h1>{escape(name)}</h1><section class="result"><div class="accuracy">'

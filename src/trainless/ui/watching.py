@@ -7,7 +7,8 @@ from typing import Any
 
 from nicegui import ui
 
-from trainless.ui.charts import candidate_scatter, compact, duration, training_curve
+from trainless.costs import counted_costs
+from trainless.ui.charts import candidate_scatter, costs_text, duration, training_curve
 from trainless.ui.jobs import Job
 from trainless.ui.window import Window
 
@@ -93,10 +94,8 @@ def candidate_table(rows: list[dict[str, Any]]) -> ui.table:
         {"name": "rank", "label": "rank", "field": "rank", **right},
         {"name": "score", "label": "score", "field": "score",
          ":format": "value => value === null ? '−' : value.toFixed(3)", **right},
-        {"name": "flops", "label": "multiply-adds", "field": "flops", ":format": "value => value.toLocaleString('en')",
-         **right},
-        {"name": "parameters", "label": "parameters", "field": "parameters",
-         ":format": "value => value.toLocaleString('en')", **right},
+        *({"name": cost.column, "label": cost.heading, "field": cost.column,
+           ":format": "value => value.toLocaleString('en')", **right} for cost in counted_costs()),
         {"name": "architecture", "label": "architecture", "field": "architecture", "align": "left",
          "classes": "architecture"},
     ]  # fmt: skip
@@ -136,9 +135,7 @@ def _facts(job: Job) -> str:
     if job.candidates:
         best = job.candidates[0]
         facts.append(("candidates", f"{len(job.candidates):,}"))
-        facts.append(
-            ("best so far", f"{compact(best['flops'])} multiply-adds, {compact(best['parameters'])} parameters")
-        )
+        facts.append(("best so far", costs_text(best)))
     if values := job.curve["valid_accuracies"]:
         facts.append(("validation accuracy", f"{max(values):.1f} % at best"))
     return "<dl>" + "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts) + "</dl>"

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from trainless.costs import COSTS
 from trainless.data.cifar import is_cifar_folder
 from trainless.data.file_lists import FileList
 from trainless.data.image_files import is_image_name
@@ -238,10 +239,10 @@ def _is_sound(facts: Mapping[str, Any] | None) -> bool:
     """Whether the facts of a run, where there are any, have what is shown of them."""
     if facts is None:
         return True
-    numbers = ("test_accuracy", "test_accuracy_low", "test_accuracy_high", "test_images", "parameters", "flops",
-               "latency_ms", "memory_mib", "seconds")  # fmt: skip
+    numbers = ("test_accuracy", "test_accuracy_low", "test_accuracy_high", "test_images", "seconds")
+    costs = [cost.column for cost in COSTS.values() if cost.column in facts]
     lists = ("classes", "input_shape", "notes")
-    return all(isinstance(facts.get(name), int | float) for name in numbers) and all(
+    return all(isinstance(facts.get(name), int | float) for name in (*numbers, *costs)) and all(
         isinstance(facts.get(name), list) for name in lists
     )
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from trainless.report.common.formats import count, number
+from trainless.costs import COSTS
+from trainless.report.common.formats import number
 from trainless.report.common.pages import document
 from trainless.report.common.parts import NO_SCRIPT, entries, figure, protocol, section
 from trainless.report.common.tables import breakable, html_table, scrolled
@@ -15,6 +16,7 @@ from trainless.report.common.text_tables import Column, columns_of
 from trainless.report.fit import plots as fit_plots
 from trainless.report.fit.views import MOST_CLASSES, class_table, commonest_share, stage_table, trial_table
 from trainless.report.search.page import SCRIPTS, counts_text, graph_section, search_sections
+from trainless.report.search.plots import cost_text
 from trainless.report.search.views import check
 
 if TYPE_CHECKING:
@@ -74,13 +76,18 @@ def _headline(fitted: Fitted) -> str:
         f"interval {100 * test.low:.2f} to {100 * test.high:.2f} %), by which no choice was made; to guess the "
         f"commonest class every time would be right for {100 * commonest_share(test):.1f} %.",
         _measured(fitted),
-        f"It has <strong>{count(fitted.parameters)} parameters</strong> and takes {count(fitted.flops)} "
-        f"multiply-adds, {fitted.latency_ms:.3g} ms on one thread of this machine and {fitted.memory_mib:.3g} MiB of "
-        "memory for one image.",
+        _costs(fitted),
         f"Limits: {escape('; '.join(fitted.held()))}." if fitted.held() else "No limit was set.",
         f"It is <code>{breakable(fitted.architecture)}</code> of {escape(fitted.space)}.",
     ]
     return f'<p class="lead">{" ".join(filter(None, sentences))}</p>'
+
+
+def _costs(fitted: Fitted) -> str:
+    first, *others, last = (cost_text(COSTS[name], value) for name, value in fitted.costs.items())
+    return (
+        f"It has <strong>{first}</strong>, {', '.join(others)} and {last} for one image on one thread of this machine."
+    )
 
 
 def _measured(fitted: Fitted) -> str:

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trainless.costs import cost_named
 from trainless.report.common.cells import draw_cell
 from trainless.report.common.static import LINES, PAGE, draw_file, new_figure
-from trainless.report.search.views import Range, best_so_far, check, cost_view, front, known_costs, seed_curves, shown
+from trainless.report.search.views import Range, best_so_far, check, front, known_costs, seed_curves, shown
 from trainless.search_spaces.base import Edge
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def draw_front(axes: Axes, result: SearchResult, cost: str) -> None:
     )
     found = table[table["architecture"] == result.best]
     axes.scatter(found["cost"], found["score"], s=45, marker="*", color=LINES[1], zorder=3, label="found")
-    axes.set(xlabel=cost_view(cost).title, ylabel="score")
+    axes.set(xlabel=cost_named(cost).heading, ylabel="score")
     if cost in ("params", "flops"):
         axes.locator_params(axis="x", nbins=5)
         axes.xaxis.set_major_formatter(EngFormatter())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from trainless.costs import COSTS, cost_named
 from trainless.report.common.cells import cell_plot
 from trainless.report.common.formats import number
 from trainless.report.common.graphs import lay_out
@@ -17,7 +18,7 @@ from trainless.report.common.parts import NO_SCRIPT, figure, protocol, section
 from trainless.report.common.tables import breakable, html_table, scrolled
 from trainless.report.common.text_tables import Column
 from trainless.report.search import plots as search_plots
-from trainless.report.search.views import COSTS, best_first, check, cost_view, known_costs, shown
+from trainless.report.search.views import best_first, check, known_costs, shown
 from trainless.search_spaces.base import Edge
 
 if TYPE_CHECKING:
@@ -162,11 +163,11 @@ def _fronts(result: SearchResult) -> str:
     costs = known_costs(result)
     if not costs:
         return ""
-    options = "".join(f'<option value="{escape(name)}">{escape(cost_view(name).title)}</option>' for name in costs)
+    options = "".join(f'<option value="{escape(name)}">{escape(cost_named(name).heading)}</option>' for name in costs)
     menu = f'<label>Horizontal <select data-shows="front">{options}</select></label>'
     parts = "\n".join(
         f'<div data-part-of="front" data-part="{escape(name)}">'
-        + figure(f"front-{escape(name)}", f"Score by {cost_view(name).title}", search_plots.front_plot(result, name))
+        + figure(f"front-{escape(name)}", f"Score by {cost_named(name).heading}", search_plots.front_plot(result, name))
         + "</div>"
         for name in costs
     )
@@ -189,7 +190,7 @@ def _below(result: SearchResult) -> str:
 def _columns(table: pd.DataFrame) -> list[Column]:
     proxies = [str(name) for name in table.columns if name not in (*_KNOWN, "evaluation")]
     columns = [Column("score", "score", "#,.5g", None)]
-    columns += [Column(cost.column, cost.title, cost.form, None) for cost in COSTS.values()]
+    columns += [Column(cost.column, cost.heading, cost.number_format, None) for cost in COSTS.values()]
     columns += [Column("evaluation", "evaluation", ",.0f", None), Column("architecture", "architecture", "", None)]
     columns += [Column(name, name, "#,.5g" if _is_numeric(table[name]) else "", None) for name in proxies]
     return [column for column in columns if column.name in table and table[column.name].notna().any()]

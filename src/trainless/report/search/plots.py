@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from trainless.costs import Cost, cost_named
 from trainless.report.common.colours import LINE_COLOURS
 from trainless.report.common.formats import count, number
 from trainless.report.common.interactive import LEGEND, ZOOM, Spec, axis, rounded, spec
-from trainless.report.search.views import Range, cost_view, front, known_costs, seed_curves, shown
+from trainless.report.search.views import Range, front, known_costs, seed_curves, shown
 
 if TYPE_CHECKING:
     from trainless.search.results import SearchResult
 
-__all__ = ["band", "curve_plot", "front_plot"]
+__all__ = ["band", "cost_text", "costs_text", "curve_plot", "front_plot", "hovers"]
 
 _POINT = "rgba(138,147,155,.5)"
 _BAND = 0.2  # opacity
@@ -80,7 +81,7 @@ def front_plot(result: SearchResult, cost: str) -> Spec:
         "showlegend": True,
         "legend": LEGEND,
         "hovermode": "closest",
-        "xaxis": axis(cost_view(cost).title, tickformat="~s" if cost in ("params", "flops") else ""),
+        "xaxis": axis(cost_named(cost).heading, tickformat="~s" if cost_named(cost).is_whole else ""),
         "yaxis": _score_axis(shown(result)),
     }
     return spec(traces, layout, *ZOOM)
@@ -102,12 +103,19 @@ def costs_text(row: pd.Series, costs: Sequence[str]) -> str:
         >>> costs_text(pd.Series({"parameters": 802426, "latency_ms": 4.25}), ["params", "latency"])
         '802.4 k parameters, 4.25 ms latency'
     """
-    values = {name: float(row[cost_view(name).column]) for name in costs}
-    return ", ".join(
-        f"{count(value) if name in ('params', 'flops') else number(value, '.3g')} {cost_view(name).suffix}"
-        for name, value in values.items()
-        if math.isfinite(value)
-    )
+    known = {cost: float(row[cost.column]) for cost in map(cost_named, costs)}
+    return ", ".join(cost_text(cost, value) for cost, value in known.items() if math.isfinite(value))
+
+
+def cost_text(cost: Cost, value: float) -> str:
+    """Write a cost for running text.
+
+    Example:
+        >>> cost_text(cost_named("memory"), 0.51234)
+        '0.512 MiB memory'
+    """
+    amount = count(value) if cost.is_whole else number(value, ".3g")
+    return " ".join(filter(None, [amount, cost.unit, cost.title]))
 
 
 def band(xs: Any, lows: Any, highs: Any, colour: str, name: str = "") -> Spec:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from trainless.aggregation import finite_last
+from trainless.costs import COSTS, cost_named
 from trainless.errors import InputError
 from trainless.metrics import cost_quality_front
 from trainless.report.common.scales import needs_logarithm
@@ -18,13 +19,10 @@ if TYPE_CHECKING:
     from trainless.search.results import SearchResult
 
 __all__ = [
-    "COSTS",
-    "Cost",
     "Range",
     "best_first",
     "best_so_far",
     "check",
-    "cost_view",
     "front",
     "known_costs",
     "seed_curves",
@@ -32,41 +30,6 @@ __all__ = [
 ]
 
 Array = npt.NDArray[np.float64]
-
-
-class Cost(NamedTuple):
-    """How one limit or objective beside the score is shown.
-
-    Args:
-        column: its name among the evaluations.
-        title: what it is, with its unit.
-        form: format of its numbers in a table.
-        suffix: its unit in running text.
-    """
-
-    column: str
-    title: str
-    form: str
-    suffix: str
-
-
-COSTS = {
-    "params": Cost("parameters", "parameters", ",.0f", "parameters"),
-    "flops": Cost("flops", "multiply-adds", ",.0f", "multiply-adds"),
-    "latency": Cost("latency_ms", "latency, ms", ",.2f", "ms latency"),
-    "memory": Cost("memory_mib", "memory, MiB", ",.1f", "MiB memory"),
-}
-"""By the name of the objective."""
-
-
-def cost_view(name: str) -> Cost:
-    """Tell how a cost is shown; one that a table knows is named as its column.
-
-    Example:
-        >>> cost_view("cifar10.edgegpu_latency").title
-        'cifar10.edgegpu_latency'
-    """
-    return COSTS.get(name) or Cost(name, name, ",.4g", name)
 
 
 class Range(NamedTuple):
@@ -103,7 +66,7 @@ def known_costs(result: SearchResult) -> list[str]:
     columns = result.evaluations
     of_a_table = [str(name) for name in columns if "." in str(name)]
     order = dict.fromkeys([*result.objectives[1:], *COSTS, *of_a_table])
-    known = {name: cost_view(name).column for name in order}
+    known = {name: cost_named(name).column for name in order}
     return [name for name, column in known.items() if column in columns and columns[column].notna().any()]
 
 
@@ -142,7 +105,7 @@ def front(result: SearchResult, cost: str) -> pd.DataFrame:
     Returns:
         The evaluations with columns ``cost`` and ``on_front``, the cheapest first.
     """
-    table = result.evaluations.assign(cost=result.evaluations[cost_view(cost).column].astype(float))
+    table = result.evaluations.assign(cost=result.evaluations[cost_named(cost).column].astype(float))
     known: pd.DataFrame = table[np.isfinite(table[["score", "cost"]].to_numpy(dtype=float)).all(axis=1)]
     edge = cost_quality_front(known["score"].astype(float), known["cost"])["on_front"]
     return known.assign(on_front=edge).sort_values(["cost", "score"], kind="stable")
