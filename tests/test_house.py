@@ -47,6 +47,7 @@ ORDER = (
     "costs",
     "store",
     "workers",
+    "preparation",
     "evaluation",
     "scoring",
     "study",

@@ -6,9 +6,11 @@ named after it. So the order, the company and what else is asked for change noth
 
 from __future__ import annotations
 
+import math
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,13 +21,23 @@ import torch
 from trainless.errors import NetworkError, TrainlessError
 from trainless.initialization import initialize
 from trainless.passes import PassResult, run_passes
+from trainless.preparation import PreparedBatch, ordinary_arithmetic, prepare_batch, prepare_network
 from trainless.proxies import Proxy, proxies
 from trainless.search_spaces.base import SearchSpace
 from trainless.seeding import derive_seed, preserve_rng_state
 from trainless.signals import PassSpec, Signal, Signals
 from trainless.types import Architecture, Score, Task
 
-__all__ = ["DTYPES", "EquivalenceClass", "ScoringSettings", "build_network", "plan_passes", "score", "score_class"]
+__all__ = [
+    "DTYPES",
+    "EquivalenceClass",
+    "Scores",
+    "ScoringSettings",
+    "build_network",
+    "plan_passes",
+    "score",
+    "score_class",
+]
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -43,6 +55,24 @@ def plan_passes(chosen: Iterable[Proxy]) -> dict[PassSpec, frozenset[Signal]]:
     return plan
 
 
+class Scores(dict[str, float]):
+    """Raw scores by proxy, as `score` gives them.
+
+    Attributes:
+        reasons: for each proxy whose score is infinite or NaN the reason.
+        notes: what else there is to know, such as images that were left out.
+
+    Example:
+        >>> Scores({"nwot": 3.5})
+        {'nwot': 3.5}
+    """
+
+    def __init__(self, scores: Mapping[str, float], reasons: Mapping[str, str] = {}, notes: Iterable[str] = ()) -> None:
+        super().__init__(scores)
+        self.reasons = dict(reasons)
+        self.notes = tuple(notes)
+
+
 def score(
     network: torch.nn.Module,
     images: Any,
@@ -51,58 +81,92 @@ def score(
     proxies: str | Iterable[str | Proxy] = "all",
     seed: int = 0,
     dtype: torch.dtype | None = None,
-) -> dict[str, float]:
+    output: str | int | None = None,
+) -> Scores:
     """Compute zero-cost proxies of one network, which is left exactly as it was.
+
+    The numbers do not depend on where this is called: within ``no_grad``, ``inference_mode``, ``autocast`` or another
+    default dtype they are the same. Data-parallel and compiled wrappers are looked through. Images that are copies of
+    another or blank are left out, with a warning.
 
     Args:
         network: any module that maps the images to one tensor of shape ``(images, classes)``; scored with its present
-            weights, in train mode, on the images' device.
-        images: normalised images, shape ``(images, channels, height, width)``, at least two.
+            weights, in train mode, on the images' device. One on the meta device has `params` and `flops` alone.
+        images: normalised images, shape ``(images, channels, height, width)``, at least two; a tuple of tensors with a
+            row an image each, for a network that takes several inputs.
         labels: class of each image as a whole number; needed by proxies of the loss and by epe_nas.
         proxies: names, ``"all"``, or `Proxy` objects. ``"all"`` leaves out what only an architecture of a search space
             has, and without labels what needs them.
         seed: seed of the noise that some proxies put in.
         dtype: precision; ``torch.float64`` for exact work, None for the network's own.
+        output: key, attribute or index of the class scores, for a network that returns several things.
 
     Returns:
-        For each proxy its raw number, which may be infinite or NaN.
+        For each proxy its raw number. One that is infinite or NaN, or cannot be computed on this network, has its
+        reason in `Scores.reasons`.
 
     Raises:
         UnknownNameError: a proxy is unknown.
-        NetworkError: the network or the batch cannot be scored; the message says why.
+        NetworkError: the network or the batch cannot be scored at all; the message says why.
 
     Example:
         >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
-        >>> score(network, torch.ones(2, 1, 2, 2), torch.tensor([0, 1]), proxies="params, flops")
-        {'params': 10.0, 'flops': 8.0}
+        >>> scores = score(network, torch.rand(2, 1, 2, 2), torch.tensor([0, 1]), proxies="params, flops, zen")
+        >>> scores
+        {'params': 10.0, 'flops': 8.0, 'zen': nan}
+        >>> scores.reasons
+        {'zen': 'The network has no global average pooling: Zen reads the feature map before it.'}
     """
-    images, labels = _checked_batch(network, images, labels)
-    chosen = _applicable(proxies, labels)
-    results = run_passes(network, images, labels, plan_passes(chosen), seed=seed, dtype=dtype)
-    for result in results.values():
-        if result.failure:
-            raise NetworkError(f"The network cannot be scored: {result.failure}")
-    return {each.name: each.compute(_signals(results[each.pass_spec]))[0] for each in chosen}
+    with ordinary_arithmetic():
+        batch = prepare_batch(images, labels)
+        ready = prepare_network(network, batch, output)
+        chosen = _applicable(proxies, batch.labels)
+        if batch.note and any(not proxy.data_independent for proxy in chosen):
+            warnings.warn(batch.note, stacklevel=2)
+        found = _measured(ready, batch, chosen, seed, dtype)
+    reasons = {name: reason for name, (_, reason) in found.items() if reason}
+    return Scores({name: value for name, (value, _) in found.items()}, reasons, [batch.note] if batch.note else [])
 
 
-def _checked_batch(network: torch.nn.Module, images: Any, labels: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
-    if not isinstance(network, torch.nn.Module):
-        raise NetworkError(f"The network is a {type(network).__name__}, expected a torch.nn.Module.")
-    images = torch.as_tensor(images)
-    if not images.is_floating_point():
-        raise NetworkError(f"The images are {images.dtype}, expected normalised floating-point numbers: convert them.")
-    if images.dim() < 2 or len(images) < 2:
-        raise NetworkError(
-            f"The images have shape {tuple(images.shape)}, expected at least two in the first dimension."
-        )
-    if labels is None:
-        return images, None
-    labels = torch.as_tensor(labels, device=images.device)
-    if labels.shape != (len(images),) or labels.is_floating_point():
-        raise NetworkError(
-            f"The labels are {labels.dtype} of shape {tuple(labels.shape)}, expected ({len(images)},) whole numbers."
-        )
-    return images, labels.long()
+def _measured(
+    network: torch.nn.Module, batch: PreparedBatch, chosen: Sequence[Proxy], seed: int, dtype: torch.dtype | None
+) -> dict[str, tuple[float, str]]:
+    """Each proxy's value, with the reason where it is not finite.
+
+    Raises:
+        NetworkError: nothing could be measured, or the network does not run on the batch.
+    """
+    images, labels = batch.images, batch.labels
+    if any(parameter.is_meta for parameter in network.parameters()):
+        images, labels = images.to("meta"), None
+    excluded = {proxy.name: _unmeasurable(proxy, batch, images.is_meta) for proxy in chosen}
+    measurable = [proxy for proxy in chosen if not excluded[proxy.name]]
+    plan = plan_passes(measurable)
+    results = run_passes(network, images, labels, plan, seed=seed, dtype=dtype)
+    found = {name: (math.nan, reason) for name, reason in excluded.items()}
+    failed = []
+    for proxy in measurable:
+        result = results[proxy.pass_spec]
+        if result.failure and plan[proxy.pass_spec] != proxy.signals:  # the fault may be another proxy's
+            alone = {proxy.pass_spec: proxy.signals}
+            result = run_passes(network, images, labels, alone, seed=seed, dtype=dtype)[proxy.pass_spec]
+        if result.signals is None:
+            failed.append(proxy)
+            found[proxy.name] = math.nan, result.failure
+        else:
+            found[proxy.name] = proxy.compute(result.signals)
+    ran = [proxy for proxy in measurable if proxy.pass_spec.input not in ("architecture", "none")]
+    broken = any(proxy.pass_spec.input == "batch" for proxy in ran) and all(proxy in failed for proxy in ran)
+    if broken or len(failed) + len(chosen) - len(measurable) == len(chosen):
+        raise NetworkError(f"The network cannot be scored: {next(reason for _, reason in found.values() if reason)}")
+    return found
+
+
+def _unmeasurable(proxy: Proxy, batch: PreparedBatch, meta: bool) -> str:
+    """Why a proxy cannot be measured, as far as is known before anything runs; empty where it may be."""
+    if meta and proxy.pass_spec.input != "architecture":
+        return "the network is on the meta device, where its weights have no values"
+    return batch.defect if proxy.pass_spec.input == "batch" else ""
 
 
 def _applicable(names: str | Iterable[str | Proxy], labels: torch.Tensor | None) -> list[Proxy]:
@@ -112,11 +176,6 @@ def _applicable(names: str | Iterable[str | Proxy], labels: torch.Tensor | None)
         return chosen
     chosen = [each for each in chosen if Signal.SKIP_SPANS not in each.signals]
     return chosen if labels is not None else [each for each in chosen if each.data_independent]
-
-
-def _signals(result: PassResult) -> Signals:
-    assert result.signals is not None  # a pass without a failure has signals
-    return result.signals
 
 
 @dataclass(frozen=True)

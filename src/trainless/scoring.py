@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
@@ -17,10 +18,11 @@ import numpy as np
 import pandas as pd
 
 from trainless.data import Batch, ImageDataset, load_data
-from trainless.errors import InputError
+from trainless.errors import DataError, InputError
 from trainless.evaluation import DTYPES, EquivalenceClass, ScoringSettings, score_class
 from trainless.hardware import usable_device
 from trainless.initialization import INITIALIZATIONS
+from trainless.preparation import distinct_images
 from trainless.proxies import PROXIES, Proxy
 from trainless.proxies import proxies as look_up
 from trainless.search_spaces import search_space
@@ -52,6 +54,10 @@ class Scorer:
         repeats: over how many initialisations each score is averaged.
         store: a `Store`, a path or a URL; what it holds is not computed again and what is computed goes there.
 
+    Attributes:
+        batch: the images that networks are scored on, without copies and blank images.
+        note: one sentence on the images that were left out of the batch, or empty.
+
     Raises:
         InputError: an argument cannot be used; the message says which, what was expected and what to do.
 
@@ -81,7 +87,9 @@ class Scorer:
         self.space = search_space(space)
         self.proxies = look_up(proxies)
         self.dataset = load_data(data)
-        self.batch: Batch = self.dataset.batch(batch_size, seed, balanced)
+        self.batch, self.note = _distinct(self.dataset.batch(batch_size, seed, balanced))
+        if self.note:
+            warnings.warn(self.note, stacklevel=2)
         self.workers = workers
         self.store = Store(store) if isinstance(store, str | Path) else store
         _check_options(seed, initialization, dtype, device, workers, repeats)
@@ -263,6 +271,16 @@ class Scorer:
         values = frame.pivot(index="architecture", columns="proxy", values="value")
         table: pd.DataFrame = values.reindex(index=index, columns=columns).astype(float)
         return table.rename_axis(columns=None)
+
+
+def _distinct(batch: Batch) -> tuple[Batch, str]:
+    """A batch without copies and blank images, and a sentence on what was left out."""
+    kept, note = distinct_images(batch.images)
+    if not note:
+        return batch, ""
+    if int(kept.sum()) < 2:
+        raise DataError(f"{note} Fewer than 2 remain: give a larger --batch-size or other images.")
+    return Batch(batch.images[kept], batch.labels[kept], batch.task), note
 
 
 def _lost(unit: EquivalenceClass, reason: str) -> list[Score]:

@@ -318,6 +318,7 @@ def _protocol(scorer: Scorer) -> dict[str, str]:
     return {
         "space": f"{scorer.space.name} ({', '.join(f'{k}={v}' for k, v in scorer.space.options.items())})",
         "data": f"{scorer.batch.task.name}, batch of {size}, fingerprint {scorer.batch.fingerprint}",
+        **({"left out": scorer.note} if scorer.note else {}),
         "normalisation": f"mean {_numbers(dataset.mean)}, deviation {_numbers(dataset.std)}",
         "initialization": protocol.initialization,
         "repeats": str(protocol.repeats),
