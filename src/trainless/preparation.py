@@ -1,4 +1,4 @@
-"""Make any network and batch ready to be scored: checked, copied, unwrapped; or refused with one sentence.
+"""Make any network and any batch ready to be scored, or refuse them with one sentence.
 
 Scoring runs on a copy, so that nothing a forward pass does to its network (running statistics, counters, caches, the
 recomputation of a checkpoint) can reach the network that was given.
