@@ -16,7 +16,8 @@ import pandas as pd
 from common import data_folder, machine, print_table
 from scipy.stats import kendalltau, spearmanr
 
-from trainless.aggregation import finite_last, hybrid, sweep
+from trainless.aggregation import hybrid, sweep
+from trainless.ranking import finite_last
 
 
 def main() -> None:

@@ -20,10 +20,11 @@ from common import data_folder, print_table
 from scipy.special import ndtr, ndtri
 
 from trainless import metrics
-from trainless.aggregation import Hybrid, LogRankSum, MaximumSum, RankSum, ZScoreSum, average_ranks, hybrid, sweep
+from trainless.aggregation import Hybrid, LogRankSum, MaximumSum, RankSum, ZScoreSum, hybrid, sweep
 from trainless.metrics import normal_scores
 from trainless.proxies import PROXIES
 from trainless.proxies.counts import skipped_layers
+from trainless.ranking import average_ranks
 from trainless.reproduction.thesis import THESIS
 from trainless.search_spaces.nasbench201 import NASBench201
 from trainless.signals import Signals

@@ -1,4 +1,4 @@
-"""The Hybrid by hand-computed values and published accuracies; the ranking against an independent sort."""
+"""The Hybrid by hand-computed values and published accuracies."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trainless.aggregation import ALPHA, BETA, HYBRID_PAIR, NON_FINITE_POLICY, hybrid, normalize, ranking
+from trainless.aggregation import ALPHA, BETA, HYBRID_PAIR, hybrid, normalize
 from trainless.errors import InputError
+from trainless.ranking import NON_FINITE_POLICY, ranking
 
 INFINITE, NAN = math.inf, math.nan
 
@@ -126,43 +127,6 @@ class TestHybrid:
     def test_bad_input(self, first, second, options, message) -> None:
         with pytest.raises(InputError, match=message):
             hybrid(first, second, **options)
-
-
-class TestRanking:
-    def test_best_first_and_what_is_not_finite_last(self) -> None:
-        scores = pd.Series([0.5, NAN, 0.9, INFINITE, -INFINITE, 0.7], index=list("abcdef"))
-        ranks = ranking(scores)
-        assert ranks.to_dict() == {"c": 1, "f": 2, "a": 3, "b": 4, "d": 5, "e": 6}
-        assert ranks.index.equals(scores.index)
-        assert ranks.name == "rank"
-        assert ranks.dtype == np.int64
-
-    def test_lower_is_better(self) -> None:
-        assert list(ranking(pd.Series([0.5, INFINITE, 0.9, -INFINITE]), higher_is_better=False)) == [1, 3, 2, 4]
-
-    def test_equal_scores_keep_their_order(self) -> None:
-        assert list(ranking(pd.Series([1.0, 2.0, 1.0, 2.0]))) == [3, 1, 4, 2]
-        assert list(ranking(pd.Series([1.0, 2.0, 1.0, 2.0]), higher_is_better=False)) == [1, 3, 2, 4]
-
-    def test_nothing_to_rank(self) -> None:
-        assert ranking(pd.Series([], dtype=float)).empty
-
-    def test_repeated_labels(self) -> None:
-        assert list(ranking(pd.Series([1.0, 3.0, 2.0], index=["a", "a", "b"]))) == [3, 1, 2]
-
-    def test_no_number(self) -> None:
-        with pytest.raises(InputError, match="no number"):
-            ranking(pd.Series(["first", "second"]))
-
-    @given(st.lists(st.floats(), max_size=30), st.booleans())
-    def test_against_the_sort_of_python(self, values, higher_is_better) -> None:
-        finite = [place for place, value in enumerate(values) if math.isfinite(value)]
-        rest = [place for place, value in enumerate(values) if not math.isfinite(value)]
-        order = sorted(finite, key=lambda place: values[place], reverse=higher_is_better) + rest
-        assert (
-            sorted(range(len(values)), key=list(ranking(pd.Series(values, dtype=float), higher_is_better)).__getitem__)
-            == order
-        )
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import kendalltau, spearmanr
 
-from trainless.aggregation import HYBRID_PAIR, Hybrid, Sweep, cross_validate, finite_last, hybrid, sweep
+from trainless.aggregation import HYBRID_PAIR, Hybrid, Sweep, cross_validate, hybrid, sweep
 from trainless.aggregation.sweep import grid
 from trainless.errors import InputError
+from trainless.ranking import finite_last
 
 
 def brute_force(first, second, accuracies, alpha, beta, condition) -> tuple[float, float]:

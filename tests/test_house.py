@@ -30,6 +30,7 @@ ORDER = (
     "registry",
     "types",
     "seeding",
+    "ranking",
     "safe_pickle",
     "data",
     "operations",

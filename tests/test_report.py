@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from trainless.aggregation import hybrid
-from trainless.aggregation import ranking as rank
 from trainless.errors import InputError
+from trainless.ranking import ranking as rank
 from trainless.report import quickstart_figure, quickstart_page
 
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")

@@ -17,7 +17,6 @@ import pandas as pd
 
 from trainless.aggregation import (
     HYBRID_PAIR,
-    NON_FINITE_POLICY,
     Aggregate,
     Hybrid,
     LogRankSum,
@@ -31,6 +30,7 @@ from trainless.errors import InputError, UnknownNameError
 from trainless.metrics import METRICS, agreement, best_of_top, cost_quality_front, costs_of, evaluate, redundancy
 from trainless.metrics.intervals import joined
 from trainless.proxies import PROXIES
+from trainless.ranking import NON_FINITE_POLICY
 from trainless.store import Run, Store
 from trainless.tables import BenchmarkTable, PublishedScores
 from trainless.types import Score

@@ -1,4 +1,4 @@
-"""Scores made of scores: the Hybrid proxy, log-rank and other sums, the study of their weights, rankings.
+"""Scores made of scores: the Hybrid proxy, log-rank and other sums, the study of their weights.
 
 Nothing here looks at a network: columns of scores come in, a column goes out, in the same order.
 """
@@ -14,7 +14,6 @@ from trainless.aggregation.aggregates import (
     aggregate,
     load_aggregate,
 )
-from trainless.aggregation.base import NON_FINITE_POLICY, average_ranks, finite_last, ranking
 from trainless.aggregation.sweep import Sweep, sweep
 from trainless.aggregation.validation import CrossValidation, cross_validate
 from trainless.aggregation.weighted import ALPHA, BETA, HYBRID_PAIR, hybrid, normalize
@@ -24,7 +23,6 @@ __all__ = [
     "ALPHA",
     "BETA",
     "HYBRID_PAIR",
-    "NON_FINITE_POLICY",
     "Aggregate",
     "CrossValidation",
     "Hybrid",
@@ -34,12 +32,9 @@ __all__ = [
     "Sweep",
     "ZScoreSum",
     "aggregate",
-    "average_ranks",
     "cross_validate",
-    "finite_last",
     "hybrid",
     "load_aggregate",
     "normalize",
-    "ranking",
     "sweep",
 ]

@@ -20,9 +20,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from trainless.aggregation.base import NON_FINITE_POLICY, average_ranks, column, finite_last
 from trainless.aggregation.weighted import ALPHA, BETA, HYBRID_PAIR, check_weight, combine, largest_finite
 from trainless.errors import InputError, UnknownNameError
+from trainless.ranking import NON_FINITE_POLICY, average_ranks, column, finite_last
 
 __all__ = [
     "AGGREGATES",

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from trainless.aggregation.base import check_same_index, column, finite_last
 from trainless.aggregation.weighted import HYBRID_PAIR, combine, largest_finite
 from trainless.errors import InputError
+from trainless.ranking import average_ranks, check_same_index, column, finite_last
 
 __all__ = ["Sweep", "grid", "sweep"]
 
@@ -209,12 +209,10 @@ class _Work:
     ranks: Array = field(init=False)
 
     def __post_init__(self) -> None:
-        from scipy.stats import rankdata
-
         self.finite = np.isfinite(self.x) & np.isfinite(self.y)
         with np.errstate(invalid="ignore"):
             self.flipped = self.finite & (self.x > self.y) & self.condition
-        self.ranks = rankdata(self.truth) - (len(self.truth) + 1) / 2
+        self.ranks = average_ranks(self.truth) - (len(self.truth) + 1) / 2
 
     def run(self, alphas: Array, betas: Array) -> tuple[Array, Array]:
         shape = len(alphas), len(betas)
@@ -232,10 +230,10 @@ class _Work:
 
     def _direct(self, alpha: float, beta: float) -> tuple[float, float]:
         """Both correlations at one pair of weights, by sorting."""
-        from scipy.stats import kendalltau, rankdata
+        from scipy.stats import kendalltau
 
         values = finite_last(combine(self.x, self.y, alpha, beta, self.condition))
-        ranks = rankdata(values) - (len(values) + 1) / 2
+        ranks = average_ranks(values) - (len(values) + 1) / 2
         scale = np.sqrt((ranks @ ranks) * (self.ranks @ self.ranks))
         if scale == 0:
             return np.nan, np.nan

@@ -10,10 +10,10 @@ import numpy.typing as npt
 import pandas as pd
 
 from trainless.aggregation.aggregates import Hybrid
-from trainless.aggregation.base import check_same_index, finite_last
 from trainless.aggregation.sweep import sweep
 from trainless.aggregation.weighted import HYBRID_PAIR
 from trainless.errors import InputError
+from trainless.ranking import check_same_index, finite_last
 
 __all__ = ["CrossValidation", "cross_validate"]
 

@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import numpy.typing as npt
 
-from trainless.aggregation.base import check_same_index, column
 from trainless.errors import InputError
+from trainless.ranking import check_same_index, column
 
 __all__ = ["ALPHA", "BETA", "HYBRID_PAIR", "check_weight", "combine", "hybrid", "largest_finite", "normalize"]
 

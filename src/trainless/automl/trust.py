@@ -13,6 +13,7 @@ from trainless.data import ImageDataset, load_data
 from trainless.errors import InputError
 from trainless.estimators import Estimator, Full, Setting, distinct_sample, estimator
 from trainless.metrics import evaluate
+from trainless.ranking import NON_FINITE_POLICY
 from trainless.scoring import Scorer
 from trainless.search import RunOff
 from trainless.search_spaces import search_space
@@ -129,7 +130,7 @@ def trust(
         "data": f"{dataset.task.name}, {min(images, len(dataset)):,} images, a fifth of them validates",
         "space": chosen.label,
         "training": f"{len(sample)} different networks, {epochs} epochs each",
-        "not finite": "ranked last",
+        "not finite": NON_FINITE_POLICY,
         "seed": str(seed),
         **notes,
     }

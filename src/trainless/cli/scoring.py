@@ -313,6 +313,8 @@ def _protocol(scorer: Scorer) -> dict[str, str]:
     """How the scores came about, in words."""
     import torch
 
+    from trainless.ranking import NON_FINITE_POLICY
+
     protocol, dataset = scorer.protocol, scorer.dataset
     size = len(scorer.batch.images)
     return {
@@ -324,7 +326,7 @@ def _protocol(scorer: Scorer) -> dict[str, str]:
         "repeats": str(protocol.repeats),
         "seed": str(protocol.seed),
         "precision": protocol.dtype,
-        "not finite": "ranked last",
+        "not finite": NON_FINITE_POLICY,
         "versions": f"trainless {own_version()}, torch {torch.__version__}",
     }
 
@@ -336,7 +338,8 @@ def _numbers(values: Sequence[float]) -> str:
 def _hybrid_ranking(space: SearchSpace, scorer: Scorer, scores: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
-    from trainless.aggregation import HYBRID_PAIR, hybrid, ranking
+    from trainless.aggregation import HYBRID_PAIR, hybrid
+    from trainless.ranking import ranking
 
     first, second = HYBRID_PAIR
     task = scorer.batch.task
@@ -366,8 +369,8 @@ def _costs(scorer: Scorer) -> pd.DataFrame:
 
 
 def _ordered(table: pd.DataFrame, by: str | None) -> pd.DataFrame:
-    from trainless.aggregation import ranking
     from trainless.proxies import PROXIES
+    from trainless.ranking import ranking
 
     if by is None:
         return table

@@ -211,6 +211,8 @@ def thesis(
 
 
 def _print_reproduction(rows: pd.DataFrame) -> None:
+    from trainless.ranking import NON_FINITE_POLICY
+
     for (table, dataset), part in rows.groupby(["table", "dataset"], sort=False):
         typer.echo(f"\nTable {table}, {dataset}")
         print_rows(
@@ -230,7 +232,7 @@ def _print_reproduction(rows: pd.DataFrame) -> None:
                 for row in part.to_dict(orient="records")
             ]
         )
-    typer.echo("\nScores that are not finite are ranked last. What differs from the thesis's making:")
+    typer.echo(f"\nScores that are not finite are {NON_FINITE_POLICY}. What differs from the thesis's making:")
     for reason in dict.fromkeys(reason for reasons in rows["reasons"] for reason in reasons):
         typer.echo(f"- {reason}")
 

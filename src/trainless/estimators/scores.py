@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trainless.aggregation import AGGREGATES, Aggregate, Hybrid, MaximumSum, aggregate, finite_last, load_aggregate
+from trainless.aggregation import AGGREGATES, Aggregate, Hybrid, MaximumSum, aggregate, load_aggregate
 from trainless.errors import InputError, UnknownNameError
 from trainless.proxies import PROXIES, Proxy, proxy
+from trainless.ranking import finite_last
 
 __all__ = ["NAMED_SCORES", "RunningScore", "SearchScore", "proxy_score", "split_names"]
 

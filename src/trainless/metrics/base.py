@@ -9,11 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from trainless.aggregation import finite_last
-from trainless.aggregation.base import check_same_index, column
 from trainless.errors import InputError
+from trainless.ranking import check_same_index, column, finite_last
 
-__all__ = ["Metric", "best_first", "check_k", "paired"]
+__all__ = ["Metric", "check_k", "paired"]
 
 Array = npt.NDArray[np.float64]
 
@@ -77,16 +76,6 @@ def paired(scores: npt.ArrayLike, accuracies: npt.ArrayLike) -> tuple[Array, Arr
             "leave out the architectures of unknown accuracy."
         )
     return finite_last(values), truth
-
-
-def best_first(values: Array) -> npt.NDArray[np.intp]:
-    """Sort places by value downwards; equal values keep their order, as in `trainless.aggregation.ranking`.
-
-    Example:
-        >>> best_first(np.array([1.0, 3.0, 3.0]))
-        array([1, 2, 0])
-    """
-    return np.argsort(-values, kind="stable")
 
 
 def check_k(k: int, architectures: int) -> int:

@@ -6,11 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from trainless.aggregation import finite_last
-from trainless.aggregation.base import column
 from trainless.errors import InputError
 from trainless.metrics.base import Array
 from trainless.metrics.correlations import centred_ranks, correlation, normal_scores
+from trainless.ranking import column, finite_last
 
 __all__ = ["agreement", "cost_quality_front", "costs_of", "redundancy"]
 

@@ -11,10 +11,9 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from trainless.aggregation import average_ranks, finite_last
-from trainless.aggregation.base import column
 from trainless.errors import InputError
 from trainless.metrics.base import Array, paired
+from trainless.ranking import average_ranks, column, finite_last
 
 __all__ = ["kendall", "normal_scores", "spearman", "top_kendall", "top_number", "weighted_kendall"]
 
@@ -98,7 +97,7 @@ def weighted_kendall(scores: npt.ArrayLike, accuracies: npt.ArrayLike) -> float:
     if _is_constant(values) or _is_constant(truth):
         return math.nan
     # Ranks in place of the values: the same order, and no infinity. `rank=None` is by accuracy, then by score.
-    return float(weightedtau(_ranks(truth), _ranks(values), rank=None).statistic)
+    return float(weightedtau(average_ranks(truth), average_ranks(values), rank=None).statistic)
 
 
 def top_kendall(scores: npt.ArrayLike, accuracies: npt.ArrayLike, share: float = TOP_SHARE) -> float:
@@ -163,24 +162,20 @@ def normal_scores(values: npt.ArrayLike) -> Array:
     """
     from scipy.special import ndtri
 
-    ranks = _ranks(finite_last(column(values, "values")))
+    ranks = average_ranks(finite_last(column(values, "values")))
     quantiles: Array = ndtri((ranks - 0.375) / (len(ranks) + 0.25))
     return quantiles
 
 
 def centred_ranks(values: Array) -> Array:
     """Average ranks less their mean, the mean rank being (n + 1)/2 whatever the ties."""
-    return _ranks(values) - (len(values) + 1) / 2
+    return average_ranks(values) - (len(values) + 1) / 2
 
 
 def correlation(first: Array, second: Array) -> float:
     """Linear correlation of two columns of mean 0; NaN where one of them is constant."""
     scale = math.sqrt(float(first @ first) * float(second @ second))
     return float(first @ second) / scale if scale else math.nan
-
-
-def _ranks(values: Array) -> Array:
-    return average_ranks(values, np.sort(values))
 
 
 def _kendall(values: Array, truth: Array) -> float:

@@ -14,12 +14,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from trainless.aggregation.base import column
 from trainless.errors import InputError, UnknownNameError
 from trainless.metrics.base import Array, Metric, check_k, paired
 from trainless.metrics.correlations import kendall, spearman, top_kendall, weighted_kendall
 from trainless.metrics.resampling import Samples, draw
 from trainless.metrics.top import argmax_accuracy, best_of_top, ndcg_at, precision_at, regret
+from trainless.ranking import column
 
 __all__ = ["METRICS", "difference_interval", "evaluate"]
 

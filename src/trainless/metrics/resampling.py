@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from trainless.aggregation import finite_last
-from trainless.metrics.base import Array, best_first
+from trainless.metrics.base import Array
 from trainless.metrics.concordance import Places, groups_of, net_concordance, sum_by_group
 from trainless.metrics.correlations import TOP_SHARE, top_number
+from trainless.ranking import best_first, finite_last
 
 __all__ = ["Samples", "draw"]
 

@@ -11,8 +11,9 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from trainless.metrics.base import best_first, check_k, paired
+from trainless.metrics.base import check_k, paired
 from trainless.metrics.correlations import centred_ranks
+from trainless.ranking import best_first
 
 __all__ = ["argmax_accuracy", "best_of_top", "ndcg_at", "precision_at", "regret"]
 

@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from trainless.aggregation import Aggregate, Hybrid, aggregate, finite_last
+from trainless.aggregation import Aggregate, Hybrid, aggregate
 from trainless.errors import InputError
 from trainless.metrics import kendall, spearman
+from trainless.ranking import finite_last
 from trainless.reproduction.rows import OwnScores
 from trainless.reproduction.thesis import DATASETS
 from trainless.tables import benchmark_table, published_scores

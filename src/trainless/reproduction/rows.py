@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from trainless.aggregation import HYBRID_PAIR, Hybrid, finite_last
+from trainless.aggregation import HYBRID_PAIR, Hybrid
 from trainless.errors import InputError
 from trainless.metrics import evaluate, kendall
+from trainless.ranking import NON_FINITE_POLICY, finite_last
 from trainless.reproduction.thesis import DATASETS, THESIS, Figure
 from trainless.store import Run, Store
 from trainless.tables import BenchmarkTable, benchmark_table, published_scores
@@ -356,7 +357,7 @@ def _reasons(row: dict[str, Any], values: pd.Series, found: ScoreSet) -> list[st
     if row["not_finite"]:
         some = "1 score that is not finite is" if row["not_finite"] == 1 else \
             f"{row['not_finite']} scores that are not finite are"  # fmt: skip
-        reasons.append(f"{some} ranked last")
+        reasons.append(f"{some} {NON_FINITE_POLICY}")
     if "first choice" in row["difference"]:
         reasons.append("a first choice hangs on the scores of single cells")
     return [reason for reason in reasons if reason]

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from trainless.aggregation import finite_last
 from trainless.errors import InputError, ScoringError, TableError, UnknownNameError
 from trainless.proxies.counts import skipped_layers
+from trainless.ranking import NON_FINITE_POLICY, best_first, finite_last
 from trainless.search.budgets import Budget, parse_budget
 from trainless.search.checkpoints import Checkpoint, Outcome
 from trainless.search.loop import Loop
@@ -143,7 +143,7 @@ def replay(
         "table": f"{table.name}, accuracies of the split {split}, in percent",
         "scores": "; ".join(f"{dataset}: {each.origin}" for dataset, each in scores.items()),
         "budget": f"{spent}, {seeds} seeds",
-        "choice": "the highest score so far; what is not finite is ranked last",
+        "choice": f"the highest score so far; what is not finite is {NON_FINITE_POLICY}",
         "run-off": f"the best of the {run_off} best-scored by the split valid" if run_off else "none",
     }
     return ReplayResult(rows, curves, {bench.dataset: bench.optimum for bench in benches}, protocol)
@@ -271,7 +271,7 @@ def _winner(bench: _Bench, loop: Loop, run_off: int) -> float:
     """The test accuracy of what the run-off chooses."""
     if not run_off or bench.valid is None:
         return np.nan
-    first = np.argsort(-loop.values, kind="stable")[:run_off]
+    first = best_first(loop.values)[:run_off]
     rows = [bench.rows[loop.order[place].text] for place in first if np.isfinite(loop.values[place])]
     return float(bench.test[rows[finite_last(bench.valid[rows]).argmax()]]) if rows else np.nan
 

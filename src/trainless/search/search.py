@@ -20,6 +20,7 @@ from trainless.data import ImageDataset, split
 from trainless.errors import InputError
 from trainless.estimators import Estimate, Setting
 from trainless.estimators.fidelities import Fidelity, default_fidelities
+from trainless.ranking import NON_FINITE_POLICY
 from trainless.scoring import Scorer
 from trainless.search.budgets import Budget, parse_budget
 from trainless.search.costs import Costs
@@ -365,7 +366,7 @@ class Search:
             "repeatable": self._repeatable(),
             "seed": str(self.seed),
             "data": self._images(),
-            "not finite": "ranked last",
+            "not finite": NON_FINITE_POLICY,
         }
         return {name: text for name, text in protocol.items() if text}
 

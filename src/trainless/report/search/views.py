@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from trainless.aggregation import finite_last
 from trainless.costs import COSTS, cost_named
 from trainless.errors import InputError
 from trainless.metrics import cost_quality_front
+from trainless.ranking import finite_last
 from trainless.report.common.scales import needs_logarithm
 
 if TYPE_CHECKING:

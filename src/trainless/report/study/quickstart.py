@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from trainless.aggregation import ALPHA, BETA, HYBRID_PAIR, NON_FINITE_POLICY, normalize
+from trainless.aggregation import ALPHA, BETA, HYBRID_PAIR, normalize
 from trainless.errors import InputError
+from trainless.ranking import NON_FINITE_POLICY
 from trainless.report.common.formats import count, milliseconds, number
 from trainless.report.common.interactive import LAYOUT, plotly_config
 from trainless.report.common.pages import document, read

@@ -8,7 +8,7 @@ from html import escape
 import numpy as np
 import numpy.typing as npt
 
-from trainless.aggregation import average_ranks, finite_last
+from trainless.ranking import average_ranks, finite_last
 from trainless.report.common.colours import SCALE
 from trainless.report.common.interactive import LAYOUT, LEGEND, ZOOM, Spec, plotly_config
 from trainless.report.common.scales import needs_logarithm

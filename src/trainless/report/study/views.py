@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from trainless.aggregation import finite_last
 from trainless.errors import InputError
+from trainless.ranking import finite_last
 from trainless.report.common.colours import KIND_COLOURS, LINE_COLOURS
 from trainless.report.common.formats import seconds
 

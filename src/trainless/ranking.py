@@ -1,4 +1,8 @@
-"""What all aggregations share: columns of scores, the policy for what is not finite, ranks."""
+"""The order of scores: columns of them, the policy for what is not finite, and ranks.
+
+Metrics, aggregations, searches and pages rank by these functions alone, so that they agree on ties and on what is not
+finite.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +12,10 @@ import pandas as pd
 
 from trainless.errors import InputError
 
-__all__ = ["NON_FINITE_POLICY", "average_ranks", "check_same_index", "column", "finite_last", "ranking"]
+__all__ = ["NON_FINITE_POLICY", "average_ranks", "best_first", "check_same_index", "column", "finite_last", "ranking"]
 
 NON_FINITE_POLICY = "ranked last"
-"""What becomes of a score that is infinite, of either sign, or NaN: every aggregation and metric holds to it."""
+"""What becomes of a score that is infinite, of either sign, or NaN, wherever scores are put in order."""
 
 
 def column(values: npt.ArrayLike, name: str) -> npt.NDArray[np.float64]:
@@ -56,7 +60,9 @@ def finite_last(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return np.where(np.isfinite(values), values, -np.inf)
 
 
-def average_ranks(values: npt.NDArray[np.float64], reference: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def average_ranks(
+    values: npt.NDArray[np.float64], reference: npt.NDArray[np.float64] | None = None
+) -> npt.NDArray[np.float64]:
     """Rank values among those of a reference: 1 is the lowest, ties share their average rank.
 
     A value of the reference itself gets its rank there, 1 to n; one between two neighbours gets the half rank between
@@ -64,16 +70,29 @@ def average_ranks(values: npt.NDArray[np.float64], reference: npt.NDArray[np.flo
 
     Args:
         values: shape ``(m,)``, without NaN.
-        reference: shape ``(n,)``, sorted upwards, without NaN.
+        reference: shape ``(n,)``, sorted upwards, without NaN; None ranks the values among themselves.
 
     Example:
         >>> average_ranks(np.array([10.0, 20.0, 15.0, 99.0]), np.array([10.0, 20.0, 20.0]))
         array([1. , 2.5, 1.5, 3.5])
+        >>> average_ranks(np.array([7.0, 5.0, 7.0]))
+        array([2.5, 1. , 2.5])
     """
+    reference = np.sort(values) if reference is None else reference
     below = np.searchsorted(reference, values, side="left")
     not_above = np.searchsorted(reference, values, side="right")
     ranks: npt.NDArray[np.float64] = (below + not_above + 1) / 2
     return ranks
+
+
+def best_first(values: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
+    """Sort positions by value downwards; equal values keep their order, and what is not finite comes last.
+
+    Example:
+        >>> best_first(np.array([1.0, np.inf, 3.0, 3.0]))
+        array([2, 3, 0, 1])
+    """
+    return np.argsort(-finite_last(values), kind="stable")
 
 
 def ranking(scores: pd.Series, higher_is_better: bool = True) -> pd.Series:
@@ -94,8 +113,6 @@ def ranking(scores: pd.Series, higher_is_better: bool = True) -> pd.Series:
         {'a': 2, 'b': 3, 'c': 1}
     """
     values = column(scores, "scores")
-    # numpy sorts upwards: the best gets the smallest key, and what is not finite the largest there is.
-    keys = np.where(np.isfinite(values), -values if higher_is_better else values, np.inf)
     ranks = np.empty(len(values), dtype=np.int64)
-    ranks[np.argsort(keys, kind="stable")] = np.arange(1, len(values) + 1)
+    ranks[best_first(values if higher_is_better else -values)] = np.arange(1, len(values) + 1)
     return pd.Series(ranks, index=scores.index, name="rank")
