@@ -86,11 +86,11 @@ class TestFit:
         ):
             assert text in card
         opened = RunFolder.read(folder)
-        shares = opened.shares(digits.test.images[:40])
-        assert np.allclose(shares.sum(1), 1)
+        probabilities = opened.class_probabilities(digits.test.images[:40])
+        assert np.allclose(probabilities.sum(1), 1)
         with torch.no_grad():
             expected = fitted.network(torch.tensor(digits.test.images[:40]).float() / 255).softmax(1)
-        assert np.allclose(shares, expected, atol=1e-5)
+        assert np.allclose(probabilities, expected, atol=1e-5)
         assert opened.export(["torchscript", "safetensors"])["torchscript"].stat().st_size > 1000
 
     @pytest.mark.parametrize(

@@ -65,8 +65,10 @@ def test_from_a_folder_to_predictions_and_exports(
     assert {row["path"] for row in found} == {printable(str(path)) for path in images}
     folder, last = RunFolder.read(run), max(images)
     channels, height, width = folder.input_shape
-    shares = folder.shares(read_pixels(last, channels == 1, height, width)[None])[0]
-    assert [float(found[-1][f"share of {name}"]) for name in folder.classes] == pytest.approx(list(shares), abs=1e-6)
+    probabilities = folder.class_probabilities(read_pixels(last, channels == 1, height, width)[None])[0]
+    assert [float(found[-1][f"share of {name}"]) for name in folder.classes] == pytest.approx(
+        list(probabilities), abs=1e-6
+    )
     for row in found:
         shares = {name: float(row[f"share of {name}"]) for name in document["classes"]}
         assert row["class"] == max(shares, key=shares.__getitem__)

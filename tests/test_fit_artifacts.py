@@ -79,10 +79,10 @@ def test_a_fit_whose_files_found_no_room_goes_on_with_writing_them(
     assert {path.name for path in tmp_path.iterdir()} - {"tensorboard"} == {
         "search.db", "network.py", "model.safetensors", "fit.json", "model_card.md", "report.html", "report.png",
     }  # fmt: skip
-    shares = RunFolder.read(tmp_path).shares(digits.test.images[:9])
+    probabilities = RunFolder.read(tmp_path).class_probabilities(digits.test.images[:9])
     with torch.no_grad():
         logits = again.network(torch.tensor(digits.test.images[:9]).float() / 255)
-    assert np.allclose(shares, logits.softmax(1), atol=1e-6)
+    assert np.allclose(probabilities, logits.softmax(1), atol=1e-6)
 
 
 def test_a_search_whose_state_found_no_room_ends_in_a_sentence(

@@ -80,13 +80,9 @@ FORBIDDEN = {
 VAGUE = {"each", "one", "place"}
 STILL_VAGUE = {
     "aggregation",
-    "automl",
     "cli",
-    "data",
     "estimators",
     "evaluation",
-    "export",
-    "hardware",
     "metrics",
     "observers",
     "passes",

@@ -25,7 +25,7 @@ from trainless.errors import DataError, InputError
 from trainless.ui.charts import bars, candidate_scatter, confusion_table, training_curve
 from trainless.ui.form import FitForm
 from trainless.ui.jobs import Job
-from trainless.ui.previews import guess, look
+from trainless.ui.previews import classify_image, preview_data
 from trainless.ui.request_guard import RequestGuard, refusal
 from trainless.ui.session import Session
 from trainless.ui.uploads import Allowance, unpack
@@ -50,7 +50,7 @@ def class_folders(root: Path, images: int = 12) -> Path:
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Workspace:
+def workspace(tmp_path: Path) -> Workspace:
     (tmp_path / "data").mkdir()
     return Workspace(tmp_path / "data", tmp_path / "out")
 
@@ -200,91 +200,94 @@ class TestUploads:
 
 class TestPlaces:
     @pytest.mark.parametrize("name", ["data:..", "data:../out", "data:/etc", "upload:../x", "data:a\0b", "etc", ""])
-    def test_paths_that_leave(self, name: str, places: Workspace) -> None:
+    def test_paths_that_leave(self, name: str, workspace: Workspace) -> None:
         with pytest.raises(InputError, match=r"is not beneath|names no data"):
-            places.source(name)
+            workspace.source(name)
 
-    def test_links_that_leave(self, places: Workspace, tmp_path: Path) -> None:
+    def test_links_that_leave(self, workspace: Workspace, tmp_path: Path) -> None:
         class_folders(tmp_path / "secret")
-        (places.data / "link").symlink_to(tmp_path / "secret")
+        (workspace.data / "link").symlink_to(tmp_path / "secret")
         with pytest.raises(InputError, match="is not beneath"):
-            places.source("data:link")
-        pets = class_folders(places.data / "pets")
+            workspace.source("data:link")
+        pets = class_folders(workspace.data / "pets")
         (pets / "cat" / "other.png").symlink_to(tmp_path / "secret" / "cat" / "1.png")
         with pytest.raises(DataError, match=r"'.*other.png' of 'pets' lies outside the folder"):
-            check_source(places.source("data:pets"), places.data)
+            check_source(workspace.source("data:pets"), workspace.data)
         (pets / "cat" / "other.png").unlink()
-        check_source(places.source("data:pets"), places.data)
+        check_source(workspace.source("data:pets"), workspace.data)
         (pets / "bird").symlink_to(tmp_path / "secret" / "cat")
-        assert "lies outside" in look(places, FitForm(data="data:pets"))["error"]
+        assert "lies outside" in preview_data(workspace, FitForm(data="data:pets"))["error"]
 
-    def test_tables_that_leave(self, places: Workspace, tmp_path: Path) -> None:
+    def test_tables_that_leave(self, workspace: Workspace, tmp_path: Path) -> None:
         class_folders(tmp_path / "secret")
         rows = [f"../secret/{name}/{number}.png,{name}" for name in ("cat", "dog") for number in range(9)]
-        (places.data / "pets.csv").write_text("path,label\n" + "\n".join(rows))
-        assert "lies outside the folder" in look(places, FitForm(data="data:pets.csv"))["error"]
+        (workspace.data / "pets.csv").write_text("path,label\n" + "\n".join(rows))
+        assert "lies outside the folder" in preview_data(workspace, FitForm(data="data:pets.csv"))["error"]
 
-    def test_what_looks_like_data(self, places: Workspace) -> None:
-        class_folders(places.data / "more" / "pets")
-        (places.data / "table.csv").touch()
-        (places.data / ".hidden").mkdir()
-        (places.data / "empty").mkdir()
-        assert set(places.found()) == {"digits", "data:more/pets", "data:table.csv"}
-        assert set(Workspace(places.data / "more" / "pets", places.out).found()) == {"digits", "data:."}
+    def test_what_looks_like_data(self, workspace: Workspace) -> None:
+        class_folders(workspace.data / "more" / "pets")
+        (workspace.data / "table.csv").touch()
+        (workspace.data / ".hidden").mkdir()
+        (workspace.data / "empty").mkdir()
+        assert set(workspace.found()) == {"digits", "data:more/pets", "data:table.csv"}
+        assert set(Workspace(workspace.data / "more" / "pets", workspace.out).found()) == {"digits", "data:."}
 
-    def test_runs(self, places: Workspace, tmp_path: Path) -> None:
-        folder = places.new_run("data:more/pets.csv")
+    def test_runs(self, workspace: Workspace, tmp_path: Path) -> None:
+        folder = workspace.new_run("data:more/pets.csv")
         assert folder.name == "pets-1"
-        assert places.new_run("data:more/pets.csv").name == "pets-2"
-        assert places.runs() == []
+        assert workspace.new_run("data:more/pets.csv").name == "pets-2"
+        assert workspace.runs() == []
         (folder / "order.json").write_text(json.dumps(TINY.document()))
         (folder / "fit.json").write_text("[1]")
-        assert [(each.name, each.facts) for each in places.runs()] == [("pets-1", {})]
-        assert FitForm.read(places.summary("pets-1").order) == TINY
+        assert [(summary.name, summary.facts) for summary in workspace.runs()] == [("pets-1", {})]
+        assert FitForm.read(workspace.summary("pets-1").form) == TINY
         (folder / "fit.json").write_text('{"test_accuracy": "<b>"}')
-        assert places.runs() == []
+        assert workspace.runs() == []
         (tmp_path / "elsewhere").mkdir()
         (tmp_path / "elsewhere" / "order.json").write_text("{}")
-        (places.out / "link").symlink_to(tmp_path / "elsewhere")
-        assert places.runs() == []
+        (workspace.out / "link").symlink_to(tmp_path / "elsewhere")
+        assert workspace.runs() == []
 
-    def test_files(self, places: Workspace, tmp_path: Path) -> None:
-        folder = places.new_run("digits")
+    def test_files(self, workspace: Workspace, tmp_path: Path) -> None:
+        folder = workspace.new_run("digits")
         for name in ("model.onnx", "search.db"):
             (folder / name).write_bytes(b"..")
-        assert places.file("digits-1", "model.onnx") == folder / "model.onnx"
+        assert workspace.file("digits-1", "model.onnx") == folder / "model.onnx"
         for run, name in (
             ("digits-1", "search.db"), ("digits-1", "network.py"), ("digits-1", "../digits-1/model.onnx"),
             ("..", "model.onnx"), ("../out/digits-1", "model.onnx"), ("nothing", "model.onnx"),
         ):  # fmt: skip
             with pytest.raises(InputError, match=r"has no|is not beneath|There is no run"):
-                places.file(run, name)
+                workspace.file(run, name)
         (tmp_path / "elsewhere").write_text("secret")
         (folder / "network.py").symlink_to(tmp_path / "elsewhere")
         with pytest.raises(InputError, match="is not beneath"):
-            places.file("digits-1", "network.py")
+            workspace.file("digits-1", "network.py")
 
 
-class TestLooks:
-    def test_bad_data_is_one_sentence(self, places: Workspace) -> None:
-        (places.data / "one" / "cat").mkdir(parents=True)
-        error = look(places, FitForm(data="data:one"))["error"]
+class TestPreviews:
+    def test_bad_data_is_one_sentence(self, workspace: Workspace) -> None:
+        (workspace.data / "one" / "cat").mkdir(parents=True)
+        error = preview_data(workspace, FitForm(data="data:one"))["error"]
         assert "at least 2 classes are needed" in error
         assert "\n" not in error
-        assert look(places, FitForm(data="data:nothing"))["error"].startswith("There is no 'nothing'")
+        assert preview_data(workspace, FitForm(data="data:nothing"))["error"].startswith("There is no 'nothing'")
 
-    def test_pictures_of_each_class(self, places: Workspace) -> None:
-        class_folders(places.data / "pets")
-        found = look(places, FitForm(data="data:pets"))
+    def test_pictures_of_each_class(self, workspace: Workspace) -> None:
+        class_folders(workspace.data / "pets")
+        found = preview_data(workspace, FitForm(data="data:pets"))
         assert (found["classes"], found["images"]) == (2, 24)
-        assert [name for name, _ in found["pictures"]] == ["cat", "dog"]
+        assert [name for name, _ in found["examples"]] == ["cat", "dog"]
 
-    def test_a_guess_without_a_run(self, places: Workspace) -> None:
-        places.new_run("digits")
-        assert "is no folder that `trainless fit` wrote" in guess(places, "digits-1", "cat.png", png())["error"]
+    def test_classification_without_a_run(self, workspace: Workspace) -> None:
+        workspace.new_run("digits")
+        assert (
+            "is no folder that `trainless fit` wrote"
+            in classify_image(workspace, "digits-1", "cat.png", png())["error"]
+        )
 
 
-class TestOrders:
+class TestForms:
     @pytest.mark.parametrize(
         ("changed", "match"),
         [
@@ -340,25 +343,25 @@ class TestCharts:
 
 
 class TestJobs:
-    def test_what_is_refused_is_one_sentence_and_leaves_nothing(self, places: Workspace) -> None:
-        desk = Session(Workspace(places.data.resolve(), places.out.resolve()))
-        desk.order = FitForm(max_params="10", epochs="1")
-        job = desk.start()
+    def test_what_is_refused_is_one_sentence_and_leaves_nothing(self, workspace: Workspace) -> None:
+        session = Session(Workspace(workspace.data.resolve(), workspace.out.resolve()))
+        session.form = FitForm(max_params="10", epochs="1")
+        job = session.start()
         assert job.wait(300)
         assert job.outcome == "refused"
         assert "within the limits (params at most 10)" in job.text
-        assert list(places.out.iterdir()) == []
+        assert list(workspace.out.iterdir()) == []
 
-    def test_one_at_a_time_and_stopped_in_the_training_it_keeps_the_best(self, places: Workspace) -> None:
-        desk = Session(places)
-        desk.order = FitForm(max_params="8k", epochs="500", evaluations="8")
-        job = desk.start()
+    def test_one_at_a_time_and_stopped_in_the_training_it_keeps_the_best(self, workspace: Workspace) -> None:
+        session = Session(workspace)
+        session.form = FitForm(max_params="8k", epochs="500", evaluations="8")
+        job = session.start()
         with pytest.raises(InputError, match="A fit is running"):
-            desk.start()
+            session.start()
         wait_for(lambda: len(job.curve["valid_accuracies"]) > 1 or not job.is_running, "an epoch")
-        desk.close()
+        session.close()
         assert job.outcome == "done", job.text
-        facts = places.summary(job.run).facts
+        facts = workspace.summary(job.run).facts
         assert 0 < facts["epochs"] < 500
         assert any("ended after" in note for note in facts["notes"])
         assert len(facts["valid_accuracies"]) == facts["epochs"]
@@ -366,19 +369,19 @@ class TestJobs:
         assert len(job.candidates) == 8
         assert [row["score"] for row in job.candidates] == sorted((r["score"] for r in job.candidates), reverse=True)
         assert all(row["parameters"] <= 8000 for row in job.candidates)
-        found = guess(places, job.run, "cat.png", png())
-        assert sum(share for _, share in found["shares"]) == pytest.approx(1)
-        assert "'cat.png' is damaged or no image" in guess(places, job.run, "cat.png", b"no image")["error"]
+        found = classify_image(workspace, job.run, "cat.png", png())
+        assert sum(probability for _, probability in found["probabilities"]) == pytest.approx(1)
+        assert "'cat.png' is damaged or no image" in classify_image(workspace, job.run, "cat.png", b"no image")["error"]
 
-    def test_killed_it_says_so(self, places: Workspace) -> None:
-        job = Job(places, TINY, places.new_run("digits").name)
+    def test_killed_it_says_so(self, workspace: Workspace) -> None:
+        job = Job(workspace, TINY, workspace.new_run("digits").name)
         job._process.kill()
         assert job.wait(60)
         assert job.outcome == "failed"
         assert "signal 9" in job.text
 
-    def test_it_ends_with_the_page_that_started_it(self, places: Workspace) -> None:
-        job = Job(places, FitForm(epochs="500", evaluations="5000"), places.new_run("digits").name)
+    def test_it_ends_with_the_page_that_started_it(self, workspace: Workspace) -> None:
+        job = Job(workspace, FitForm(epochs="500", evaluations="5000"), workspace.new_run("digits").name)
         wait_for(lambda: job.stage, "its first word")
         assert job._process.stdin
         job._process.stdin.close()  # as the end of the page's process does

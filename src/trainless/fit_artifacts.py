@@ -1,4 +1,4 @@
-"""A fit and all that is written of it: what the command line and the local page both do."""
+"""A fit with all its artifacts in one folder: network, model card, report and figure."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def fit_to_folder(
     splits: Splits, plan: Plan, folder: Path, *, audited: Audit | None = None, command: str = "",
     progress: Progress | None = None, on_epoch: Callable[[TrainingState], None] | None = None,
 ) -> Fitted:  # fmt: skip
-    """Find, tune, train and test a network, and write it with its card, its page and its picture to a folder.
+    """Fit a network, and write it with its model card, report and figure to a folder.
 
     Args:
         splits: the images.
-        plan: what is wanted.
+        plan: settings of the fit.
         folder: where to, made if it is not there; a fit that was interrupted there goes on.
         audited: what `trainless.data.audit` found in the images, where it was called already.
         command: what makes it again, for the card.

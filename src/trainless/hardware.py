@@ -1,4 +1,4 @@
-"""What a network costs on a machine: time of an inference, measured, and memory, computed without arithmetic."""
+"""Inference cost of a network: latency, measured on this machine, and peak memory, counted on the meta device."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _MOST_THREADS = 1024
 
 @dataclass(frozen=True)
 class Latency:
-    """How long an inference took on this machine.
+    """Measured latency of an inference on this machine.
 
     Args:
         milliseconds: median time of one batch.
@@ -93,7 +93,7 @@ def measure_latency(
     warm_up: int = 3,
     repeats: int = 20,
 ) -> Latency:
-    """Measure the time of an inference: the median of repeated runs after a warm-up.
+    """Measure the latency of an inference: the median of repeated runs after a warm-up.
 
     A copy of the network runs in eval mode on random images, in the layout and precision that the network has; the
     network, PyTorch's number of threads and its random state stay as they were. Runs are repeated until there are
@@ -122,18 +122,18 @@ def measure_latency(
     for name, value in {"batch": batch, "warm_up": warm_up, "repeats": repeats}.items():
         if value < 1:
             raise InputError(f"{name} is {value}, expected at least 1: latency is measured on whole images and runs.")
-    place = usable_device(device)
+    target = usable_device(device)
     shape = (batch, *_checked(input_shape))
     with preserve_rng_state(), limited_threads(threads), torch.inference_mode(), _explained(network, shape):
-        moved = copy.deepcopy(network).to(place).eval()
-        images = torch.randn(shape, generator=generator(0, "latency")).to(place, _precision(network))
-        seconds = _timed(lambda: moved(images), place, warm_up, repeats)
+        moved = copy.deepcopy(network).to(target).eval()
+        images = torch.randn(shape, generator=generator(0, "latency")).to(target, _precision(network))
+        seconds = _timed(lambda: moved(images), target, warm_up, repeats)
     low, median, high = (float(value) for value in 1000 * np.quantile(seconds, [0.25, 0.5, 0.75]))
-    return Latency(median, low, high, len(seconds), batch, threads, str(place))
+    return Latency(median, low, high, len(seconds), batch, threads, str(target))
 
 
 def peak_memory(network: torch.nn.Module, input_shape: Sequence[int]) -> int:
-    """Compute the bytes that the inference of one image needs: weights, buffers, and most tensors alive at once.
+    """Compute the peak memory of an inference of one image, in bytes: weights, buffers, and most activations at once.
 
     A copy of the network runs in eval mode without arithmetic (on PyTorch's meta device), in the precision that the
     network has, and every tensor counts from the operation that makes it to the moment when nothing refers to it any
@@ -156,7 +156,7 @@ def peak_memory(network: torch.nn.Module, input_shape: Sequence[int]) -> int:
 
     tensors = (*network.parameters(), *network.buffers())
     # A copy that finds the tensors' stand-ins in the memo keeps shared ones shared and copies no numbers.
-    bare = copy.deepcopy(network, {id(each): torch.empty_like(each, device="meta") for each in tensors}).eval()
+    bare = copy.deepcopy(network, {id(tensor): torch.empty_like(tensor, device="meta") for tensor in tensors}).eval()
     shape = (1, *_checked(input_shape))
     image = torch.empty(shape, dtype=_precision(network), device="meta")
     with preserve_rng_state(), torch.no_grad(), _explained(network, shape):
@@ -174,10 +174,10 @@ def _peak(run: Callable[[], object], present: Iterable[torch.Tensor]) -> int:
 
     def track(values: object) -> None:
         nonlocal peak
-        for each in tree_leaves(values):
-            if not isinstance(each, torch.Tensor):
+        for leaf in tree_leaves(values):
+            if not isinstance(leaf, torch.Tensor):
                 continue
-            storage = each.untyped_storage()
+            storage = leaf.untyped_storage()
             if storage._cdata not in alive:
                 alive[storage._cdata] = storage.nbytes()
                 weakref.finalize(storage, alive.pop, storage._cdata)
@@ -197,12 +197,12 @@ def _peak(run: Callable[[], object], present: Iterable[torch.Tensor]) -> int:
     return peak
 
 
-def _timed(run: Callable[[], object], place: torch.device, warm_up: int, repeats: int) -> list[float]:
+def _timed(run: Callable[[], object], device: torch.device, warm_up: int, repeats: int) -> list[float]:
     import torch
 
     def finish() -> None:
-        if place.type != "cpu":
-            torch.accelerator.synchronize(place)
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)
 
     for _ in range(warm_up):
         run()
@@ -230,19 +230,19 @@ def usable_device(device: str) -> torch.device:
     import torch
 
     try:
-        place = torch.device(device)
-        torch.zeros(1, device=place).item()  # a device may have a name and not be there, or have no numbers
+        found = torch.device(device)
+        torch.zeros(1, device=found).item()  # a device may have a name and not be there, or have no numbers
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise InputError(
             f"The device '{device}' cannot be used here: give cpu or one that this machine has."
         ) from error
-    return place
+    return found
 
 
 def _precision(network: torch.nn.Module) -> torch.dtype:
     import torch
 
-    return next((each.dtype for each in network.parameters() if each.is_floating_point()), torch.float32)
+    return next((tensor.dtype for tensor in network.parameters() if tensor.is_floating_point()), torch.float32)
 
 
 def _checked(input_shape: Sequence[int]) -> tuple[int, ...]:

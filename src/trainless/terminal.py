@@ -1,4 +1,4 @@
-"""What the command line prints and writes: tables, JSON documents, progress bars; whole files are those of `files`."""
+"""Terminal output of the command line: tables, JSON documents, progress bars."""
 
 from __future__ import annotations
 

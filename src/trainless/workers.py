@@ -1,4 +1,4 @@
-"""Run work in processes that may be killed: a lost worker is replaced and its work tried once more."""
+"""A pool of worker processes that survives their death: a lost worker is replaced and its unit of work retried."""
 
 from __future__ import annotations
 

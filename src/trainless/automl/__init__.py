@@ -1,4 +1,4 @@
-"""From labelled images to a trained network within a time, without choosing anything by hand."""
+"""Automated machine learning: from labelled images to a trained and tested network within a time budget."""
 
 from trainless.automl.classifier import ImageClassifier
 from trainless.automl.pipeline import fit

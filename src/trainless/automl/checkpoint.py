@@ -1,4 +1,4 @@
-"""What a fit has come to, on disk, so that one that was killed goes on."""
+"""Checkpoint of a fit on disk, from which an interrupted one is resumed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _WRITE_SECONDS = 5.0
 
 
 class FitCheckpoint:
-    """Values that must outlive the process, in a file of a folder until the fit is finished.
+    """Checkpoint of a fit: named values in a file of its folder, removed when the fit is finished.
 
     Args:
         folder: where; None keeps nothing.

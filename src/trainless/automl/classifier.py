@@ -1,4 +1,4 @@
-"""The whole way from images to a trained network as a scikit-learn classifier."""
+"""Search, tuning, training and test of a network as a scikit-learn classifier."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return self
 
     def predict(self, X: Any) -> NDArray[Any]:
-        """Give the most probable label of each image, shape ``(images,)``.
+        """Predict the most probable label of each image, shape ``(images,)``.
 
         Args:
             X: images of the same shape as those of `fit`.
@@ -179,12 +179,11 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             DataError: they have another shape; also a ValueError of scikit-learn, where its own checks refuse X.
         """
-        places = self.predict_proba(X).argmax(1)
-        labels: NDArray[Any] = self.classes_[places]
+        labels: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(1)]
         return labels
 
     def predict_proba(self, X: Any) -> NDArray[np.float32]:
-        """Compute the share that the network gives each class, in the order of ``classes_``.
+        """Predict the class probabilities of each image, in the order of ``classes_``.
 
         Args:
             X: images of the same shape as those of `fit`.
@@ -240,7 +239,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             document = json.loads(Path(folder, _FILE).read_text(encoding="utf-8"))
             parameters = document["parameters"]
             values: dict[str, Any] = {
-                name: tuple(each) if isinstance(each, list) else each for name, each in parameters.items()
+                name: tuple(value) if isinstance(value, list) else value for name, value in parameters.items()
             }
             loaded = cls(**values)
             loaded.classes_ = np.array(document["classes"], np.dtype(document["labels"]))
@@ -294,7 +293,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             what = "a whole number" if kind is Integral else "a number"
             raise InputError(f"{name} is {value!r}, expected {what}{' or None' if name in _OPTIONAL else ''}.")
         shape = self.image_shape
-        usable = isinstance(shape, tuple) and len(shape) == 3 and all(isinstance(each, Integral) for each in shape)
+        usable = isinstance(shape, tuple) and len(shape) == 3 and all(isinstance(length, Integral) for length in shape)
         if shape is not None and not usable:
             raise InputError(f"image_shape is {shape!r}, expected channels, height and width, such as (3, 32, 32).")
 

@@ -1,4 +1,4 @@
-"""The folder of a fit: written whole, read by `predict` and `export`."""
+"""The folder of a finished fit: network, weights, model card and facts, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def write_run(fitted: Fitted, folder: Path, images: ImageDataset, *, command: st
         InputError: the folder cannot be written; what was there is as it was.
     """
     notes = list(fitted.notes)
-    with _staged(folder) as place:
-        source, weights = write_plain(fitted.code, place, {"architecture": fitted.architecture})
+    with _staged(folder) as partial:
+        source, weights = write_plain(fitted.code, partial, {"architecture": fitted.architecture})
         names = {"code": source.name, "weights": weights.name, "card": "model_card.md", "facts": _FACTS}
         try:
-            write_onnx(fitted.network, real_images(images), place / FORMATS["onnx"])
+            write_onnx(fitted.network, real_images(images), partial / FORMATS["onnx"])
             names["onnx"] = FORMATS["onnx"]
         except TrainlessError as error:  # the network is worth having without
             notes.append(str(error))
@@ -59,33 +59,33 @@ def write_run(fitted: Fitted, folder: Path, images: ImageDataset, *, command: st
         kept = {"scores": folder / "search.db", "tensorboard": folder / LOGS}
         files |= {name: path for name, path in kept.items() if path.exists()}
         written = replace(fitted, files={**fitted.files, **files}, notes=tuple(notes))
-        write_text(place / names["card"], model_card(written, command))
-        document = {**facts(written), "input_shape": list(fitted.audit.image_shape), **_course(written)}
-        write_text(place / _FACTS, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+        write_text(partial / names["card"], model_card(written, command))
+        document = {**facts(written), "input_shape": list(fitted.audit.image_shape), **_curves(written)}
+        write_text(partial / _FACTS, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     return written
 
 
 @contextmanager
 def _staged(folder: Path) -> Iterator[Path]:
-    """A place for files that replace those of a folder once all are written, and the network in any form that was."""
-    place = folder / ".partial"
+    """A folder for files that replace those of another once all are written, and the network in any form that was."""
+    partial = folder / ".partial"
     try:
-        shutil.rmtree(place, ignore_errors=True)  # of a call that was killed
-        place.mkdir(parents=True)
-        yield place
+        shutil.rmtree(partial, ignore_errors=True)  # of a call that was killed
+        partial.mkdir(parents=True)
+        yield partial
         for name in {_FACTS, *FORMATS.values()}:
             (folder / name).unlink(missing_ok=True)
         # Facts come last: without them the folder is none of a fit.
-        for path in sorted(place.iterdir(), key=lambda path: path.name == _FACTS):
+        for path in sorted(partial.iterdir(), key=lambda path: path.name == _FACTS):
             path.replace(folder / path.name)
     except OSError as error:
         raise InputError(f"The folder {folder} cannot be written ({error.strerror or error}): give another.") from error
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
 
 
-def _course(fitted: Fitted) -> dict[str, Any]:
-    """What a page draws of a run without its report: the training by epoch, and what was taken for what."""
+def _curves(fitted: Fitted) -> dict[str, Any]:
+    """What a page draws of a run without its report: the curves of the training, and the confusion matrix."""
     classes = len(fitted.test.class_names)
     return {
         "train_losses": list(fitted.training.train_losses),
@@ -102,7 +102,7 @@ def real_images(data: ImageDataset, most: int = _COMPARED) -> torch.Tensor:
 
 @dataclass(frozen=True, eq=False)
 class RunFolder:
-    """A folder that a fit wrote.
+    """The folder of a finished fit, read back.
 
     Args:
         path: the folder.
@@ -122,7 +122,7 @@ class RunFolder:
         try:
             document = json.loads((path / _FACTS).read_text(encoding="utf-8"))
             shape, classes = document["input_shape"], document["classes"]
-            if not (isinstance(classes, list) and classes and len(shape) == 3 and all(each > 0 for each in shape)):
+            if not (isinstance(classes, list) and classes and len(shape) == 3 and all(length > 0 for length in shape)):
                 raise ValueError("classes or input_shape are missing")
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
@@ -161,8 +161,8 @@ class RunFolder:
             )
         return network
 
-    def shares(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Compute the share that the network gives each class, shape ``(images, classes)``, of images as bytes."""
+    def class_probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Compute the class probabilities of images as bytes, shape ``(images, classes)``."""
         return class_probabilities(self.network(), images)
 
     def export(self, names: Iterable[str], images: torch.Tensor | None = None) -> dict[str, Path]:

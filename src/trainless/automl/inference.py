@@ -1,4 +1,4 @@
-"""What a network makes of images, a few at a time."""
+"""Batched inference: logits and class probabilities of images."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _BATCH = 256
 
 
 def compute_logits(network: torch.nn.Module, images: NDArray[np.uint8]) -> torch.Tensor:
-    """Compute one number for each class of each image, shape ``(images, classes)``; the highest is the guess.
+    """Compute the logits of images in batches, shape ``(images, classes)``.
 
-    Memory is that of 256 images as numbers, and of the result.
+    Memory is that of 256 images as float32 values, and of the result.
 
     Args:
         network: maps float32 images with values from 0 to 1, in eval mode.
@@ -30,7 +30,7 @@ def compute_logits(network: torch.nn.Module, images: NDArray[np.uint8]) -> torch
 
 
 def class_probabilities(network: torch.nn.Module, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Compute the share that a network gives each class, shape ``(images, classes)``; those of an image sum to 1.
+    """Compute class probabilities, the softmax of the logits in float64, shape ``(images, classes)``.
 
     Args:
         network: as for `compute_logits`.
@@ -41,5 +41,5 @@ def class_probabilities(network: torch.nn.Module, images: NDArray[np.uint8]) -> 
         >>> class_probabilities(torch.nn.Flatten(), images).round(3).tolist()
         [[0.5, 0.5], [0.731, 0.269]]
     """
-    shares: NDArray[np.float64] = compute_logits(network, images).double().softmax(1).numpy()
-    return shares
+    probabilities: NDArray[np.float64] = compute_logits(network, images).double().softmax(1).numpy()
+    return probabilities

@@ -1,4 +1,4 @@
-"""The model card: what a network is for, how good it is, what it costs, and how to make it again."""
+"""The model card of a fit: input and output, test accuracy, costs, data, and how to reproduce it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _MOST_CLASSES = 20  # of a confusion matrix that is still read
 
 
 def facts(fitted: Fitted) -> dict[str, object]:
-    """Give what is worth knowing as one document of plain values."""
+    """Collect accuracy, costs, limits and protocol of a fit as one document of plain values, for JSON."""
     return {
         "test_accuracy": fitted.test.accuracy,
         "test_accuracy_low": fitted.test.low,
@@ -95,8 +95,8 @@ def _classes(fitted: Fitted) -> str:
         return "The classes that are found least often:\n\n" + _table(("class", "found"), worst_rows)
     header = ("true \\ guessed", *test.class_names, "found")
     rows = [
-        (name, *map(str, row), "" if np.isnan(share) else f"{share:.1%}")
-        for name, row, share in zip(test.class_names, test.confusion.tolist(), test.recall, strict=True)
+        (name, *map(str, row), "" if np.isnan(recall) else f"{recall:.1%}")
+        for name, row, recall in zip(test.class_names, test.confusion.tolist(), test.recall, strict=True)
     ]
     return "Confusion, images by true class (rows) and guessed class (columns):\n\n" + _table(header, rows)
 

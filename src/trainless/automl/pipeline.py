@@ -1,4 +1,4 @@
-"""From labelled images to a trained network: search, tuning, training and test, within a time."""
+"""The pipeline of a fit: search, tuning, training and test of a network within a time budget."""
 
 from __future__ import annotations
 
@@ -59,11 +59,11 @@ def fit(
     folder: Path | None = None, progress: Progress | None = None,
     on_epoch: Callable[[TrainingState], None] | None = None, write: Callable[[Fitted], Fitted] | None = None,
 ) -> Fitted:  # fmt: skip
-    """Find, tune, train and test a network for labelled images.
+    """Search, tune, train and test a network for labelled images.
 
     Args:
         source: what `trainless.data.load_splits` takes, or its result.
-        plan: what is wanted.
+        plan: settings of the fit.
         audited: what `trainless.data.audit` found in the images, where it was called already.
         folder: where the search keeps its scores, as ``search.db``, the trainings their logs, in ``tensorboard``, and
             the fit what it goes on with after an interrupt; None keeps them nowhere.
@@ -86,7 +86,7 @@ def fit(
     seconds["data"] = budget.elapsed
 
     size = _size(plan, splits, budget, checkpoint)
-    if size.place:
+    if size.index:
         broken = ["break the limits too often"] if plan.limits.most else []
         slow = [f"are too slow to be trained for {_epochs(splits)} epochs in time"] if plan.time else []
         notes.append(f"The networks are those of {size.space.label}: larger ones {' or '.join(broken + slow)}.")
@@ -141,7 +141,7 @@ def _check_alone(plan: Plan) -> None:
 
 
 def _key(plan: Plan, splits: Splits) -> str:
-    """Tells one fit from another: what is wanted, of which images, by which version, as each keeps other values."""
+    """Tells one fit from another: its settings, images and version, as each keeps other values."""
     space = search_space(plan.space)
     wanted = {
         "plan": str({**vars(plan), "space": space.label, "workers": None, "devices": None}),
@@ -155,8 +155,8 @@ def _size(plan: Plan, splits: Splits, budget: TimeBudget, checkpoint: FitCheckpo
     """The size of the space for the time; measured once, for a second measurement could say another."""
     space = search_space(plan.space)
     if "size" in checkpoint.values:
-        place, seconds, threads = checkpoint.values["size"]
-        return Size(space.sizes[place], place, seconds, threads)
+        index, seconds, threads = checkpoint.values["size"]
+        return Size(space.sizes[index], index, seconds, threads)
     available = (
         math.inf
         if plan.epochs
@@ -167,7 +167,7 @@ def _size(plan: Plan, splits: Splits, budget: TimeBudget, checkpoint: FitCheckpo
         space, splits.train.task, plan.limits, len(splits.train), available, epochs=_epochs(splits), seed=plan.seed,
         most_threads=threads, batch=_batch(splits),
     )  # fmt: skip
-    checkpoint.keep(size=[size.place, size.seconds, size.threads])
+    checkpoint.keep(size=[size.index, size.seconds, size.threads])
     return size
 
 
@@ -225,8 +225,8 @@ def _tuned(
             "time went into the training, by the recipe that is tried first otherwise."
         )
         return first, []
-    one = _TRIAL_EPOCHS * size.seconds * len(splits.train)
-    if budget.tuning_end - time.monotonic() < _LEAST_TRIALS * one:
+    trial_seconds = _TRIAL_EPOCHS * size.seconds * len(splits.train)
+    if budget.tuning_end - time.monotonic() < _LEAST_TRIALS * trial_seconds:
         notes.append("There was no time to tune the training: it has the recipe that is tried first otherwise.")
         return first, []
     recipe, trials = _with_memory(first, lambda chosen: tune(

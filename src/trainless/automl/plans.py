@@ -1,4 +1,4 @@
-"""What is wanted of a fit."""
+"""Settings of a fit."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ EVALUATIONS = 200
 
 @dataclass(frozen=True)
 class Plan:
-    """What is wanted of a fit.
+    """Settings of a fit.
 
     Args:
         time: seconds that all of it may take; None where `epochs` is given.

@@ -1,4 +1,4 @@
-"""What a fit gives back."""
+"""Results of a fit: test accuracy, costs, and the protocol of how they came about."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ __all__ = ["Fitted", "TestResult"]
 
 @dataclass(frozen=True, eq=False)
 class TestResult:
-    """What a network does on images that no choice was made by.
+    """Test accuracy of a network, on images that no choice was made by.
 
     Args:
         accuracy: share of the images whose class was found, from 0 to 1.
@@ -67,7 +67,7 @@ class TestResult:
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A trained network, how good it is, what it costs, and how it came about.
+    """Result of a fit: a trained network, its test accuracy, its costs, and how it came about.
 
     Args:
         title: data and architecture in a few words.

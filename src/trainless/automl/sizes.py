@@ -1,4 +1,4 @@
-"""How large a network may be, given the time to train it: the machine is measured, not guessed."""
+"""The size of a search space whose networks can be trained in time, by a measurement on this machine."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -38,14 +39,14 @@ class Size:
 
     Args:
         space: the search space.
-        place: among the sizes of the space asked for; that itself is 0.
+        index: among the sizes of the space asked for; that itself is 0.
         seconds: time in which a heavy network of it learns from one image once; NaN where it was not measured.
         threads: with how many it learns faster, one or the most there may be: on a machine that others use too, threads
             that wait for each other cost more than they bring.
     """
 
     space: SearchSpace
-    place: int
+    index: int
     seconds: float
     threads: int
 
@@ -76,22 +77,22 @@ def choose_size(
     Example:
         >>> from trainless.search_spaces import search_space
         >>> task = Task("digits", 10, channels=1, height=8, width=8)
-        >>> choose_size(search_space("nasbench201"), task, Limits(), 1000, 1e9).place
+        >>> choose_size(search_space("nasbench201"), task, Limits(), 1000, 1e9).index
         0
     """
     smallest, flops, last = None, 0, space.sizes[-1]
-    for place, resized, heavy in _within(space, task, limits, seed):
+    for index, resized, heavy in _within(space, task, limits, seed):
         if seconds == math.inf:
-            return Size(resized, place, math.nan, 1)
+            return Size(resized, index, math.nan, 1)
         wanted, before = resized.flops(heavy, task), smallest
         if before and before.seconds * images * epochs * wanted / flops > _HOPELESS * seconds and resized != last:
             continue  # a measurement takes time, on a machine with much else to do too much
         alone = seconds_an_image(resized, heavy, task, batch=batch)
-        measured = Size(resized, place, alone, 1)
+        measured = Size(resized, index, alone, 1)
         if most_threads > 1:
             together = seconds_an_image(resized, heavy, task, batch=batch, threads=most_threads, most=alone)
             if together < alone:
-                measured = Size(resized, place, together, most_threads)
+                measured = Size(resized, index, together, most_threads)
         if before and before.seconds / measured.seconds < (flops / wanted) ** _WORTH:
             return before
         smallest, flops = measured, wanted
@@ -108,21 +109,21 @@ def choose_size(
 def _within(
     space: SearchSpace, task: Task, limits: Limits, seed: int
 ) -> Iterator[tuple[int, SearchSpace, Architecture]]:  # fmt: skip
-    """Place, space and a heavy network of the sizes that are nearly all within the limits, or else of the smallest.
+    """Index, space and a heavy network of the sizes that are nearly all within the limits, or else of the smallest.
 
     Where a limit leaves only the lightest networks of a large size, they learn less than any of a smaller one.
     """
     sizes, has_room = list(enumerate(space.sizes)), False
-    for place, resized in sizes:
+    for index, resized in sizes:
         heavy = _heavy(resized, task, limits, seed, most_outside=_OUTSIDE)
         if heavy is not None:
             has_room = True
-            yield place, resized, heavy
+            yield index, resized, heavy
     if not has_room:
-        for place, resized in reversed(sizes):
+        for index, resized in reversed(sizes):
             heavy = _heavy(resized, task, limits, seed, most_outside=_DRAWN - 1)
             if heavy is not None:
-                yield place, resized, heavy
+                yield index, resized, heavy
                 return
 
 
@@ -134,21 +135,21 @@ def _heavy(space: SearchSpace, task: Task, limits: Limits, seed: int, *, most_ou
     costs, rng = Costs(space, task), np.random.default_rng(derive_seed(seed, "sizes"))
     within, outside = list[Architecture](), 0
     while len(within) + outside < _ENOUGH or not within:
-        one = space.sample(rng)
-        if not limits.broken(lambda name, one=one: costs(one, name)):  # type: ignore[misc]
-            within.append(one)
+        drawn = space.sample(rng)
+        if not limits.broken(partial(costs, drawn)):
+            within.append(drawn)
         elif outside == most_outside:
             return None
         else:
             outside += 1
-    return max(within, key=lambda one: space.flops(one, task))
+    return max(within, key=lambda architecture: space.flops(architecture, task))
 
 
 def seconds_an_image(
     space: SearchSpace, architecture: Architecture, task: Task, *, batch: int = 64, threads: int = 1,
     most: float = math.inf,
 ) -> float:  # fmt: skip
-    """Measure in which time a network learns from one image: forward, backward and a step of the optimizer.
+    """Measure the training time of an image in seconds: forward, backward and a step of the optimizer.
 
     Args:
         space: the search space.

@@ -1,4 +1,4 @@
-"""The time that a fit has: what each stage may use, and what was used before an interruption."""
+"""The time budget of a fit: the deadline of each stage, with the time used before an interruption."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ def parse_time(text: str) -> float:
 
 @dataclass
 class TimeBudget:
-    """Counts the time of a fit, that of earlier sittings included.
+    """The time budget of a fit over all its runs: one that was interrupted and resumed has several.
 
     Args:
         seconds: all that there is; may be infinite.
-        used: what earlier sittings used.
+        used: seconds that earlier runs of it used.
 
     Example:
         >>> time_budget = TimeBudget(100.0, used=30.0)

@@ -1,4 +1,4 @@
-"""How far proxies and estimators can be trusted on somebody's own images: a small sample is trained in full."""
+"""Rank correlation of proxies and estimators with accuracies on a user's own images, from a small trained sample."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ LEAST = 5
 
 @dataclass(frozen=True, eq=False)
 class Trust:
-    """How proxies and estimators rank a sample of architectures that was trained.
+    """Rank correlations of proxies and estimators with the accuracies of a sample that was trained.
 
     Args:
         metrics: one row a proxy or estimator, as `trainless.evaluate` gives them; the intervals say how little a small
@@ -65,7 +65,7 @@ def trust(
     store: Store | str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Trust:
-    """Train a small seeded sample of a space on some images, and hold proxies and estimators against its accuracies.
+    """Correlate proxies and estimators with the accuracies of a small seeded sample that is trained on some images.
 
     Short trainings rank other networks first than long ones: this tells how proxies agree with trainings of so many
     epochs.
@@ -97,7 +97,7 @@ def trust(
     """
     if train < LEAST:
         raise InputError(f"{train} architectures are to be trained, expected at least {LEAST}: fewer have no order.")
-    chosen, dataset, others = search_space(space), load_data(data), [estimator(each) for each in estimators]
+    chosen, dataset, others = search_space(space), load_data(data), [estimator(spec) for spec in estimators]
     kept = Store(store) if isinstance(store, str | Path) else store
     whole = Full(epochs, Recipe(mirror=True, shift=1 / 8) if augment else Recipe())
     images_of = RunOff(train, epochs=epochs, images=images)
@@ -117,15 +117,16 @@ def trust(
         raise InputError(
             f"Only {len(accuracies)} of {train} trainings came to an end ({reason}): mend that, and try again."
         )
-    signs = {each.name: 1.0 if each.higher_is_better else -1.0 for each in scorer.proxies}
+    signs = {proxy.name: 1.0 if proxy.higher_is_better else -1.0 for proxy in scorer.proxies}
     turned = scores * pd.Series(signs)
     seconds = {**scorer.costs, "training": sum(row.seconds for row in rows) / len(rows)}
     notes = dict[str, str]()
-    for each in others:
-        told = each.estimate(sample, setting)
-        turned[str(each)] = pd.Series({one.architecture: one.value for one in told})
-        seconds[str(each)] = sum(one.seconds for one in told) / len(told) + told[0].shared_seconds / len(told)
-        notes[str(each)] = "; ".join(filter(None, [each.fidelity, told[0].note]))
+    for other in others:
+        estimates, spec = other.estimate(sample, setting), str(other)
+        turned[spec] = pd.Series({estimate.architecture: estimate.value for estimate in estimates})
+        whole_seconds = sum(estimate.seconds for estimate in estimates) + estimates[0].shared_seconds
+        seconds[spec] = whole_seconds / len(estimates)
+        notes[spec] = "; ".join(filter(None, [other.fidelity, estimates[0].note]))
     protocol = {
         "data": f"{dataset.task.name}, {min(images, len(dataset)):,} images, a fifth of them validates",
         "space": chosen.label,

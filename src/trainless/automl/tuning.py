@@ -1,4 +1,4 @@
-"""Hyper-parameters of the training, tuned by Optuna with Hyperband within a time."""
+"""Hyper-parameter tuning of the training, by Optuna with Hyperband within a time."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def suggest_recipe(trial: optuna.Trial, photographs: bool) -> Recipe:
-    """Draw the hyper-parameters of a training.
+    """Sample the hyper-parameters of a training.
 
     Args:
         trial: of an Optuna study.
@@ -75,7 +75,7 @@ def tune(
     kept: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Recipe, list[dict[str, Any]]]:
-    """Find the best recipe of a few: each is tried by short trainings, which Hyperband ends early where they lag.
+    """Tune the recipe of a training by TPE over short trainings, which Hyperband ends early where they lag.
 
     Args:
         build: makes the network.
@@ -146,12 +146,12 @@ def tune(
         while time.monotonic() < deadline:
             study.optimize(attempt, n_trials=1)
         tried = _tried(study)
-    complete = [each for each in tried if each.state == optuna.trial.TrialState.COMPLETE]
-    best = max(complete, key=lambda each: float("-inf") if each.value is None else each.value, default=None)
+    complete = [trial for trial in tried if trial.state == optuna.trial.TrialState.COMPLETE]
+    best = max(complete, key=lambda trial: float("-inf") if trial.value is None else trial.value, default=None)
     rows = [
-        {"trial": number, "recipe": each.user_attrs["recipe"], "measure": each.value,
-         "epochs": each.user_attrs.get("epochs", 0), "state": each.state.name.lower()}
-        for number, each in enumerate(tried)
+        {"trial": number, "recipe": trial.user_attrs["recipe"], "measure": trial.value,
+         "epochs": trial.user_attrs.get("epochs", 0), "state": trial.state.name.lower()}
+        for number, trial in enumerate(tried)
     ]  # fmt: skip
     return (first if best is None else Recipe(**best.user_attrs["recipe"])), rows
 

@@ -1,4 +1,4 @@
-"""Labelled images: read them from where they are, audit and split them, and draw the batches that networks see."""
+"""Labelled image data sets: readers, audit, splits into train, valid and test, and seeded batches."""
 
 from trainless.data.arrays import images_of, load_arrays, value_range
 from trainless.data.audits import Audit, audit

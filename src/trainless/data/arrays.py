@@ -1,4 +1,4 @@
-"""Images that come as arrays: scikit-learn's digits, NumPy archives, and what the caller holds in memory."""
+"""Data sets from arrays: scikit-learn's digits, NumPy archives, and arrays in memory."""
 
 from __future__ import annotations
 
@@ -241,7 +241,7 @@ def _classes(y: Any, number: int) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     if labels.dtype.kind == "f" and (np.isfinite(labels) & (labels == np.floor(labels))).all():
         labels = labels.astype(np.int64)
     if labels.dtype.kind not in "biuU":
-        named = [isinstance(each, str) or (isinstance(each, float) and each.is_integer()) for each in labels.flat]
+        named = [isinstance(label, str) or (isinstance(label, float) and label.is_integer()) for label in labels.flat]
         example = labels.ravel().tolist()[named.index(False) if False in named else 0]
         raise DataError(
             f"Labels are {labels.dtype}, such as {example!r}, but each was expected to name a class: give whole "

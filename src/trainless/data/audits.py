@@ -1,4 +1,4 @@
-"""What is in a data set before anything is spent on it: counts, sizes, broken files, copies, leaks."""
+"""Audit of a data set: counts by class, image sizes, broken files, duplicates, leaks between parts."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Copy(NamedTuple):
 
 @dataclass(frozen=True)
 class Audit:
-    """What is in a data set; ``str`` of it is a text to show.
+    """Result of an audit of a data set; ``str`` of it is a text to show.
 
     Args:
         name: name of the data set.
@@ -168,7 +168,7 @@ class Audit:
 
 
 def audit(source: str | os.PathLike[str] | ImageDataset | Splits, *, image_size: int | None = None) -> Audit:
-    """Count what is in a data set, and look for what spoils training or its figures.
+    """Audit a data set: count classes and sizes, find broken files, duplicates and leaks between parts.
 
     Images are compared as they are after decoding and resizing. Of each set of copies, all but the first are named.
 

@@ -111,8 +111,8 @@ def _row(source: Path, line: int, fields: list[str], columns: dict[str, int]) ->
         near = difflib.get_close_matches(split.lower(), PART_NAMES, n=1)
         hint = f" (did you mean '{near[0]}'?)" if near else ""
         raise DataError(f"Line {line} of '{source}' has the split '{split}'{hint}: give train, valid or test.")
-    place = Path(os.path.normpath(source.parent / values["path"]))
-    return _Row(line, place, values["label"], PART_NAMES[split.lower()])
+    path = Path(os.path.normpath(source.parent / values["path"]))
+    return _Row(line, path, values["label"], PART_NAMES[split.lower()])
 
 
 def _check_files(source: Path, rows: list[_Row]) -> None:

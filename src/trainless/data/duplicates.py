@@ -1,4 +1,4 @@
-"""Images that are the same pixel by pixel, and images that are hardly more than one colour."""
+"""Duplicate images, by a hash of their pixels, and nearly constant ones, by their standard deviation."""
 
 from __future__ import annotations
 

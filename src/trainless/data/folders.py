@@ -100,12 +100,12 @@ def _check_names(folder: Path, class_folders: list[Path]) -> None:
             raise DataError(
                 f"The name of class folder {path.name!a} in '{folder}' is no UTF-8 text: rename it."
             ) from None
-        place = path.resolve()
-        if place in (whole, *whole.parents):
-            raise DataError(f"Class folder '{path}' is a link to '{place}', which holds it: remove the link.")
-        if place in seen:
-            raise DataError(f"Class folders '{seen[place]}' and '{path}' are the same folder: remove the link.")
-        seen[place] = path
+        target = path.resolve()
+        if target in (whole, *whole.parents):
+            raise DataError(f"Class folder '{path}' is a link to '{target}', which holds it: remove the link.")
+        if target in seen:
+            raise DataError(f"Class folders '{seen[target]}' and '{path}' are the same folder: remove the link.")
+        seen[target] = path
 
 
 def _subfolders(folder: Path) -> list[Path]:

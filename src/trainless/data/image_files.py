@@ -1,4 +1,4 @@
-"""Image files: what their headers tell, and their pixels as bytes.
+"""Image files: size and mode from their headers, pixels as bytes.
 
 The EXIF orientation is applied, transparency is laid on white, 16-bit values are divided by 257 and rounded, and of
 several frames the first counts.

@@ -1,4 +1,4 @@
-"""The one way in: from a name, a path or a data set to an `ImageDataset`."""
+"""Reading an `ImageDataset` from a name, a path or a data set."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The size to which images are resized, chosen from the sizes that they have."""
+"""The size to which images are resized: the median of their shorter sides."""
 
 from __future__ import annotations
 

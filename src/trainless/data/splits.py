@@ -1,4 +1,4 @@
-"""The three parts of a data set, as they were given or as they are split off: training, validation and test."""
+"""Training, validation and test parts of a data set, as they are given or split off here."""
 
 from __future__ import annotations
 
@@ -182,12 +182,12 @@ def _find(
 def _of_arrays(train: LabelledImages, test: LabelledImages | None, image_size: int | None, at_most: int) -> _Found:
     sets = [train] if test is None else [train, test]
     height, width = train.images.shape[2:]
-    sizes = (ImageSize(height, width, sum(len(each.labels) for each in sets)),)
+    sizes = (ImageSize(height, width, sum(len(part.labels) for part in sets)),)
     size = propose_size(sizes, at_most) if image_size is None else image_size
-    resized = [resize(each.images, size, size) for each in sets]
+    resized = [resize(part.images, size, size) for part in sets]
     images = np.concatenate(resized) if test else resized[0]  # which may be all that memory has room for
-    labels = np.concatenate([each.labels for each in sets])
-    parts = np.repeat(["train", "test"][: len(sets)], [len(each.labels) for each in sets])
+    labels = np.concatenate([part.labels for part in sets])
+    parts = np.repeat(["train", "test"][: len(sets)], [len(part.labels) for part in sets])
     return _Found(train._replace(images=images, labels=labels), parts, sizes)
 
 

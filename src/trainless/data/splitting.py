@@ -1,4 +1,4 @@
-"""Split a data set in two, with the same share of every class."""
+"""Stratified splits of a data set in two."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["choose", "part_of", "split"]
 
 
 def split(dataset: ImageDataset, fraction: float, seed: int = 0) -> tuple[ImageDataset, ImageDataset]:
-    """Split off a fraction of the images, at random, with the same share of every class.
+    """Split off a stratified random fraction of the images: the same share of every class.
 
     How many images each class gives is settled by largest remainder: its share rounded down, and one more for the
     classes with the largest remainders until the total is the fraction of all, rounded. A class of two or more images
@@ -74,9 +74,9 @@ def choose(labels: NDArray[np.int64], fraction: float, name: str, seed: int, *pu
     rng = np.random.Generator(np.random.PCG64(derive_seed(seed, "split", *purpose)))
     shuffled = rng.permutation(len(labels))
     by_class = shuffled[np.argsort(labels[shuffled], kind="stable")]
-    place = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
+    rank = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)
     chosen = np.zeros(len(labels), bool)
-    chosen[by_class[place < np.repeat(shares, counts)]] = True
+    chosen[by_class[rank < np.repeat(shares, counts)]] = True
     return chosen
 
 

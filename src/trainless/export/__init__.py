@@ -1,7 +1,7 @@
-"""Write a trained network so that it runs without trainless: plain PyTorch code with weights, ONNX, TorchScript.
+"""Export of a trained network for use without trainless: plain PyTorch code with weights, ONNX, TorchScript.
 
 Whatever the form, it takes float32 images with values from 0 to 1, shape ``(images, channels, height, width)``, and
-gives one number for each class, of which the highest is the guess: the normalisation of the training is inside.
+gives logits, one for each class: the normalisation of the training is inside.
 """
 
 from trainless.export.code import PlainCode, plain_code

@@ -1,4 +1,4 @@
-"""Write a network as Python code that needs PyTorch alone."""
+"""Export of a network as Python code that needs PyTorch alone."""
 
 from __future__ import annotations
 
@@ -182,9 +182,9 @@ def _line(node: fx.Node) -> str:
     if node.op == "call_function" and node.target in _SIGNS:
         return f"{node.name} = {_value(node.args[0])} {_SIGNS[node.target]} {_value(node.args[1])}"
     name = getattr(node.target, "__name__", str(node.target))
-    for module, place in ((torch, "torch"), (nn.functional, "nn.functional")):
+    for module, prefix in ((torch, "torch"), (nn.functional, "nn.functional")):
         if node.op == "call_function" and getattr(module, name, None) is node.target:
-            return f"{node.name} = {place}.{name}({arguments})"
+            return f"{node.name} = {prefix}.{name}({arguments})"
     raise InputError(f"'{name}' cannot be written as plain code: build the network of PyTorch's layers and functions.")
 
 

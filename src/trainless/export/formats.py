@@ -1,4 +1,4 @@
-"""The files that a network is written to, each read back and compared with the network."""
+"""Export files of a network, each read back and compared with the network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images in memory, given in normalised batches, augmented where that is wanted."""
+"""Normalised batches of images in memory, with augmentation: mirroring, shifts, cutout, mixup."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Batches:
     def __init__(self, dataset: ImageDataset, size: int) -> None:
         # torch.tensor copies: arrays of others may be read-only, or have strides that PyTorch does not take.
         self._images, self._labels = torch.tensor(dataset.images), torch.tensor(dataset.labels)
-        self._mean, self._std = (torch.tensor(each).view(-1, 1, 1) for each in (dataset.mean, dataset.std))
+        self._mean, self._std = (torch.tensor(values).view(-1, 1, 1) for values in (dataset.mean, dataset.std))
         self._number = batch_count(len(dataset), size)
         self._classes = dataset.task.classes
         self._seed: int | None = None
@@ -125,8 +125,8 @@ def erased(images: torch.Tensor, stream: torch.Generator, side: float) -> torch.
     def is_kept(pixels: int) -> torch.Tensor:
         length = max(1, round(pixels * side))
         first = torch.randint(pixels, (count, 1), generator=stream) - length // 2
-        places = torch.arange(pixels)
-        return (places < first) | (places >= first + length)
+        positions = torch.arange(pixels)
+        return (positions < first) | (positions >= first + length)
 
     kept = is_kept(height)[:, :, None] | is_kept(width)[:, None, :]
     return images * kept[:, None]
@@ -139,18 +139,18 @@ def mixed(
 
     Args:
         images: shape ``(images, channels, height, width)``.
-        targets: share of each class, shape ``(images, classes)``.
+        targets: class probabilities, shape ``(images, classes)``.
         stream: the source of all randomness.
         alpha: both parameters of the Beta distribution from which the batch's share is drawn.
 
     Example:
         >>> images, targets = torch.eye(2).view(2, 1, 1, 2), torch.eye(2)
-        >>> _, shares = mixed(images, targets, torch.Generator().manual_seed(0), 1.0)
-        >>> shares.sum(1)
+        >>> _, probabilities = mixed(images, targets, torch.Generator().manual_seed(0), 1.0)
+        >>> probabilities.sum(1)
         tensor([1., 1.])
     """
     # torch's own Beta takes no generator: NumPy's draws from a seed of this one.
     seed = int(torch.randint(2**31, (1,), generator=stream))
     share = float(np.random.default_rng(seed).beta(alpha, alpha))
     others = torch.randperm(len(images), generator=stream)
-    return tuple(share * each + (1 - share) * each[others] for each in (images, targets))  # type: ignore[return-value]
+    return tuple(share * batch + (1 - share) * batch[others] for batch in (images, targets))  # type: ignore[return-value]

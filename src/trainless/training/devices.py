@@ -1,4 +1,4 @@
-"""Where a training runs: on which processors, in how many processes, with which precision."""
+"""Devices of a training: accelerator, number of processes and nodes, precision."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PRECISIONS = ("32-true", "bf16-mixed", "auto")
 
 @dataclass(frozen=True)
 class Devices:
-    """Where a training runs; names and meanings are those of Lightning's Trainer.
+    """Devices of a training; names and meanings are those of Lightning's Trainer.
 
     With more than one process each has its share of every batch, so that batch, steps and schedule are those of one
     process. The default is what gives the same result on each run: one process of a CPU in float32.

@@ -1,4 +1,4 @@
-"""The processes that train one network together: how they find each other and agree."""
+"""Distributed training: process groups, their rendezvous, and agreement on values."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Value = TypeVar("Value")
 
 
 class Joined(LightningEnvironment):
-    """Tells Lightning of a group of processes that is there already."""
+    """A process group that exists already, as an environment of Lightning."""
 
     @property
     def creates_processes_externally(self) -> bool:
@@ -75,7 +75,7 @@ def backend_of(devices: Devices) -> str:
 
 
 def join(devices: Devices) -> None:
-    """Take a place among the processes that torchrun or SLURM started, if that has not happened yet.
+    """Join the process group of the processes that torchrun or SLURM started, unless it has been joined.
 
     Raises:
         InputError: there are not as many processes as wanted.
@@ -97,7 +97,7 @@ def join(devices: Devices) -> None:
 
 
 def join_by_file(devices: Devices, file: Path, rank: int) -> None:
-    """Take a place among processes of this machine, which meet in a file: no port need be free.
+    """Join a process group of this machine, whose rendezvous is a file: no port need be free.
 
     Args:
         devices: where they train.
@@ -125,13 +125,13 @@ def _leave() -> None:
 
 
 def agreed(value: Value) -> Value:
-    """Give all processes the value of the first one: what depends on clock or rounding must be alike in all."""
+    """Broadcast the value of the first process: what depends on clock or rounding must be alike in all."""
     values = [value]
     dist.broadcast_object_list(values)
     return values[0]
 
 
 def summed(tensor: torch.Tensor) -> torch.Tensor:
-    """Add up the tensors of all processes, in place."""
+    """All-reduce a tensor: the sum over all processes, in place."""
     dist.all_reduce(tensor)
     return tensor

@@ -1,4 +1,4 @@
-"""The log of a training, as events that TensorBoard shows."""
+"""TensorBoard logs of a training."""
 
 from __future__ import annotations
 

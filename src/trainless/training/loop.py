@@ -1,4 +1,4 @@
-"""The course of one training, by Lightning, with all switched off that writes, prints or decides by itself."""
+"""The training loop, by Lightning, with all switched off that writes, prints or decides by itself."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _GRACE = 0.25  # of an epoch, which it may be late before it is left
 
 
 class TrainingModule(L.LightningModule):
-    """One training from its first epoch to its last, or from the state that an earlier one left.
+    """The training loop of a network as a Lightning module, from the first epoch or a state to the last.
 
     Of several processes each is given all images, and computes its share of every batch.
 
@@ -82,7 +82,7 @@ class TrainingModule(L.LightningModule):
         self.standing = resume or TrainingState({}, {}, {}, [], [], [], 0.0)
         self.start = time.monotonic() - self.standing.seconds
         self.epoch_seconds = epoch_seconds
-        self.begun = list[float]()  # when the epochs of this sitting began
+        self.begun = list[float]()  # when the epochs of this run began
         self.handler = signal.getsignal(signal.SIGTERM)
 
     @property
@@ -102,10 +102,10 @@ class TrainingModule(L.LightningModule):
         """How many more epochs there is time for; infinite where nothing tells how long they take."""
         now, latest = time.monotonic(), self.begun[-_RECENT:]
         if latest:
-            one = (now - latest[0]) / len(latest)
+            epoch_seconds = (now - latest[0]) / len(latest)
         else:
-            one = self.standing.seconds / self.done if self.done else self.epoch_seconds or 0.0
-        return math.inf if self.deadline is None or not one else (self.deadline - now) / one
+            epoch_seconds = self.standing.seconds / self.done if self.done else self.epoch_seconds or 0.0
+        return math.inf if self.deadline is None or not epoch_seconds else (self.deadline - now) / epoch_seconds
 
     def _share_of_epoch(self) -> float:
         """Which share of the schedule the next epoch is, so that it is done with the last there is time for."""
@@ -153,7 +153,7 @@ class TrainingModule(L.LightningModule):
         return -1 if self._is_over() else None
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], number: int) -> torch.Tensor:
-        """Compute the mean cross-entropy of a batch; targets are classes, or a share of each class."""
+        """Compute the mean cross-entropy of a batch; targets are classes, or class probabilities."""
         steps = len(self.train_images) / self.share
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.rate_at(self.standing.progress * steps + number, steps)
@@ -173,8 +173,8 @@ class TrainingModule(L.LightningModule):
             return loss
         # What the mean was taken over: images, or the weights of their classes.
         count, whole = (
-            float(len(each) if weights is None or each.is_floating_point() else weights[each].sum())
-            for each in (own, targets)
+            float(len(labels) if weights is None or labels.is_floating_point() else weights[labels].sum())
+            for labels in (own, targets)
         )
         return loss * (self.trainer.world_size * count / whole)
 
@@ -192,10 +192,10 @@ class TrainingModule(L.LightningModule):
         """Keep what the network says, in float32 whatever it is trained in."""
         images, labels = batch
         with torch.autocast(images.device.type, enabled=False):
-            self.logits.append(self._answers(images))
+            self.logits.append(self._logits(images))
         self.labels.append(labels)
 
-    def _answers(self, images: torch.Tensor) -> torch.Tensor:
+    def _logits(self, images: torch.Tensor) -> torch.Tensor:
         if not self._is_shared or len(images) < self.trainer.world_size:
             return self.network(images)  # type: ignore[no-any-return]
         own = self.network(self._share(images))
@@ -257,13 +257,13 @@ def _copied(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         return value.detach().to("cpu", copy=True)
     if isinstance(value, dict):
-        return {name: _copied(each) for name, each in value.items()}
-    return [_copied(each) for each in value] if isinstance(value, list) else value
+        return {name: _copied(item) for name, item in value.items()}
+    return [_copied(item) for item in value] if isinstance(value, list) else value
 
 
-def fit(course: TrainingModule, devices: Devices) -> TrainingState:
-    """Run a course to its end; where it has several processes, each of them calls this."""
-    is_finished = course.finished
+def fit(module: TrainingModule, devices: Devices) -> TrainingState:
+    """Run the loop to its end; where it has several processes, each of them calls this."""
+    is_finished = module.finished
     if devices.processes > 1:
         join(devices)
         is_finished = agreed(is_finished)
@@ -273,41 +273,41 @@ def fit(course: TrainingModule, devices: Devices) -> TrainingState:
                 accelerator="cuda" if devices.accelerator == "gpu" else "cpu",
                 devices=devices.devices,
                 num_nodes=devices.nodes,
-                strategy=_strategy(course, devices),
+                strategy=_strategy(module, devices),
                 precision=devices.precision,  # type: ignore[arg-type]
                 sync_batchnorm=devices.processes > 1 and devices.accelerator == "gpu",  # PyTorch has it for GPUs alone
                 # One process alone stays alone, whatever cluster it may be on.
                 plugins=[Joined() if devices.processes > 1 else LightningEnvironment()],
-                max_epochs=course.epochs - course.done,
+                max_epochs=module.epochs - module.done,
                 reload_dataloaders_every_n_epochs=1,
                 num_sanity_val_steps=0,
                 logger=False,
                 enable_checkpointing=False,
                 enable_progress_bar=False,
                 enable_model_summary=False,
-            ).fit(course)
-    return course.standing
+            ).fit(module)
+    return module.standing
 
 
-def _strategy(course: TrainingModule, devices: Devices) -> DDPStrategy | str:
+def _strategy(module: TrainingModule, devices: Devices) -> DDPStrategy | str:
     if devices.processes == 1:
         return "auto"
     # Each process has its own running statistics within an epoch: validation takes their mean.
     return DDPStrategy(
-        find_unused_parameters=_has_idle_weights(course),
+        find_unused_parameters=_has_idle_weights(module),
         forward_sync_buffers=False,
         process_group_backend=backend_of(devices),
     )
 
 
-def _has_idle_weights(course: TrainingModule) -> bool:
+def _has_idle_weights(module: TrainingModule) -> bool:
     """Whether there are weights that lead nowhere: the processes have to look for them then, which costs time."""
-    images, _ = next(iter(course.train_images))
-    weights = [each for each in course.network.parameters() if each.requires_grad]
+    images, _ = next(iter(module.train_images))
+    weights = [weight for weight in module.network.parameters() if weight.requires_grad]
     with torch.enable_grad():
-        total = course.network.eval()(images[:2]).sum()
-    course.network.train()
-    return any(each is None for each in torch.autograd.grad(total, weights, allow_unused=True))
+        total = module.network.eval()(images[:2]).sum()
+    module.network.train()
+    return any(gradient is None for gradient in torch.autograd.grad(total, weights, allow_unused=True))
 
 
 @contextmanager

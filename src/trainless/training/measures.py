@@ -1,4 +1,4 @@
-"""What a classifier shall be good at: measures of its logits, higher is better."""
+"""Classification metrics of logits, higher is better: accuracy, balanced accuracy, macro-F1, log loss."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a network is trained: optimizer, schedule, augmentation, in one value that can be tuned and written down."""
+"""Hyper-parameters of a training: optimizer, learning-rate schedule, augmentation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a training gives back, and what it needs to go on."""
+"""Result and resumable state of a training."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["TrainingResult", "TrainingState"]
 
 @dataclass(frozen=True, eq=False)
 class TrainingState:
-    """Where a training stands after an epoch: all that is needed to go on.
+    """State of a training after an epoch: all that is needed to resume it.
 
     It holds nothing but tensors, numbers and plain containers, so it can be saved with ``torch.save`` and read back
     with ``weights_only=True``.
@@ -54,7 +54,7 @@ class TrainingState:
 
 @dataclass(frozen=True)
 class TrainingResult:
-    """What a training came to.
+    """Result of a training: accuracy of the epoch that was kept, and curves by epoch.
 
     Args:
         valid_accuracy: accuracy on the validation images after the epoch that was kept, in percent. Where the epoch is

@@ -1,4 +1,4 @@
-"""Train one network, briefly and honestly."""
+"""Training of one network, with early stopping, deadlines and resumption."""
 
 from __future__ import annotations
 
@@ -102,8 +102,8 @@ def train(
     chosen, measured = recipe or Recipe(), measure_named(measure, train_set.task.classes)
     weights = _class_weights(train_set) if chosen.balanced else None
     _check_sets(train_set, valid_set)
-    place, steps = (devices or Devices()).resolved(), batch_count(len(train_set), chosen.batch_size)
-    _check_shares(place, len(train_set) // steps)
+    resolved, steps = (devices or Devices()).resolved(), batch_count(len(train_set), chosen.batch_size)
+    _check_shares(resolved, len(train_set) // steps)
     with preserve_rng_state(), limited_threads(threads):
         _check_network(network, train_set.task)
         if resume is None:
@@ -111,9 +111,9 @@ def train(
         else:
             _restore(network, resume)
         with logged(log_folder, chosen, epochs, steps, measure, resume, on_epoch) as told:
-            if place.nodes == 1 < place.devices and not is_launched():
+            if resolved.nodes == 1 < resolved.devices and not is_launched():
                 state = train_in_processes(
-                    train, network, place,
+                    train, network, resolved,
                     {
                         "train_set": train_set, "valid_set": valid_set, "epochs": epochs, "seed": seed,
                         "recipe": chosen, "measure": measure, "patience": patience, "deadline": deadline,
@@ -123,13 +123,13 @@ def train(
                 )  # fmt: skip
             else:
                 network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-                course = TrainingModule(
+                module = TrainingModule(
                     network, Batches(train_set, chosen.batch_size), Batches(valid_set, _VALID_BATCH), epochs=epochs,
                     seed=seed, recipe=chosen, measure=measured, weights=weights,
                     deadline=deadline, epoch_seconds=epoch_seconds, patience=patience, until=until, resume=resume,
                     on_epoch=told,
                 )  # fmt: skip
-                state = fit(course, place)
+                state = fit(module, resolved)
     return finished(network, state, measure, images=len(valid_set) if prefer_last else None)
 
 
@@ -203,7 +203,7 @@ def _restore(network: torch.nn.Module, state: TrainingState) -> None:
 
 def _check_sets(train_set: ImageDataset, valid_set: ImageDataset) -> None:
     expected, given = (
-        (each.task.input_shape, each.task.classes, each.mean, each.std) for each in (train_set, valid_set)
+        (part.task.input_shape, part.task.classes, part.mean, part.std) for part in (train_set, valid_set)
     )
     if expected != given:
         raise InputError(

@@ -72,9 +72,9 @@ def candidate_scatter(rows: Sequence[Mapping[str, Any]]) -> str:
     across = _Scale([math.log10(max(row["flops"], 1)) for row in shown], _LEFT, _WIDTH - _RIGHT)
     up = _Scale([row["score"] for row in shown], _HEIGHT - _BOTTOM, _TOP)
     points = []
-    for place, row in reversed(list(enumerate(shown))):  # the best last, on top
+    for rank, row in reversed(list(enumerate(shown))):  # the best last, on top
         x, y = across(math.log10(max(row["flops"], 1))), up(row["score"])
-        kind, size = ("best", 7) if place == 0 else ("point", 4)
+        kind, size = ("best", 7) if rank == 0 else ("point", 4)
         told = f"{row['architecture']}: {costs_text(row)}"
         points.append(
             f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{size}"><title>{escape(told)}</title></circle>'
@@ -99,13 +99,13 @@ def training_curve(curve: Mapping[str, Sequence[float]]) -> str:
         return '<p class="note">The training has not ended its first epoch.</p>'
     across = _Scale([1, max(2, len(values))], _LEFT, _WIDTH - _RIGHT, margin=0.03)
     up = _Scale([min(values), max(values), min(100.0, max(values) + 2)], _HEIGHT - _BOTTOM, _TOP)
-    places = [(across(epoch), up(value)) for epoch, value in enumerate(values, 1)]
+    points = [(across(epoch), up(value)) for epoch, value in enumerate(values, 1)]
     best = int(np.argmax(values))
-    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in places)
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     dots = "".join(
         f'<circle class="{"best" if number == best else "point"}" cx="{x:.1f}" cy="{y:.1f}" '
         f'r="{6 if number == best else 2.5}"><title>epoch {number + 1}: {values[number]:.1f} %</title></circle>'
-        for number, (x, y) in enumerate(places)
+        for number, (x, y) in enumerate(points)
     )
     whole = sorted({round(at) for at in across.ticks(5) if 1 <= round(at) <= max(2, len(values))})
     ticks = [(across(at), str(at)) for at in whole]
@@ -125,7 +125,7 @@ def confusion_table(confusion: Sequence[Sequence[int]], classes: Sequence[str]) 
     rows = []
     for number, (name, counts) in enumerate(zip(classes, confusion, strict=True)):
         total = sum(counts)
-        cells = "".join(_cell(count, total, place == number) for place, count in enumerate(counts))
+        cells = "".join(_cell(count, total, column == number) for column, count in enumerate(counts))
         found = f"{counts[number] / total:.0%}".replace("%", " %") if total else ""
         rows.append(f'<tr><th scope="row">{escape(name)}</th>{cells}<td class="found">{found}</td></tr>')
     return (
@@ -141,11 +141,11 @@ def bars(shares: Sequence[tuple[str, float]], most: int = 8) -> str:
         >>> "97.0 %" in bars([("cat", 0.03), ("dog", 0.97)])
         True
     """
-    ranked = sorted(shares, key=lambda each: -each[1])
+    ranked = sorted(shares, key=lambda bar: -bar[1])
     rows = "".join(
-        f'<div class="bar{" first" if place == 0 else ""}"><span>{escape(name)}</span>'
+        f'<div class="bar{" first" if rank == 0 else ""}"><span>{escape(name)}</span>'
         f'<i><b style="width:{100 * share:.1f}%"></b></i><em>{100 * share:.1f} %</em></div>'
-        for place, (name, share) in enumerate(ranked[:most])
+        for rank, (name, share) in enumerate(ranked[:most])
     )
     left = len(ranked) - most
     more = f'<p class="note">{left} other classes share the rest.</p>' if left > 0 else ""

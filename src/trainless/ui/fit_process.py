@@ -1,4 +1,4 @@
-"""The process that fits, apart from the page's: an order comes in as a line of JSON, what happens goes out as such.
+"""The process of a fit, apart from the page's: reads a form as one line of JSON, and writes its events as such lines.
 
 It ends with the page's process, whose end closes its standard input, as by Ctrl-C.
 """
@@ -32,28 +32,28 @@ _EVERY = 0.7  # seconds between two tellings of the candidates
 Tell = Callable[[Mapping[str, Any]], None]
 
 
-def fit_form(places: Workspace, order: FitForm, folder: Path, tell: Tell) -> None:
-    """Fit what an order asks for, and tell what happens.
+def fit_form(workspace: Workspace, form: FitForm, folder: Path, tell: Tell) -> None:
+    """Fit a network as a form asks for, and report its events.
 
     Args:
-        places: folders that may be read and written.
-        order: what is asked for.
+        workspace: folders that may be read and written.
+        form: what is asked for.
         folder: of the run.
         tell: called with one document an event, whose ``event`` is ``progress``, ``candidates`` or ``epoch``.
 
     Raises:
-        InputError: the order or its data cannot be used.
+        InputError: the form or its data cannot be used.
     """
     from trainless.data import load_splits
     from trainless.fit_artifacts import fit_to_folder
 
     tell({"event": "progress", "stage": "reading", "done": 0, "total": 0})
-    source, plan = places.source(order.data), order.plan()
-    check_source(source, places.root(order.data))
+    source, plan = workspace.source(form.data), form.plan()
+    check_source(source, workspace.root(form.data))
     splits = load_splits(source, seed=plan.seed, image_size=plan.image_size)
     teller = Teller(tell, folder, splits.train.task)
     fit_to_folder(
-        splits, plan, folder, command=order.command(str(source), str(folder)), progress=teller.progress,
+        splits, plan, folder, command=form.command(str(source), str(folder)), progress=teller.progress,
         on_epoch=teller.epoch,
     )  # fmt: skip
 
@@ -91,7 +91,7 @@ class Teller:
 
 
 def main() -> int:
-    """Run the order that comes in; the last event is ``done``, ``stopped``, ``refused`` or ``failed``."""
+    """Run the form that comes in; the last event is ``done``, ``stopped``, ``refused`` or ``failed``."""
     out = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     sys.stdout = sys.stderr  # what a package prints is no event
 
@@ -101,9 +101,9 @@ def main() -> int:
     request = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_parent, daemon=True).start()
     signal.signal(signal.SIGINT, _interrupt_once)
-    places = Workspace(Path(request["data"]), Path(request["out"]))
+    workspace = Workspace(Path(request["data"]), Path(request["out"]))
     try:
-        fit_form(places, FitForm.read(request["order"]), places.run(request["run"]), tell)
+        fit_form(workspace, FitForm.read(request["form"]), workspace.run(request["run"]), tell)
     except KeyboardInterrupt:
         tell({"event": "stopped"})
     except TrainlessError as error:

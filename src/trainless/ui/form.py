@@ -1,4 +1,4 @@
-"""What somebody asks for on the page, as a document, and as the plan of a fit."""
+"""Settings of a fit as they are typed on the page: as text, as a JSON document, as a `Plan`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LimitFields: Any = make_dataclass("_LimitFields", [(f"max_{name}", str, field(d
 
 @dataclass
 class FitForm(_LimitFields):  # type: ignore[misc]
-    """What is asked for, all as it is typed; an empty text is what is not asked for.
+    """Settings of a fit as they are typed; an empty text is what is not asked for.
 
     Args:
         data: a name that `Workspace.source` takes.
@@ -55,7 +55,7 @@ class FitForm(_LimitFields):  # type: ignore[misc]
 
     @classmethod
     def read(cls, document: Mapping[str, Any]) -> FitForm:
-        """Take the values of a document that an order has; the others stay what they are."""
+        """Take the values of a document that a form has; the others stay what they are."""
         known = {field.name for field in fields(cls)}
         return cls(**{name: str(value) for name, value in document.items() if name in known})
 

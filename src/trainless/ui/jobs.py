@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 from trainless.ui.form import FitForm
-from trainless.ui.workspace import ORDER, Workspace
+from trainless.ui.workspace import FORM, Workspace
 
 __all__ = ["Job"]
 
@@ -26,8 +26,8 @@ class Job:
     """Starts a fit, keeps what it tells, and stops it.
 
     Args:
-        places: folders that may be read and written.
-        order: what is asked for.
+        workspace: folders that may be read and written.
+        form: what is asked for.
         run: name of the folder of the run, which is there.
 
     Attributes:
@@ -42,8 +42,8 @@ class Job:
         version: another number whenever something of this has changed.
     """
 
-    def __init__(self, places: Workspace, order: FitForm, run: str) -> None:
-        self.order, self.run = order, run
+    def __init__(self, workspace: Workspace, form: FitForm, run: str) -> None:
+        self.form, self.run = form, run
         self.stage, self.done, self.total = "", 0, 0
         self.stages: dict[str, float] = {}
         self.candidates: list[dict[str, Any]] = []
@@ -51,15 +51,15 @@ class Job:
         self.outcome = self._outcome = self.text = ""
         self.version, self.is_stopping = 0, False
         self._start, self._end = time.monotonic(), 0.0
-        self._folder = folder = places.run(run)
-        (folder / ORDER).write_text(json.dumps(order.document(), indent=1) + "\n", encoding="utf-8")
+        self._folder = folder = workspace.run(run)
+        (folder / FORM).write_text(json.dumps(form.document(), indent=1) + "\n", encoding="utf-8")
         with (folder / _LOG).open("a", encoding="utf-8") as log:
             # In a session of its own: Ctrl-C at the terminal reaches the page's process, which hands it on once.
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "trainless.ui.fit_process"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                 stderr=log, text=True, encoding="utf-8", start_new_session=True, env=_environment(),
             )  # fmt: skip
-        request = {"data": str(places.data), "out": str(places.out), "order": order.document(), "run": run}
+        request = {"data": str(workspace.data), "out": str(workspace.out), "form": form.document(), "run": run}
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()  # and left open: its end would end the fit

@@ -18,11 +18,11 @@ __all__ = ["Page", "build"]
 _TICK = 0.5  # seconds
 
 
-def build(desk: Session) -> None:
+def build(session: Session) -> None:
     """Build the page for a window that has opened it."""
     ui.colors(primary="#0b6bb0", negative="#b3261e", positive="#2e7d32")
     ui.add_css(resources.files("trainless.ui").joinpath("style.css").read_text(encoding="utf-8"))
-    page = Page(desk)
+    page = Page(session)
     page.begin()
     ui.timer(_TICK, page.tick)
 
@@ -31,11 +31,11 @@ class Page:
     """The page in one window, a `trainless.ui.window.Window`.
 
     Args:
-        desk: what all windows share.
+        session: what all windows share.
     """
 
-    def __init__(self, desk: Session) -> None:
-        self.desk = desk
+    def __init__(self, session: Session) -> None:
+        self.session = session
         self._state: Choosing | Watching | Showing | None = None
         with ui.element("header").classes("top"), ui.element("div").classes("inner"):
             with ui.element("a").classes("name").props('href="#" role="button"').on("click.prevent", self.choose):
@@ -46,7 +46,7 @@ class Page:
 
     def begin(self) -> None:
         """Show the fit that runs, or else the form."""
-        if self.desk.job and self.desk.is_busy:
+        if self.session.job and self.session.is_busy:
             self.watch()
         else:
             self.choose()
@@ -59,7 +59,7 @@ class Page:
 
     def watch(self) -> None:
         """Show the fit that was started last, or what came out of it."""
-        job = self.desk.job
+        job = self.session.job
         if job and job.is_running:
             self._put(None)
             with self._body:
@@ -70,7 +70,7 @@ class Page:
     def show(self, run: str) -> None:
         """Show what came out of a run."""
         try:
-            summary = self.desk.places.summary(run)
+            summary = self.session.workspace.summary(run)
         except InputError as error:
             self.say(str(error))
             return
@@ -96,7 +96,7 @@ class Page:
         if job.outcome == "done":
             self.show(job.run)
             return
-        self.desk.error = job.text or (
+        self.session.error = job.text or (
             f"It was stopped before there was a network; its scores are kept: go on with '{job.run}' below."
         )
         self.choose()

@@ -1,4 +1,4 @@
-"""What the page asks of a process beside its own: a look at data, a guess at a picture."""
+"""Previews that the page computes in a process of their own: an audit of data, class probabilities of an image."""
 
 from __future__ import annotations
 
@@ -14,54 +14,58 @@ from trainless.errors import TrainlessError
 from trainless.ui.form import FitForm
 from trainless.ui.workspace import Workspace, check_source
 
-__all__ = ["guess", "look", "picture"]
+__all__ = ["classify_image", "png_url", "preview_data"]
 
-_PICTURES = 12
-_SHOWN = 320  # pixels of a picture that is shown again
+_EXAMPLES = 12  # classes of which an image is shown
+_SHOWN = 320  # pixels of the longer side of an image that is shown again
 
 
-def look(places: Workspace, order: FitForm) -> dict[str, Any]:
-    """Audit the data of an order.
+def preview_data(workspace: Workspace, form: FitForm) -> dict[str, Any]:
+    """Audit the data of a form, with an example image of each class.
+
+    Args:
+        workspace: folders that may be read.
+        form: which data, and how they are split and resized.
 
     Returns:
         ``rows`` and ``advice`` as `trainless.data.Audit` gives them, ``classes`` and ``images`` as numbers,
-        ``pictures`` with a class and a picture each; or only ``error``, one sentence.
+        ``examples`` with a class and the URL of an image each; or only ``error``, one sentence.
 
     Example:
-        >>> found = look(Workspace(Path("photos"), Path("runs")), FitForm(data="digits"))
-        >>> found["classes"], found["images"], [name for name, _ in found["pictures"]][:3]
+        >>> found = preview_data(Workspace(Path("photos"), Path("runs")), FitForm(data="digits"))
+        >>> found["classes"], found["images"], [name for name, _ in found["examples"]][:3]
         (10, 1797, ['0', '1', '2'])
     """
     from trainless.data import audit, load_splits
 
     try:
-        seed, image_size = order.split()
-        source = places.source(order.data)
-        check_source(source, places.root(order.data))
+        seed, image_size = form.split()
+        source = workspace.source(form.data)
+        check_source(source, workspace.root(form.data))
         splits = load_splits(source, seed=seed, image_size=image_size)
         report = audit(splits)
     except TrainlessError as error:
         return {"error": str(error)}
     labels, names = splits.train.labels, splits.train.class_names
-    first = [int(np.flatnonzero(labels == label)[0]) for label in np.unique(labels)[:_PICTURES]]
+    first = [int(np.flatnonzero(labels == label)[0]) for label in np.unique(labels)[:_EXAMPLES]]
     return {
         "rows": report.rows(), "advice": report.advice(), "classes": len(names), "images": report.total,
-        "pictures": [(names[labels[number]], picture(splits.train.images[number])) for number in first],
+        "examples": [(names[labels[number]], png_url(splits.train.images[number])) for number in first],
     }  # fmt: skip
 
 
-def guess(places: Workspace, run: str, name: str, content: bytes) -> dict[str, Any]:
-    """Ask the network of a run for the class of a picture.
+def classify_image(workspace: Workspace, run: str, name: str, content: bytes) -> dict[str, Any]:
+    """Compute the class probabilities of one image file by the network of a run.
 
     Args:
-        places: folders that may be read.
+        workspace: folders that may be read.
         run: name of the run.
-        name: what the picture is called.
-        content: the picture's file.
+        name: of the image file, for messages.
+        content: its bytes.
 
     Returns:
-        ``shares``, a class and its share each, ``picture`` as it was given and ``seen`` as the network sees it; or only
-        ``error``, one sentence.
+        ``probabilities``, a class and its probability each, and URLs of the image as it was ``given`` and as it was
+        ``seen`` by the network; or only ``error``, one sentence.
     """
     import tempfile
 
@@ -69,30 +73,36 @@ def guess(places: Workspace, run: str, name: str, content: bytes) -> dict[str, A
     from trainless.data.image_files import read_header, read_pixels
 
     try:
-        folder = RunFolder.read(places.run(run))
+        folder = RunFolder.read(workspace.run(run))
         channels, height, width = folder.input_shape
-        with tempfile.TemporaryDirectory() as place:
-            path = Path(place, "picture")
+        with tempfile.TemporaryDirectory() as temporary:
+            path = Path(temporary, "image")
             path.write_bytes(content)
             try:
                 header = read_header(path)
                 pixels = read_pixels(path, channels == 1, height, width)
                 shrink = min(1.0, _SHOWN / max(header.height, header.width))
                 size = max(1, round(shrink * header.height)), max(1, round(shrink * header.width))
-                shown = picture(read_pixels(path, header.grey, *size))
+                given = png_url(read_pixels(path, header.grey, *size))
             except TrainlessError as error:
                 return {"error": str(error).replace(str(path), name)}
-        shares = folder.shares(pixels[np.newaxis])[0].tolist()
+        probabilities = folder.class_probabilities(pixels[np.newaxis])[0].tolist()
     except TrainlessError as error:
         return {"error": str(error)}
-    return {"shares": list(zip(folder.classes, shares, strict=True)), "picture": shown, "seen": picture(pixels)}
+    return {
+        "probabilities": list(zip(folder.classes, probabilities, strict=True)), "given": given,
+        "seen": png_url(pixels),
+    }  # fmt: skip
 
 
-def picture(pixels: np.ndarray) -> str:
-    """Write an image, uint8 of channels x height x width, as the address of a PNG that holds it.
+def png_url(pixels: np.ndarray) -> str:
+    """Encode an image as a ``data:`` URL of a PNG.
+
+    Args:
+        pixels: uint8, channels x height x width, with 1 or 3 channels.
 
     Example:
-        >>> picture(np.zeros((1, 2, 2), np.uint8))[:22]
+        >>> png_url(np.zeros((1, 2, 2), np.uint8))[:22]
         'data:image/png;base64,'
     """
     image = Image.fromarray(pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0))

@@ -53,7 +53,7 @@ def refusal(headers: Mapping[str, str], port: int) -> str:
     host, origin = headers.get("host", ""), headers.get("origin")
     if host.lower() not in hosts:
         return f"The host '{host}' is not this server's: open http://127.0.0.1:{port}."
-    if origin is not None and origin.lower() not in {f"http://{each}" for each in hosts}:
+    if origin is not None and origin.lower() not in {f"http://{name}" for name in hosts}:
         return f"The origin '{origin}' may not ask this server: open http://127.0.0.1:{port}."
     site, mode = headers.get("sec-fetch-site", "none"), headers.get("sec-fetch-mode", "navigate")
     if site not in ("none", "same-origin") and mode != "navigate":

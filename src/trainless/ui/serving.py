@@ -20,11 +20,11 @@ _ISOLATED = {
 }
 
 
-def serve(places: Workspace, *, port: int = 8080, show: bool = True) -> None:
+def serve(workspace: Workspace, *, port: int = 8080, show: bool = True) -> None:
     """Serve the page until Ctrl-C, which also stops the fit that runs, as it does in the terminal.
 
     Args:
-        places: folders that may be read and written.
+        workspace: folders that may be read and written.
         port: that is listened to at `HOST`.
         show: open the page in a browser.
 
@@ -35,30 +35,30 @@ def serve(places: Workspace, *, port: int = 8080, show: bool = True) -> None:
         from nicegui import app, run, ui
     except ImportError as error:
         raise InputError(f"The page needs the package '{error.name}': pip install 'trainless[ui]'.") from error
-    _check(places, port)
+    _check(workspace, port)
     from trainless.ui.page import build
 
-    places = Workspace(places.data.resolve(), places.out.resolve())
-    desk = Session(places)
+    workspace = Workspace(workspace.data.resolve(), workspace.out.resolve())
+    session = Session(workspace)
     run.process_pool_start_method = "spawn"
-    _serve_files(places)
+    _serve_files(workspace)
     app.add_middleware(RequestGuard, port=port, most_bytes=Allowance().packed + 2**20)
     print(f"trainless: the page is at http://{HOST}:{port}, for this machine alone; Ctrl-C ends it.", flush=True)
     try:
         ui.run(
-            lambda: build(desk), host=HOST, port=port, title="trainless", dark=None, show=show, reload=False,
+            lambda: build(session), host=HOST, port=port, title="trainless", dark=None, show=show, reload=False,
             show_welcome_message=False, favicon=_ICON, tailwind=False, endpoint_documentation="none",
             timeout_graceful_shutdown=2,
         )  # fmt: skip
     except KeyboardInterrupt:
         pass
     finally:
-        if desk.is_busy:
+        if session.is_busy:
             print("trainless: the fit is being stopped; Ctrl-C again kills it, and it can be resumed.", flush=True)
-        desk.close()
+        session.close()
 
 
-def _serve_files(places: Workspace) -> None:
+def _serve_files(workspace: Workspace) -> None:
     from fastapi import HTTPException
     from fastapi.responses import FileResponse
     from nicegui import app
@@ -66,7 +66,7 @@ def _serve_files(places: Workspace) -> None:
     @app.get("/runs/{run}/{name}")
     def file(run: str, name: str) -> FileResponse:
         try:
-            path = places.file(run_named(run), name)
+            path = workspace.file(run_named(run), name)
         except InputError as error:
             raise HTTPException(404, str(error)) from error
         inline = name.startswith("report.")
@@ -76,15 +76,17 @@ def _serve_files(places: Workspace) -> None:
         )  # fmt: skip
 
 
-def _check(places: Workspace, port: int) -> None:
-    if not places.data.is_dir():
-        raise InputError(f"'{places.data}' is no folder: give the folder that holds your images as --data.")
+def _check(workspace: Workspace, port: int) -> None:
+    if not workspace.data.is_dir():
+        raise InputError(f"'{workspace.data}' is no folder: give the folder that holds your images as --data.")
     try:
-        places.out.mkdir(parents=True, exist_ok=True)
+        workspace.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"The folder '{places.out}' cannot be made ({error.strerror}): give another --out.") from error
-    if not os.access(places.out, os.W_OK):
-        raise InputError(f"The folder '{places.out}' may not be written to: give another --out.")
+        raise InputError(
+            f"The folder '{workspace.out}' cannot be made ({error.strerror}): give another --out."
+        ) from error
+    if not os.access(workspace.out, os.W_OK):
+        raise InputError(f"The folder '{workspace.out}' may not be written to: give another --out.")
     if not 0 < port < 65536:
         raise InputError(f"The port is {port}, expected 1 to 65535: give one such as 8080.")
     with socket.socket() as tried:

@@ -1,9 +1,8 @@
-"""What all windows of the page share: the form as it is filled in, what was looked at, the one fit that runs."""
+"""State that all windows of the page share: the form as it is filled in, and the one fit that runs."""
 
 from __future__ import annotations
 
 import threading
-from typing import Any
 
 from trainless.errors import InputError
 from trainless.ui.form import FitForm
@@ -17,18 +16,16 @@ class Session:
     """The state behind the page.
 
     Args:
-        places: folders that may be read and written.
+        workspace: folders that may be read and written.
 
     Attributes:
-        order: the form.
-        looked: what `trainless.ui.previews.look` found in the data of the form; empty before.
+        form: as it is filled in.
         job: the latest fit that was started from here.
         error: why the last one did not start or was refused, shown above the form.
     """
 
-    def __init__(self, places: Workspace) -> None:
-        self.places, self.order = places, FitForm()
-        self.looked: dict[str, Any] = {}
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace, self.form = workspace, FitForm()
         self.job: Job | None = None
         self.error = ""
         self._lock = threading.Lock()
@@ -44,9 +41,9 @@ class Session:
         Raises:
             InputError: a value cannot be used, or a fit is running.
         """
-        self.order.check()
-        self.places.source(self.order.data)
-        return self._begun(self.order, None)
+        self.form.check()
+        self.workspace.source(self.form.data)
+        return self._start(self.form, None)
 
     def resume(self, run: str) -> Job:
         """Go on with a run that is not finished.
@@ -54,21 +51,21 @@ class Session:
         Raises:
             InputError: it was not started here, or a fit is running.
         """
-        document = self.places.summary(run).order
+        document = self.workspace.summary(run).form
         if not document:
             raise InputError(f"The run '{run}' was not started from this page: go on with the command that began it.")
-        return self._begun(FitForm.read(document), run)
+        return self._start(FitForm.read(document), run)
 
     def close(self) -> None:
         """Stop what runs, and wait for its end."""
         if self.job:
             self.job.close()
 
-    def _begun(self, order: FitForm, run: str | None) -> Job:
+    def _start(self, form: FitForm, run: str | None) -> Job:
         with self._lock:
             if self.is_busy:
                 raise InputError("A fit is running: stop it, or wait for its end.")
-            name = run or self.places.new_run(order.data).name
+            name = run or self.workspace.new_run(form.data).name
             self.error = ""
-            self.job = Job(self.places, FitForm.read(order.document()), name)
+            self.job = Job(self.workspace, FitForm.read(form.document()), name)
             return self.job

@@ -1,4 +1,4 @@
-"""What came out of a fit: how good the network is, what it costs, its files, and a try on any picture."""
+"""View of a finished run: accuracy and costs of its network, its files, and class probabilities of any image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nicegui import events, run, ui
 from trainless.costs import COSTS
 from trainless.ui.addresses import run_address
 from trainless.ui.charts import bars, compact, confusion_table, duration, training_curve
-from trainless.ui.previews import guess
+from trainless.ui.previews import classify_image
 from trainless.ui.window import Window
 from trainless.ui.workspace import RunSummary
 
@@ -37,7 +37,7 @@ class Showing:
 
     def __init__(self, window: Window, summary: RunSummary) -> None:
         self.window, self.run, facts = window, summary.name, summary.facts
-        self._places = window.desk.places
+        self._workspace = window.session.workspace
         ui.html(_headline(self.run, facts), sanitize=False)
         if facts["notes"]:
             notes = "".join(f"<li>{escape(str(note))}</li>" for note in facts["notes"])
@@ -56,7 +56,7 @@ class Showing:
         with ui.element("section").classes(kind):
             ui.html(f"<h2>{title}</h2>{content}", sanitize=False)
 
-    # A try on a picture.
+    # Class probabilities of an image.
 
     def _try(self, facts: Mapping[str, Any]) -> None:
         with ui.element("section"):
@@ -68,7 +68,7 @@ class Showing:
             ).props('accept="image/*" flat bordered').classes("upload picture")  # fmt: skip
             seen = " x ".join(map(str, facts["input_shape"]))
             ui.html(f'<p class="note">It is reduced to {escape(seen)}, as the images were that it learned from.</p>')
-            self._guess = ui.element("div").classes("guess")
+            self._result = ui.element("div").classes("classified")
 
     async def _given(self, event: events.UploadEventArguments) -> None:
         name = event.file.name
@@ -77,24 +77,24 @@ class Showing:
             return
         content = await event.file.read()
         self._upload.reset()
-        self._guess.clear()
-        with self._guess, ui.element("div").classes("waiting"):
+        self._result.clear()
+        with self._result, ui.element("div").classes("waiting"):
             ui.spinner(size="1.5em")
             ui.label("The network is looking at it")
         try:
-            found = await run.cpu_bound(guess, self._places, self.run, name, content)
+            found = await run.cpu_bound(classify_image, self._workspace, self.run, name, content)
         except run.SubprocessException as error:
             found = {"error": f"The network failed on it ({error.original_type}: {error.original_message})."}
-        if found is None or self._guess.is_deleted:
+        if found is None or self._result.is_deleted:
             return
-        self._guess.clear()
-        with self._guess:
-            ui.html(_guessed(found, name), sanitize=False)
+        self._result.clear()
+        with self._result:
+            ui.html(_classified(found, name), sanitize=False)
 
     # Files.
 
     def _files(self, facts: Mapping[str, Any]) -> None:
-        present = {path.name for path in self._places.run(self.run).iterdir()}
+        present = {path.name for path in self._workspace.run(self.run).iterdir()}
         links = "".join(
             f'<a class="file" href="{run_address(self.run, name)}" download><b>{label}</b><span>{told}</span></a>'
             for name, label, told in _FILES
@@ -125,14 +125,14 @@ def _headline(name: str, facts: Mapping[str, Any]) -> str:
     )
 
 
-def _guessed(found: Mapping[str, Any], name: str) -> str:
+def _classified(found: Mapping[str, Any], name: str) -> str:
     if "error" in found:
         return f'<p class="alert" role="alert">{escape(found["error"])}</p>'
     pictures = "".join(
         f'<figure><img src="{address}" alt=""><figcaption>{escape(told)}</figcaption></figure>'
-        for address, told in ((found["picture"], name), (found["seen"], "as the network sees it"))
+        for address, told in ((found["given"], name), (found["seen"], "as the network sees it"))
     )
-    return f'<div class="pictures tried">{pictures}</div>{bars(found["shares"])}'
+    return f'<div class="pictures tried">{pictures}</div>{bars(found["probabilities"])}'
 
 
 def _entries(facts: Mapping[str, Any]) -> str:

@@ -91,12 +91,12 @@ def _extract(opened: zipfile.ZipFile, name: str, target: Path, allowed: Allowanc
     announced = sum(entry.file_size for entry in entries)
     if announced > allowed.unpacked:
         raise _overflow(name, allowed)
-    wanted = [(entry, place) for entry in entries if (place := _place(entry, name)) is not None]
-    if not any(is_image_name(place.name) for _, place in wanted):
+    wanted = [(entry, path) for entry in entries if (path := _relative_path(entry, name)) is not None]
+    if not any(is_image_name(path.name) for _, path in wanted):
         raise DataError(f"'{name}' holds no images: give a zip archive with one folder of image files per class.")
     left = allowed.unpacked
-    for entry, place in wanted:
-        file = target.joinpath(*place.parts)
+    for entry, path in wanted:
+        file = target.joinpath(*path.parts)
         file.parent.mkdir(parents=True, exist_ok=True)
         left -= _copied(opened, entry, file, left)
         if left < 0:  # whatever was announced
@@ -113,8 +113,8 @@ def _copied(opened: zipfile.ZipFile, entry: zipfile.ZipInfo, file: Path, most: i
     return size
 
 
-def _place(entry: zipfile.ZipInfo, name: str) -> PurePosixPath | None:
-    """Where a file goes below the folder; None where it is not wanted."""
+def _relative_path(entry: zipfile.ZipInfo, name: str) -> PurePosixPath | None:
+    """The path of a file below the folder; None where it is not wanted."""
     path = PurePosixPath(entry.filename.replace("\\", "/"))
     leaves = path.is_absolute() or ".." in path.parts or any(":" in part or "\0" in part for part in path.parts)
     if leaves or any(len(part) > _LONGEST for part in path.parts):
@@ -139,18 +139,18 @@ def _overflow(name: str, allowed: Allowance) -> DataError:
 def _free(folder: Path, name: str) -> Path:
     stem = "".join(letter if letter.isalnum() or letter in "-_" else "-" for letter in Path(name).stem)[:60].strip("-")
     for number in range(1, 10_000):
-        place = folder / (f"{stem or 'images'}-{number}" if number > 1 else stem or "images")
-        if not place.exists():
-            return place
+        target = folder / (f"{stem or 'images'}-{number}" if number > 1 else stem or "images")
+        if not target.exists():
+            return target
     raise DataError(f"'{folder}' holds too many uploads called '{stem}': remove some.")
 
 
 def _inner(target: Path) -> Path:
     """What is the data set: the folder that holds all, or its table."""
     inside = list(target.iterdir())
-    while len(inside) == 1 and inside[0].is_dir() and any(_leads(each) for each in inside[0].iterdir()):
+    while len(inside) == 1 and inside[0].is_dir() and any(_leads(path) for path in inside[0].iterdir()):
         target, inside = inside[0], list(inside[0].iterdir())
-    tables = [each for each in inside if each.suffix.lower() == ".csv"]
+    tables = [path for path in inside if path.suffix.lower() == ".csv"]
     return tables[0] if len(tables) == 1 else target
 
 

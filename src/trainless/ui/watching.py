@@ -1,4 +1,4 @@
-"""A fit while it runs: where it is, the candidates so far, the course of its training."""
+"""View of a fit while it runs: its stage, the candidates so far, the curve of its training."""
 
 from __future__ import annotations
 
@@ -109,10 +109,10 @@ def _table_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _steps(job: Job) -> str:
     names = list(_STAGES)
-    at = names.index(job.stage) if job.stage in names else 0
+    current = names.index(job.stage) if job.stage in names else 0
     parts = []
-    for place, (name, label) in enumerate(_STAGES.items()):
-        kind = "now" if place == at else "past" if place < at else "next"
+    for stage, (name, label) in enumerate(_STAGES.items()):
+        kind = "now" if stage == current else "past" if stage < current else "next"
         if kind == "past" and name not in job.stages:
             kind = "skipped"
         parts.append(f'<li class="{kind}">{label}</li>')
@@ -129,9 +129,9 @@ def _done(job: Job) -> str:
 
 
 def _facts(job: Job) -> str:
-    order = job.order
-    limit = f"{order.epochs} epochs" if order.epochs.strip() else order.time
-    facts = [("elapsed", f"{duration(job.seconds)} of {limit}" if not order.epochs.strip() else duration(job.seconds))]
+    form = job.form
+    limit = f"{form.epochs} epochs" if form.epochs.strip() else form.time
+    facts = [("elapsed", f"{duration(job.seconds)} of {limit}" if not form.epochs.strip() else duration(job.seconds))]
     if job.candidates:
         best = job.candidates[0]
         facts.append(("candidates", f"{len(job.candidates):,}"))

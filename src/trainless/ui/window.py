@@ -13,10 +13,10 @@ class Window(Protocol):
     """A window of the page, as its views see it.
 
     Attributes:
-        desk: what all windows share.
+        session: what all windows share.
     """
 
-    desk: Session
+    session: Session
 
     def watch(self) -> None:
         """Show the fit that was started last, or what came out of it."""

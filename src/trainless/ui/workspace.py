@@ -29,7 +29,8 @@ FILES = {
 }
 """What is served of a run, with its type."""
 
-FACTS, ORDER = "fit.json", "order.json"
+FACTS = "fit.json"
+FORM = "order.json"  # the name that runs of earlier versions have
 _UPLOADS = "uploads"
 _DEPTH = 3
 _MOST_FOLDERS = 3000  # looked into for data
@@ -45,13 +46,13 @@ class RunSummary:
         name: of its folder; ``.`` is the folder of runs itself.
         when: when it was last written, in seconds since 1970.
         facts: its ``fit.json``; empty where it is not finished.
-        order: what it was started with from this page; empty where it was not.
+        form: what it was started with from this page; empty where it was not.
     """
 
     name: str
     when: float
     facts: Mapping[str, Any]
-    order: Mapping[str, Any]
+    form: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,10 @@ class Workspace:
         out: nothing outside of it is written.
 
     Example:
-        >>> places = Workspace(Path("photos"), Path("runs"))
-        >>> places.source("digits")
+        >>> workspace = Workspace(Path("photos"), Path("runs"))
+        >>> workspace.source("digits")
         'digits'
-        >>> places.source("data:../secrets")
+        >>> workspace.source("data:../secrets")
         Traceback (most recent call last):
             ...
         trainless.errors.InputError: '../secrets' is not beneath the folder 'photos', which this page may read.
@@ -155,7 +156,7 @@ class Workspace:
             return []
         folders = [self.out, *(path for path in self.out.iterdir() if path.is_dir() and path.name != _UPLOADS)]
         found = [summary for folder in folders if _is_beneath(folder, self.out) and (summary := self._summary(folder))]
-        return sorted(found, key=lambda each: -each.when)
+        return sorted(found, key=lambda summary: -summary.when)
 
     def summary(self, name: str) -> RunSummary:
         """Read one run.
@@ -181,17 +182,17 @@ class Workspace:
     def _summary(self, folder: Path) -> RunSummary | None:
         name = _ITSELF if folder == self.out else folder.name
         documents = {}
-        for file in (FACTS, ORDER):
+        for file in (FACTS, FORM):
             try:
                 text = _beneath(folder, file).read_text(encoding="utf-8")
                 documents[file] = json.loads(text)
                 when = (folder / file).stat().st_mtime
             except (OSError, ValueError):  # InputError is one
                 continue
-        documents = {file: each for file, each in documents.items() if isinstance(each, dict)}
+        documents = {file: document for file, document in documents.items() if isinstance(document, dict)}
         if not documents or not _is_sound(documents.get(FACTS)):
             return None
-        return RunSummary(name, when, documents.get(FACTS, {}), documents.get(ORDER, {}))
+        return RunSummary(name, when, documents.get(FACTS, {}), documents.get(FORM, {}))
 
 
 def check_source(source: str | Path, root: Path) -> None:
@@ -250,9 +251,9 @@ def _is_sound(facts: Mapping[str, Any] | None) -> bool:
 def _data_sets(root: Path) -> Iterator[Path]:
     """What looks like data in a folder, itself included; links to folders are not followed."""
     found = 0
-    for looked, (parent, folders, names) in enumerate(os.walk(root)):
+    for number, (parent, folders, names) in enumerate(os.walk(root)):
         here = Path(parent)
-        if looked > _MOST_FOLDERS or found > _MOST_FOUND:
+        if number > _MOST_FOLDERS or found > _MOST_FOUND:
             return
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         is_whole = _is_data_folder(here, folders, names)
