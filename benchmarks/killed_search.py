@@ -24,8 +24,8 @@ from common import machine
 from trainless.errors import StoreError
 from trainless.store import Store
 
-SEARCH = (sys.executable, "-m", "trainless.cli", "search", "--data", "digits", "--channels", "4", "--cells", "1",
-          "--workers", "0", "--resume", "--json")  # fmt: skip
+SEARCH = (sys.executable, "-m", "trainless.cli", "search", "--data", "digits", "--space",
+          "nasbench201(channels=4, cells=1)", "--workers", "0", "--resume", "--json")  # fmt: skip
 
 
 def main() -> None:

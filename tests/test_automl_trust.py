@@ -48,8 +48,9 @@ def test_refuses_too_few() -> None:
 
 def test_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     command = Command(monkeypatch, capsys)
-    given = ("trust", "--data", "digits", "--channels", 4, "--cells", 1, "--train", 5, "--epochs", 1, "--images", 200,
-             "--proxies", "params,flops", "--workers", 0, "--store", tmp_path / "trust.db")  # fmt: skip
+    given = ("trust", "--data", "digits", "--space", "nasbench201(channels=4, cells=1)", "--train", 5,
+             "--epochs", 1, "--images", 200, "--proxies", "params,flops", "--workers", 0,
+             "--store", tmp_path / "trust.db")  # fmt: skip
     document = command.document(*given, "--csv", tmp_path / "rows.csv")
     assert [row["proxy"] for row in document["proxies"]] == ["params", "flops"]
     assert len((tmp_path / "rows.csv").read_text().splitlines()) == 6

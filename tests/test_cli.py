@@ -22,7 +22,7 @@ from trainless.types import Task
 
 A1 = "|nor_conv_1x1~0|+|nor_conv_3x3~0|none~1|+|avg_pool_3x3~0|nor_conv_1x1~1|nor_conv_3x3~2|"
 MOBILE = "k3e4d2w100-k5e3d1w75se-k3e6d4w50-k7e2d3w150-k5e6d2w100se"
-SMALL = ["--data", "digits", "--channels", "4", "--cells", "1", "--workers", "0", "--batch-size", "16"]
+SMALL = ["--data", "digits", "--space", "nasbench201(channels=4, cells=1)", "--workers", "0", "--batch-size", "16"]
 
 Run = Callable[..., tuple[int, str, str]]
 
@@ -118,7 +118,7 @@ def test_larger_sample_begins_with_the_smaller(run: Run) -> None:
 
 
 def test_a_space_too_large_to_list(run: Run, tmp_path: Path) -> None:
-    small = ["--space", "mobile", "--width", "4", "--depth", "2"]
+    small = ["--space", "mobile(width=4, depth=2)"]
     facts = document(run("describe", MOBILE, *small, "--json"))
     assert facts["parameters"] == Mobile(4, 2).parameters(Mobile().parse(MOBILE), Task("cifar10", 10))
     asked = ["score", *small, "--data", "digits", "--workers", 0, "--proxies", "params,nwot", "--json"]
@@ -233,7 +233,16 @@ def test_quickstart_fits_a_network_and_ranks_by_the_hybrid(run: Run, tmp_path: P
     [
         (["describe", "foo"], "'foo' is no architecture of nasbench201"),
         (["describe", A1, "--space", "darts"], "There is no search space 'darts'"),
-        (["describe", A1, "--channels", "0"], "channels"),
+        (["describe", A1, "--space", "nasbench201(channels=0)"], "channels"),
+        (
+            ["describe", A1, "--channels", "4", "--cells=1"],
+            "with its name now: --space 'nasbench201(channels=4, cells=1)'",
+        ),
+        (["describe", A1, "--space=nasbench201(2)", "--cells", "1"], "--space 'nasbench201(channels=2, cells=1)'"),
+        (
+            ["latency", MOBILE, "--depth", "2", "--space", "mobile"],
+            "--depth: the size of a search space stands with its",
+        ),
         (["describe", A1, "--width", "8"], "'nasbench201' has no option 'width', expected one of channels, cells"),
         (["latency", MOBILE, "--space", "mobile", "--cells", "2"], "'mobile' has no option 'cells'"),
         (["score", "--data", "digits", "--space", "mobile", "--all"], "--all would score 8,349,416,423,424"),

@@ -109,7 +109,7 @@ class TestSpecs:
     @pytest.mark.parametrize(
         ("spec", "message"),
         [
-            ("full(epoch=3)", "The estimator 'full' has no option 'epoch', expected epochs, or of a recipe"),
+            ("full(epoch=3)", "The estimator 'full' has no option 'epoch', expected one of epochs, or of a recipe"),
             ("full(3, 4)", "has no option '4'"),
             ("full(epochs=3, epochs=4)", "'epochs' of the estimator 'full' is given twice"),
             ("full(epochs=many)", "The option 'epochs' is 'many', expected a whole number, such as 12"),
@@ -124,7 +124,7 @@ class TestSpecs:
             ("surrogate(proxies=nwott)", "did you mean 'nwot'"),
             ("zero-cost(nwott)", "did you mean 'nwot'"),
             ("zero-cost(reference=1)", "expected at least 2"),
-            ("zero-cost(mirror=yes)", "has no option 'mirror', expected score, reference, as in"),
+            ("zero-cost(mirror=yes)", "has no option 'mirror', expected one of score, reference, as in"),
         ],
     )
     def test_refusals(self, spec: str, message: str) -> None:
@@ -352,7 +352,16 @@ class TestTrust:
         rows = command.document("estimators")
         assert [row["estimator"] for row in rows] == list(ESTIMATORS)
         assert rows[2]["options"] == "epochs=4, channels=0.5, resolution=0.5, images=1.0"
-        small = ("--data", "digits", "--channels", 2, "--cells", 1, "--workers", 0, "--store", tmp_path / "kept.db")
+        small = (
+            "--data",
+            "digits",
+            "--space",
+            "nasbench201(channels=2, cells=1)",
+            "--workers",
+            0,
+            "--store",
+            tmp_path / "kept.db",
+        )
         given = ("trust", *small, "--train", 5, "--epochs", 1, "--images", 100, "--proxies", "params")
         document = command.document(*given, "--estimators", "zero-cost(log-rank(flops, params)), full(1)")
         assert [row["proxy"] for row in document["proxies"]][1:] == [

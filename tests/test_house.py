@@ -27,7 +27,7 @@ PACKAGE = ROOT / "src" / "trainless"
 ORDER = (
     "errors",
     "files",
-    "registry",
+    "specs",
     "types",
     "seeding",
     "ranking",
@@ -87,7 +87,6 @@ STILL_VAGUE = {
     "observers",
     "passes",
     "proxies",
-    "registry",
     "report",
     "reproduction",
     "scoring",

@@ -17,8 +17,9 @@ import pytest
 from trainless.store import Store
 
 COMMAND = [
-    sys.executable, "-m", "trainless.cli", "score", "--data", "digits", "--channels", "4",
-    "--cells", "1", "--workers", "2", "--batch-size", "32", "--proxies", "params,snip,nwot,zen,synflow:log",
+    sys.executable, "-m", "trainless.cli", "score", "--data", "digits",
+    "--space", "nasbench201(channels=4, cells=1)", "--workers", "2", "--batch-size", "32",
+    "--proxies", "params,snip,nwot,zen,synflow:log",
 ]  # fmt: skip
 SAMPLE = 120
 ROWS = SAMPLE * 5

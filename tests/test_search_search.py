@@ -241,8 +241,8 @@ class TestSearch:
         assert {trial.user_attrs["architecture"] for trial in study.best_trials} == set(result.front)
 
 
-COMMAND = ["search", "--data", "digits", "--channels", "4", "--cells", "1", "--batch-size", "16", "--budget", "60",
-           "--strategy", "local", "--workers", "0"]  # fmt: skip
+COMMAND = ["search", "--data", "digits", "--space", "nasbench201(channels=4, cells=1)", "--batch-size",
+           "16", "--budget", "60", "--strategy", "local", "--workers", "0"]  # fmt: skip
 
 
 def test_killed_at_random_moments_it_ends_with_the_same_history(tmp_path: Path) -> None:

@@ -25,13 +25,14 @@ from trainless.initialization import INITIALIZATIONS
 from trainless.preparation import distinct_images
 from trainless.proxies import PROXIES, Proxy
 from trainless.proxies import proxies as look_up
-from trainless.search_spaces import search_space
+from trainless.search_spaces import SEARCH_SPACES, search_space
 from trainless.search_spaces.base import SearchSpace
+from trainless.specs import options_of
 from trainless.store import Run, Store
 from trainless.types import Architecture, Score
 from trainless.workers import run_in_workers, worker_pool
 
-__all__ = ["Scorer", "check_run"]
+__all__ = ["Scorer", "check_run", "space_of"]
 
 _WRITE_SECONDS = 1.0  # at most so much finished work is lost when the process is killed
 
@@ -281,6 +282,23 @@ def _distinct(batch: Batch) -> tuple[Batch, str]:
     if int(kept.sum()) < 2:
         raise DataError(f"{note} Fewer than 2 remain: give a larger --batch-size or other images.")
     return Batch(batch.images[kept], batch.labels[kept], batch.task), note
+
+
+def space_of(run: Run) -> SearchSpace:
+    """Give the search space of stored scores, of the size that they were computed with.
+
+    Raises:
+        UnknownNameError: the space is none of `trainless.search_spaces.SEARCH_SPACES`.
+
+    Example:
+        >>> space_of(Scorer("nasbench201(channels=4, cells=1)", "params").run).spec
+        'nasbench201(channels=4, cells=1)'
+    """
+    if run.space not in SEARCH_SPACES:
+        return search_space(run.space)
+    noted = run.protocol if isinstance(run.protocol, Mapping) else {}
+    known = options_of(SEARCH_SPACES[run.space])
+    return search_space(run.space, **{name: noted[name] for name in known if name in noted})
 
 
 def _lost(unit: EquivalenceClass, reason: str) -> list[Score]:

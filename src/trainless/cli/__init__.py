@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from trainless.cli import benchmarks, fitting, replaying, scoring, searching, serving, studies
-from trainless.cli.shared import own_version
+from trainless.cli.shared import TrainlessCommand, own_version
 from trainless.errors import InputError, TrainlessError
 
 __all__ = ["app", "main"]
@@ -30,7 +30,7 @@ for _command in (
     studies.evaluate, studies.report, searching.search, searching.strategies,
     searching.estimators, searching.latency, replaying.replay,
 ):  # fmt: skip
-    app.command()(_command)
+    app.command(cls=TrainlessCommand)(_command)
 for _name, _group in (
     ("tables", benchmarks.tables), ("scores", benchmarks.scores),
     ("hybrid", studies.hybrid), ("reproduce", studies.reproduce),

@@ -14,20 +14,15 @@ import typer
 from trainless.cli.devices import Accelerator, DeviceCount, Precision, devices_of
 from trainless.cli.limits import NO_LIMITS, Most, limit_options
 from trainless.cli.shared import (
-    Cells,
-    Channels,
-    Depth,
     Json,
     Proxies,
     Seed,
     Space,
-    Width,
     Workers,
     check_places,
     find_data,
     interruptible,
     new_folder,
-    sized_space,
 )
 from trainless.costs import COSTS
 from trainless.errors import InputError
@@ -262,10 +257,6 @@ def trust(
         str, typer.Option(help="Estimators beside the proxies, with commas; `trainless estimators` lists them.")
     ] = "",
     image_size: Annotated[int | None, typer.Option(help="Rows and columns of the images.")] = None,
-    channels: Channels = None,
-    cells: Cells = None,
-    width: Width = None,
-    depth: Depth = None,
     seed: Seed = 0,
     workers: Workers = None,
     store: Annotated[str, typer.Option(help="Where scores and trainings are kept.")] = "trust.db",
@@ -277,10 +268,11 @@ def trust(
     from trainless.data import load_data
     from trainless.estimators import estimator
     from trainless.search import split_names
+    from trainless.search_spaces import search_space
 
     check_places(csv)
     others = [estimator(spec) for spec in split_names(estimators)]
-    chosen = sized_space(space, channels=channels, cells=cells, width=width, depth=depth)
+    chosen = search_space(space)
     loaded = load_data(find_data(data), image_size=image_size)
     advice = f"What is finished is in {store}: run the same command again to go on."
     with interruptible(advice), progress("training") as update:

@@ -12,14 +12,10 @@ import typer
 from trainless.cli.fitting import fit_shown
 from trainless.cli.shared import (
     MAXIMUM_ROWS,
-    Cells,
-    Channels,
-    Depth,
     Json,
     Proxies,
     Seed,
     Space,
-    Width,
     Workers,
     cause,
     chosen_run,
@@ -29,7 +25,6 @@ from trainless.cli.shared import (
     interruptible,
     make_folder,
     own_version,
-    sized_space,
 )
 from trainless.errors import InputError
 from trainless.terminal import print_json, print_rows, progress, records, write_file, write_text
@@ -78,22 +73,19 @@ def proxies(as_json: Json = False) -> None:
 def describe(
     architecture: Annotated[str, typer.Argument(help="Architecture string, in quotes.")],
     space: Space = "nasbench201",
-    channels: Channels = None,
-    cells: Cells = None,
-    width: Width = None,
-    depth: Depth = None,
     classes: Annotated[int, typer.Option(help="Number of classes.")] = 10,
     image_channels: Annotated[int, typer.Option(help="Colour channels of an image.")] = 3,
     image_size: Annotated[int, typer.Option(help="Rows and columns of an image, in pixels.")] = 32,
     as_json: Json = False,
 ) -> None:
     """Tell an architecture's parameters, multiply-adds and canonical form, and draw it."""
+    from trainless.search_spaces import search_space
     from trainless.types import Task
 
     for name, value in (("--classes", classes), ("--image-channels", image_channels), ("--image-size", image_size)):
         if value < 1:
             raise InputError(f"{name} is {value}, expected at least 1.")
-    chosen = sized_space(space, channels=channels, cells=cells, width=width, depth=depth)
+    chosen = search_space(space)
     one = chosen.parse(architecture)
     task = Task("custom", classes, image_channels, image_size, image_size)
     canonical = chosen.canonical(one)
@@ -127,10 +119,6 @@ def score(
     batch_size: Annotated[int, typer.Option(help="Images in the batch.")] = 64,
     balanced: Annotated[bool, typer.Option(help="As many images of each class, or drawn from all alike.")] = True,
     image_size: Annotated[int | None, typer.Option(help="Resize images to so many pixels.")] = None,
-    channels: Channels = None,
-    cells: Cells = None,
-    width: Width = None,
-    depth: Depth = None,
     initialization: Annotated[str, typer.Option(help="How weights are drawn.")] = "kaiming_normal_fan_out",
     repeats: Annotated[int, typer.Option(help="Initialisations that each score is averaged over.")] = 1,
     dtype: Annotated[str, typer.Option(help="float32, or float64 for exact work.")] = "float32",
@@ -141,9 +129,10 @@ def score(
     """Score architectures and store each score; run the same command again to go on after an interruption."""
     from trainless.data import load_data
     from trainless.scoring import Scorer
+    from trainless.search_spaces import search_space
 
     _check_names(proxies)
-    chosen_space = sized_space(space, channels=channels, cells=cells, width=width, depth=depth)
+    chosen_space = search_space(space)
     chosen = _architectures(chosen_space, architectures, sample, everything, seed)
     scorer = Scorer(
         chosen_space, proxies, load_data(find_data(data), image_size=image_size), seed=seed, batch_size=batch_size,
@@ -212,8 +201,9 @@ def quickstart(
     from trainless.data import load_splits
     from trainless.report import quickstart_figure, quickstart_page
     from trainless.scoring import Scorer
+    from trainless.search_spaces import search_space
 
-    space = sized_space("nasbench201")
+    space = search_space("nasbench201")
     chosen = _architectures(space, None, sample, False, seed)
     plan = Plan(parse_time(time), seed=seed, workers=workers)
     make_folder(out)
@@ -318,7 +308,7 @@ def _protocol(scorer: Scorer) -> dict[str, str]:
     protocol, dataset = scorer.protocol, scorer.dataset
     size = len(scorer.batch.images)
     return {
-        "space": f"{scorer.space.name} ({', '.join(f'{k}={v}' for k, v in scorer.space.options.items())})",
+        "space": scorer.space.spec,
         "data": f"{scorer.batch.task.name}, batch of {size}, fingerprint {scorer.batch.fingerprint}",
         **({"left out": scorer.note} if scorer.note else {}),
         "normalisation": f"mean {_numbers(dataset.mean)}, deviation {_numbers(dataset.std)}",

@@ -10,20 +10,15 @@ import typer
 
 from trainless.cli.limits import NO_LIMITS, Most, limit_options
 from trainless.cli.shared import (
-    Cells,
-    Channels,
-    Depth,
     Json,
     Seed,
     Space,
-    Width,
     Workers,
     check_figure,
     check_places,
     find_data,
     first_line,
     interruptible,
-    sized_space,
 )
 from trainless.costs import COSTS
 from trainless.errors import InputError
@@ -71,10 +66,6 @@ def search(
     batch: Annotated[int | None, typer.Option(help="Proposals at a time; default what suits the strategy.")] = None,
     batch_size: Annotated[int, typer.Option(help="Images in the batch that networks are scored on.")] = 64,
     image_size: Annotated[int | None, typer.Option(help="Resize images to so many rows and columns.")] = None,
-    channels: Channels = None,
-    cells: Cells = None,
-    width: Width = None,
-    depth: Depth = None,
     device: Annotated[str, typer.Option(help="Where scores are computed and latency is measured.")] = "cpu",
     workers: Workers = None,
     out: Annotated[Path | None, typer.Option(help="Write a page that explains the search to this HTML file.")] = None,
@@ -96,6 +87,7 @@ def search(
         search_score,
         split_names,
     )
+    from trainless.search_spaces import search_space
     from trainless.strategies import check_study
 
     check_places(csv, out)
@@ -108,7 +100,7 @@ def search(
     columns = parse_limits(limit or ())
     limits = Limits({**most, **columns})
     final = RunOff(run_off, epochs=run_off_epochs, images=run_off_images, augment=augment) if run_off else None
-    chosen = sized_space(space, channels=channels, cells=cells, width=width, depth=depth)
+    chosen = search_space(space)
     images = load_data(find_data(data), image_size=image_size)
     known = _table_of_costs(table, [*columns, *objectives])
     searches = [
@@ -256,10 +248,6 @@ def latency(
     classes: Annotated[int, typer.Option(help="Classes that the network tells apart.")] = 10,
     image_size: Annotated[int, typer.Option(help="Rows and columns of an image.")] = 32,
     image_channels: Annotated[int, typer.Option(help="Colour channels of an image.")] = 3,
-    channels: Channels = None,
-    cells: Cells = None,
-    width: Width = None,
-    depth: Depth = None,
     table: Annotated[
         str | None, typer.Option(help="Tell too what this table knows of its costs, such as hw-nas-bench.")
     ] = None,
@@ -267,13 +255,14 @@ def latency(
 ) -> None:
     """Measure how long an inference takes on this machine; with --table also read what it takes elsewhere."""
     from trainless.search import Costs
+    from trainless.search_spaces import search_space
     from trainless.tables import benchmark_table
     from trainless.types import Task
 
     for name, value in {"--classes": classes, "--image-size": image_size, "--image-channels": image_channels}.items():
         if value < 1:
             raise InputError(f"{name} is {value}, expected at least 1.")
-    chosen = sized_space(space, channels=channels, cells=cells, width=width, depth=depth)
+    chosen = search_space(space)
     one = chosen.parse(architecture)
     known = benchmark_table(table) if table else None
     costs = Costs(chosen, Task("images", classes, image_channels, image_size, image_size), table=known, device=device)

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from trainless.errors import InputError
 
-if TYPE_CHECKING:
-    from trainless.search_spaces.base import SearchSpace
-
 __all__ = [
     "MAXIMUM_ROWS",
-    "Cells",
-    "Channels",
-    "Depth",
     "Json",
     "Proxies",
     "Seed",
     "Space",
-    "Width",
+    "TrainlessCommand",
     "Workers",
     "cause",
     "check_figure",
@@ -37,15 +32,12 @@ __all__ = [
     "make_folder",
     "new_folder",
     "own_version",
-    "sized_space",
 ]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
-Space = Annotated[str, typer.Option(help="Search space; `trainless spaces` lists them.")]
-Channels = Annotated[int | None, typer.Option(help="Channels of the first stage of nasbench201; default 16.")]
-Cells = Annotated[int | None, typer.Option(help="Cells in each stage of nasbench201; default 5.")]
-Width = Annotated[int | None, typer.Option(help="Channels of the stem of mobile; default 16.")]
-Depth = Annotated[int | None, typer.Option(help="Blocks of the deepest stages of mobile; default 4.")]
+Space = Annotated[
+    str, typer.Option(help="Search space, such as 'nasbench201(channels=8)'; `trainless spaces` lists them.")
+]
 Proxies = Annotated[str, typer.Option(help="Names with commas, or 'all'; `trainless proxies` lists them.")]
 Seed = Annotated[int, typer.Option(help="Decides the sample, the batch, the weights and all noise.")]
 Workers = Annotated[int | None, typer.Option(help="Worker processes of one thread each; default one a core.")]
@@ -54,24 +46,49 @@ MAXIMUM_ROWS = 20
 """How many rows a command prints before it names the option that shows more."""
 
 
+_SIZES = ("--channels", "--cells", "--width", "--depth")
+
+
+class TrainlessCommand(TyperCommand):
+    """A command that knows where the options went that it had before."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the command line; refuse sizes of a search space that stand beside its name."""
+        if any(parameter.name == "space" for parameter in self.params):
+            _refuse_sizes(args)
+        return super().parse_args(ctx, args)
+
+
+def _refuse_sizes(arguments: Sequence[str]) -> None:
+    from trainless.search_spaces import search_space
+    from trainless.specs import parse_spec, write_spec
+
+    given: dict[str, str] = {}
+    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+        name, equals, value = argument.partition("=")
+        given[name] = value if equals else following
+    if sizes := {name: value for name, value in given.items() if name in _SIZES}:
+        space = parse_spec(given.get("--space", "nasbench201"))
+        options = dict(space.arguments) | {name.removeprefix("--"): value for name, value in sizes.items()}
+        spec = write_spec(space.name, options)
+        search_space(spec)  # what is wrong with it otherwise is said first
+        raise InputError(f"{', '.join(sizes)}: the size of a search space stands with its name now: --space '{spec}'.")
+
+
 def first_line(thing: Any) -> str:
     """Give the first line of a docstring."""
     return (thing.__doc__ or "").strip().splitlines()[0]
 
 
-def find_data(data: str) -> str | Path:
-    """A path as given or, where that is not there, below the folder that TRAINLESS_DATA names."""
-    folder = os.environ.get("TRAINLESS_DATA")
-    if folder and data and not os.path.exists(data) and os.path.exists(Path(folder) / data):
-        return Path(folder) / data
+def find_data(data: str) -> str:
+    """A path as given or, where that is not there, below the folder that TRAINLESS_DATA names; options stay with it."""
+    folder, (path, opened, options) = os.environ.get("TRAINLESS_DATA"), data.partition("(")
+    for name, rest in ((data, ""), (path, opened + options)):
+        if os.path.exists(name):
+            break
+        if folder and name and os.path.exists(Path(folder) / name):
+            return f"{Path(folder) / name}{rest}"
     return data
-
-
-def sized_space(name: str, **sizes: int | None) -> SearchSpace:
-    """Look a search space up with the sizes that were given; one that it does not have is refused."""
-    from trainless.search_spaces import search_space
-
-    return search_space(name, **{option: size for option, size in sizes.items() if size is not None})
 
 
 def cause(error: Exception) -> str:

@@ -12,10 +12,11 @@ from trainless.data.csv_files import list_csv
 from trainless.data.dataset import ImageDataset, LabelledImages, channel_statistics
 from trainless.data.file_lists import FileList, read_file_list
 from trainless.data.folders import list_image_folder
-from trainless.errors import DataError
+from trainless.errors import DataError, InputError
+from trainless.specs import parse_spec, read_options
 from trainless.types import Task
 
-__all__ = ["load_data", "open_source", "resized"]
+__all__ = ["load_data", "open_source", "resized", "split_source"]
 
 _FORMS = (
     "'digits', a folder with one folder of images per class, a CIFAR-10 or CIFAR-100 folder or batch file (binary or "
@@ -40,6 +41,8 @@ def load_data(
               has a column ``split`` too, the rows of ``train`` are read.
             - a CIFAR-10 or CIFAR-100 folder, binary or Python, of which the training batches are read; or one batch.
             - an ``.npz`` file with uint8 images x and integer labels y.
+            - one of these with options, such as ``"digits(image_size=16)"`` or ``"pets.csv(name=pets)"``, unless that
+              is the name of a file.
             - an `ImageDataset`, which keeps its normalisation.
         image_size: rows and columns to which all images are resized; None keeps their size, and takes the most common
             one where a folder mixes them.
@@ -52,6 +55,7 @@ def load_data(
         >>> load_data("digits", image_size=16).task
         Task(name='digits', classes=10, channels=1, height=16, width=16)
     """
+    source, image_size, name = split_source(source, image_size, name)
     if image_size is not None and image_size < 1:
         raise DataError(f"Image size {image_size} is too small: give at least 1 pixel.")
     if isinstance(source, ImageDataset):
@@ -60,6 +64,29 @@ def load_data(
     if isinstance(found, FileList):
         found = read_file_list(found, image_size)
     return _dataset(found, image_size, name)
+
+
+def split_source(
+    source: str | os.PathLike[str] | ImageDataset, image_size: int | None, name: str | None
+) -> tuple[str | os.PathLike[str] | ImageDataset, int | None, str | None]:
+    """Split the options off the text of a data set, and join them with those that are given beside it.
+
+    Raises:
+        InputError: there is no such option, its value cannot be read, or it is given twice.
+
+    Example:
+        >>> split_source("digits(image_size=16)", None, "numbers")
+        ('digits', 16, 'numbers')
+    """
+    # Folders such as "photos (2)" are frequent, so here every option has its name.
+    if not isinstance(source, str) or not source.rstrip().endswith(")") or "=" not in source or os.path.exists(source):
+        return source, image_size, name
+    spec = parse_spec(source)
+    options = read_options("data set", spec, {"image_size": 32, "name": "pets"})
+    for option, value in {"image_size": image_size, "name": name}.items():
+        if option in options and value is not None:
+            raise InputError(f"The option '{option}' of the data set '{spec.name}' is given twice: give it once.")
+    return spec.name, options.get("image_size", image_size), options.get("name", name)
 
 
 def open_source(source: str | os.PathLike[str], *, only_train: bool = False) -> LabelledImages | FileList:

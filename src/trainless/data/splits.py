@@ -19,7 +19,7 @@ from trainless.data.dataset import ImageDataset, LabelledImages, channel_statist
 from trainless.data.duplicates import digests, group
 from trainless.data.file_lists import PARTS, check_known, scan_file_list
 from trainless.data.image_files import BrokenFile
-from trainless.data.loading import open_source
+from trainless.data.loading import open_source, split_source
 from trainless.data.sizes import ImageSize, propose_size
 from trainless.data.splitting import choose, part_of
 from trainless.errors import DataError
@@ -112,6 +112,7 @@ def load_splits(
         >>> {name: len(part) for name, part in splits.parts.items()}
         {'train': 898, 'valid': 300, 'test': 599}
     """
+    source, image_size, name = split_source(source, image_size, name)
     _check_options(fractions, image_size, max_broken)
     found = _find(source, image_size, at_most, max_broken)
     found = found._replace(labelled=found.labelled._replace(name=name or found.labelled.name))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from trainless.estimators.base import Ask, Estimate, Estimator, Setting, distinct_sample
 from trainless.estimators.curves import Forecast, extrapolate
 from trainless.estimators.learning import LearningCurve
-from trainless.estimators.specs import options_of, parse_estimator
 from trainless.estimators.surrogate import Surrogate
 from trainless.estimators.trained import EarlyStopping, Full, Reduced
 from trainless.estimators.zero_cost import ZeroCost
+from trainless.specs import look_up, options_of
 
 __all__ = [
     "ESTIMATORS", "Ask", "EarlyStopping", "Estimate", "Estimator", "Forecast", "Full", "LearningCurve", "Reduced",
@@ -16,7 +16,7 @@ __all__ = [
 ]  # fmt: skip
 
 ESTIMATORS: dict[str, type[Estimator]] = {
-    each.name: each for each in (Full, EarlyStopping, Reduced, LearningCurve, Surrogate, ZeroCost)
+    kind.name: kind for kind in (Full, EarlyStopping, Reduced, LearningCurve, Surrogate, ZeroCost)
 }
 
 
@@ -37,4 +37,4 @@ def estimator(spec: str | Estimator) -> Estimator:
         >>> estimator("surrogate(boosting, base=reduced(epochs=2))").base
         'reduced(epochs=2)'
     """
-    return spec if isinstance(spec, Estimator) else parse_estimator(spec, ESTIMATORS)
+    return spec if isinstance(spec, Estimator) else look_up("estimator", spec, ESTIMATORS)()

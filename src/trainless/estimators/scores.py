@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +14,9 @@ from trainless.aggregation import AGGREGATES, Aggregate, Hybrid, MaximumSum, agg
 from trainless.errors import InputError, UnknownNameError
 from trainless.proxies import PROXIES, Proxy, proxy
 from trainless.ranking import finite_last
+from trainless.specs import parse_spec
 
-__all__ = ["NAMED_SCORES", "RunningScore", "SearchScore", "proxy_score", "split_names"]
+__all__ = ["NAMED_SCORES", "RunningScore", "SearchScore", "proxy_score"]
 
 NAMED_SCORES = ("hybrid", "freerea")
 """Aggregations with a name of their own: the Hybrid of LogSynflow and NWOT, and FreeREA's sum of three."""
@@ -106,31 +106,14 @@ def proxy_score(score: str | Proxy | Aggregate | SearchScore) -> SearchScore:
     if text in NAMED_SCORES:
         named: Aggregate = Hybrid() if text == "hybrid" else MaximumSum()
         return SearchScore(text, tuple(proxy(name) for name in named.proxies), named)
-    if found := re.fullmatch(r"([\w-]+)\((.*)\)", text):
-        names = [name.strip() for name in found[2].split(",") if name.strip()]
-        return proxy_score(aggregate(found[1], names))
     if text.endswith(".json"):
         return proxy_score(load_aggregate(Path(text)))
+    spec = parse_spec(text)
+    if spec.arguments:
+        return proxy_score(aggregate(spec.name, [name for _, name in spec.arguments]))
     if text not in PROXIES:
         raise UnknownNameError("score", text, [*PROXIES, *NAMED_SCORES, *(f"{kind}(...)" for kind in AGGREGATES)])
     return proxy_score(PROXIES[text])
-
-
-def split_names(text: str) -> list[str]:
-    """Split names at commas that stand outside parentheses.
-
-    Example:
-        >>> split_names("nwot, log-rank(flops, nwot), full")
-        ['nwot', 'log-rank(flops, nwot)', 'full']
-    """
-    parts, depth = [""], 0
-    for letter in text:
-        depth = max(0, depth + (letter == "(") - (letter == ")"))
-        if letter == "," and not depth:
-            parts.append("")
-        else:
-            parts[-1] += letter
-    return [part.strip() for part in parts if part.strip()]
 
 
 class RunningScore:

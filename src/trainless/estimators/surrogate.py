@@ -16,11 +16,11 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from trainless.errors import InputError, UnknownNameError
 from trainless.estimators.base import Ask, Estimate, Estimator, Setting, distinct_sample
 from trainless.estimators.learning import LearningCurve
-from trainless.estimators.specs import parse_estimator, spec_of
 from trainless.estimators.trained import EarlyStopping, Full, Reduced
 from trainless.estimators.zero_cost import ZeroCost, scorer_of
 from trainless.proxies import proxies
 from trainless.seeding import derive_seed
+from trainless.specs import look_up, spec_of
 from trainless.types import Architecture
 
 __all__ = ["LEAST", "MODELS", "Fitted", "Surrogate", "fit_model"]
@@ -100,11 +100,9 @@ class Surrogate(Estimator):
         return f"{self.model} predicts from {self.sample} others, each by {self._base().fidelity}"
 
     def _base(self) -> Estimator:
-        return (
-            self.base
-            if isinstance(self.base, Estimator)
-            else parse_estimator(self.base, _BASES | {self.name: Surrogate})
-        )
+        if isinstance(self.base, Estimator):
+            return self.base
+        return look_up("estimator", self.base, _BASES | {self.name: Surrogate})()
 
     def _names(self) -> list[str]:
         return [] if self.proxies == "none" else [each.name for each in proxies(self.proxies.split())]

@@ -11,7 +11,7 @@ from trainless.data import ImageDataset, split
 from trainless.errors import InputError
 from trainless.estimators.base import Ask, Estimate, Estimator, Setting
 from trainless.estimators.fidelities import Fidelity
-from trainless.estimators.specs import spec_of
+from trainless.specs import spec_of
 from trainless.training import Recipe, TrainingResult
 from trainless.training.cache import TrainingCache, training_session
 from trainless.training.train import check_numbers

@@ -12,8 +12,8 @@ import pandas as pd
 from trainless.errors import InputError
 from trainless.estimators.base import Ask, Estimate, Estimator, Setting, distinct_sample
 from trainless.estimators.scores import RunningScore, SearchScore, proxy_score
-from trainless.estimators.specs import spec_of
 from trainless.scoring import Scorer
+from trainless.specs import spec_of
 from trainless.types import Architecture, Score
 
 __all__ = ["ZeroCost", "scorer_of"]

@@ -15,9 +15,9 @@ from trainless.search.scores import (
     RunningScore,
     SearchScore,
     search_score,
-    split_names,
 )
 from trainless.search.search import Search, save_study
+from trainless.specs import split_names
 
 __all__ = [
     "COSTS",

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from trainless.errors import InputError, ScoringError, TableError, UnknownNameError
+from trainless.errors import InputError, ScoringError, TableError
 from trainless.proxies.counts import skipped_layers
 from trainless.ranking import NON_FINITE_POLICY, best_first, finite_last
 from trainless.search.budgets import Budget, parse_budget
@@ -29,7 +29,7 @@ from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
 from trainless.signals import Signals
 from trainless.store import Run, Store
-from trainless.strategies import STRATEGIES, strategy
+from trainless.strategies import STRATEGIES, strategy, strategy_spec
 from trainless.tables import BenchmarkTable, PublishedScores
 from trainless.types import Architecture, Task
 from trainless.workers import run_in_workers
@@ -100,7 +100,7 @@ def replay(
         table: true accuracies.
         scores: by data set of the table, the scores of its architectures; params, flops and skipped_layers are counted
             where they are missing.
-        strategies: names of `trainless.strategies.STRATEGIES`, or ``"all"`` among them.
+        strategies: names of `trainless.strategies.STRATEGIES`, with options or without, or ``"all"`` among them.
         searched: names of scores, as `trainless.search.scores.search_score` takes them.
         seeds: number of searches, with seeds 0, 1, ...
         budget: evaluations, or the seconds that the scores are stated to have taken, or both.
@@ -122,10 +122,7 @@ def replay(
         raise InputError(f"There are {seeds} seeds and a run-off of {run_off}, expected at least 1 and 0.")
     if workers is not None and workers < 0:
         raise InputError(f"The number of workers is {workers}, expected 0 for this process alone, or more.")
-    chosen = list(STRATEGIES) if "all" in strategies else list(strategies)
-    for name in chosen:
-        if name not in STRATEGIES:
-            raise UnknownNameError("strategy", name, STRATEGIES)
+    chosen = list(STRATEGIES) if "all" in strategies else [strategy_spec(name) for name in strategies]
     looked_up = [_stored_score(name) for name in searched]
     benches = [_bench(table, dataset, each, looked_up, split, run_off) for dataset, each in scores.items()]
     if spent.evaluations is None:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import Any
 
 from trainless.aggregation import AGGREGATES
 from trainless.errors import InputError, UnknownNameError
 from trainless.estimators import ESTIMATORS, Estimator, estimator
-from trainless.estimators.scores import NAMED_SCORES, RunningScore, SearchScore, proxy_score, split_names
+from trainless.estimators.scores import NAMED_SCORES, RunningScore, SearchScore, proxy_score
 from trainless.proxies import PROXIES
+from trainless.specs import parse_spec
 
-__all__ = ["NAMED_SCORES", "EstimatorScore", "RunningScore", "SearchScore", "search_score", "split_names"]
+__all__ = ["NAMED_SCORES", "EstimatorScore", "RunningScore", "SearchScore", "search_score"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,11 +65,11 @@ def search_score(score: Any) -> SearchScore:
     """
     if isinstance(score, Estimator):
         return EstimatorScore(str(score), (), None, score)
-    if isinstance(score, str):
-        name = re.split(r"\s*\(", score.strip())[0]
+    if isinstance(score, str) and not score.strip().endswith(".json"):
+        name = parse_spec(score).name
         if name in ESTIMATORS:
             return search_score(estimator(score))
-        if name not in (*PROXIES, *NAMED_SCORES, *AGGREGATES) and not name.endswith(".json"):
+        if name not in (*PROXIES, *NAMED_SCORES, *AGGREGATES):
             known = [*PROXIES, *NAMED_SCORES, *(f"{kind}(...)" for kind in AGGREGATES), *ESTIMATORS]
             raise UnknownNameError("score", score.strip(), known)
     return proxy_score(score)

@@ -31,8 +31,9 @@ from trainless.search.results import SearchResult
 from trainless.search.run_off import RunOff, fingerprint
 from trainless.search.scores import EstimatorScore, SearchScore, search_score
 from trainless.search_spaces.base import SearchSpace
+from trainless.specs import parse_spec
 from trainless.store import Store
-from trainless.strategies import STRATEGIES, Result, Strategy, SuccessiveHalving, strategy, write_study
+from trainless.strategies import STRATEGIES, Result, Strategy, SuccessiveHalving, strategy, strategy_spec, write_study
 from trainless.tables import BenchmarkTable
 from trainless.types import Architecture, Score
 
@@ -57,8 +58,8 @@ class Search:
 
     Args:
         space: a search space or its name.
-        strategy: a name of `trainless.strategies.STRATEGIES`, or a fresh `Strategy` of the same space and number of
-            objectives.
+        strategy: a name of `trainless.strategies.STRATEGIES`, with options or without; or a fresh `Strategy` of the
+            same space and number of objectives.
         score: what `trainless.search.search_score` takes: a proxy, an aggregation, or an estimator that trains.
         data: what `trainless.data.load_data` takes.
         budget: what `trainless.search.parse_budget` takes, a number of evaluations, or a `Budget`. Cheaper evaluations
@@ -138,17 +139,23 @@ class Search:
         self.costs = Costs(self.scorer.space, self.scorer.batch.task, table=table, device=device)
         self.costs.check([*self.limits.most, *self.objectives[1:]])
         self.batch = batch or made.batch
-        self.title = f"{made.name} by {self.score.name} on {self.scorer.space.name}, {self.scorer.batch.task.name}"
-        self._settings = self._deciding(made)
+        self.title = (
+            f"{self._written_strategy()} by {self.score.name} on {self.scorer.space.name}, {self.costs.task.name}"
+        )
+        self._settings = self._deciding()
 
     def _strategy(self) -> Strategy:
         """Give a fresh strategy."""
         if isinstance(self.strategy, Strategy):
             return _checked(self.strategy, self.scorer.space, len(self.objectives))
         options = {"objectives": len(self.objectives)} if len(self.objectives) > 1 else {}
-        if self._rungs and issubclass(STRATEGIES.get(self.strategy, Strategy), SuccessiveHalving):
+        if self._rungs and issubclass(STRATEGIES.get(parse_spec(self.strategy).name, Strategy), SuccessiveHalving):
             options["rungs"] = self._rungs
         return strategy(self.strategy, self.scorer.space, self.seed, **options)
+
+    def _written_strategy(self) -> str:
+        """The strategy with its options; rungs that the reduced evaluations decide are told by these."""
+        return strategy_spec(self.strategy) if isinstance(self.strategy, str) else str(self.strategy)
 
     def is_begun(self) -> bool:
         """Tell whether the store has this search, so that it can be resumed."""
@@ -327,11 +334,11 @@ class Search:
             rejected=dict(loop.rejected), stopped=stopped, run_off=trained, protocol=self._protocol(loop),
         )  # fmt: skip
 
-    def _deciding(self, made: Strategy) -> dict[str, str]:
+    def _deciding(self) -> dict[str, str]:
         """All that decides the history."""
         mix = self.score.aggregate
         return {
-            "strategy": f"{made.name}, {self.batch} proposals at a time",
+            "strategy": f"{self._written_strategy()}, {self.batch} proposals at a time",
             "score": self.score.name,
             "aggregation": key_of({"json": mix.to_json()}) if mix else "",
             "proxies": ", ".join(f"{each.name} {each.version}" for each in self.score.proxies),
@@ -353,7 +360,7 @@ class Search:
     def _protocol(self, loop: Loop) -> dict[str, str]:
         cheaper = [f"{len(known)} with {each}" for known, each in zip(loop.history, self.fidelities, strict=False)]
         protocol = {
-            "strategy": f"{loop.strategy.name}, {loop.batch} proposals at a time",
+            "strategy": f"{self._written_strategy()}, {loop.batch} proposals at a time",
             "score": self.score.name,
             "estimates": self._fidelity(),
             "objectives": ", ".join(self.objectives),

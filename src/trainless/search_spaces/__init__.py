@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from trainless.registry import refuse_options, registered
 from trainless.search_spaces.base import SearchSpace
 from trainless.search_spaces.mobile import Mobile
 from trainless.search_spaces.nasbench201 import NASBench201
+from trainless.specs import look_up, refuse_options
 
 __all__ = ["SEARCH_SPACES", "SearchSpace", "search_space"]
 
 SEARCH_SPACES: dict[str, type[SearchSpace]] = {"nasbench201": NASBench201, "mobile": Mobile}
 
 
-def search_space(name: str | SearchSpace, **options: int) -> SearchSpace:
+def search_space(name: str | SearchSpace, **options: int | float | str) -> SearchSpace:
     """Look a search space up by its name and build it with options; an object is given back as it is.
+
+    Args:
+        name: a name of `SEARCH_SPACES`, with options in parentheses or without; or a `SearchSpace`.
+        options: the same options as values.
 
     Raises:
         UnknownNameError: no search space has that name.
         InputError: an option is wrong, or options are given with an object.
 
     Example:
-        >>> search_space("nasbench201", channels=8).options
-        {'channels': 8, 'cells': 5}
+        >>> search_space("nasbench201(channels=8)").spec
+        'nasbench201(channels=8, cells=5)'
+        >>> search_space("nasbench201", channels=8) == search_space("nasbench201(channels=8, cells=5)")
+        True
     """
     if isinstance(name, SearchSpace):
         refuse_options("search space", options)
         return name
-    return registered("search space", name, SEARCH_SPACES, options)(**options)
+    return look_up("search space", name, SEARCH_SPACES, options)()

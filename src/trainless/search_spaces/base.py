@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from trainless.specs import write_spec
 from trainless.types import Architecture, Task
 
 if TYPE_CHECKING:
@@ -56,6 +57,11 @@ class SearchSpace(ABC):
     def label(self) -> str:
         """Its name with its options, which tells it from the same space in another size."""
         return ", ".join([self.name, *(f"{name}={value}" for name, value in self.options.items())])
+
+    @property
+    def spec(self) -> str:
+        """Its name with its options, as `trainless.search_spaces.search_space` reads it."""
+        return write_spec(self.name, self.options)
 
     @property
     @abstractmethod

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from trainless.registry import refuse_options, registered
 from trainless.search_spaces.base import SearchSpace
-from trainless.strategies.base import Proposal, Result, Strategy
+from trainless.specs import look_up, options_of, parse_spec, refuse_options, write_spec
+from trainless.strategies.base import CONTEXT, Proposal, Result, Strategy
 from trainless.strategies.evolution import FreeREA, RegularizedEvolution
 from trainless.strategies.halving import Hyperband, SuccessiveHalving
 from trainless.strategies.local import LocalSearch
@@ -15,26 +15,30 @@ from trainless.strategies.reinforce import Reinforce
 from trainless.strategies.sampling import Grid, Random
 
 __all__ = [
-    "STRATEGIES", "Proposal", "Result", "Strategy", "SuccessiveHalving", "check_study", "strategy", "write_study",
+    "STRATEGIES", "Proposal", "Result", "Strategy", "SuccessiveHalving", "check_study", "strategy", "strategy_spec",
+    "write_study",
 ]  # fmt: skip
 
 STRATEGIES: dict[str, type[Strategy]] = {
-    each.name: each
-    for each in (
+    kind.name: kind
+    for kind in (
         Random, Grid, LocalSearch, RegularizedEvolution, FreeREA,
         TPE, GP, NSGA2, Reinforce, SuccessiveHalving, Hyperband,
     )
 }  # fmt: skip
 
 
-def strategy(name: str | Strategy, space: SearchSpace, seed: int = 0, **options: Any) -> Strategy:
+def strategy(
+    name: str | Strategy, space: SearchSpace, seed: int = 0, *, objectives: int | None = None, **options: Any
+) -> Strategy:  # fmt: skip
     """Look a strategy up by its name and build it; an object is given back as it is.
 
     Args:
-        name: a name of `STRATEGIES`, or a `Strategy`.
+        name: a name of `STRATEGIES`, with options in parentheses or without; or a `Strategy`.
         space: the search space.
         seed: decides all its random choices.
-        options: further arguments of the strategy, such as ``population``; ``objectives`` for all.
+        objectives: number of values in each result; None is 1.
+        options: the same options as values, such as ``population=10``.
 
     Raises:
         UnknownNameError: no strategy has that name.
@@ -42,10 +46,29 @@ def strategy(name: str | Strategy, space: SearchSpace, seed: int = 0, **options:
 
     Example:
         >>> from trainless.search_spaces import search_space
-        >>> strategy("evolution", search_space("nasbench201"), population=10, tournament=3).name
-        'evolution'
+        >>> space = search_space("nasbench201")
+        >>> str(strategy("evolution(population=10)", space, tournament=3))
+        'evolution(population=10, tournament=3)'
     """
     if isinstance(name, Strategy):
-        refuse_options("strategy", options)
+        refuse_options("strategy", options if objectives is None else {"objectives": objectives, **options})
         return name
-    return registered("strategy", name, STRATEGIES, options, own=("space", "seed"))(space, seed, **options)
+    made = look_up("strategy", name, STRATEGIES, options, CONTEXT)
+    return made(space, seed) if objectives is None else made(space, seed, objectives=objectives)
+
+
+def strategy_spec(text: str) -> str:
+    """Write a strategy's name and options as `str` of the strategy does, without making it.
+
+    Raises:
+        UnknownNameError: no strategy has that name.
+        InputError: there is no such option, or its value cannot be read.
+
+    Example:
+        >>> strategy_spec("evolution(32, tournament = 4)")
+        'evolution(tournament=4)'
+    """
+    made = look_up("strategy", text, STRATEGIES, context=CONTEXT)
+    usual = options_of(made.func, CONTEXT)
+    chosen = {name: made.keywords.get(name, default) for name, default in usual.items()}
+    return write_spec(parse_spec(text).name, {name: chosen[name] for name in usual if chosen[name] != usual[name]})

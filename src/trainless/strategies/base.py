@@ -16,9 +16,13 @@ import numpy as np
 from trainless.errors import InputError
 from trainless.search_spaces.base import SearchSpace
 from trainless.seeding import derive_seed
+from trainless.specs import spec_of
 from trainless.types import Architecture
 
-__all__ = ["Proposal", "Result", "Strategy"]
+__all__ = ["CONTEXT", "Proposal", "Result", "Strategy"]
+
+CONTEXT = ("space", "seed", "objectives")
+"""Parameters of every strategy that are none of its options."""
 
 _WORST = (float("-inf"),)
 _TRIES = 100  # draws of something new before the rest of the space is listed
@@ -64,6 +68,9 @@ class Result(NamedTuple):
 class Strategy(ABC):
     """Proposes architectures of a search space, by what it was told of others.
 
+    Options are further parameters of its own, each with a default and kept as the attribute of that name, so that text
+    such as ``evolution(population=10)`` makes it and it can be written as such.
+
     Attributes:
         name: what it is asked for by.
         batch: how many proposals it is best asked for at a time.
@@ -103,6 +110,10 @@ class Strategy(ABC):
         self.rng = np.random.default_rng(derive_seed(seed, "strategy", self.name))
         self.seen: set[Architecture] = set()
         self.values: dict[Architecture, tuple[float, ...]] = {}
+
+    def __str__(self) -> str:
+        """Its name with the options that are not as usual, as `trainless.strategies.strategy` reads it."""
+        return spec_of(self, CONTEXT, usual=False)
 
     @property
     def rungs(self) -> int:

@@ -71,7 +71,7 @@ class Reinforce(Strategy):
             )
         import torch
 
-        self.entropy, self.momentum = entropy, momentum
+        self.learning_rate, self.entropy, self.momentum = learning_rate, entropy, momentum
         self.baseline = 0.5  # the mean rank of what is drawn at random
         self._places = GenotypeCodes(space)
         self._missing = torch.from_numpy(~self._places.mask)

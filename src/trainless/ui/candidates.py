@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from trainless.costs import Candidate, counted_costs
-from trainless.search_spaces import SEARCH_SPACES, SearchSpace
+from trainless.scoring import space_of
+from trainless.search_spaces import SearchSpace
 from trainless.store import Store
 from trainless.types import Task
 
@@ -38,25 +38,18 @@ def candidates(path: Path, task: Task) -> list[dict[str, Any]]:
             return []
         table = store.table(runs[-1])
     score = search_score(searches[-1]["settings"]["score"])
-    names = [each.name for each in score.proxies]
+    names = [proxy.name for proxy in score.proxies]
     if not set(names) <= set(table.columns):
         return []
     running = RunningScore(score)
     running.add(table[names].to_numpy().tolist())
-    space = _space(runs[-1].space, runs[-1].fidelity)
+    space = space_of(runs[-1])
     rows = [
         {"order": number, "architecture": text, "score": float(value) if np.isfinite(value) else None}
         | _costs(space, text, task)
         for number, (text, value) in enumerate(zip(table.index, running.values(), strict=True), 1)
     ]
     return sorted(rows, key=lambda row: (row["score"] is None, -(row["score"] or 0.0), row["order"]))
-
-
-def _space(name: str, fidelity: str) -> SearchSpace:
-    """The space of a run, with its options as the run notes them."""
-    kind = SEARCH_SPACES[name]
-    noted = dict(re.findall(r"(\w+)=(\d+)", fidelity))
-    return kind(**{option: int(noted[option]) for option in kind().options if option in noted})
 
 
 def _costs(space: SearchSpace, text: str, task: Task) -> dict[str, float]:
