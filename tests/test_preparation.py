@@ -114,15 +114,16 @@ class TestBatches:
             digits.std,
         )  # fmt: skip
         with pytest.warns(UserWarning, match="Of 4 images 1 copy is left out"):
-            scorer = Scorer("nasbench201", "params", doubled, batch_size=4)
+            scorer = Scorer("nasbench201", "params, snip", doubled, batch_size=4)
         assert len(scorer.batch.images) == len(scorer.protocol.images) == 3
         assert "batch=3" in scorer.run.fidelity
         same = ImageDataset(
             digits.task, digits.images[[0, 0, 1]], digits.labels[[0, 0, 1]], digits.class_names, digits.mean, digits.std
         )
-        same.images[2] = same.images[0]
+        same.images[:] = same.images[0]
         with pytest.raises(DataError, match="Fewer than 2 remain"):
-            Scorer("nasbench201", "params", same, batch_size=3)
+            Scorer("nasbench201", "params, snip", same, batch_size=3)
+        assert len(Scorer("nasbench201", "params", same, batch_size=3).batch.images) == 3
 
 
 class TestOutputs:

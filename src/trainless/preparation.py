@@ -229,7 +229,8 @@ def prepare_network(network: Any, batch: PreparedBatch, output: str | int | None
     _refuse_what_cannot_be_seen(bare)
     prepared = _copied(bare)
     for module in prepared.modules():
-        module._modules.update({name: child and _unwrapped(child) for name, child in module._modules.items()})
+        children = ((name, child) for name, child in module._modules.items() if child is not None)
+        module._modules.update({name: _unwrapped(child) for name, child in children})
         module._compiled_call_impl = None
     if len(batch.inputs) > 1:
         prepared.register_forward_pre_hook(_Unpack(batch.inputs), prepend=True)

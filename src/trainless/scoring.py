@@ -88,8 +88,17 @@ class Scorer:
         self.space = search_space(space)
         self.proxies = look_up(proxies)
         self.dataset = load_data(data)
-        self.batch, self.note = _distinct(self.dataset.batch(batch_size, seed, balanced))
-        if self.note:
+        self.batch: Batch = self.dataset.batch(batch_size, seed, balanced)
+        kept, self.note = distinct_images(self.batch.images)
+        reads_images = any(not proxy.data_independent for proxy in self.proxies)
+        if int(kept.sum()) >= 2:
+            if self.note:
+                self.batch = Batch(self.batch.images[kept], self.batch.labels[kept], self.batch.task)
+        elif reads_images:
+            raise DataError(f"{self.note} Fewer than 2 remain: give a larger --batch-size or other images.")
+        else:
+            self.note = ""
+        if self.note and reads_images:
             warnings.warn(self.note, stacklevel=2)
         self.workers = workers
         self.store = Store(store) if isinstance(store, str | Path) else store
@@ -272,16 +281,6 @@ class Scorer:
         values = frame.pivot(index="architecture", columns="proxy", values="value")
         table: pd.DataFrame = values.reindex(index=index, columns=columns).astype(float)
         return table.rename_axis(columns=None)
-
-
-def _distinct(batch: Batch) -> tuple[Batch, str]:
-    """A batch without copies and blank images, and a sentence on what was left out."""
-    kept, note = distinct_images(batch.images)
-    if not note:
-        return batch, ""
-    if int(kept.sum()) < 2:
-        raise DataError(f"{note} Fewer than 2 remain: give a larger --batch-size or other images.")
-    return Batch(batch.images[kept], batch.labels[kept], batch.task), note
 
 
 def space_of(run: Run) -> SearchSpace:
