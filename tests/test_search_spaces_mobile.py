@@ -22,7 +22,7 @@ from trainless.initialization import initialize
 from trainless.search_spaces import search_space
 from trainless.search_spaces.mobile import Mobile
 from trainless.search_spaces.mobile_stages import channels_of, strides
-from trainless.testing import SearchSpaceContract
+from trainless.testing import ProductSpaceContract
 from trainless.types import Architecture, Task
 
 SPACE = Mobile()
@@ -45,12 +45,12 @@ def uniform(*genes: int | str) -> Architecture:
     return SPACE.make(genes * 5)
 
 
-class TestContract(SearchSpaceContract):
+class TestContract(ProductSpaceContract):
     space = SMALL
     draws = 5
 
 
-class TestContractOfTheThinnest(SearchSpaceContract):
+class TestContractOfTheThinnest(ProductSpaceContract):
     space = SPACE.thin()
     draws = 5
 

@@ -23,7 +23,7 @@ from torch import nn
 from trainless.errors import ArchitectureError, InputError, UnknownNameError
 from trainless.search_spaces import SEARCH_SPACES, SearchSpace, search_space
 from trainless.search_spaces.nasbench201 import EDGES, OPERATIONS, NASBench201
-from trainless.testing import SearchSpaceContract
+from trainless.testing import ProductSpaceContract
 from trainless.types import Architecture, Task
 
 SPACE = NASBench201()
@@ -50,7 +50,7 @@ def classes(everything: list[Architecture]) -> dict[Architecture, list[Architect
     return found
 
 
-class TestContract(SearchSpaceContract):
+class TestContract(ProductSpaceContract):
     space = SMALL
     draws = 5
 

@@ -11,7 +11,7 @@ from toy_space import ToySpace
 from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
 from trainless.strategies import STRATEGIES, Proposal, Result, Strategy
-from trainless.testing import SearchSpaceContract, StrategyContract
+from trainless.testing import ProductSpaceContract, StrategyContract
 
 SPACES = {
     "Toy": ToySpace(),
@@ -58,7 +58,7 @@ globals().update(contract(name, space) for name in STRATEGIES for space in SPACE
 globals().update(contract(name, "Toy", 2) for name in STRATEGIES if STRATEGIES[name].several_objectives)  # type: ignore[attr-defined]
 
 
-class TestToySpace(SearchSpaceContract):
+class TestToySpace(ProductSpaceContract):
     space = ToySpace(depth=2)
 
 

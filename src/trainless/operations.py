@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import nn
 
@@ -181,11 +183,12 @@ class Residual(nn.Module):
 
 
 class Cell(nn.Module):
-    """A cell: a directed acyclic graph whose nodes are sums of operations on earlier nodes; the last is the output.
+    """A cell: an acyclic graph whose nodes are sums of operations on earlier nodes; the last is the output.
 
     Args:
         nodes: for each node after the input, the operation on each edge and the node that the edge comes from.
             An edge that gives zero is left out; a node with no edge left is zero.
+        concatenated: numbers of the nodes whose terms are concatenated along the channels, and not added.
 
     Example:
         >>> cell = Cell([[(nn.Identity(), 0)], [(nn.Identity(), 0), (nn.Identity(), 1)]])
@@ -193,7 +196,7 @@ class Cell(nn.Module):
         [2.0]
     """
 
-    def __init__(self, nodes: list[list[tuple[nn.Module, int]]]) -> None:
+    def __init__(self, nodes: list[list[tuple[nn.Module, int]]], concatenated: Collection[int] = ()) -> None:
         super().__init__()
         read = {source for node in nodes for _, source in node} | {len(nodes)}
         # A node without edges that nothing reads is only there for its number: it costs no arithmetic.
@@ -202,6 +205,7 @@ class Cell(nn.Module):
         ]
         self.sources = [source for node in filled for _, source in node]
         self.targets = [number for number, node in enumerate(filled, start=1) for _ in node]
+        self.are_joined = [target in concatenated for target in self.targets]
         self.operations = nn.ModuleList(operation for node in filled for operation, _ in node)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -212,6 +216,8 @@ class Cell(nn.Module):
             term = operation(values[self.sources[edge]])
             if self.targets[edge] == len(values):
                 values.append(term)
+            elif self.are_joined[edge]:
+                values[-1] = torch.cat((values[-1], term), 1)
             else:
                 values[-1] = values[-1] + term
         return values[-1]

@@ -43,13 +43,14 @@ _MOST = 1_000_000  # architectures that a command lists; a space may have more
 
 def spaces(as_json: Json = False) -> None:
     """List the search spaces."""
-    from trainless.search_spaces import SEARCH_SPACES
+    from trainless.search_spaces import SEARCH_SPACES, FiniteSpace
 
     rows = []
     for name, kind in SEARCH_SPACES.items():
         space = kind()
         options = ", ".join(f"{key}={value}" for key, value in space.options.items())
-        rows.append({"space": name, "architectures": space.size, "options": options, "summary": first_line(kind)})
+        size = space.size if isinstance(space, FiniteSpace) else "without end"
+        rows.append({"space": name, "architectures": size, "options": options, "summary": first_line(kind)})
     print_rows(rows, as_json)
 
 
@@ -79,7 +80,7 @@ def describe(
     as_json: Json = False,
 ) -> None:
     """Tell an architecture's parameters, multiply-adds and canonical form, and draw it."""
-    from trainless.search_spaces import search_space
+    from trainless.search_spaces import FiniteSpace, search_space
     from trainless.types import Task
 
     for name, value in (("--classes", classes), ("--image-channels", image_channels), ("--image-size", image_size)):
@@ -91,7 +92,7 @@ def describe(
     canonical = chosen.canonical(one)
     facts: dict[str, str | int] = {
         "architecture": str(one),
-        "index": chosen.index(one),
+        **({"index": chosen.index(one)} if isinstance(chosen, FiniteSpace) else {}),
         "parameters": chosen.parameters(one, task),
         "flops": chosen.flops(one, task),
         "canonical": str(canonical),
@@ -241,11 +242,15 @@ def _check_names(names: str) -> None:
 def _architectures(
     space: SearchSpace, file: Path | None, sample: int | None, everything: bool, seed: int
 ) -> list[Architecture]:
+    from trainless.search_spaces import FiniteSpace
+
     if (file is not None) + (sample is not None) + everything != 1:
         raise InputError("Give exactly one of --architectures FILE, --sample N and --all.")
     if seed < 0:
         raise InputError(f"--seed is {seed}, expected 0 or more.")
     if everything:
+        if not isinstance(space, FiniteSpace):
+            raise InputError(f"--all would score architectures of {space.name} without end: give --sample N.")
         if space.size > _MOST:
             raise InputError(f"--all would score {space.size:,} architectures: give --sample N.")
         return list(space)
@@ -259,12 +264,14 @@ def _sample(space: SearchSpace, count: int, seed: int) -> list[Architecture]:
     """Distinct architectures by seed: a larger sample with the same seed begins with the smaller one."""
     import numpy as np
 
+    from trainless.search_spaces import FiniteSpace
     from trainless.seeding import derive_seed
 
-    if not 1 <= count <= space.size:
-        raise InputError(f"--sample is {count}, expected 1 to {space.size}.")
+    size = space.size if isinstance(space, FiniteSpace) else _MOST
+    if not 1 <= count <= size:
+        raise InputError(f"--sample is {count}, expected 1 to {size}.")
     rng = np.random.default_rng(derive_seed(seed, "sample"))
-    if space.size <= _MOST:
+    if isinstance(space, FiniteSpace) and size <= _MOST:
         return [space[int(index)] for index in rng.permutation(space.size)[:count]]
     if count > _MOST:
         raise InputError(f"--sample is {count}, expected at most {_MOST:,} of so large a space.")

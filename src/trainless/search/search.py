@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -208,7 +209,7 @@ class Search:
                 passed = int(time.monotonic() - start)
                 progress(*((len(loop.order), most) if most else (passed, int(seconds or 0))))
             # All that is proposed at a time has room where there is time alone: the history is the same either way.
-            room = len(loop.space) if most is None else most - len(loop.order)
+            room = sys.maxsize if most is None else most - len(loop.order)
             if room <= 0:
                 return f"the budget of {most} evaluations is spent"
             if is_over() or not loop.step(room, is_over):

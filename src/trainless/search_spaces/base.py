@@ -3,55 +3,95 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from trainless.errors import ArchitectureError, InputError
+from trainless.search_spaces.blueprint import Blueprint, Edge
 from trainless.specs import write_spec
 from trainless.types import Architecture, Task
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Edge", "SearchSpace"]
+__all__ = ["Choices", "Edge", "SearchSpace"]
 
-
-class Edge(NamedTuple):
-    """One edge of an architecture's graph.
-
-    Args:
-        source: name of the node that it leaves; the architecture's input is ``"input"``.
-        target: name of the node that it enters; the architecture's output is ``"output"``.
-        operation: what is done on it, as the benchmark calls it; empty where nothing is.
-        live: whether it is on a path from the input to the output.
-
-    Example:
-        >>> Edge("input", "output", "skip_connect").live
-        True
-    """
-
-    source: str
-    target: str
-    operation: str
-    live: bool = True
+Choices = tuple[tuple[str | int, ...], ...]
 
 
 class SearchSpace(ABC):
-    """A finite set of architectures with its moves, its equalities and its networks.
+    """A set of architectures, finite or not, with its moves, its equalities and its networks.
+
+    A space is a frozen dataclass whose fields are its options, whole numbers of at least 1, each with a default. It
+    says how architectures are drawn, written, varied and compared, and gives the `blueprint` of one; networks, counts
+    and pictures follow from that. What is true of finite spaces only is in `FiniteSpace`, and `ProductSpace` has all
+    moves of spaces of independent choices.
 
     Attributes:
         name: what it is asked for by; part of every `Architecture`.
-        size: number of architectures as written.
+
+    Raises:
+        InputError: an option is no whole number of at least 1.
     """
 
     name: str
-    size: int
+
+    def __post_init__(self) -> None:
+        for option, value in self.options.items():
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+                what = f"number of {option}" if option.endswith("s") else option
+                raise InputError(
+                    f"The {what} is {value!r}, expected a whole number of at least 1: leave it out for the usual one."
+                )
+
+    # What a space has to say.
+
+    @abstractmethod
+    def sample(self, rng: np.random.Generator) -> Architecture:
+        """Draw one architecture; a finite space draws each with the same probability."""
+
+    @abstractmethod
+    def mutate(self, architecture: Architecture, rng: np.random.Generator) -> Architecture:
+        """Draw one of the `neighbors`."""
+
+    @abstractmethod
+    def crossover(self, a: Architecture, b: Architecture, rng: np.random.Generator) -> Architecture:
+        """Draw a child of two parents."""
+
+    @abstractmethod
+    def neighbors(self, architecture: Architecture) -> list[Architecture]:
+        """List all architectures that are one smallest change away, each once."""
+
+    @abstractmethod
+    def parse(self, text: str) -> Architecture:
+        """Read an architecture's string; ArchitectureError tells what is wrong with it."""
+
+    @abstractmethod
+    def canonical(self, architecture: Architecture) -> Architecture:
+        """Give the one representative of all architectures that are the same network."""
+
+    @abstractmethod
+    def encode(self, architecture: Architecture) -> np.ndarray:
+        """Give features for a surrogate model, a float64 vector of the same length for every architecture."""
+
+    @abstractmethod
+    def blueprint(self, architecture: Architecture, task: Task) -> Blueprint:
+        """Describe the network as it is written, dead branches and all.
+
+        Args:
+            architecture: one of the space; ArchitectureError if it is not.
+            task: the shape of an image and the number of classes; images need not be square.
+        """
+
+    # What follows from its options. A space that has more to say of its sizes overrides these.
 
     @property
-    @abstractmethod
-    def options(self) -> Mapping[str, int | str]:
+    def options(self) -> Mapping[str, int]:
         """What its networks depend on besides the architecture and the task; part of a stored score's key."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
 
     @property
     def label(self) -> str:
@@ -63,90 +103,92 @@ class SearchSpace(ABC):
         """Its name with its options, as `trainless.search_spaces.search_space` reads it."""
         return write_spec(self.name, self.options)
 
-    @property
-    @abstractmethod
-    def choices(self) -> tuple[tuple[str | int, ...], ...]:
-        """What there is to choose from at each place of a genotype."""
-
-    @abstractmethod
-    def make(self, genotype: Sequence[str | int]) -> Architecture:
-        """Make the architecture of a genotype; ArchitectureError where it is none of the space."""
-
-    @abstractmethod
     def resized(self, fraction: float) -> SearchSpace:
-        """Give the same architectures as networks of about this fraction of the width and depth, at most 1."""
+        """Give the same architectures as networks of this fraction of the width and depth: of every option, at least 1.
+
+        Raises:
+            InputError: the fraction is not above 0 and at most 1.
+        """
+        if not 0 < fraction <= 1:
+            raise InputError(f"The fraction is {fraction}, expected one above 0 and at most 1.")
+        return type(self)(**{name: max(1, int(value * fraction)) for name, value in self.options.items()})
 
     @property
-    @abstractmethod
     def sizes(self) -> tuple[SearchSpace, ...]:
         """The same architectures as networks of ever less time and fewer parameters, as they are first."""
+        return (self,)
 
-    @abstractmethod
-    def __getitem__(self, index: int) -> Architecture:
-        """Give an architecture by its number in the benchmark's public order; IndexError outside."""
-
-    @abstractmethod
-    def index(self, architecture: Architecture) -> int:
-        """Tell an architecture's number in the benchmark's public order."""
-
-    def __len__(self) -> int:
-        return self.size
-
-    def __iter__(self) -> Iterator[Architecture]:
-        return (self[index] for index in range(self.size))
-
-    def sample(self, rng: np.random.Generator) -> Architecture:
-        """Draw one architecture, each with the same probability."""
-        return self[int(rng.integers(self.size))]
-
-    @abstractmethod
-    def mutate(self, architecture: Architecture, rng: np.random.Generator) -> Architecture:
-        """Draw one of the `neighbors`."""
-
-    @abstractmethod
-    def crossover(self, a: Architecture, b: Architecture, rng: np.random.Generator) -> Architecture:
-        """Draw a child that takes each choice from either parent."""
-
-    @abstractmethod
-    def neighbors(self, architecture: Architecture) -> list[Architecture]:
-        """List all architectures that differ in exactly one choice."""
-
-    @abstractmethod
-    def parse(self, text: str) -> Architecture:
-        """Read a published string; ArchitectureError tells what is wrong with it."""
-
-    @abstractmethod
-    def canonical(self, architecture: Architecture) -> Architecture:
-        """Give the one representative of all architectures that are the same network."""
-
-    @abstractmethod
-    def encode(self, architecture: Architecture) -> np.ndarray:
-        """Give features for a surrogate model, a float64 vector of the same length for every architecture."""
-
-    @abstractmethod
-    def build(self, architecture: Architecture, task: Task) -> torch.nn.Module:
-        """Build the network as it is written, dead branches and all: plain PyTorch, PyTorch's initialisation."""
-
-    @abstractmethod
     def thin(self) -> SearchSpace:
-        """Give the same architectures with as few channels and repeated cells as there can be."""
+        """Give the same architectures with as few channels and repeated cells as there can be: each option is 1."""
+        return type(self)(**dict.fromkeys(self.options, 1))
 
-    @abstractmethod
+    # What follows from the blueprint.
+
+    def build(self, architecture: Architecture, task: Task) -> torch.nn.Module:
+        """Build the network as it is written: plain PyTorch, PyTorch's initialisation.
+
+        Returns:
+            A module that maps ``(images, channels, height, width)`` to ``(images, classes)``.
+        """
+        return self.blueprint(architecture, task).build()
+
     def parameters(self, architecture: Architecture, task: Task) -> int:
-        """Count the trainable parameters of the network as it is written."""
+        """Count the trainable parameters of the network as it is written, by a closed form."""
+        return self.blueprint(architecture, task).parameters
 
-    @abstractmethod
     def flops(self, architecture: Architecture, task: Task) -> int:
         """Count the multiply-adds of convolutions and linear layers for one image, as it is written."""
+        return self.blueprint(architecture, task).multiply_adds
 
-    @abstractmethod
     def skip_spans(self, architecture: Architecture) -> tuple[int, ...]:
-        """Give target node minus source node of each skip edge, as it is written."""
+        """Give for each skip edge how many nodes further it leads, as it is written."""
+        return self.blueprint(architecture, _ANY).skip_spans
 
-    @abstractmethod
     def graph(self, architecture: Architecture) -> tuple[Edge, ...]:
         """Give the architecture, or the cell that it repeats, as the edges of an acyclic graph, dead ones marked."""
+        return self.blueprint(architecture, _ANY).graph()
 
-    @abstractmethod
     def draw(self, architecture: Architecture) -> str:
         """Draw the architecture as text."""
+        return self.blueprint(architecture, _ANY).draw()
+
+    # Members.
+
+    @property
+    def choices(self) -> Choices:
+        """What there is to choose from at each position of a genotype; none where genotypes have no fixed form."""
+        return ()
+
+    def nearest(self, genotype: Sequence[str | int]) -> Architecture:
+        """Make the architecture of a genotype that has one option of each of the `choices`.
+
+        A space in which not every combination is a member gives the one that is nearest, by a rule that it documents:
+        whoever puts genotypes together, as strategies do, never gets another one without a word.
+
+        Raises:
+            ArchitectureError: the space has no such genotypes, or this is none of them.
+        """
+        raise ArchitectureError(f"{self.name} has no choices of which {tuple(genotype)} could be put together.")
+
+    def __contains__(self, architecture: object) -> bool:
+        """Whether an architecture is one of the space: it is read back from its string."""
+        try:
+            return isinstance(architecture, Architecture) and self.parse(str(architecture)) == architecture
+        except ArchitectureError:
+            return False
+
+    def _own(self, architecture: Architecture) -> Architecture:
+        """Give an architecture back if it names this space.
+
+        Raises:
+            ArchitectureError: it is one of another space.
+        """
+        if architecture.space != self.name:
+            raise ArchitectureError(
+                f"'{architecture}' is an architecture of '{architecture.space}', expected one of '{self.name}'."
+            )
+        return architecture
+
+
+# Pictures do not depend on the task.
+_ANY = Task("any", classes=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from trainless.types import Task
@@ -17,10 +17,7 @@ __all__ = [
     "Stage",
     "blocks_of",
     "channels_of",
-    "count_multiply_adds",
-    "count_parameters",
     "head_channels",
-    "image_sizes",
     "strides",
 ]
 
@@ -112,74 +109,3 @@ def strides(task: Task) -> tuple[int, ...]:
             break
         halving.add(place)
     return tuple(2 if place in halving else 1 for place in range(STAGES + 1))
-
-
-def image_sizes(task: Task) -> list[tuple[int, int]]:
-    """Rows and columns after the stem and after each stage; halves are rounded up.
-
-    Example:
-        >>> image_sizes(Task("toy", 10, height=9, width=16))
-        [(9, 16), (9, 16), (9, 16), (5, 8), (5, 8), (5, 8)]
-    """
-    rows, columns, sizes = task.height, task.width, []
-    for stride in strides(task):
-        rows, columns = -(-rows // stride), -(-columns // stride)
-        sizes.append((rows, columns))
-    return sizes
-
-
-# What it costs.
-
-
-def _blocks(stem: int, stages: Sequence[Stage]) -> Iterator[tuple[int, Stage, int, int]]:
-    """For each stage its number, itself, the channels that enter its blocks, and how many blocks: the first apart."""
-    inputs = stem
-    for number, stage in enumerate(stages, 1):
-        yield number, stage, inputs, 1
-        yield -number, stage, stage.channels, stage.blocks - 1
-        inputs = stage.channels
-
-
-def count_parameters(stem: int, stages: Sequence[Stage], task: Task) -> int:
-    """Count the trainable parameters of a network.
-
-    Args:
-        stem: channels of the first convolution.
-        stages: the five stages.
-        task: gives colour channels and classes.
-
-    Example:
-        >>> count_parameters(16, [Stage(1, 3, 2, 16, False)] * 5, Task("toy", 10))
-        9626
-    """
-    total = task.channels * stem * 9 + 2 * stem
-    for _, stage, inputs, blocks in _blocks(stem, stages):
-        hidden, squeezed = stage.expansion * inputs, stage.squeezed(inputs)
-        # Three convolutions with their normalisations, and the two with biases of the squeeze-excite.
-        weights = hidden * (inputs + stage.kernel**2 + stage.channels) + 4 * hidden + 2 * stage.channels
-        total += blocks * (weights + (2 * hidden * squeezed + squeezed + hidden if squeezed else 0))
-    last, head = stages[-1].channels, head_channels(stages)
-    return total + last * head + 2 * head + (head + 1) * task.classes
-
-
-def count_multiply_adds(stem: int, stages: Sequence[Stage], task: Task) -> int:
-    """Count the multiply-adds of a network's convolutions and its linear layer for one image.
-
-    Args:
-        stem: channels of the first convolution.
-        stages: the five stages.
-        task: gives the shape of an image and the classes.
-
-    Example:
-        >>> count_multiply_adds(16, [Stage(1, 3, 2, 16, False)] * 5, Task("toy", 10, height=1, width=1))
-        8656
-    """
-    pixels = [rows * columns for rows, columns in image_sizes(task)]
-    total = task.channels * stem * 9 * pixels[0]
-    for number, stage, inputs, blocks in _blocks(stem, stages):
-        hidden, after = stage.expansion * inputs, pixels[abs(number)]
-        before = pixels[number - 1] if number > 0 else after
-        convolutions = hidden * (inputs * before + (stage.kernel**2 + stage.channels) * after)
-        total += blocks * (convolutions + 2 * hidden * stage.squeezed(inputs))
-    head = head_channels(stages)
-    return total + stages[-1].channels * head * pixels[-1] + head * task.classes

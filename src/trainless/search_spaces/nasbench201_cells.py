@@ -7,13 +7,14 @@ import random
 from collections.abc import Iterator, Mapping
 from functools import cache
 
+from trainless.search_spaces.blueprint import live_edges
+
 __all__ = [
     "EDGES",
     "NODES",
     "OPERATIONS",
     "Genotype",
     "cell_text",
-    "live_edges",
     "network_form",
     "positions",
     "public_order",
@@ -28,6 +29,7 @@ NODES = 4
 Genotype = tuple[str, ...]
 
 
+@cache
 def cell_text(genotype: Genotype) -> str:
     """Write a cell as its published string.
 
@@ -60,19 +62,6 @@ def positions() -> dict[Genotype, int]:
 # Which networks are the same.
 
 
-def live_edges(genotype: Genotype) -> set[tuple[int, int]]:
-    """Edges on a path from the input to the output."""
-    edges = [edge for edge, operation in zip(EDGES, genotype, strict=True) if operation != "none"]
-    from_input, to_output = {0}, {NODES - 1}
-    for source, target in edges:  # EDGES lists every edge into a node before any edge out of it
-        if source in from_input:
-            from_input.add(target)
-    for source, target in reversed(edges):
-        if target in to_output:
-            to_output.add(source)
-    return {(source, target) for source, target in edges if source in from_input and target in to_output}
-
-
 @cache
 def network_form(genotype: Genotype) -> str:
     """Describe the network a cell amounts to, so that equal networks have equal descriptions.
@@ -88,8 +77,9 @@ def network_form(genotype: Genotype) -> str:
         >>> network_form((skip, none, none, none, conv, none))
         'nor_conv_3x3.0(input)'
     """
-    live = live_edges(genotype)
-    pruned = {edge: operation for edge, operation in zip(EDGES, genotype, strict=True) if edge in live}
+    present = {edge: operation for edge, operation in zip(EDGES, genotype, strict=True) if operation != "none"}
+    live = live_edges(list(present), 0, NODES - 1)
+    pruned = {edge: operation for edge, operation in present.items() if edge in live}
     return min(_output_form(pruned, numbers) for numbers in _numberings(pruned))
 
 

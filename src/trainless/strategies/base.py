@@ -15,6 +15,7 @@ import numpy as np
 
 from trainless.errors import InputError
 from trainless.search_spaces.base import SearchSpace
+from trainless.search_spaces.finite import FiniteSpace
 from trainless.seeding import derive_seed
 from trainless.specs import spec_of
 from trainless.types import Architecture
@@ -190,7 +191,7 @@ class Strategy(ABC):
 
     def _rest(self, taken: Collection[Architecture]) -> Iterator[Architecture]:
         """Give all that is neither told nor taken, in a random order."""
-        if len(self.space) > _LISTED:
+        if not isinstance(self.space, FiniteSpace) or self.space.size > _LISTED:
             return iter(())
         rest = [one for one in self.space if one not in self.seen and one not in taken]
         return iter([rest[place] for place in self.rng.permutation(len(rest))])

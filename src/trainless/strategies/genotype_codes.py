@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from trainless.errors import ArchitectureError
+from trainless.errors import InputError
 from trainless.search_spaces.base import SearchSpace
 from trainless.types import Architecture
 
@@ -33,6 +33,10 @@ class GenotypeCodes:
     """
 
     def __init__(self, space: SearchSpace) -> None:
+        if not space.choices:
+            raise InputError(
+                f"{space.name} has no choices that could be counted: choose a strategy such as evolution or random."
+            )
         self.space = space
         self.sizes = np.array([len(options) for options in space.choices])
         self.mask = np.arange(self.sizes.max()) < self.sizes[:, None]
@@ -47,12 +51,9 @@ class GenotypeCodes:
         return np.array(rows, dtype=np.int64).reshape(-1, len(self.sizes))
 
     def architecture(self, code: Sequence[int], rng: np.random.Generator) -> Architecture:
-        """Make the architecture with these choices; any at random where the space has none with them."""
+        """Make the architecture with these choices; the nearest where the space has none with them."""
         return self.made([options[number] for options, number in zip(self.space.choices, code, strict=True)], rng)
 
     def made(self, genotype: Sequence[str | int], rng: np.random.Generator) -> Architecture:
-        """Make the architecture of a genotype; any at random where the space has none."""
-        try:
-            return self.space.make(genotype)
-        except ArchitectureError:
-            return self.space.sample(rng)
+        """Make the architecture of a genotype; the nearest one where the space has none."""
+        return self.space.nearest(genotype)

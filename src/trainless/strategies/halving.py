@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from trainless.errors import InputError
 from trainless.search_spaces.base import SearchSpace
+from trainless.search_spaces.finite import FiniteSpace
 from trainless.strategies.base import Proposal, Result, Strategy
 from trainless.strategies.genotype_codes import GenotypeCodes
 from trainless.types import Architecture
@@ -188,7 +189,7 @@ class SuccessiveHalving(Strategy):
     def _is_complete(self) -> bool:
         if self._rung > self._base:
             return all(one in self._told[self._rung] for one in self._members)
-        if len(self.seen) >= len(self.space):
+        if isinstance(self.space, FiniteSpace) and len(self.seen) >= self.space.size:
             return bool(self._members)  # nothing more can join
         return len(self._valued()) >= self._size
 

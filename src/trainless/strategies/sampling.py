@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from trainless.errors import InputError
 from trainless.search_spaces.base import SearchSpace
+from trainless.search_spaces.finite import FiniteSpace
 from trainless.strategies.base import Proposal, Result, Strategy
 
 __all__ = ["Grid", "Random"]
@@ -53,19 +55,22 @@ class Grid(Strategy):
     several_objectives = True
 
     def __init__(self, space: SearchSpace, seed: int = 0, *, objectives: int = 1) -> None:
+        if not isinstance(space, FiniteSpace):
+            raise InputError(f"{space.name} has no first architecture and no last: choose another strategy than grid.")
         super().__init__(space, seed, objectives=objectives)
+        self._all = space
         self._next = 0  # all before it were told
 
     def ask(self, n: int = 1) -> list[Proposal]:
         """Propose the first architectures of the space that were not told."""
         found: list[Proposal] = []
-        for number in range(self._next, len(self.space)):
+        for number in range(self._next, self._all.size):
             if len(found) == n:
                 break
-            if (one := self.space[number]) not in self.seen:
+            if (one := self._all[number]) not in self.seen:
                 found.append(Proposal(one))
         return found
 
     def _learn(self, result: Result) -> None:
-        while self._next < len(self.space) and self.space[self._next] in self.seen:
+        while self._next < self._all.size and self._all[self._next] in self.seen:
             self._next += 1

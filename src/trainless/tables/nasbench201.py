@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from trainless.errors import TableError
-from trainless.search_spaces import search_space
+from trainless.search_spaces.nasbench201 import NASBench201
 from trainless.tables.base import BenchmarkTable
 from trainless.tables.files import is_file, shown, whole_numbers
 from trainless.tables.plain import read_plain, read_table
@@ -74,7 +74,7 @@ def architectures_by_index() -> tuple[str, ...]:
         >>> architectures_by_index()[1]
         '|nor_conv_3x3~0|+|nor_conv_3x3~0|avg_pool_3x3~1|+|skip_connect~0|nor_conv_3x3~1|skip_connect~2|'
     """
-    return tuple(map(str, search_space("nasbench201")))
+    return tuple(map(str, NASBench201()))
 
 
 def with_architectures(frame: pd.DataFrame, path: Path) -> pd.DataFrame:

@@ -8,7 +8,13 @@ Example:
 """
 
 from trainless.testing.estimators import EstimatorContract
-from trainless.testing.spaces import SearchSpaceContract
+from trainless.testing.spaces import FiniteSpaceContract, ProductSpaceContract, SearchSpaceContract
 from trainless.testing.strategies import StrategyContract
 
-__all__ = ["EstimatorContract", "SearchSpaceContract", "StrategyContract"]
+__all__ = [
+    "EstimatorContract",
+    "FiniteSpaceContract",
+    "ProductSpaceContract",
+    "SearchSpaceContract",
+    "StrategyContract",
+]

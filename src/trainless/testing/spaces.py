@@ -1,4 +1,4 @@
-"""What every search space has to hold to."""
+"""What every search space has to hold to, and what finite ones and products hold to besides."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from trainless.search_spaces.base import SearchSpace
+from trainless.search_spaces.finite import FiniteSpace
+from trainless.search_spaces.product import ProductSpace
 from trainless.types import Architecture, Task
 
-__all__ = ["SearchSpaceContract"]
+__all__ = ["FiniteSpaceContract", "ProductSpaceContract", "SearchSpaceContract"]
 
 
 class SearchSpaceContract:
@@ -44,12 +46,10 @@ class SearchSpaceContract:
             yield self.space.sample(rng), rng
 
     def test_samples_are_members(self) -> None:
-        """An architecture that was drawn has a number in the space, by which it is found again."""
+        """An architecture that was drawn names the space and is in it."""
         for architecture, _ in self.drawn():
             assert architecture.space == self.space.name, f"{architecture} names another space"
-            number = self.space.index(architecture)
-            assert 0 <= number < len(self.space), f"{architecture} has number {number}"
-            assert self.space[number] == architecture, f"number {number} is {self.space[number]}, not {architecture}"
+            assert architecture in self.space, f"{architecture} is drawn, but no member"
 
     def test_samples_depend_on_the_generator_alone(self) -> None:
         """The same generator draws the same architectures, and they are not all one."""
@@ -70,45 +70,56 @@ class SearchSpaceContract:
 
         from trainless.errors import ArchitectureError
 
-        for wrong in ("no architecture at all", str(self.space[0])[:-3]):
+        one, _ = next(self.drawn())
+        for wrong in ("no architecture at all", str(one)[:-3], f"{one}?"):
             with pytest.raises(ArchitectureError) as caught:
                 self.space.parse(wrong)
             assert wrong in str(caught.value), f"the message does not name '{wrong}': {caught.value}"
 
-    def test_mutation_changes_one_choice(self) -> None:
-        """A mutation is a member that differs in exactly one choice; the same generator gives the same one."""
+    def test_mutation_draws_a_neighbor(self) -> None:
+        """A mutation is a neighbor; the same generator gives the same one."""
         for architecture, rng in self.drawn():
             seed = int(rng.integers(2**32))
             child, same = (self.space.mutate(architecture, np.random.default_rng(seed)) for _ in range(2))
             assert child == same, f"the same seed mutated {architecture} to {child} and {same}"
-            assert _differences(architecture, child) == 1, f"{architecture} mutated to {child}"
             assert child in self.space.neighbors(architecture), f"{child} is no neighbor of {architecture}"
 
     def test_neighbors_are_distinct_members(self) -> None:
-        """Neighbors are members, all different, one choice away, and the relation is symmetric."""
+        """Neighbors are other members, all different, and the relation is symmetric."""
         for architecture, rng in self.drawn():
             neighbors = self.space.neighbors(architecture)
             assert len(set(neighbors)) == len(neighbors) > 0, f"{architecture} has a neighbor twice, or none"
-            for each in neighbors:
-                assert self.space[self.space.index(each)] == each, f"{each} is no member"
-                assert _differences(architecture, each) == 1, f"{each} is not one choice from {architecture}"
-            one = neighbors[int(rng.integers(len(neighbors)))]
-            assert architecture in self.space.neighbors(one), f"{architecture} is no neighbor of its neighbor {one}"
+            assert architecture not in neighbors, f"{architecture} is its own neighbor"
+            for neighbor in neighbors:
+                assert neighbor in self.space, f"{neighbor} is no member"
+            chosen = neighbors[int(rng.integers(len(neighbors)))]
+            assert architecture in self.space.neighbors(chosen), f"{architecture} is no neighbor of its own, {chosen}"
 
-    def test_crossover_takes_from_parents(self) -> None:
-        """A child has each choice from one of its parents; the same generator gives the same child."""
+    def test_crossover_gives_members(self) -> None:
+        """A child is a member, and the same generator gives the same child."""
         for a, rng in self.drawn():
             b, seed = self.space.sample(rng), int(rng.integers(2**32))
             child, same = (self.space.crossover(a, b, np.random.default_rng(seed)) for _ in range(2))
             assert child == same, f"the same seed crossed {a} and {b} to {child} and {same}"
-            for own, *parents in zip(child.genotype, a.genotype, b.genotype, strict=True):
-                assert own in parents, f"{child} has '{own}' from neither {a} nor {b}"
+            assert child in self.space, f"{a} and {b} were crossed to {child}, which is no member"
+
+    def test_architectures_of_other_spaces_are_refused(self) -> None:
+        """What names another space raises ArchitectureError that names both."""
+        import pytest
+
+        from trainless.errors import ArchitectureError
+
+        one, _ = next(self.drawn())
+        foreign = Architecture("another space", one.genotype, str(one))
+        for use in (self.space.neighbors, self.space.encode, self.space.draw):
+            with pytest.raises(ArchitectureError, match=f"'another space'.*'{self.space.name}'"):
+                use(foreign)
 
     def test_canonical_is_idempotent(self) -> None:
         """The representative is a member and represents itself."""
         for architecture, _ in self.drawn():
             chosen = self.space.canonical(architecture)
-            assert self.space[self.space.index(chosen)] == chosen, f"{chosen} is no member"
+            assert chosen in self.space, f"{chosen} is no member"
             again = self.space.canonical(chosen)
             assert again == chosen, f"{architecture} stands for {chosen}, but that for {again}"
 
@@ -187,6 +198,112 @@ class SearchSpaceContract:
                 (gradient,) = torch.autograd.grad(logits.square().sum(), images)
                 assert torch.isfinite(gradient).all(), f"{architecture} has a gradient that is not finite for {task}"
 
+    def test_blocks_are_modules_of_the_network(self) -> None:
+        """Features are taken of modules that the network has, in the order in which they run."""
+        import torch
+
+        for architecture, _ in self.drawn():
+            blueprint = self.space.blueprint(architecture, self.tasks[0])
+            with torch.device("meta"):
+                names = [name for name, _ in blueprint.build().named_modules()]
+            numbers = [names.index(block) for block in blueprint.blocks]
+            assert numbers == sorted(set(numbers)), f"{architecture} has the blocks {blueprint.blocks}"
+
+
+class FiniteSpaceContract(SearchSpaceContract):
+    """What every space has to hold to that numbers its architectures.
+
+    Example:
+        >>> from trainless.search_spaces import search_space
+        >>> class TestMine(FiniteSpaceContract):
+        ...     space = search_space("nasbench201", channels=4, cells=1)
+        >>> TestMine().test_there_is_nothing_outside()
+    """
+
+    space: FiniteSpace
+    listed: int = 50_000  # architectures up to which all of a space are looked at
+
+    def test_numbers_find_architectures(self) -> None:
+        """An architecture has a number, by which it is found again."""
+        for architecture, _ in self.drawn():
+            number = self.space.index(architecture)
+            assert 0 <= number < self.space.size, f"{architecture} has number {number}"
+            assert self.space[number] == architecture, f"number {number} is {self.space[number]}, not {architecture}"
+
+    def test_there_is_nothing_outside(self) -> None:
+        """Numbers below 0 and from the size on raise IndexError that names the range."""
+        import pytest
+
+        for number in (-1, self.space.size):
+            with pytest.raises(IndexError, match=f"0 to {self.space.size - 1}"):
+                self.space[number]
+
+    def test_the_length_is_the_size_or_a_sentence(self) -> None:
+        """The length is the size; where Python can tell no such length, a sentence says so."""
+        import sys
+
+        import pytest
+
+        assert self.space, "a space is true, however large"
+        if self.space.size <= sys.maxsize:
+            assert len(self.space) == self.space.size
+        else:
+            with pytest.raises(OverflowError, match="ask its size"):
+                len(self.space)
+
+    def test_iteration_is_by_number(self) -> None:
+        """Architectures come in the order of their numbers, all of them once where they are not too many."""
+        import itertools
+
+        first = list(itertools.islice(self.space, self.draws))
+        assert first == [self.space[number] for number in range(len(first))]
+        if self.space.size <= self.listed:
+            assert len(set(self.space)) == self.space.size
+
+
+class ProductSpaceContract(FiniteSpaceContract):
+    """What every space of independent choices has to hold to.
+
+    Example:
+        >>> from trainless.search_spaces import search_space
+        >>> class TestMine(ProductSpaceContract):
+        ...     space = search_space("nasbench201", channels=4, cells=1)
+        >>> TestMine().test_genotypes_are_one_option_of_each_choice()
+    """
+
+    space: ProductSpace
+
+    def test_genotypes_are_one_option_of_each_choice(self) -> None:
+        """A genotype makes its architecture, and an option that is none of its choice is refused."""
+        import pytest
+
+        from trainless.errors import ArchitectureError
+
+        for architecture, rng in self.drawn():
+            assert self.space.make(architecture.genotype) == architecture
+            pairs = zip(architecture.genotype, self.space.choices, strict=True)
+            assert all(gene in options for gene, options in pairs), f"{architecture} has a gene that is no choice"
+            wrong = list(architecture.genotype)
+            wrong[int(rng.integers(len(wrong)))] = "no option"
+            for genotype in (wrong, wrong[:-1]):
+                with pytest.raises(ArchitectureError, match="expected"):
+                    self.space.make(genotype)
+
+    def test_neighbors_differ_in_one_choice(self) -> None:
+        """Neighbors are all that differ in exactly one choice."""
+        count = sum(len(options) - 1 for options in self.space.choices)
+        for architecture, _ in self.drawn():
+            differences = [_differences(architecture, neighbor) for neighbor in self.space.neighbors(architecture)]
+            assert differences == [1] * count, f"the neighbors of {architecture} differ in {differences} choices"
+
+    def test_crossover_takes_from_parents(self) -> None:
+        """A child has each choice from one of its parents."""
+        for a, rng in self.drawn():
+            b = self.space.sample(rng)
+            child = self.space.crossover(a, b, rng)
+            for own, *parents in zip(child.genotype, a.genotype, b.genotype, strict=True):
+                assert own in parents, f"{child} has '{own}' from neither {a} nor {b}"
+
 
 def _differences(a: Architecture, b: Architecture) -> int:
-    return sum(one != other for one, other in zip(a.genotype, b.genotype, strict=True))
+    return sum(first != second for first, second in zip(a.genotype, b.genotype, strict=True))

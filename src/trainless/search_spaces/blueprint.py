@@ -1,0 +1,339 @@
+"""One description of a network, from which it is built, counted and drawn.
+
+A blueprint is a graph. Its nodes are operations, each of which reads one value and gives one; operations that give the
+same value are added up, or concatenated. Nodes of one name are the graph of one module, and modules follow one another.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from trainless.search_spaces.nodes import INPUT, OUTPUT, Node, Size
+from trainless.types import Task
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Blueprint", "Draft", "Edge", "Part", "live_edges"]
+
+Value = TypeVar("Value", str, int)
+
+_HEAD = "head"
+
+
+class Edge(NamedTuple):
+    """One edge of an architecture's graph.
+
+    Args:
+        source: name of the node that it leaves; the architecture's input is ``"input"``.
+        target: name of the node that it enters; the architecture's output is ``"output"``.
+        operation: what is done on it, as the benchmark calls it; empty where nothing is.
+        live: whether it is on a path from the input to the output.
+
+    Example:
+        >>> Edge("input", "output", "skip_connect").live
+        True
+    """
+
+    source: str
+    target: str
+    operation: str
+    live: bool = True
+
+
+class Part(tuple[Node, ...]):
+    """Nodes that many blueprints share, counted once.
+
+    Example:
+        >>> part = Part([Node("features.0", "conv", 2, 4, (8, 8)), Node("features.1", "batch_norm", 4, 4, (8, 8))])
+        >>> part.parameters, part.multiply_adds
+        (16, 512)
+    """
+
+    @cached_property
+    def parameters(self) -> int:
+        """Number of trainable parameters."""
+        return sum(node.parameters for node in self)
+
+    @cached_property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of convolutions and linear layers for one image."""
+        return sum(node.multiply_adds for node in self)
+
+
+class Draft:
+    """Writes the nodes of a network one after another, each reading what the last one gave.
+
+    Args:
+        task: the shape of an image.
+
+    Example:
+        >>> import torch
+        >>> draft = Draft(Task("toy", classes=2, channels=1, height=9, width=9))
+        >>> draft.add("stem", "conv", 4, kernel=3, stride=2)
+        >>> draft.classify(2)
+        >>> draft.blueprint().build()(torch.zeros(1, 1, 9, 9)).shape
+        torch.Size([1, 2])
+    """
+
+    def __init__(self, task: Task) -> None:
+        self.nodes: list[Node] = []
+        self.channels, self.size, self.position = task.channels, (task.height, task.width), 0
+
+    def node(self, name: str, operation: str, channels: int | None = None, **settings: Any) -> Node:
+        """Make a node that reads what the last one gave, and leave the draft as it is.
+
+        Args:
+            name: path of its module.
+            operation: key of `OPERATIONS`.
+            channels: what it gives; as many as it reads where it says nothing.
+            settings: other fields of a `Node`.
+        """
+        channels = channels or self.channels
+        return Node(name, operation, self.channels, channels, self.size, position=self.position, **settings)
+
+    def add(self, name: str, operation: str, channels: int | None = None, **settings: Any) -> None:
+        """Add a `node`."""
+        node = self.node(name, operation, channels, **settings)
+        self.extend([node], node.channels, node.output_size)
+
+    def extend(self, nodes: Sequence[Node], channels: int, size: Size) -> None:
+        """Add nodes, such as those of a whole cell, of which the last give so many channels of a size."""
+        self.nodes += nodes
+        self.channels, self.size = channels, size
+
+    def classify(self, classes: int) -> None:
+        """Add global average pooling and a linear layer: the modules ``pool``, ``flatten`` and ``head``."""
+        self.add("pool", "global_pool", block=_HEAD)
+        self.add("flatten", "flatten", block=_HEAD)
+        self.add("head", "linear", classes, block=_HEAD)
+
+    def blueprint(self, pictured: str = "", captions: Mapping[str, str] | None = None) -> Blueprint:
+        """Give the network that was written; the arguments are those of `Blueprint`."""
+        return Blueprint((Part(self.nodes),), pictured, captions or {})
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """A network as a graph of nodes.
+
+    Args:
+        parts: its nodes, in parts that may be shared with other blueprints. By their `Node.position`, and else in the
+            order given, they are in the order in which they run: those of a module one after another, and within it
+            those that give the same value.
+        pictured: name of the module whose graph stands for the network in pictures, such as a cell that is repeated;
+            where it is empty, the chain of blocks does.
+        captions: for blocks of that chain, what pictures say of them.
+
+    Example:
+        >>> nodes = [Node("body", "skip_connect", 2, 2, (4, 4)), Node("body", "conv", 2, 2, (4, 4), kernel=3)]
+        >>> blueprint = Blueprint((Part(nodes),), pictured="body")
+        >>> blueprint.parameters, blueprint.skip_spans
+        (36, (1,))
+        >>> print(blueprint.draw())
+        node 0 = input
+        output = skip_connect(node 0) + conv(node 0)
+    """
+
+    parts: tuple[Part, ...]
+    pictured: str = ""
+    captions: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    # What it costs.
+
+    @property
+    def parameters(self) -> int:
+        """Number of trainable parameters."""
+        return sum([part.parameters for part in self.parts])
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of convolutions and linear layers for one image."""
+        return sum([part.multiply_adds for part in self.parts])
+
+    # What it is made of.
+
+    @property
+    def nodes(self) -> tuple[Node, ...]:
+        """All nodes in the order in which they run."""
+        return tuple(sorted(itertools.chain.from_iterable(self.parts), key=lambda node: node.position))
+
+    @property
+    def modules(self) -> dict[str, tuple[Node, ...]]:
+        """The nodes of each module, repetitions not written out."""
+        return {name: tuple(nodes) for name, nodes in itertools.groupby(self.nodes, lambda node: node.name)}
+
+    @property
+    def blocks(self) -> tuple[str, ...]:
+        """Paths of the modules that end a block, each repetition of one: the features of a network are what they give.
+
+        Example:
+            >>> stem = Node("features.0", "conv", 3, 8, (8, 8))
+            >>> norm = Node("features.1", "batch_norm", 8, 8, (8, 8), block="stem")
+            >>> cell = Node("features.2", "conv", 8, 8, (8, 8), block="cells", repeat=2)
+            >>> Blueprint((Part([stem, norm, cell]),)).blocks
+            ('features.1', 'features.2', 'features.3')
+        """
+        ends = [nodes[0] for nodes in self.modules.values() if nodes[0].block not in ("", _HEAD)]
+        return tuple(itertools.chain.from_iterable(map(_repetitions, ends)))
+
+    # What it becomes.
+
+    def build(self) -> torch.nn.Module:
+        """Build the network: plain PyTorch, PyTorch's initialisation, dead branches and all.
+
+        Returns:
+            Nested `torch.nn.Sequential` whose children have the names of the nodes.
+        """
+        tree: dict[str, Any] = {}
+        for nodes in self.modules.values():
+            for path in _repetitions(nodes[0]):
+                *parents, name = path.split(".")
+                folder = tree
+                for parent in parents:
+                    folder = folder.setdefault(parent, {})
+                folder[name] = _module(nodes)
+        return _nested(tree)
+
+    # What pictures show.
+
+    def graph(self) -> tuple[Edge, ...]:
+        """Give the pictured module as edges without those of ``none``, or the chain of blocks."""
+        if not self.pictured:
+            names = [INPUT, *(name.removeprefix("stage ") for name in [*self._chain][:-1]), OUTPUT]
+            return tuple(Edge(*edge) for edge in zip(names[:-1], names[1:], self._chain.values(), strict=True))
+        nodes = [node for node in self._picture if node.operation != "none"]
+        live = live_edges([(node.source, node.target) for node in nodes], INPUT, OUTPUT)
+        return tuple(
+            Edge(node.source, node.target, node.label or node.operation, (node.source, node.target) in live)
+            for node in nodes
+        )
+
+    def draw(self) -> str:
+        """Draw the pictured module as text, a line for each value with a mark on what is dead; or the chain of blocks.
+
+        Example:
+            >>> print(Blueprint((Part([Node("body", "conv", 2, 2, (4, 4))]),)).draw())
+            body    conv
+        """
+        if not self.pictured:
+            return "\n".join(f"{name:8}{text}" for name, text in self._chain.items())
+        names = {value: f"node {number}" for number, value in enumerate(self._values)} | {OUTPUT: OUTPUT}
+        terms: dict[str, list[str]] = {value: [] for value in self._values[1:]}
+        for edge in self.graph():
+            terms[edge.target].append(f"{edge.operation}({names[edge.source]})" + ("" if edge.live else " [dead]"))
+        return "\n".join(
+            [f"node 0 = {INPUT}", *(f"{names[value]} = {' + '.join(added) or '0'}" for value, added in terms.items())]
+        )
+
+    @property
+    def skip_spans(self) -> tuple[int, ...]:
+        """For each skip edge how many values further it leads; one around a module of a chain of blocks spans 1."""
+        if not self.pictured:
+            return tuple(itertools.chain.from_iterable((1,) * node.repeat for node in self.nodes if _is_skip(node)))
+        rank = {value: number for number, value in enumerate(self._values)}
+        return tuple(rank[node.target] - rank[node.source] for node in self._picture if _is_skip(node))
+
+    @property
+    def _picture(self) -> tuple[Node, ...]:
+        return tuple([node for node in self.nodes if node.name == self.pictured])
+
+    @property
+    def _values(self) -> list[str]:
+        return _values(self._picture)
+
+    @property
+    def _chain(self) -> dict[str, str]:
+        """What is said of each block."""
+        names: dict[str, dict[str, None]] = {}
+        for node in self.nodes:
+            names.setdefault(node.block or node.name, {})[node.label or node.operation] = None
+        return {block: self.captions.get(block) or ", ".join(said) for block, said in names.items()}
+
+
+def _is_skip(node: Node) -> bool:
+    return node.record.is_identity
+
+
+def _repetitions(node: Node) -> Iterator[str]:
+    """Paths of a node's module and of those that repeat it."""
+    if node.repeat == 1:
+        yield node.name
+    else:
+        parent, _, number = node.name.rpartition(".")
+        yield from (f"{parent}.{int(number) + further}" for further in range(node.repeat))
+
+
+def _values(nodes: Iterable[Node]) -> list[str]:
+    """The values of a module in the order in which they are made."""
+    return list(dict.fromkeys([INPUT, *(node.target for node in nodes)]))
+
+
+def live_edges(edges: Sequence[tuple[Value, Value]], first: Value, last: Value) -> set[tuple[Value, Value]]:
+    """Find the edges that are on a path from the first value to the last.
+
+    Args:
+        edges: pairs of source and target; every edge into a value stands before any edge out of it.
+        first: the value from which paths start.
+        last: the value at which they end.
+
+    Example:
+        >>> live_edges([(0, 1), (0, 2), (2, 3)], 0, 3) == {(0, 2), (2, 3)}
+        True
+    """
+    from_first, to_last = {first}, {last}
+    for source, target in edges:
+        if source in from_first:
+            from_first.add(target)
+    for source, target in reversed(edges):
+        if target in to_last:
+            to_last.add(source)
+    return {(source, target) for source, target in edges if source in from_first and target in to_last}
+
+
+# Modules.
+
+
+def _nested(tree: Mapping[str, Any]) -> torch.nn.Module:
+    from collections import OrderedDict
+
+    from torch import nn
+
+    return nn.Sequential(
+        OrderedDict((name, _nested(part) if isinstance(part, dict) else part) for name, part in tree.items())
+    )
+
+
+def _module(nodes: Sequence[Node]) -> torch.nn.Module:
+    """Build one module: a single operation, a chain of them, either with a shortcut around it, or a cell."""
+    from torch import nn
+
+    from trainless.operations import Residual
+
+    if len(nodes) > 1 and _is_skip(nodes[0]) and nodes[0].target == OUTPUT and _is_chain(nodes[1:]):
+        return Residual(_module(nodes[1:]))
+    if not _is_chain(nodes):
+        return _cell(nodes)
+    modules = [node.record.build(node) for node in nodes]
+    return modules[0] if len(modules) == 1 else nn.Sequential(*modules)
+
+
+def _is_chain(nodes: Sequence[Node]) -> bool:
+    """Whether each node reads what the one before gives, and nothing else does."""
+    sources, targets = [node.source for node in nodes], [node.target for node in nodes]
+    return [INPUT, *targets] == [*sources, OUTPUT] and len(set(targets)) == len(targets)
+
+
+def _cell(nodes: Sequence[Node]) -> torch.nn.Module:
+    from trainless.operations import Cell
+
+    number = {value: place for place, value in enumerate(_values(nodes))}
+    terms: list[list[tuple[torch.nn.Module, int]]] = [[] for _ in range(len(number) - 1)]
+    for node in nodes:
+        if node.operation != "none":
+            terms[number[node.target] - 1].append((node.record.build(node), number[node.source]))
+    return Cell(terms, {number[node.target] for node in nodes if node.is_joined})

@@ -1,0 +1,268 @@
+"""The nodes of blueprints, and the operations there are: how each is built, what it costs, what shape it gives.
+
+A new operation is a new record of `OPERATIONS`. What a record builds comes from PyTorch and `trainless.operations`;
+its layers are told apart from that in closed form, without PyTorch, and the contract tests compare the two.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["INPUT", "OPERATIONS", "OUTPUT", "Layer", "Node", "Operation", "Size"]
+
+INPUT, OUTPUT = "input", "output"  # the values that a module reads and gives
+
+Size = tuple[int, int]
+
+
+class Layer(NamedTuple):
+    """What one layer costs.
+
+    Args:
+        parameters: its weights and biases.
+        multiply_adds: those of a convolution or a linear map for one image, biases not counted; 0 for all else.
+
+    Example:
+        >>> Layer(parameters=20, multiply_adds=0)
+        Layer(parameters=20, multiply_adds=0)
+    """
+
+    parameters: int = 0
+    multiply_adds: int = 0
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One kind of operation.
+
+    Args:
+        build: makes the module of a node.
+        layers: tells the layers of a node that have weights.
+        size: tells rows and columns of what a node gives; its stride decides by default.
+        is_identity: whether it hands on what it reads, as a skip connection does.
+    """
+
+    build: Callable[[Node], torch.nn.Module]
+    layers: Callable[[Node], Sequence[Layer]] = lambda node: ()
+    size: Callable[[Node], Size] = lambda node: strided(node.size, node.stride)
+    is_identity: bool = False
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operation of a network.
+
+    Args:
+        name: path of the module that it belongs to, such as ``"features.2"``; nodes of one name are its graph.
+        operation: key of `OPERATIONS`.
+        inputs: channels that it reads.
+        channels: channels that it gives.
+        size: rows and columns that it reads.
+        kernel: rows and columns of its kernel, odd.
+        stride: step of its convolution or pooling.
+        source: value of its module that it reads; ``"input"`` is what the module before gives.
+        target: value that it gives; ``"output"`` is what its module gives.
+        is_joined: whether its result is concatenated with the others of its target; otherwise it is added.
+        groups: parts of the channels that are convolved each for itself.
+        has_bias: whether its convolution has a bias, which normalised ones need not.
+        expansion: how many times wider an inverted residual is inside.
+        squeezed: channels inside a squeeze-excite; 0 leaves it out.
+        repeat: how often its module follows upon itself, as ``"features.2"``, ``"features.3"`` and so on.
+        position: when it runs: before nodes of higher positions, and after those of its own that are written before.
+        block: what the part of the network is called that its module ends, with each repetition; ``"head"`` is the
+            classifier, and what has no name belongs to the next.
+        label: what pictures call it; the operation, unless a benchmark has a name of its own.
+
+    Example:
+        >>> node = Node("features.2", "relu_conv_bn", 16, 16, (32, 32), kernel=3, repeat=5)
+        >>> node.parameters, node.multiply_adds
+        (11680, 11796480)
+    """
+
+    name: str
+    operation: str
+    inputs: int
+    channels: int
+    size: Size
+    kernel: int = 1
+    stride: int = 1
+    source: str = INPUT
+    target: str = OUTPUT
+    is_joined: bool = False
+    groups: int = 1
+    has_bias: bool = False
+    expansion: int = 1
+    squeezed: int = 0
+    repeat: int = 1
+    position: int = 0
+    block: str = ""
+    label: str = ""
+
+    @property
+    def record(self) -> Operation:
+        """What is known of its operation."""
+        return OPERATIONS[self.operation]
+
+    @property
+    def output_size(self) -> Size:
+        """Rows and columns that it gives."""
+        return self.record.size(self)
+
+    @property
+    def parameters(self) -> int:
+        """Trainable parameters of all its repetitions."""
+        return self.repeat * sum(layer.parameters for layer in self.record.layers(self))
+
+    @property
+    def multiply_adds(self) -> int:
+        """Multiply-adds of convolutions and linear maps, of all its repetitions, for one image."""
+        return self.repeat * sum(layer.multiply_adds for layer in self.record.layers(self))
+
+
+def strided(size: Size, stride: int) -> Size:
+    """Rows and columns after a step of this stride, rounded up."""
+    return -(-size[0] // stride), -(-size[1] // stride)
+
+
+def _convolution(
+    inputs: int, outputs: int, kernel: int, size: Size, groups: int = 1, *, normalised: bool = True, bias: bool = False
+) -> Layer:
+    """A convolution that gives maps of a size, with the batch normalisation that follows it."""
+    weights = inputs * outputs // groups * kernel * kernel
+    return Layer(weights + 2 * outputs * normalised + outputs * bias, weights * size[0] * size[1])
+
+
+def _convolutions(node: Node) -> list[Layer]:
+    return [_convolution(node.inputs, node.channels, node.kernel, node.output_size, node.groups)]
+
+
+def _bare_convolution(node: Node) -> list[Layer]:
+    return [
+        _convolution(
+            node.inputs, node.channels, node.kernel, node.output_size, node.groups, normalised=False, bias=node.has_bias
+        )
+    ]
+
+
+def _reduction(node: Node) -> list[Layer]:
+    inputs, outputs, size = node.inputs, node.channels, node.output_size
+    return [
+        _convolution(inputs, outputs, 3, size),
+        _convolution(outputs, outputs, 3, size),
+        _convolution(inputs, outputs, 1, size, normalised=False),
+    ]
+
+
+def _inverted_residual(node: Node) -> list[Layer]:
+    hidden, size = node.expansion * node.inputs, node.output_size
+    gate = [
+        _convolution(hidden, node.squeezed, 1, (1, 1), normalised=False, bias=True),
+        _convolution(node.squeezed, hidden, 1, (1, 1), normalised=False, bias=True),
+    ]
+    return [
+        _convolution(node.inputs, hidden, 1, node.size),
+        _convolution(hidden, hidden, node.kernel, size, groups=hidden),
+        *(gate if node.squeezed else []),
+        _convolution(hidden, node.channels, 1, size),
+    ]
+
+
+def _linear(node: Node) -> list[Layer]:
+    return [Layer((node.inputs + 1) * node.channels, node.inputs * node.channels)]
+
+
+# Modules are made late: whoever only counts does not load PyTorch.
+
+
+def _build_convolution(node: Node) -> torch.nn.Module:
+    from torch import nn
+
+    return nn.Conv2d(
+        node.inputs, node.channels, node.kernel, node.stride, node.kernel // 2, groups=node.groups, bias=node.has_bias
+    )
+
+
+def _build_norm(node: Node) -> torch.nn.Module:
+    from torch import nn
+
+    return nn.BatchNorm2d(node.channels)
+
+
+def _build_relu_conv_bn(node: Node) -> torch.nn.Module:
+    from trainless.operations import relu_conv_bn
+
+    return relu_conv_bn(node.inputs, node.channels, node.kernel, node.stride)
+
+
+def _build_conv_bn_relu(node: Node) -> torch.nn.Module:
+    from trainless.operations import conv_bn_relu
+
+    return conv_bn_relu(node.inputs, node.channels, node.kernel, node.stride, node.groups)
+
+
+def _build_average_pooling(node: Node) -> torch.nn.Module:
+    from trainless.operations import average_pooling
+
+    return average_pooling()
+
+
+def _build_reduction(node: Node) -> torch.nn.Module:
+    from trainless.operations import ReductionBlock
+
+    return ReductionBlock(node.inputs, node.channels)
+
+
+def _build_inverted_residual(node: Node) -> torch.nn.Module:
+    from trainless.operations import inverted_residual
+
+    return inverted_residual(node.inputs, node.channels, node.kernel, node.expansion, node.stride, node.squeezed)
+
+
+def _build_zero(node: Node) -> torch.nn.Module:
+    from trainless.operations import Zero
+
+    return Zero()
+
+
+def _build_linear(node: Node) -> torch.nn.Module:
+    from torch import nn
+
+    return nn.Linear(node.inputs, node.channels)
+
+
+def _plain(name: str, *arguments: int) -> Callable[[Node], torch.nn.Module]:
+    """Makes a module of `torch.nn` that has no weights."""
+
+    def build(node: Node) -> torch.nn.Module:
+        from torch import nn
+
+        module: torch.nn.Module = getattr(nn, name)(*arguments)
+        return module
+
+    return build
+
+
+OPERATIONS: Mapping[str, Operation] = {
+    "none": Operation(_build_zero),
+    "skip_connect": Operation(_plain("Identity"), is_identity=True),
+    "conv": Operation(_build_convolution, _bare_convolution),
+    "batch_norm": Operation(_build_norm, lambda node: [Layer(2 * node.channels)]),
+    "relu": Operation(_plain("ReLU")),
+    "tanh": Operation(_plain("Tanh")),
+    "sigmoid": Operation(_plain("Sigmoid")),
+    "elu": Operation(_plain("ELU")),
+    "silu": Operation(_plain("SiLU")),
+    "relu_conv_bn": Operation(_build_relu_conv_bn, _convolutions),
+    "conv_bn_relu": Operation(_build_conv_bn_relu, _convolutions),
+    "avg_pool_3x3": Operation(_build_average_pooling),
+    "reduction": Operation(_build_reduction, _reduction),
+    "inverted_residual": Operation(_build_inverted_residual, _inverted_residual),
+    "global_pool": Operation(_plain("AdaptiveAvgPool2d", 1), size=lambda node: (1, 1)),
+    "flatten": Operation(_plain("Flatten")),
+    "linear": Operation(_build_linear, _linear),
+}
