@@ -14,7 +14,7 @@ import pytest
 import torch
 from scipy.stats import binomtest
 
-from trainless.automl import Fitted, Plan, TestResult, TimeBudget, fit, parse_time
+from trainless.automl import Fitted, Plan, TestResult, TimeBudget, fit
 from trainless.automl.checkpoint import FitCheckpoint
 from trainless.automl.folders import RunFolder, write_run
 from trainless.automl.pipeline import _tested, _with_memory
@@ -208,10 +208,6 @@ class TestParts:
         assert np.isnan(empty.recall[1])
 
     def test_times(self) -> None:
-        assert [parse_time(text) for text in ("90s", "20m", "1.5h", "2 min")] == [90, 1200, 5400, 120]
-        for text in ("90", "0s", "soon", "-5m", "45s,200", ""):
-            with pytest.raises(InputError, match="The time is"):
-                parse_time(text)
         clock = TimeBudget(1000, used=400)
         assert 599 < clock.left <= 600
         assert clock.closing == 30

@@ -28,6 +28,8 @@ ORDER = (
     "errors",
     "files",
     "specs",
+    "units",
+    "markdown",
     "types",
     "seeding",
     "ranking",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
@@ -11,6 +10,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from trainless.errors import InputError, UnknownNameError
+from trainless.units import SHORT_TIMES, parse_quantity
 
 if TYPE_CHECKING:
     import torch
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["COSTS", "Candidate", "Cost", "Effort", "column_cost", "cost_named", "counted_costs"]
 
 _COUNTS = {"": 1.0, "k": 1e3, "m": 1e6, "g": 1e9, "b": 1e9}
-_TIMES = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 _MEMORIES = {"kb": 1e3 / 2**20, "mb": 1e6 / 2**20, "gb": 1e9 / 2**20, "kib": 2**-10, "mib": 1.0, "gib": 2.0**10}
 
 
@@ -135,9 +134,8 @@ class Cost:
             >>> COSTS["memory"].parse("512KiB", "--max-memory")
             0.5
         """
-        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*([a-z]*)\s*", text.lower())
-        value = float(found[1]) * self.units.get(found[2], 0.0) if found else 0.0
-        if not 0 < value < math.inf:
+        value = parse_quantity(text.lower(), self.units)
+        if value is None or not 0 < value < math.inf:
             *others, last = self.examples
             listed = " or ".join(filter(None, [", ".join(others), last]))
             raise InputError(f"{what} is '{text}', expected one above 0 such as {listed}.")
@@ -174,7 +172,7 @@ COSTS: dict[str, Cost] = {
         ),
         Cost(
             "latency", "latency", "latency of one image on this machine, one thread", _measure_latency,
-            Effort.MEASURED, "latency_ms", "ms", _TIMES, ("5ms", "800us", "0.1s"), ",.2f",
+            Effort.MEASURED, "latency_ms", "ms", SHORT_TIMES, ("5ms", "800us", "0.1s"), ",.2f",
         ),
         Cost(
             "memory", "memory", "memory of the inference of one image", _compute_memory,

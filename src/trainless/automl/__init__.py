@@ -4,7 +4,7 @@ from trainless.automl.classifier import ImageClassifier
 from trainless.automl.pipeline import fit
 from trainless.automl.plans import Plan
 from trainless.automl.results import Fitted, TestResult
-from trainless.automl.time_budget import TimeBudget, parse_time
+from trainless.automl.time_budget import TimeBudget
 from trainless.automl.trust import Trust, trust
 
-__all__ = ["Fitted", "ImageClassifier", "Plan", "TestResult", "TimeBudget", "Trust", "fit", "parse_time", "trust"]
+__all__ = ["Fitted", "ImageClassifier", "Plan", "TestResult", "TimeBudget", "Trust", "fit", "trust"]

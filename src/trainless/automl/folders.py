@@ -27,7 +27,6 @@ from trainless.files import write_text
 __all__ = ["RunFolder", "write_run"]
 
 _FACTS = "fit.json"
-_MOST_CLASSES = 30  # of a confusion matrix that is still read
 _COMPARED = 500  # images on which an exported file is compared with the network
 
 
@@ -90,7 +89,7 @@ def _curves(fitted: Fitted) -> dict[str, Any]:
     return {
         "train_losses": list(fitted.training.train_losses),
         "valid_accuracies": list(fitted.training.valid_accuracies),
-        "confusion": fitted.test.confusion.tolist() if classes <= _MOST_CLASSES else None,
+        "confusion": fitted.test.confusion.tolist() if classes <= fitted.test.MOST_CLASSES else None,
     }
 
 

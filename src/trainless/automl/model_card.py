@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterable, Sequence
 from importlib.metadata import version
 
 import numpy as np
 
 from trainless.automl.results import Fitted
 from trainless.costs import COSTS
+from trainless.markdown import escape, table_of_texts
 
 __all__ = ["facts", "model_card"]
 
 _PACKAGES = ("trainless", "torch", "lightning", "optuna", "numpy", "scikit-learn")
-_MOST_CLASSES = 20  # of a confusion matrix that is still read
 
 
 def facts(fitted: Fitted) -> dict[str, object]:
@@ -56,11 +55,11 @@ def model_card(fitted: Fitted, command: str = "") -> str:
     """
     test = fitted.test
     parts = [
-        f"# {_cell(fitted.title)}",
+        f"# {escape(fitted.title)}",
         f"**Accuracy on {test.images:,} test images: {test.accuracy:.2%}** (95 % interval {test.low:.2%} to "
         f"{test.high:.2%}, Wilson). No choice was made by these images.",
         "## What it is",
-        _table(("what", "value"), [
+        table_of_texts(("what", "value"), [
             ("input", f"float32 images from 0 to 1, {' x '.join(map(str, fitted.audit.image_shape))}"),
             ("output", f"one number for each of {len(test.class_names)} classes, the highest is the guess"),
             ("architecture", fitted.architecture),
@@ -69,43 +68,33 @@ def model_card(fitted: Fitted, command: str = "") -> str:
             ("limits", "; ".join(fitted.held()) or "none"),
         ]),
         "## How good it is",
-        _table(("measure on test images", "value"), [
+        table_of_texts(("measure on test images", "value"), [
             (name, f"{-value:.4f} nats" if name == "log-loss" else f"{value:.2f} %")
             for name, value in test.measures.items()
         ]),
         _classes(fitted),
         "## The data",
-        _table(("what", "found"), fitted.audit.rows()),
+        table_of_texts(("what", "found"), fitted.audit.rows()),
         "## How it came about",
-        _table(("what", "value"), fitted.protocol.items()),
-        _table(("stage", "seconds"), [(name, f"{value:.1f}") for name, value in fitted.seconds.items()]),
+        table_of_texts(("what", "value"), fitted.protocol.items()),
+        table_of_texts(("stage", "seconds"), [(name, f"{value:.1f}") for name, value in fitted.seconds.items()]),
         *(["Beware:\n\n" + "\n".join(f"- {note}" for note in fitted.notes)] if fitted.notes else []),
         "## Make it again",
         *([f"```\n{command}\n```"] if command else []),
-        _table(("package", "version"), versions().items()),
+        table_of_texts(("package", "version"), versions().items()),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
 
 
 def _classes(fitted: Fitted) -> str:
     test = fitted.test
-    if len(test.class_names) > _MOST_CLASSES:
-        worst = np.argsort(np.nan_to_num(test.recall, nan=2.0))[:_MOST_CLASSES]
+    if len(test.class_names) > test.MOST_CLASSES:
+        worst = np.argsort(np.nan_to_num(test.recall, nan=2.0))[: test.MOST_CLASSES]
         worst_rows = [(test.class_names[number], f"{test.recall[number]:.1%}") for number in worst]
-        return "The classes that are found least often:\n\n" + _table(("class", "found"), worst_rows)
+        return "The classes that are found least often:\n\n" + table_of_texts(("class", "found"), worst_rows)
     header = ("true \\ guessed", *test.class_names, "found")
     rows = [
         (name, *map(str, row), "" if np.isnan(recall) else f"{recall:.1%}")
         for name, row, recall in zip(test.class_names, test.confusion.tolist(), test.recall, strict=True)
     ]
-    return "Confusion, images by true class (rows) and guessed class (columns):\n\n" + _table(header, rows)
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(_cell(str(value)) for value in line) + " |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    """A text that ends neither its line nor its column, and is no markup of a page."""
-    return " ".join(text.replace("|", "\\|").replace("<", "&lt;").split())
+    return "Confusion, images by true class (rows) and guessed class (columns):\n\n" + table_of_texts(header, rows)

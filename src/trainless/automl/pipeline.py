@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from scipy.stats import binomtest
 
 from trainless.automl.checkpoint import FitCheckpoint
 from trainless.automl.inference import compute_logits
@@ -28,6 +27,7 @@ from trainless.data.audits import Audit
 from trainless.errors import InputError
 from trainless.export import plain_code
 from trainless.export.formats import module_of
+from trainless.metrics import wilson_interval
 from trainless.search import Budget, Search, SearchResult
 from trainless.search.journal import key_of
 from trainless.search.run_off import fingerprint
@@ -300,11 +300,9 @@ def _tested(network: torch.nn.Module, data: ImageDataset) -> TestResult:
     logits, labels, classes = compute_logits(network, data.images), torch.tensor(data.labels), data.task.classes
     confusion = torch.bincount(labels * classes + logits.argmax(1), minlength=classes**2).view(classes, classes).numpy()
     right = int(confusion.trace())
-    interval = binomtest(right, len(labels)).proportion_ci(0.95, "wilson")
+    low, high = wilson_interval(right, len(labels))
     measures = {name: measure_named(name, classes)(logits, labels) for name in MEASURES}
-    return TestResult(
-        right / len(labels), float(interval.low), float(interval.high), measures, confusion, data.class_names
-    )
+    return TestResult(right / len(labels), low, high, measures, confusion, data.class_names)
 
 
 def _protocol(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +36,9 @@ class TestResult:
         confusion: number of images by true class (rows) and guessed class (columns).
         class_names: one name a class, in that order.
 
+    Attributes:
+        MOST_CLASSES: up to how many a confusion matrix is shown; of more, the classes that are found least often.
+
     Example:
         >>> result = TestResult(0.75, 0.3, 0.95, {"accuracy": 75.0}, np.array([[2, 0], [1, 1]]), ("cat", "dog"))
         >>> result.images, result.recall.tolist()
@@ -43,6 +46,7 @@ class TestResult:
     """
 
     __test__ = False  # for pytest, whose tests have such names
+    MOST_CLASSES: ClassVar[int] = 30
 
     accuracy: float
     low: float

@@ -6,33 +6,13 @@ import time
 from dataclasses import dataclass, field
 
 from trainless.errors import InputError
-from trainless.search import Budget, parse_budget
 
-__all__ = ["TimeBudget", "parse_time"]
+__all__ = ["TimeBudget"]
 
 _SEARCH = 0.1  # share of the time after which the search has to end
 _TUNING = 0.4  # share after which the tuning has to end
 _CLOSING = 0.15  # share kept for test, export and report, at most _CLOSING_SECONDS
 _CLOSING_SECONDS = 30.0
-
-
-def parse_time(text: str) -> float:
-    """Read a time in seconds: ``90s``, ``20m`` or ``1.5h``.
-
-    Raises:
-        InputError: the text is no time above 0.
-
-    Example:
-        >>> parse_time("1.5h")
-        5400.0
-    """
-    try:
-        budget = parse_budget(text)
-    except InputError:
-        budget = Budget(1)
-    if budget.seconds is None or budget.evaluations is not None:
-        raise InputError(f"The time is '{text}', expected one above 0 such as 90s, 20m or 1h.")
-    return budget.seconds
 
 
 @dataclass

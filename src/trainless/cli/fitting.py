@@ -106,7 +106,7 @@ def fit(
 
 
 def _seconds(time: str | None, epochs: int | None) -> float | None:
-    from trainless.automl import parse_time
+    from trainless.units import parse_time
 
     if time is not None and epochs is not None:
         raise InputError(f"The time is {time} and epochs {epochs}, expected one of both: leave one out.")

@@ -197,12 +197,13 @@ def quickstart(
     as_json: Json = False,
 ) -> None:
     """Fit a network to the embedded digits images, then score a sample of cells on them by all proxies."""
-    from trainless.automl import Plan, parse_time
+    from trainless.automl import Plan
     from trainless.automl.model_card import facts
     from trainless.data import load_splits
     from trainless.report import quickstart_figure, quickstart_page
     from trainless.scoring import Scorer
     from trainless.search_spaces import search_space
+    from trainless.units import parse_time
 
     space = search_space("nasbench201")
     chosen = _architectures(space, None, sample, False, seed)

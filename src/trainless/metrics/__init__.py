@@ -7,6 +7,7 @@ from trainless.metrics.base import Metric
 from trainless.metrics.comparison import agreement, cost_quality_front, costs_of, redundancy
 from trainless.metrics.correlations import kendall, normal_scores, spearman, top_kendall, weighted_kendall
 from trainless.metrics.intervals import METRICS, difference_interval, evaluate
+from trainless.metrics.proportions import wilson_interval
 from trainless.metrics.top import argmax_accuracy, best_of_top, ndcg_at, precision_at, regret
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "spearman",
     "top_kendall",
     "weighted_kendall",
+    "wilson_interval",
 ]

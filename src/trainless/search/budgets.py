@@ -7,10 +7,9 @@ import re
 from dataclasses import dataclass
 
 from trainless.errors import InputError
+from trainless.units import LONG_TIMES, parse_quantity
 
 __all__ = ["Budget", "parse_budget"]
-
-_UNITS = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0}
 
 
 @dataclass(frozen=True)
@@ -57,15 +56,13 @@ def parse_budget(text: str) -> Budget:
     evaluations: int | None = None
     seconds: float | None = None
     for part in re.split(r"[,|]", text):
-        found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|m|min|h)?\s*", part)
-        is_second = found and (evaluations if found[2] is None else seconds) is not None
-        if not found or is_second or (found[2] is None and "." in found[1]):
+        if part.strip().isdecimal() and evaluations is None:
+            evaluations = int(part)
+        elif (found := parse_quantity(part, LONG_TIMES)) is not None and seconds is None:
+            seconds = found
+        else:
             raise InputError(
                 f"The budget is '{text}', expected a number of evaluations such as 200, a time such as 45s, 20m or 1h, "
                 "or both with a comma between."
             )
-        if found[2] is None:
-            evaluations = int(found[1])
-        else:
-            seconds = float(found[1]) * _UNITS[found[2]]
     return Budget(evaluations, seconds)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from trainless.markdown import table_of_texts
 from trainless.training.recipes import Recipe
 from trainless.training.results import TrainingState
 
@@ -69,8 +70,7 @@ def _writer(folder: str | os.PathLike[str], recipe: Recipe, epoch: int) -> Summa
     from torch.utils.tensorboard import SummaryWriter
 
     writer = SummaryWriter(os.fspath(folder), purge_step=epoch)
-    rows = "\n".join(f"| {name} | {value} |" for name, value in asdict(recipe).items())
-    writer.add_text("recipe", f"| what | value |\n|---|---|\n{rows}", epoch)
+    writer.add_text("recipe", table_of_texts(("what", "value"), asdict(recipe).items()), epoch)
     return writer
 
 

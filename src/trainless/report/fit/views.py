@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from trainless.metrics import wilson_interval
+
 if TYPE_CHECKING:
     from trainless.automl.results import Fitted, TestResult
 
@@ -56,7 +58,7 @@ def class_table(test: TestResult) -> pd.DataFrame:
     """
     totals, right = test.confusion.sum(1), test.confusion.diagonal()
     wrong = test.confusion - np.diag(right)
-    ends = np.array([_wilson(*pair) for pair in zip(right, totals, strict=True)])
+    ends = np.array([wilson_interval(*pair) for pair in zip(right, totals, strict=True)])
     rows = pd.DataFrame({
         "class": list(test.class_names),
         "images": totals,
@@ -67,15 +69,6 @@ def class_table(test: TestResult) -> pd.DataFrame:
         "mistaken": wrong.max(1),
     })  # fmt: skip
     return rows.sort_values("found", kind="stable")
-
-
-def _wilson(right: int, total: int) -> tuple[float, float]:
-    from scipy.stats import binomtest
-
-    if not total:
-        return np.nan, np.nan
-    interval = binomtest(int(right), int(total)).proportion_ci(0.95, "wilson")
-    return float(interval.low), float(interval.high)
 
 
 def trial_table(fitted: Fitted) -> tuple[pd.DataFrame, dict[str, str]]:
