@@ -22,12 +22,12 @@ from scipy.special import ndtr, ndtri
 from trainless import metrics
 from trainless.aggregation import Hybrid, LogRankSum, MaximumSum, RankSum, ZScoreSum, hybrid, sweep
 from trainless.metrics import normal_scores
+from trainless.passes import Signals
 from trainless.proxies import PROXIES
 from trainless.proxies.counts import skipped_layers
 from trainless.ranking import average_ranks
 from trainless.reproduction.thesis import THESIS
 from trainless.search_spaces.nasbench201 import NASBench201
-from trainless.signals import Signals
 from trainless.tables import benchmark_table, published_scores
 
 DATASETS = ("cifar10", "cifar100", "ImageNet16-120")

@@ -39,9 +39,6 @@ ORDER = (
     "initialization",
     "search_spaces",
     "hardware",
-    "signals",
-    "jets",
-    "observers",
     "passes",
     "proxies",
     "aggregation",
@@ -70,9 +67,6 @@ ORDER = (
 )
 # What a module must not import although it stands above.
 FORBIDDEN = {
-    "signals": {"search_spaces"},
-    "jets": {"search_spaces"},
-    "observers": {"search_spaces"},
     "passes": {"search_spaces"},
     "proxies": {"search_spaces"},
     "strategies": {"proxies", "tables"},
@@ -86,8 +80,6 @@ STILL_VAGUE = {
     "estimators",
     "evaluation",
     "metrics",
-    "observers",
-    "passes",
     "proxies",
     "report",
     "reproduction",

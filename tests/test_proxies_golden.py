@@ -115,17 +115,18 @@ def test_zen_with_running_variances_agrees_with_naslib(case: dict[str, Any], see
 def test_linear_regions_agree_with_te_nas(case: dict[str, Any]) -> None:
     import numpy as np
 
-    from trainless.observers import Observer, ReluObserver, packed
+    from trainless.passes import Signals
+    from trainless.passes.observers import Observer
+    from trainless.passes.units import UnitObserver, packed
     from trainless.proxies.activations import linear_regions
-    from trainless.signals import Signals
 
     golden = case["golden"]["tenas_via_aznas"]
     for images, name in ((64, "linear_regions"), (40, "linear_regions(40 distinct of 64)")):
         batch = case["images"][torch.arange(64) % images]
-        relus = ReluObserver(packed)
-        with torch.no_grad(), Observer(relus.rules):
+        units = UnitObserver(packed)
+        with torch.no_grad(), Observer(units.rules):
             output = case["network"](batch)
-        patterns = np.concatenate(relus.reaching(output), axis=1)
+        patterns = np.concatenate(units.reaching(output), axis=1)
         assert linear_regions(Signals(relu_patterns=patterns)) == golden[name]
 
 

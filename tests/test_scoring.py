@@ -13,10 +13,10 @@ import torch
 
 from trainless import scoring
 from trainless.errors import ArchitectureError, InputError, UnknownNameError
+from trainless.passes import PassSpec, Signal
 from trainless.proxies import PROXIES, Proxy
 from trainless.scoring import Scorer
 from trainless.search_spaces.nasbench201 import NASBench201
-from trainless.signals import PassSpec, Signal
 from trainless.store import Store
 from trainless.types import Architecture, Task
 

@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from trainless.data import Batch, ImageDataset, load_data
     from trainless.evaluation import score
     from trainless.metrics import evaluate
+    from trainless.passes import PassSpec, Signal, Signals
     from trainless.proxies import PROXIES, Proxy, proxy
     from trainless.scoring import Scorer
     from trainless.search import Limits, Search, replay
     from trainless.search_spaces import search_space
-    from trainless.signals import PassSpec, Signal, Signals
     from trainless.store import Run, Store
     from trainless.study import Study, make_study
     from trainless.tables import benchmark_table, published_scores
@@ -34,12 +34,12 @@ _HOMES = {
     "automl": ("ImageClassifier",),
     "data": ("Batch", "ImageDataset", "load_data"),
     "metrics": ("evaluate",),
+    "passes": ("PassSpec", "Signal", "Signals"),
     "proxies": ("PROXIES", "Proxy", "proxy"),
     "evaluation": ("score",),
     "scoring": ("Scorer",),
     "search": ("Limits", "Search", "replay"),
     "search_spaces": ("search_space",),
-    "signals": ("PassSpec", "Signal", "Signals"),
     "store": ("Run", "Store"),
     "study": ("Study", "make_study"),
     "tables": ("benchmark_table", "published_scores"),

@@ -20,12 +20,11 @@ import torch
 
 from trainless.errors import NetworkError, TrainlessError
 from trainless.initialization import initialize
-from trainless.passes import PassResult, run_passes
+from trainless.passes import PassResult, Signal, Signals, plan_passes, run_passes
 from trainless.preparation import PreparedBatch, ordinary_arithmetic, prepare_batch, prepare_network
 from trainless.proxies import Proxy, proxies
 from trainless.search_spaces.base import SearchSpace
 from trainless.seeding import derive_seed, preserve_rng_state
-from trainless.signals import PassSpec, Signal, Signals
 from trainless.types import Architecture, Score, Task
 
 __all__ = [
@@ -40,19 +39,6 @@ __all__ = [
 ]
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
-
-
-def plan_passes(chosen: Iterable[Proxy]) -> dict[PassSpec, frozenset[Signal]]:
-    """Merge what proxies need: for each distinct pass the signals wanted of it.
-
-    Example:
-        >>> len(plan_passes(proxies("snip, grad_norm, nwot, jacov")))
-        1
-    """
-    plan: dict[PassSpec, frozenset[Signal]] = {}
-    for each in chosen:
-        plan[each.pass_spec] = plan.get(each.pass_spec, frozenset()) | each.signals
-    return plan
 
 
 class Scores(dict[str, float]):
@@ -147,12 +133,10 @@ def _measured(
     failed = []
     for proxy in measurable:
         result = results[proxy.pass_spec]
-        if result.failure and plan[proxy.pass_spec] != proxy.signals:  # the fault may be another proxy's
-            alone = {proxy.pass_spec: proxy.signals}
-            result = run_passes(network, images, labels, alone, seed=seed, dtype=dtype)[proxy.pass_spec]
-        if result.signals is None:
+        failure = result.failure_of(proxy.signals)
+        if failure or result.signals is None:
             failed.append(proxy)
-            found[proxy.name] = math.nan, result.failure
+            found[proxy.name] = math.nan, failure
         else:
             found[proxy.name] = proxy.compute(result.signals)
     ran = [proxy for proxy in measurable if proxy.pass_spec.input not in ("architecture", "none")]
@@ -256,8 +240,8 @@ def _score_class(protocol: ScoringSettings, unit: EquivalenceClass) -> list[Scor
 
 
 def _for_member(score: Score, architecture: str, share: int) -> Score:
-    return Score(architecture, score.proxy, score.value, score.status, score.reason, score.seconds / share,
-                 _peak_memory())  # fmt: skip
+    spent = None if score.spent is None else score.spent / share
+    return replace(score, architecture=architecture, spent=spent, peak_memory=_peak_memory())
 
 
 def _score_architecture(protocol: ScoringSettings, architecture: Architecture, chosen: Sequence[Proxy]) -> list[Score]:
@@ -289,7 +273,8 @@ def _count(protocol: ScoringSettings, architecture: Architecture, each: Proxy) -
     if Signal.SKIP_SPANS in each.signals:
         signals.skip_spans = space.skip_spans(architecture)
     value, reason = each.compute(signals)
-    return _scored(each, value, reason, time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return replace(_scored(each, value, reason, seconds), spent=seconds)
 
 
 def _run(protocol: ScoringSettings, architecture: Architecture, chosen: Sequence[Proxy], repeat: int) -> list[Score]:
@@ -299,14 +284,21 @@ def _run(protocol: ScoringSettings, architecture: Architecture, chosen: Sequence
         network = build_network(protocol, architecture, seed)
         images = torch.from_numpy(protocol.images).to(protocol.device)
         labels = torch.from_numpy(protocol.labels).to(protocol.device)
-        building = (time.perf_counter() - start) / len(chosen)
+        building = time.perf_counter() - start
         results = run_passes(
             network, images, labels, plan_passes(chosen), seed=derive_seed(seed, str(architecture)),
             dtype=DTYPES[protocol.dtype],
         )  # fmt: skip
     except (RuntimeError, ValueError, TypeError, MemoryError, TrainlessError) as error:
         return [_failed(each, f"{type(error).__name__}: {error}".splitlines()[0]) for each in chosen]
-    return [_evaluated(each, results[each.pass_spec], chosen, building) for each in chosen]
+    scores = [_evaluated(each, results[each.pass_spec], building) for each in chosen]
+    return _with_shares(scores, building + sum(result.seconds for result in results.values()))
+
+
+def _with_shares(scores: Sequence[Score], spent: float) -> list[Score]:
+    """The scores, each with its share in what was spent on all of them: as large as its part of what they cost alone."""
+    alone = sum(score.seconds for score in scores) or 1.0
+    return [replace(score, spent=spent * score.seconds / alone) for score in scores]
 
 
 def build_network(protocol: ScoringSettings, architecture: Architecture, seed: int) -> torch.nn.Module:
@@ -327,13 +319,14 @@ def build_network(protocol: ScoringSettings, architecture: Architecture, seed: i
     return network
 
 
-def _evaluated(each: Proxy, result: PassResult, chosen: Sequence[Proxy], building: float) -> Score:
-    if result.signals is None:
-        return _failed(each, result.failure)
+def _evaluated(each: Proxy, result: PassResult, building: float) -> Score:
+    failure = result.failure_of(each.signals)
+    if failure or result.signals is None:
+        return _failed(each, failure)
     start = time.perf_counter()
-    sharing = sum(other.pass_spec == each.pass_spec for other in chosen)
     value, reason = each.compute(result.signals)
-    return _scored(each, value, reason, building + result.seconds / sharing + time.perf_counter() - start)
+    seconds = building + result.seconds_of(each.signals) + time.perf_counter() - start
+    return _scored(each, value, reason, seconds)
 
 
 def _scored(each: Proxy, value: float, reason: str, seconds: float) -> Score:
@@ -347,12 +340,11 @@ def _failed(each: Proxy, reason: str) -> Score:
 def _mean(scores: Sequence[Score]) -> Score:
     """The mean over initialisations; one that failed or is not finite decides."""
     worst = next((s for s in scores if s.status == "failed"), None) or next((s for s in scores if s.reason), None)
-    seconds = sum(each.seconds for each in scores)
-    if len(scores) == 1 or worst:
-        one = worst or scores[0]
-        return Score("", one.proxy, one.value, one.status, one.reason, seconds)
-    value = sum(each.value for each in scores) / len(scores)
-    return Score("", scores[0].proxy, value, "ok", "", seconds)
+    seconds, spent = sum(each.seconds for each in scores), sum(each.spent or 0.0 for each in scores)
+    decisive = worst or scores[0]
+    if len(scores) > 1 and not worst:
+        decisive = replace(decisive, value=sum(each.value for each in scores) / len(scores))
+    return replace(decisive, seconds=seconds, spent=spent)
 
 
 def _peak_memory() -> float | None:

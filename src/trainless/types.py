@@ -78,7 +78,8 @@ class Score:
         value: the raw number of the paper; may be infinite or NaN, then `reason` says why.
         status: ``"ok"``, ``"not finite"`` or ``"failed"``.
         reason: why the value is not finite or there is none; empty otherwise.
-        seconds: wall-clock time spent on it; a pass shared by k proxies counts 1/k for each.
+        seconds: wall-clock time that it would take alone under the same protocol: building the network, and those parts
+            of a pass that it needs.
         peak_memory: highest resident memory of the worker so far, in MiB, or None where unknown.
         spent: seconds of the run that fall to it, its share of what it had in common with others; None where unknown.
     """

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import torch
 
+from trainless.passes import PassSpec, Signal, Signals
 from trainless.proxies.base import Proxy
-from trainless.signals import PassSpec, Signal, Signals
 
 __all__ = ["ACTIVATIONS", "linear_regions", "nwot", "nwot_single_precision"]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from trainless.signals import PassSpec, Signal, Signals
+from trainless.passes import Measured, PassSpec, Signals, check_conditions, signal_name
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +23,7 @@ class Proxy:
         name: what it is asked for by; a variant follows after a colon, as in ``"zen:running"``.
         formula: computes the raw number of the paper from the signals; may give an infinite value or NaN.
         pass_spec: the conditions; proxies with equal ones share a pass.
-        signals: what it reads.
+        signals: what it reads: members of `Signal`, or recorders of one's own.
         data_independent: whether the images' values and labels play no part.
         paper: where the formula comes from.
         summary: what it measures, in one line.
@@ -32,9 +32,10 @@ class Proxy:
         version: goes up whenever its values change; part of a stored score's key.
 
     Raises:
-        ValueError: no signal is named.
+        ValueError: no signal is named, or one cannot be measured under these conditions.
 
     Example:
+        >>> from trainless.passes import Signal
         >>> proxy = Proxy("outputs", lambda signals: signals.classes, PassSpec(), frozenset({Signal.RELU_KERNEL}),
         ...               data_independent=True, paper="none", summary="number of outputs")
         >>> proxy.base
@@ -44,7 +45,7 @@ class Proxy:
     name: str
     formula: Callable[[Signals], float]
     pass_spec: PassSpec
-    signals: frozenset[Signal]
+    signals: frozenset[Measured]
     data_independent: bool
     paper: str
     summary: str
@@ -55,6 +56,7 @@ class Proxy:
     def __post_init__(self) -> None:
         if not self.signals:
             raise ValueError(f"Proxy '{self.name}' names no signal: name at least one member of Signal.")
+        check_conditions(self.pass_spec, self.signals)
 
     @property
     def base(self) -> str:
@@ -79,6 +81,9 @@ class Proxy:
             >>> proxy("synflow:log").compute(Signals())
             (-inf, 'no gradient reaches a weight')
         """
+        missing = next((name for name in map(signal_name, self.signals) if name in signals.reasons), None)
+        if missing is not None:
+            return math.nan, signals.reasons[missing]
         value = float(self.formula(signals))
         return value, "" if math.isfinite(value) else self.when_not_finite
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from trainless.passes import PassSpec, Signal, Signals
 from trainless.proxies.base import Proxy, total
-from trainless.signals import PassSpec, Signal, Signals
 
 __all__ = ["COUNTS", "l2_norm", "skipped_layers"]
 

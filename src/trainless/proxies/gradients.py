@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from trainless.passes import PassSpec, Signal, Signals
 from trainless.proxies.base import Proxy, total
-from trainless.signals import PassSpec, Signal, Signals
 
 __all__ = ["GRADIENTS", "fisher", "fisher_per_channel", "grad_norm", "grasp", "plain", "snip"]
 
@@ -59,7 +59,7 @@ def fisher(signals: Signals) -> float:
         2.0
     """
     pairs = zip(signals.weights, signals.channel_saliencies, strict=True)
-    return total([saliency.sum() * weight[0].numel() for weight, saliency in pairs])
+    return total([saliency.sum() * (weight.numel() // len(saliency)) for weight, saliency in pairs])
 
 
 def fisher_per_channel(signals: Signals) -> float:

@@ -6,8 +6,8 @@ import math
 
 import torch
 
+from trainless.passes import PassSpec, Signal, Signals
 from trainless.proxies.base import Proxy
-from trainless.signals import PassSpec, Signal, Signals
 
 __all__ = ["JACOBIAN", "epe_nas", "jacov"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
+from trainless.passes import PassSpec, Signal, Signals
 from trainless.proxies.base import Proxy
-from trainless.signals import PassSpec, Signal, Signals
 
 __all__ = ["ZEN", "zen", "zen_running"]
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from trainless.errors import InputError, ScoringError, TableError
+from trainless.passes import Signals
 from trainless.proxies.counts import skipped_layers
 from trainless.ranking import NON_FINITE_POLICY, best_first, finite_last
 from trainless.search.budgets import Budget, parse_budget
@@ -27,7 +28,6 @@ from trainless.search.results import ReplayResult
 from trainless.search.scores import SearchScore, search_score
 from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
-from trainless.signals import Signals
 from trainless.store import Run, Store
 from trainless.strategies import STRATEGIES, strategy, strategy_spec
 from trainless.tables import BenchmarkTable, PublishedScores

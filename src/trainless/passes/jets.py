@@ -11,7 +11,7 @@ in float64, and nearer to that than double backward in float32 where images lie 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -20,12 +20,14 @@ import torch.nn.functional as F
 __all__ = ["Jet", "JetError", "hessian_form"]
 
 
-class JetError(TypeError):
+class JetError(Exception):
     """An operation was met that jets do not know; a double backward pass still does."""
 
 
-class Jet:
+class Jet(torch.Tensor):
     """Activations with their derivatives: blocks (value, ∂/∂s, ∂/∂t, ∂²/∂s∂t) along the batch dimension.
+
+    To a network it is a tensor of the images' shape, on which only those functions work for which there is a rule.
 
     Args:
         blocks: shape ``(4 · images, ...)``.
@@ -40,6 +42,15 @@ class Jet:
         torch.Size([2, 3])
     """
 
+    blocks: torch.Tensor
+    directions: Mapping[int, torch.Tensor]
+
+    @staticmethod
+    def __new__(cls, blocks: torch.Tensor, directions: Mapping[int, torch.Tensor]) -> Jet:
+        shape = (blocks.shape[0] // 4, *blocks.shape[1:])
+        jet: Jet = torch.Tensor._make_wrapper_subclass(cls, shape, dtype=blocks.dtype, device=blocks.device)
+        return jet
+
     def __init__(self, blocks: torch.Tensor, directions: Mapping[int, torch.Tensor]) -> None:
         self.blocks = blocks
         self.directions = directions
@@ -51,21 +62,8 @@ class Jet:
         """Number of images, a quarter of the rows."""
         return self.blocks.shape[0] // 4
 
-    @property
-    def shape(self) -> torch.Size:
-        """Shape as the network sees it."""
-        return torch.Size((self.images, *self.blocks.shape[1:]))
-
-    def size(self, dim: int | None = None) -> Any:
-        """Shape, or one entry of it, as the network sees it."""
-        return self.shape if dim is None else self.shape[dim]
-
-    def dim(self) -> int:
-        """Number of dimensions."""
-        return self.blocks.dim()
-
-    def __getattr__(self, name: str) -> Any:
-        raise JetError(f"jets have no rule for the attribute '{name}'")
+    def __repr__(self, *, tensor_contents: Any = None) -> str:
+        return f"Jet(shape={tuple(self.blocks.shape)})"
 
     def _new(self, blocks: torch.Tensor) -> Jet:
         return Jet(blocks, self.directions)
@@ -74,59 +72,79 @@ class Jet:
         quarters: torch.Tensor = self.blocks.unflatten(0, (4, self.images))
         return quarters
 
-    def __add__(self, other: Any) -> Jet:
-        if isinstance(other, Jet) and self.shape == other.shape:
-            return self._new(self.blocks + other.blocks)
-        if isinstance(other, int | float) and other == 0:
-            return self
-        raise JetError(f"jets have no rule for adding {type(other).__name__}")
-
-    __radd__ = __add__
-
-    def __iadd__(self, other: Any) -> Jet:
-        # Other names of this activation must see the change too, as they would with a tensor.
-        self.blocks = (self + other).blocks
-        return self
-
-    def __mul__(self, factor: Any) -> Jet:
-        if isinstance(factor, Jet) and (self.images, self.dim()) == (factor.images, factor.dim()):
-            return self._new(_product(self._quarters(), factor._quarters()).flatten(0, 1))
-        if not isinstance(factor, int | float):
-            raise JetError(f"jets have no rule for multiplying by {type(factor).__name__}")
-        return self._new(self.blocks * factor)
-
-    __rmul__ = __mul__
-
-    def flatten(self, start_dim: int = 0, end_dim: int = -1) -> Jet:
-        """Flatten dimensions other than the first."""
-        if start_dim == 0:
-            raise JetError("jets keep their batch dimension")
-        return self._new(self.blocks.flatten(start_dim, end_dim))
-
-    def reshape(self, *shape: Any) -> Jet:
-        """Reshape all but the batch dimension."""
-        sizes = tuple(shape[0]) if len(shape) == 1 and not isinstance(shape[0], int) else shape
-        if not sizes or sizes[0] != self.images:
-            raise JetError("jets keep their batch dimension")
-        return self._new(self.blocks.reshape(4 * self.images, *sizes[1:]))
-
-    view = reshape
-
-    def mean(self, dim: Any = None, keepdim: bool = False) -> Jet:
-        """Mean over dimensions other than the first."""
-        dims = (dim,) if isinstance(dim, int) else tuple(dim or ())
-        if not dims or any(d % self.dim() == 0 for d in dims):
-            raise JetError("jets keep their batch dimension")
-        return self._new(self.blocks.mean(dims, keepdim=keepdim))
-
     @classmethod
     def __torch_function__(
         cls, function: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         rule = _RULES.get(function)
-        if rule is None:
-            raise JetError(f"jets have no rule for {getattr(function, '__name__', function)}")
-        return rule(*args, **(kwargs or {}))
+        if rule is not None:
+            return rule(*args, **(kwargs or {}))
+        if function in _METADATA:
+            with torch._C.DisableTorchFunctionSubclass():
+                return function(*args, **(kwargs or {}))
+        raise JetError(f"jets have no rule for {getattr(function, '__name__', function)}")
+
+    @classmethod
+    def __torch_dispatch__(  # type: ignore[override]
+        cls, func: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        raise JetError(f"jets have no rule for {func}")
+
+
+def _jet(value: Any) -> Jet:
+    """The argument of a rule, which has to be a jet."""
+    if not isinstance(value, Jet):
+        raise JetError(f"jets have no rule for a {type(value).__name__} in that place")
+    return value
+
+
+def _add(input: Any, other: Any, *, alpha: float = 1) -> Jet:
+    if not isinstance(input, Jet):
+        input, other = other, input
+    if isinstance(other, Jet) and input.shape == other.shape and alpha == 1:
+        return _jet(input)._new(input.blocks + other.blocks)
+    if isinstance(other, int | float) and other == 0:
+        return _jet(input)
+    raise JetError(f"jets have no rule for adding {type(other).__name__}")
+
+
+def _add_in_place(input: Any, other: Any) -> Jet:
+    # Other names of this activation must see the change too, as they would with a tensor.
+    _jet(input).blocks = _add(input, other).blocks
+    return _jet(input)
+
+
+def _multiply(input: Any, factor: Any) -> Jet:
+    if not isinstance(input, Jet):
+        input, factor = factor, input
+    jet = _jet(input)
+    if isinstance(factor, Jet) and (jet.images, jet.dim()) == (factor.images, factor.dim()):
+        return jet._new(_product(jet._quarters(), factor._quarters()).flatten(0, 1))
+    if not isinstance(factor, int | float):
+        raise JetError(f"jets have no rule for multiplying by {type(factor).__name__}")
+    return jet._new(jet.blocks * factor)
+
+
+def _flatten(input: Any, start_dim: int = 0, end_dim: int = -1) -> Jet:
+    if start_dim == 0:
+        raise JetError("jets keep their batch dimension")
+    return _jet(input)._new(input.blocks.flatten(start_dim, end_dim))
+
+
+def _reshape(input: Any, *shape: Any) -> Jet:
+    jet = _jet(input)
+    sizes = tuple(shape[0]) if len(shape) == 1 and not isinstance(shape[0], int) else shape
+    if not sizes or sizes[0] != jet.images:
+        raise JetError("jets keep their batch dimension")
+    return jet._new(jet.blocks.reshape(4 * jet.images, *sizes[1:]))
+
+
+def _mean(input: Any, dim: Any = None, keepdim: bool = False) -> Jet:
+    jet = _jet(input)
+    dims = (dim,) if isinstance(dim, int) else tuple(dim or ())
+    if not dims or any(d % jet.dim() == 0 for d in dims):
+        raise JetError("jets keep their batch dimension")
+    return jet._new(jet.blocks.mean(dims, keepdim=keepdim))
 
 
 def _product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
@@ -140,8 +158,10 @@ def _product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
 def _weighted(operation: Callable[..., torch.Tensor]) -> Callable[..., Jet]:
     """The rule of an operation that is linear in its input and in its weight."""
 
-    def rule(input: Jet, weight: torch.Tensor, bias: torch.Tensor | None = None, *args: Any, **kwargs: Any) -> Jet:
-        x, n = input.blocks, input.images
+    def rule(input: Any, weight: Any, bias: torch.Tensor | None = None, *args: Any, **kwargs: Any) -> Jet:
+        if isinstance(weight, Jet):
+            raise JetError("jets have no rule for a weight that depends on the images")
+        x, n = _jet(input).blocks, input.images
         y = operation(x, weight, None, *args, **kwargs)
         direction = input.directions.get(id(weight))
         if direction is not None:
@@ -151,9 +171,17 @@ def _weighted(operation: Callable[..., torch.Tensor]) -> Callable[..., Jet]:
             y[2 * n :] += operation(x[: 2 * n], direction, None, *args, **kwargs)
         if bias is not None:
             y[:n] += bias if operation is F.linear else bias.view(-1, *[1] * (y.dim() - 2))
-        return input._new(y)
+        return _jet(input)._new(y)
 
     return rule
+
+
+def _matmul(input: Any, other: Any) -> Jet:
+    """A product with a matrix on the right, which is a linear map."""
+    if not isinstance(other, torch.Tensor) or isinstance(other, Jet) or other.dim() != 2:
+        raise JetError("jets have no rule for this matrix product")
+    product: Jet = _LINEAR_PRODUCT(input, other)
+    return product
 
 
 def _batch_norm(
@@ -276,7 +304,8 @@ def _sigmoid(input: Jet) -> Jet:
 
 
 def _relu_in_place(input: Jet) -> Jet:
-    return _RULES[F.relu](input, inplace=True)
+    jet: Jet = _RULES[F.relu](input, inplace=True)
+    return jet
 
 
 def _linear_map(operation: Callable[..., torch.Tensor]) -> Callable[..., Jet]:
@@ -311,7 +340,17 @@ def _dropout(input: Jet, p: float = 0.5, training: bool = True, inplace: bool = 
     return input
 
 
-_RULES: dict[Any, Callable[..., Jet]] = {
+_T = torch.Tensor
+_LINEAR_PRODUCT = _weighted(lambda x, weight, bias: torch.matmul(x, weight))
+# What a jet answers as the tensor would in whose place it stands.
+_METADATA = frozenset(
+    {_T.size, _T.dim, _T.ndimension, _T.numel, _T.is_floating_point, _T.is_complex, torch.is_floating_point,
+     torch.is_tensor, _T.__len__, torch.numel}
+    | {getattr(_T, name).__get__ for name in ("shape", "dtype", "device", "ndim", "requires_grad", "is_cuda", "layout",
+                                              "is_sparse", "is_quantized", "is_meta", "is_nested", "is_mkldnn")}
+)  # fmt: skip
+
+_RULES: dict[Any, Callable[..., Any]] = {
     F.conv1d: _weighted(F.conv1d),
     F.conv2d: _weighted(F.conv2d),
     F.conv3d: _weighted(F.conv3d),
@@ -328,10 +367,18 @@ _RULES: dict[Any, Callable[..., Jet]] = {
     F.adaptive_avg_pool2d: _linear_map(F.adaptive_avg_pool2d),
     F.max_pool2d: _max_pool2d,
     F.dropout: _dropout,
-    torch.flatten: Jet.flatten,
-    torch.mean: Jet.mean,
-    torch.reshape: Jet.reshape,
+    torch.flatten: _flatten,
+    torch.mean: _mean,
+    torch.reshape: _reshape,
     torch.cat: _concatenate,
+    **dict.fromkeys((_T.add, _T.__add__, _T.__radd__, torch.add), _add),
+    **dict.fromkeys((_T.add_, _T.__iadd__), _add_in_place),
+    **dict.fromkeys((_T.mul, _T.__mul__, _T.__rmul__, torch.mul), _multiply),
+    **dict.fromkeys((torch.matmul, _T.matmul, _T.__matmul__), _matmul),
+    _T.flatten: _flatten,
+    _T.reshape: _reshape,
+    _T.view: _reshape,
+    _T.mean: _mean,
 }
 
 
@@ -340,8 +387,9 @@ def hessian_form(
     forward: Callable[[Any], Any],
     images: torch.Tensor,
     labels: torch.Tensor,
-    weights: list[torch.Tensor],
-    gradients: list[torch.Tensor],
+    weights: Sequence[torch.Tensor],
+    gradients: Sequence[torch.Tensor],
+    directions: dict[int, torch.Tensor] | None = None,
 ) -> float:
     """Compute θᵀHg of the mean cross-entropy, with the Hessian H at the weights θ and any direction g.
 
@@ -351,6 +399,7 @@ def hessian_form(
         labels: class of each image, shape ``(images,)``.
         weights: the tensors that make up θ.
         gradients: the direction g, shaped as `weights`.
+        directions: is filled with each weight's direction by ``id``; `forward` may add those of other tensors.
 
     Raises:
         JetError: the network uses an operation without a rule.
@@ -365,7 +414,8 @@ def hessian_form(
     if images.dim() == 4 and images.is_contiguous(memory_format=torch.channels_last):
         blocks = blocks.contiguous(memory_format=torch.channels_last)
     blocks[: len(images)] = images
-    directions = {id(weight): gradient for weight, gradient in zip(weights, gradients, strict=True)}
+    directions = {} if directions is None else directions
+    directions.update((id(weight), gradient) for weight, gradient in zip(weights, gradients, strict=True))
     output = forward(Jet(blocks, directions))
     if not isinstance(output, Jet):
         raise JetError("the network lost the jets on the way")

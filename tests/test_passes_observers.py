@@ -8,15 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from trainless.observers import (
-    FeatureObserver,
-    Observer,
-    ReluObserver,
-    agreement,
-    batch_norm_bypassed,
-    packed,
-    precise_batch_norm,
-)
+from trainless.passes.observers import FeatureObserver, Observer, batch_norm_bypassed, precise_batch_norm
+from trainless.passes.units import UnitObserver, agreement, packed
 
 X = torch.tensor([[1.0, -1.0, 2.0], [-1.0, -1.0, 3.0]])
 
@@ -27,18 +20,21 @@ X = torch.tensor([[1.0, -1.0, 2.0], [-1.0, -1.0, 3.0]])
      nn.ReLU6(), nn.LeakyReLU(), nn.PReLU(), F.rrelu],
 )  # fmt: skip
 def test_every_kind_of_relu_is_seen(relu: object) -> None:
-    relus = ReluObserver(packed)
+    relus = UnitObserver(packed)
     with Observer(relus.rules), torch.no_grad():
         output = relu(X.clone())  # type: ignore[operator]
     (codes,) = relus.reaching(output)
     assert np.unpackbits(codes, axis=1)[:, :3].tolist() == [[1, 0, 1], [0, 0, 1]]
 
 
-def test_a_hard_tangent_that_is_no_relu_is_not_seen() -> None:
-    relus = ReluObserver(packed)
-    with Observer(relus.rules):
-        output = nn.Hardtanh()(X)
-    assert relus.reaching(output) == []
+@pytest.mark.parametrize("activation", [nn.Hardtanh(), nn.GELU(), nn.SiLU(), nn.Hardswish(), nn.ELU(), torch.tanh,
+                                        torch.sigmoid, nn.Softplus(), nn.Mish(), nn.SELU()])  # fmt: skip
+def test_the_code_of_any_activation_is_the_sign_of_its_input(activation: object) -> None:
+    units = UnitObserver(packed)
+    with Observer(units.rules):
+        output = activation(X)  # type: ignore[operator]
+    (codes,) = units.reaching(output)
+    assert np.unpackbits(codes, axis=1)[:, :3].tolist() == [[1, 0, 1], [0, 0, 1]]
 
 
 def test_agreement_of_wide_layers_is_exact() -> None:
@@ -49,7 +45,7 @@ def test_agreement_of_wide_layers_is_exact() -> None:
 
 
 def test_relu_of_an_input_that_changed_meanwhile_is_seen_anew() -> None:
-    relus = ReluObserver(agreement)
+    relus = UnitObserver(agreement)
     x = X.clone()
     with Observer(relus.rules):
         torch.relu(x)
@@ -64,7 +60,7 @@ def test_units_are_the_same_in_any_memory_order() -> None:
     x = torch.randn(4, 3, 5, 5, generator=torch.Generator().manual_seed(0))
     found = []
     for layout in (torch.contiguous_format, torch.channels_last):
-        relus = ReluObserver(agreement)
+        relus = UnitObserver(agreement)
         with Observer(relus.rules):
             output = torch.relu(x.contiguous(memory_format=layout))
         found.append(relus.reaching(output)[0].tolist())

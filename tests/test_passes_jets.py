@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.func import jvp
 
-from trainless.jets import Jet, JetError
+from trainless.passes.jets import Jet, JetError
 
 # The reference is PyTorch's nested forward differentiation, whose first use compiles its rules by torch.jit.script.
 pytestmark = pytest.mark.filterwarnings("ignore:.*torch.jit.script:DeprecationWarning")
@@ -94,7 +94,7 @@ def test_rule_agrees_with_nested_forward_differentiation(name: str) -> None:
 
 
 def test_large_batch_norm_is_the_same_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    from trainless import jets
+    from trainless.passes import jets
 
     x = blocks((3, 7, 5))
     monkeypatch.setattr(jets, "_PIECE", 4 * 3 * 11)  # eleven rows at a time, of seventy

@@ -1,0 +1,23 @@
+"""What can be measured on an untrained network: conditions, signals, recorders, and the driver that runs passes."""
+
+from __future__ import annotations
+
+from trainless.passes.driver import PassResult, run_passes
+from trainless.passes.plan import Measured, check_conditions, plan_passes, signal_name
+from trainless.passes.recorders import RECORDERS, Backward, Recorder
+from trainless.passes.signals import PassSpec, Signal, Signals
+
+__all__ = [
+    "RECORDERS",
+    "Backward",
+    "Measured",
+    "PassResult",
+    "PassSpec",
+    "Recorder",
+    "Signal",
+    "Signals",
+    "check_conditions",
+    "plan_passes",
+    "run_passes",
+    "signal_name",
+]

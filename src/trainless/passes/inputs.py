@@ -1,0 +1,62 @@
+"""What goes into the forward passes of each kind of pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import torch
+
+from trainless.passes.run import Batch, Run
+
+__all__ = ["INPUTS"]
+
+NOISE_SCALE = 0.01  # of the second noise image in Zen's pair (Lin et al. 2021)
+
+
+def _nothing(run: Run) -> Iterator[Batch]:
+    yield from ()
+
+
+def _images(run: Run) -> Iterator[Batch]:
+    yield run.images
+
+
+def _ones(run: Run) -> Iterator[Batch]:
+    # What is no number to multiply, such as the indices of words, stays what it is.
+    yield tuple(torch.ones_like(t[:1]) if t.is_floating_point() else t[:1] for t in run.images)
+
+
+def _gaussian(run: Run) -> Batch:
+    count, size, generator = run.spec.inputs, run.spec.image_size, run.stream()
+
+    def drawn(tensor: torch.Tensor) -> torch.Tensor:
+        if not tensor.is_floating_point():
+            return tensor[torch.arange(count or len(tensor)) % len(tensor)]
+        shape = [count or len(tensor), *tensor.shape[1:]]
+        if size and tensor.dim() == 4:
+            shape[2:] = size, size
+        return torch.randn(shape, generator=generator, dtype=torch.float32)
+
+    return tuple(map(drawn, run.images))
+
+
+def _noise(run: Run) -> Iterator[Batch]:
+    yield _gaussian(run)
+
+
+def _noise_pair(run: Run) -> Iterator[Batch]:
+    first = _gaussian(run)
+    second = _gaussian(run)
+    yield first
+    yield tuple(a + NOISE_SCALE * b if a.is_floating_point() else a for a, b in zip(first, second, strict=True))
+
+
+# For each forward pass what the network is called with, in single precision or that of the batch.
+INPUTS: Mapping[str, Callable[[Run], Iterator[Batch]]] = {
+    "architecture": _nothing,
+    "none": _nothing,
+    "batch": _images,
+    "ones": _ones,
+    "noise": _noise,
+    "noise_pair": _noise_pair,
+}

@@ -1,0 +1,93 @@
+"""What is known of a tensor while a network runs: which of its dimensions counts images, and what it is made of.
+
+Marks are attributes of the tensors that a pass makes; a network's own tensors never get one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator
+from dataclasses import dataclass
+from itertools import count
+from typing import Any
+
+import torch
+
+__all__ = ["Batched", "Origin", "batched", "by_image", "mark_batched", "mark_origin", "origin", "tensors_in"]
+
+_BATCHED, _ORIGIN = "_trainless_batched", "_trainless_origin"
+_serials = count()
+
+
+@dataclass(frozen=True, slots=True)
+class Batched:
+    """The mark of what depends on the images.
+
+    Args:
+        dim: the dimension along which images are counted.
+        images: how many there are; along `dim` may be several rows for each, those of the first image first.
+        serial: a number that no other value of an activation has.
+    """
+
+    dim: int
+    images: int
+    serial: int
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The mark of what is computed from parameters and buffers alone.
+
+    Args:
+        key: the same for the same computation of the same tensors.
+        order: which registered tensor is the first of those it is computed from.
+        names: the registered tensors it is computed from.
+        base: the value itself, but for how its numbers are arranged.
+        arrange: makes the tensor at hand of anything shaped as `base`.
+    """
+
+    key: Hashable
+    order: int
+    names: frozenset[str]
+    base: torch.Tensor
+    arrange: tuple[Callable[[torch.Tensor], torch.Tensor], ...] = ()
+
+
+def batched(tensor: Any) -> Batched | None:
+    """The mark of a tensor that depends on the images, or None."""
+    return getattr(tensor, _BATCHED, None)
+
+
+def origin(tensor: Any) -> Origin | None:
+    """The mark of a tensor that is computed from parameters, or None."""
+    return getattr(tensor, _ORIGIN, None)
+
+
+def mark_batched(tensor: torch.Tensor, dim: int, images: int) -> None:
+    """Mark a tensor, once more after each change of its values."""
+    setattr(tensor, _BATCHED, Batched(dim, images, next(_serials)))
+
+
+def mark_origin(tensor: torch.Tensor, mark: Origin) -> None:
+    """Mark a tensor that is computed from parameters."""
+    setattr(tensor, _ORIGIN, mark)
+
+
+def tensors_in(args: Any) -> Iterator[torch.Tensor]:
+    """All tensors among arguments and within lists of them."""
+    for arg in args:
+        if isinstance(arg, torch.Tensor):
+            yield arg
+        elif isinstance(arg, list | tuple):
+            yield from tensors_in(arg)
+
+
+def by_image(tensor: torch.Tensor) -> torch.Tensor:
+    """Bring the images to the first dimension: shape ``(images, ...)``, without a copy where that is possible."""
+    mark = batched(tensor)
+    if mark is None:
+        return tensor
+    if mark.dim:
+        tensor = tensor.movedim(mark.dim, 0)
+    if len(tensor) != mark.images:
+        tensor = tensor.unflatten(0, (mark.images, -1))
+    return tensor
