@@ -296,7 +296,7 @@ def _run(protocol: ScoringSettings, architecture: Architecture, chosen: Sequence
 
 
 def _with_shares(scores: Sequence[Score], spent: float) -> list[Score]:
-    """The scores, each with its share in what was spent on all of them: as large as its part of what they cost alone."""
+    """Share out what was spent on all scores, in proportion to what each would have cost alone."""
     alone = sum(score.seconds for score in scores) or 1.0
     return [replace(score, spent=spent * score.seconds / alone) for score in scores]
 
