@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -87,12 +86,10 @@ class Page(HTMLParser):
 
     def figures(self) -> dict[str, list[dict]]:
         """The traces of each figure, by the name of the element that it is drawn in."""
-        found = {}
-        for script in self.texts["script"]:
-            call = re.search(r"Plotly\.newPlot\(\s*\"(\w+)\",\s*(?=\[)", script)
-            if call and "getElementById" in script:
-                found[call[1]], _ = json.JSONDecoder().raw_decode(script[call.end() :])
-        return found
+        named = [attributes for tag, attributes in self.elements if tag == "script"]
+        texts = dict(zip([attributes.get("id") for attributes in named], self.texts["script"], strict=True))
+        drawn = [attributes for _, attributes in self.elements if "data-figure" in attributes]
+        return {str(place["id"]): json.loads(texts[place["data-figure"]])["data"] for place in drawn}
 
 
 @pytest.fixture(scope="module")

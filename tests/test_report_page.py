@@ -21,7 +21,7 @@ from trainless.aggregation import Sweep, sweep
 from trainless.errors import InputError, UnknownNameError
 from trainless.report import CAPTIONS, several_studies_page, study_page
 from trainless.report.common.formats import seconds
-from trainless.report.common.pages import data_block
+from trainless.report.common.pages import environment
 from trainless.report.common.scales import needs_logarithm
 from trainless.report.study.views import make_views, random_curve, ratio_curve, thinned
 from trainless.study import Study
@@ -303,8 +303,9 @@ class TestEscaping:
                 assert "alert" not in trace["hovertemplate" if "hovertemplate" in trace else "hoverinfo"]
 
     @given(st.text(max_size=20))
-    def test_data_block_gives_back_what_went_in(self, text: str) -> None:
-        block = data_block("x", {"a": [text, 1.5, math.inf], text: None})
+    def test_data_gives_back_what_went_in(self, text: str) -> None:
+        template = environment().from_string('{% import "common/parts.html.j2" as parts %}{{ parts.data("x", value) }}')
+        block = template.render(value={"a": [text, 1.5, math.inf], text: None})
         inside = block.removeprefix('<script type="application/json" id="x">').removesuffix("</script>")
         assert "<" not in inside
         assert json.loads(inside) == ({"a": [text, 1.5, None], text: None} if text != "a" else {"a": None})

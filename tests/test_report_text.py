@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from trainless.errors import UnknownNameError
 from trainless.report import latex_table, markdown_table
-from trainless.report.common.formats import count, milliseconds, number, seconds
-from trainless.report.common.text_tables import cells_of, columns_of
+from trainless.report.common.columns import cells_of, columns_of
+from trainless.report.common.formats import compact, milliseconds, number, seconds
 
 BOARD = pd.DataFrame(
     {
@@ -136,7 +136,9 @@ class TestFormats:
 
     def test_numbers(self) -> None:
         assert [number(value) for value in (math.nan, math.inf, -math.inf)] == ["NaN", "∞", "−∞"]
-        assert [count(value) for value in (999, 1e3, 2.5e6, 3e9)] == ["999", "1.0 k", "2.5 M", "3.0 G"]
+        assert [compact(value) for value in (0.25, 999, 1e3, 2.5e6, 3e9)] == ["0.25", "999", "1 k", "2.5 M", "3 G"]
+        # What digits would round up to a thousand has the next prefix.
+        assert [compact(value) for value in (999.7, 999_700, -999_700)] == ["1 k", "1 M", "−1 M"]
         assert milliseconds(99.96) == "100"
         assert [seconds(value) for value in (1e-9, 1.5e-6, 0.0123, 61.0)] == ["1e−09 s", "1.5 µs", "12.3 ms", "61 s"]
         assert number(float(np.float32(0.5))) == "0.50000"

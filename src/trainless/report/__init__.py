@@ -10,8 +10,10 @@ from trainless.report.replay.page import replay_page
 from trainless.report.search.figures import search_figure
 from trainless.report.search.page import search_page
 from trainless.report.study.figures import study_figures
-from trainless.report.study.page import CAPTIONS, several_studies_page, study_page
-from trainless.report.study.quickstart import quickstart_figure, quickstart_page
+from trainless.report.study.page import CAPTIONS, study_page
+from trainless.report.study.quickstart_figure import quickstart_figure
+from trainless.report.study.quickstart_page import quickstart_page
+from trainless.report.study.several import several_studies_page
 from trainless.report.study.sweeps import sweep_figure
 
 __all__ = [

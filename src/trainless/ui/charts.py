@@ -10,50 +10,12 @@ from typing import Any
 import numpy as np
 
 from trainless.costs import counted_costs
+from trainless.report.common.formats import compact, costs_text, percent
 
-__all__ = ["bars", "candidate_scatter", "compact", "confusion_table", "duration", "training_curve"]
+__all__ = ["bars", "candidate_scatter", "confusion_table", "training_curve"]
 
 _WIDTH, _HEIGHT = 460, 260
 _LEFT, _RIGHT, _TOP, _BOTTOM = 52, 14, 14, 40
-
-
-def compact(value: float) -> str:
-    """Write a number in a few letters.
-
-    Example:
-        >>> compact(73018), compact(950), compact(11_200_000), compact(0.25)
-        ('73 k', '950', '11.2 M', '0.25')
-    """
-    for size, unit in ((1e9, " G"), (1e6, " M"), (1e3, " k")):
-        if abs(value) >= size:
-            return f"{value / size:.3g}{unit}"
-    return f"{value:.3g}"
-
-
-def duration(seconds: float) -> str:
-    """Write a time.
-
-    Example:
-        >>> duration(7.2), duration(65), duration(3720)
-        ('7 s', '1 min 05 s', '1 h 02 min')
-    """
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
-
-
-def costs_text(row: Mapping[str, Any]) -> str:
-    """Write the costs of a candidate that are counted.
-
-    Example:
-        >>> costs_text({"parameters": 73018, "flops": 8_000_000})
-        '73 k parameters, 8 M multiply-adds'
-    """
-    costs = [cost for cost in counted_costs() if cost.column in row]
-    return ", ".join(f"{compact(row[cost.column])} {cost.unit} {cost.title}".replace("  ", " ") for cost in costs)
 
 
 def candidate_scatter(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -75,7 +37,7 @@ def candidate_scatter(rows: Sequence[Mapping[str, Any]]) -> str:
     for rank, row in reversed(list(enumerate(shown))):  # the best last, on top
         x, y = across(math.log10(max(row["flops"], 1))), up(row["score"])
         kind, size = ("best", 7) if rank == 0 else ("point", 4)
-        told = f"{row['architecture']}: {costs_text(row)}"
+        told = f"{row['architecture']}: {costs_text(row, counted_costs())}"
         points.append(
             f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{size}"><title>{escape(told)}</title></circle>'
         )
@@ -126,7 +88,7 @@ def confusion_table(confusion: Sequence[Sequence[int]], classes: Sequence[str]) 
     for number, (name, counts) in enumerate(zip(classes, confusion, strict=True)):
         total = sum(counts)
         cells = "".join(_cell(count, total, column == number) for column, count in enumerate(counts))
-        found = f"{counts[number] / total:.0%}".replace("%", " %") if total else ""
+        found = percent(counts[number] / total, 0) if total else ""
         rows.append(f'<tr><th scope="row">{escape(name)}</th>{cells}<td class="found">{found}</td></tr>')
     return (
         '<div class="scroll"><table class="confusion"><thead><tr><th scope="col" class="corner">true \\ guessed</th>'
@@ -144,7 +106,7 @@ def bars(shares: Sequence[tuple[str, float]], most: int = 8) -> str:
     ranked = sorted(shares, key=lambda bar: -bar[1])
     rows = "".join(
         f'<div class="bar{" first" if rank == 0 else ""}"><span>{escape(name)}</span>'
-        f'<i><b style="width:{100 * share:.1f}%"></b></i><em>{100 * share:.1f} %</em></div>'
+        f'<i><b style="width:{100 * share:.1f}%"></b></i><em>{percent(share)}</em></div>'
         for rank, (name, share) in enumerate(ranked[:most])
     )
     left = len(ranked) - most

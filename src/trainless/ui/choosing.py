@@ -13,9 +13,9 @@ from nicegui import events, run, ui
 
 from trainless.costs import COSTS
 from trainless.errors import InputError
+from trainless.report.common.formats import compact, percent
 from trainless.search_spaces import SEARCH_SPACES
 from trainless.training.measures import MEASURES
-from trainless.ui.charts import compact
 from trainless.ui.form import FitForm
 from trainless.ui.previews import preview_data
 from trainless.ui.uploads import Allowance, unpack
@@ -231,7 +231,7 @@ def _what(summary: RunSummary, is_running: bool) -> str:
     if not summary.facts:
         return "not finished"
     facts = summary.facts
-    return f"{100 * facts['test_accuracy']:.1f} % of test images, {compact(facts['parameters'])} parameters"
+    return f"{percent(facts['test_accuracy'])} of test images, {compact(facts['parameters'])} parameters"
 
 
 def _show_audit(found: dict[str, Any]) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 from nicegui import events, run, ui
 
 from trainless.costs import COSTS
+from trainless.report.common.formats import compact, duration, percent
 from trainless.ui.addresses import run_address
-from trainless.ui.charts import bars, compact, confusion_table, duration, training_curve
+from trainless.ui.charts import bars, confusion_table, training_curve
 from trainless.ui.previews import classify_image
 from trainless.ui.window import Window
 from trainless.ui.workspace import RunSummary
@@ -118,7 +119,7 @@ def _headline(name: str, facts: Mapping[str, Any]) -> str:
     costs = "".join(f"<div><dt>{what}</dt><dd>{value}</dd></div>" for what, value in tiles)
     return (
         f'<h1>{escape(name)}</h1><section class="result"><div class="accuracy">'
-        f"<b>{100 * facts['test_accuracy']:.2f} %</b>"
+        f"<b>{percent(facts['test_accuracy'], 2)}</b>"
         f"<span>of {facts['test_images']:,} test images are recognised<br>95 % interval {low:.2f} to {high:.2f} %; no "
         f'choice was made by these images</span></div><dl class="tiles">{costs}</dl>'
         '<p class="note">For one image on one thread of the machine that found it.</p></section>'

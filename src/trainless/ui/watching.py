@@ -8,7 +8,8 @@ from typing import Any
 from nicegui import ui
 
 from trainless.costs import counted_costs
-from trainless.ui.charts import candidate_scatter, costs_text, duration, training_curve
+from trainless.report.common.formats import costs_text, duration
+from trainless.ui.charts import candidate_scatter, training_curve
 from trainless.ui.jobs import Job
 from trainless.ui.window import Window
 
@@ -135,7 +136,7 @@ def _facts(job: Job) -> str:
     if job.candidates:
         best = job.candidates[0]
         facts.append(("candidates", f"{len(job.candidates):,}"))
-        facts.append(("best so far", costs_text(best)))
+        facts.append(("best so far", costs_text(best, counted_costs())))
     if values := job.curve["valid_accuracies"]:
         facts.append(("validation accuracy", f"{max(values):.1f} % at best"))
     return "<dl>" + "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts) + "</dl>"

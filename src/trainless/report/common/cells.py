@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,7 @@ import numpy as np
 
 from trainless.report.common.colours import GREY, LINE_COLOURS
 from trainless.report.common.graphs import Cell, Curve, lay_out
-from trainless.report.common.interactive import Spec, spec
+from trainless.report.common.interactive import Spec, label, spec
 from trainless.report.common.static import LINES, PAGE, draw_file, new_figure
 from trainless.search_spaces.base import Edge
 
@@ -96,10 +95,10 @@ def _name_trace(curve: Curve) -> Spec:
         "mode": "text",
         "x": [x],
         "y": [y + away if curve.bow >= 0 else y - away],
-        "text": [escape(operation_label(edge.operation)).replace("\n", "<br>")],
+        "text": [label(operation_label(edge.operation)).replace("\n", "<br>")],
         "textposition": "top center" if curve.bow >= 0 else "bottom center",
         "textfont": {"size": 12} if edge.live else {"size": 12, "color": GREY},
-        "hovertext": [f"{escape(edge.source)} to {escape(edge.target)}: {escape(edge.operation)}"],
+        "hovertext": [f"{label(edge.source)} to {label(edge.target)}: {label(edge.operation)}"],
         "hovertemplate": "%{hovertext}" + ("" if edge.live else ", without effect") + "<extra></extra>",
     }
 
@@ -111,13 +110,13 @@ def _node_trace(cell: Cell) -> Spec:
         "mode": "markers+text",
         "x": [x for x, _ in cell.nodes.values()],
         "y": [y for _, y in cell.nodes.values()],
-        "text": [escape(node) for node in cell.nodes],
+        "text": [label(node) for node in cell.nodes],
         "textfont": {"size": 11, "color": "#ffffff"},
         "marker": {
             "size": 44,
             "line": {"width": 0},
             "opacity": 1,
-            "color": ["#4a5560" if each else GREY for each in live],
+            "color": ["#4a5560" if is_live else GREY for is_live in live],
         },
         "hoverinfo": "skip",
         "cliponaxis": False,

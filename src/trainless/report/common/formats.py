@@ -3,8 +3,25 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["count", "milliseconds", "number", "power_of_ten", "seconds"]
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from trainless.costs import Cost
+
+__all__ = [
+    "compact",
+    "cost_text",
+    "costs_text",
+    "duration",
+    "milliseconds",
+    "number",
+    "percent",
+    "power_of_ten",
+    "seconds",
+]
 
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -21,6 +38,29 @@ def number(value: float, form: str = "#,.5g") -> str:
     return format(value, form).replace("-", "−").replace("inf", "∞")
 
 
+def compact(value: float) -> str:
+    """Write a number in a few letters, a large one with a unit prefix.
+
+    Example:
+        >>> compact(1_073_466), compact(73_018), compact(999), compact(0.25), compact(-12_345)
+        ('1.1 M', '73 k', '999', '0.25', '−12.3 k')
+    """
+    for size, prefix in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= 0.9995 * size:  # what three digits would round to the next prefix has it
+            return f"{number(value / size, '.1f').removesuffix('.0')} {prefix}"
+    return number(value, ".3g")
+
+
+def percent(share: float, digits: int = 1) -> str:
+    """Write a share as percent.
+
+    Example:
+        >>> percent(0.435), percent(0.78261, 2)
+        ('43.5 %', '78.26 %')
+    """
+    return f"{number(100 * share, f'.{digits}f')} %"
+
+
 def milliseconds(value: float) -> str:
     """Write milliseconds to three digits.
 
@@ -32,7 +72,7 @@ def milliseconds(value: float) -> str:
 
 
 def seconds(value: float) -> str:
-    """Write a duration in the unit that suits it.
+    """Write a short time in the unit that suits it.
 
     Example:
         >>> seconds(0.0), seconds(0.00002), seconds(0.1), seconds(2.5), seconds(100.0)
@@ -46,17 +86,43 @@ def seconds(value: float) -> str:
     return f"{value:.0e} s".replace("-", "−")
 
 
-def count(value: float) -> str:
-    """Write a large count with a unit prefix.
+def duration(value: float) -> str:
+    """Write the seconds of a long time in whole seconds, minutes and hours.
 
     Example:
-        >>> count(1_073_466), count(999)
-        ('1.1 M', '999')
+        >>> duration(7.2), duration(65), duration(3720)
+        ('7 s', '1 min 05 s', '1 h 02 min')
     """
-    for size, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.1f} {unit}"
-    return f"{value:.0f}"
+    whole = max(0, round(value))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02} min"
+
+
+def cost_text(cost: Cost, value: float) -> str:
+    """Write a cost for running text.
+
+    Example:
+        >>> from trainless.costs import cost_named
+        >>> cost_text(cost_named("params"), 802_426), cost_text(cost_named("memory"), 0.51234)
+        ('802.4 k parameters', '0.512 MiB memory')
+    """
+    amount = compact(value) if cost.is_whole else number(value, ".3g")
+    return " ".join(filter(None, [amount, cost.unit, cost.title]))
+
+
+def costs_text(row: Mapping[str, Any] | pd.Series, costs: Iterable[Cost]) -> str:
+    """Write those costs of a row of results that are known.
+
+    Example:
+        >>> from trainless.costs import COSTS
+        >>> costs_text({"parameters": 802426, "latency_ms": 4.25, "memory_mib": math.nan}, COSTS.values())
+        '802.4 k parameters, 4.25 ms latency'
+    """
+    values = {cost: float(row[cost.column]) for cost in costs if cost.column in row}
+    return ", ".join(cost_text(cost, value) for cost, value in values.items() if math.isfinite(value))
 
 
 def power_of_ten(exponent: int) -> str:

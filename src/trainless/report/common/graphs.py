@@ -58,16 +58,16 @@ class Cell:
     def live(self) -> set[str]:
         """The input, the output and all nodes on a path between them."""
         return {"input", "output"}.union(
-            *({each.edge.source, each.edge.target} for each in self.curves if each.edge.live)
+            *({curve.edge.source, curve.edge.target} for curve in self.curves if curve.edge.live)
         )
 
     @property
     def bounds(self) -> tuple[float, float]:
         """The lowest and the highest y of all, with room for names."""
         ys = [y for _, y in self.nodes.values()]
-        for each in self.curves:
-            name = _LINE * each.edge.operation.count(", ") * (1 if each.bow >= 0 else -1)
-            ys += [float(y) + shift for y in each.points[:, 1] for shift in (0, name)]
+        for curve in self.curves:
+            name = _LINE * curve.edge.operation.count(", ") * (1 if curve.bow >= 0 else -1)
+            ys += [float(y) + shift for y in curve.points[:, 1] for shift in (0, name)]
         return min(ys) - 0.4, max(ys) + 0.4
 
     @property
@@ -93,11 +93,11 @@ def lay_out(graph: Sequence[Edge]) -> Cell:
         [0.0, 0.0, 0.6]
     """
     nodes = _places(graph)
-    order = sorted(range(len(graph)), key=lambda place: _span(graph[place], nodes))
+    order = sorted(range(len(graph)), key=lambda index: _span(graph[index], nodes))
     curves: dict[int, Curve] = {}
-    for place in order:
-        curves[place] = _lead(graph[place], nodes, list(curves.values()))
-    return Cell(nodes, tuple(curves[place] for place in range(len(graph))))
+    for index in order:
+        curves[index] = _lead(graph[index], nodes, list(curves.values()))
+    return Cell(nodes, tuple(curves[index] for index in range(len(graph))))
 
 
 def _places(graph: Sequence[Edge]) -> dict[str, tuple[float, float]]:
@@ -109,7 +109,7 @@ def _places(graph: Sequence[Edge]) -> dict[str, tuple[float, float]]:
     for node in TopologicalSorter(sources).static_order():
         if node != "input":  # which alone is in the first layer, even where nothing leads to another node
             layer[node] = 1 + max((layer[source] for source in sources.get(node, ())), default=0)
-    layer["output"] = 1 + max(place for node, place in layer.items() if node != "output")
+    layer["output"] = 1 + max(depth for node, depth in layer.items() if node != "output")
     nodes = {}
     for number in sorted(set(layer.values())):
         members = [node for node in [*sources, "output"] if layer[node] == number]
@@ -124,7 +124,7 @@ def _span(edge: Edge, nodes: dict[str, tuple[float, float]]) -> float:
 
 def _lead(edge: Edge, nodes: dict[str, tuple[float, float]], others: list[Curve]) -> Curve:
     start, end = np.array(nodes[edge.source]), np.array(nodes[edge.target])
-    inner = [place for name, place in nodes.items() if name not in (edge.source, edge.target)]
+    inner = [point for name, point in nodes.items() if name not in (edge.source, edge.target)]
     best, most = None, -1.0
     for bow in _BOWS:
         points = start + _STEPS[:, None] * (end - start)

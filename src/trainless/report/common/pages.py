@@ -1,67 +1,77 @@
-"""The frame of every page: one HTML document that loads nothing.
+"""The pages: Jinja templates in one environment that escapes all text, and a document that loads nothing.
 
-Its styles, its script and plotly.js are inside, and its content security policy forbids the browser to fetch anything.
-Colours follow the reader's preference for light or dark.
+The frame of every page holds its styles, its scripts and plotly.js, and its content security policy forbids the browser
+to fetch anything. Colours follow the reader's preference for light or dark.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from html import escape
-from importlib import resources
-from string import Template
+from functools import cache
 from typing import Any
 
-__all__ = ["data_block", "document", "read"]
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from trainless.report.common.formats import compact, number, percent
+
+__all__ = ["environment", "render"]
 
 
-def document(title: str, body: str, scripts: tuple[str, ...] = ("paint.js",)) -> str:
-    """Put the inside of a page into the frame.
+@cache
+def environment() -> Environment:
+    """Make the environment of all templates: text is escaped, a name that is not given is an error.
 
-    Args:
-        title: plain text.
-        body: HTML; whatever came from data is escaped in it already.
-        scripts: files of this package that run at the end of the page.
+    ``tojson`` writes data that a script element may hold, whatever is in it; what is not finite becomes null.
 
     Example:
-        >>> "<title>1 &lt; 2</title>" in document("1 < 2", "<h1>1 &lt; 2</h1>")
-        True
+        >>> environment().from_string("<td>{{ name }}</td>").render(name="<i>")
+        '<td>&lt;i&gt;</td>'
+        >>> environment().from_string("{{ points|tojson }}").render(points={"</script>": [1.5, float("nan")]})
+        '{"\\\\u003c/script\\\\u003e":[1.5,null]}'
+    """
+    loader = PackageLoader("trainless", "report")
+    made = Environment(
+        loader=loader,
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+    made.filters |= {"compact": compact, "number": number, "percent": percent, "sentence": _sentence}
+    made.globals["source"] = lambda name: loader.get_source(made, name)[0]
+    made.policies["json.dumps_function"] = _dumps
+    made.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "allow_nan": False, "separators": (",", ":")}
+    return made
+
+
+def render(template: str, **values: Any) -> str:
+    """Write a page.
+
+    Args:
+        template: its path within this package.
+        values: by the names that the template has for them; text is plain text.
+
+    Returns:
+        The document; write it as UTF-8.
     """
     from plotly.offline import get_plotlyjs
 
-    return Template(read("frame.html")).substitute(
-        title=escape(title),
-        style=read("style.css"),
-        plotly=get_plotlyjs(),
-        body=body,
-        script="\n".join(read(script) for script in scripts),
-    )
+    return environment().get_template(template).render(plotly=get_plotlyjs(), **values)
 
 
-def read(name: str) -> str:
-    """Read a file of this package: part of a page.
-
-    Example:
-        >>> read("frame.html").splitlines()[0]
-        '<!DOCTYPE html>'
-    """
-    return resources.files("trainless.report.common").joinpath(name).read_text(encoding="utf-8")
+def _sentence(text: str) -> str:
+    """End a text by one full stop."""
+    return f"{text.strip().rstrip('.')}."
 
 
-def data_block(name: str, value: Any) -> str:
-    """Write data as a JSON element of a page, for its script to read; what is not finite becomes null.
-
-    Example:
-        >>> data_block("points", {"</script>": [1.5, float("nan")]})
-        '<script type="application/json" id="points">{"\\\\u003c/script>":[1.5,null]}</script>'
-    """
-    text = json.dumps(_plain(value), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    # Neither </script> nor <!-- may stand in it; in JSON this can only be inside a string.
-    return f'<script type="application/json" id="{escape(name)}">{text.replace("<", chr(92) + "u003c")}</script>'
+def _dumps(value: Any, **options: Any) -> str:
+    return json.dumps(_plain(value), **options)
 
 
 def _plain(value: Any) -> Any:
+    """Make a value fit for JSON: arrays become lists, and what is not finite null."""
     if isinstance(value, dict):
         return {str(key): _plain(item) for key, item in value.items()}
     if hasattr(value, "tolist"):

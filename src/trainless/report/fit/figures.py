@@ -52,7 +52,7 @@ def _figure(fitted: Fitted) -> Figure:
     _draw_training(panels[0], fitted.training)
     _draw_confusion(panels[1], fitted.test)
     if costs:
-        draw_front(panels[2], fitted.search, "params" if "params" in costs else costs[0])
+        draw_front(panels[2], fitted.search, next((cost for cost in costs if cost.name == "params"), costs[0]))
     return figure
 
 

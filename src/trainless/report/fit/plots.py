@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from trainless.report.common.colours import LINE_COLOURS
-from trainless.report.common.interactive import LEGEND, Spec, axis, categories, rounded, spec
+from trainless.report.common.interactive import LEGEND, Spec, axis, categories, label, rounded, spec
 from trainless.report.fit.views import class_table, confusion_shares
 
 if TYPE_CHECKING:
@@ -65,7 +64,7 @@ def _line(values: Sequence[float], colour: str, shown: str, name: str) -> Spec:
 def confusion_plot(test: TestResult) -> Spec:
     """Draw the confusion matrix: images by true class (rows) and guessed class (columns), coloured by share of row."""
     shares = confusion_shares(test.confusion)
-    names = [escape(name) for name in test.class_names]
+    names = [label(name) for name in test.class_names]
     trace = {
         "type": "heatmap",
         "x": names,
@@ -85,10 +84,11 @@ def confusion_plot(test: TestResult) -> Spec:
         "colorbar": {"title": {"text": "share of the true class", "side": "right"}, "thickness": 12,
                      "tickformat": ".0%"},
     }  # fmt: skip
+    longest = max(map(len, test.class_names))
     layout = {
-        "height": max(360, 190 + 30 * len(names)),
+        "height": max(360, 190 + 30 * len(names)) + 4 * max(0, longest - 8),  # long names hang below the matrix
         "xaxis": {
-            **categories(names, tickangle=0 if max(map(len, names)) < 4 else -45, autorange=True),
+            **categories(names, tickangle=0 if longest < 4 else -45, autorange=True),
             "title": {"text": "guessed", "standoff": 12},
         },
         "yaxis": {**categories(names), "title": {"text": "true", "standoff": 12}},
@@ -100,7 +100,7 @@ def recall_plot(test: TestResult) -> Spec:
     """Draw the share of each class that is found, with its interval; the least first."""
     table = class_table(test)
     table = table[np.isfinite(table["found"])]
-    names = [escape(name) for name in table["class"]]
+    names = [label(name) for name in table["class"]]
     trace: Spec = {
         "type": "scatter",
         "mode": "markers",

@@ -80,7 +80,7 @@ def trial_table(fitted: Fitted) -> tuple[pd.DataFrame, dict[str, str]]:
         a number; and the hyper-parameters that are the same in all, by name.
     """
     trials = pd.DataFrame(list(fitted.trials))
-    values = pd.DataFrame([{name: str(value) for name, value in each.items()} for each in trials["recipe"]])
+    values = pd.DataFrame([{name: str(value) for name, value in recipe.items()} for recipe in trials["recipe"]])
     same = [str(name) for name in values if len(values) > 1 and values[name].nunique(dropna=False) == 1]
     sign = -1 if fitted.measure == "log-loss" else 1
     table = pd.DataFrame({

@@ -52,16 +52,16 @@ def replay_figure(result: ReplayResult, path: str | Path) -> None:
 def _figure(result: ReplayResult) -> Figure:
     parts = {dataset: panels(result, dataset) for dataset in datasets(result)}
     columns = min(_MOST_COLUMNS, max(map(len, parts.values())))
-    rows = {dataset: math.ceil(len(each) / columns) for dataset, each in parts.items()}
+    rows = {dataset: math.ceil(len(members) / columns) for dataset, members in parts.items()}
     labels = series(result)
     figure = new_figure(0.5 + 1.75 * sum(rows.values()) + 0.14 * math.ceil(len(labels) / 5), PAGE)
     grid = figure.subplots(sum(rows.values()), columns, squeeze=False)
     first = 0
-    for dataset, each in parts.items():
-        _draw_dataset(result, dataset, each, list(chain(*grid[first : first + rows[dataset]])))
+    for dataset, members in parts.items():
+        _draw_dataset(result, dataset, members, list(chain(*grid[first : first + rows[dataset]])))
         first += rows[dataset]
     handles = {line.get_label(): line for axes in grid.flat for line in axes.get_lines()}
-    figure.legend([handles[each] for each in labels], labels, loc="outside upper center", ncols=5, handlelength=2.4)
+    figure.legend([handles[name] for name in labels], labels, loc="outside upper center", ncols=5, handlelength=2.4)
     return figure
 
 
@@ -87,7 +87,7 @@ def _draw_panel(axes: Axes, result: ReplayResult, dataset: str, part: Panel) -> 
     order = series(result)
     for name, key in part.lines.items():
         curve = regret(result.curves[key], result.optima[dataset])
-        place = order.index(name)
-        colour, dash = LINES[place % len(LINES)], _DASHES[place // len(LINES) % len(_DASHES)]
+        index = order.index(name)
+        colour, dash = LINES[index % len(LINES)], _DASHES[index // len(LINES) % len(_DASHES)]
         axes.fill_between(curve.evaluations, curve.low, curve.high, color=colour, alpha=0.15, linewidth=0)
         axes.plot(curve.evaluations, curve.mean, color=colour, linestyle=dash, linewidth=1, label=name)

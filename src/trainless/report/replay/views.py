@@ -75,8 +75,8 @@ def _by_score(result: ReplayResult) -> bool:
 
 def series(result: ReplayResult) -> list[str]:
     """List what lines stand for, in the order that decides their colours: the strategies or the scores."""
-    place = 0 if _by_score(result) else 1
-    return list(dict.fromkeys(key[place] for key in result.curves))
+    part = 0 if _by_score(result) else 1
+    return list(dict.fromkeys(key[part] for key in result.curves))
 
 
 def panels(result: ReplayResult, dataset: str) -> list[Panel]:
@@ -110,7 +110,7 @@ def regret(accuracies: npt.ArrayLike, optimum: float) -> Regret:
     mean = np.where(known, lost, 0.0).sum(axis=0) / np.where(number, number, math.nan)
     squares = np.where(known, (lost - mean) ** 2, 0.0).sum(axis=0)
     error = np.sqrt(squares / np.maximum(number - 1, 1) / np.maximum(number, 1))
-    return Regret(steps + 1, *(np.maximum(each, FLOOR) for each in (mean, mean - error, mean + error)))
+    return Regret(steps + 1, *(np.maximum(line, FLOOR) for line in (mean, mean - error, mean + error)))
 
 
 def regret_range(curves: list[Regret]) -> tuple[float, float]:

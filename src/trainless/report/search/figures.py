@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainless.costs import cost_named
+from trainless.costs import Cost
 from trainless.report.common.cells import draw_cell
 from trainless.report.common.static import LINES, PAGE, draw_file, new_figure
 from trainless.report.search.views import Range, best_so_far, check, front, known_costs, seed_curves, shown
@@ -50,8 +50,8 @@ def search_figure(
         ...     (Path(folder) / "search.pdf").read_bytes()[:4]
         b'%PDF'
     """
-    for each in (result, *others):
-        check(each)
+    for search in (result, *others):
+        check(search)
     draw_file(path, lambda: _figure(result, graph, others))
 
 
@@ -87,11 +87,11 @@ def _draw_curve(axes: Axes, result: SearchResult, others: Sequence[SearchResult]
     _finish(axes, bounds)
 
 
-def draw_front(axes: Axes, result: SearchResult, cost: str) -> None:
+def draw_front(axes: Axes, result: SearchResult, cost: Cost) -> None:
     """Draw the scores of a search against a cost into axes, with their front and what was found."""
     from matplotlib.ticker import EngFormatter
 
-    table = front(result, cost)
+    table = front(result, cost.name)
     edge, rest = table[table["on_front"]], table[~table["on_front"]]
     _draw_points(axes, rest["cost"].to_numpy(), rest["score"].to_numpy(dtype=float))
     axes.step(
@@ -106,8 +106,8 @@ def draw_front(axes: Axes, result: SearchResult, cost: str) -> None:
     )
     found = table[table["architecture"] == result.best]
     axes.scatter(found["cost"], found["score"], s=45, marker="*", color=LINES[1], zorder=3, label="found")
-    axes.set(xlabel=cost_named(cost).heading, ylabel="score")
-    if cost in ("params", "flops"):
+    axes.set(xlabel=cost.heading, ylabel="score")
+    if cost.is_whole:
         axes.locator_params(axis="x", nbins=5)
         axes.xaxis.set_major_formatter(EngFormatter())
     _finish(axes, shown(result))

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from trainless.costs import Cost, cost_named
+from trainless.costs import Cost
 from trainless.report.common.colours import LINE_COLOURS
-from trainless.report.common.formats import count, number
-from trainless.report.common.interactive import LEGEND, ZOOM, Spec, axis, rounded, spec
+from trainless.report.common.formats import costs_text, number
+from trainless.report.common.interactive import LEGEND, ZOOM, Spec, axis, band, label, rounded, spec
 from trainless.report.search.views import Range, front, known_costs, seed_curves, shown
 
 if TYPE_CHECKING:
     from trainless.search.results import SearchResult
 
-__all__ = ["band", "cost_text", "costs_text", "curve_plot", "front_plot", "hovers"]
+__all__ = ["curve_plot", "front_plot"]
 
 _POINT = "rgba(138,147,155,.5)"
-_BAND = 0.2  # opacity
 _HEIGHT = 440
 
 
@@ -53,9 +51,9 @@ def curve_plot(result: SearchResult, others: Sequence[SearchResult]) -> Spec:
     return spec(traces, layout, *ZOOM)
 
 
-def front_plot(result: SearchResult, cost: str) -> Spec:
+def front_plot(result: SearchResult, cost: Cost) -> Spec:
     """Draw the scores of all evaluations against a cost, and the front of those that no other beats in both."""
-    table, costs = front(result, cost), known_costs(result)
+    table, costs = front(result, cost.name), known_costs(result)
     edge, rest = table[table["on_front"]], table[~table["on_front"]]
     traces = [
         _points(rest, rest["cost"], costs),
@@ -81,59 +79,19 @@ def front_plot(result: SearchResult, cost: str) -> Spec:
         "showlegend": True,
         "legend": LEGEND,
         "hovermode": "closest",
-        "xaxis": axis(cost_named(cost).heading, tickformat="~s" if cost_named(cost).is_whole else ""),
+        "xaxis": axis(label(cost.heading), tickformat="~s" if cost.is_whole else ""),
         "yaxis": _score_axis(shown(result)),
     }
     return spec(traces, layout, *ZOOM)
 
 
-def hovers(table: pd.DataFrame, costs: Sequence[str]) -> list[str]:
+def hovers(table: pd.DataFrame, costs: Sequence[Cost]) -> list[str]:
     """Write what is read at the point of each evaluation; a node a line, since a phone is narrow."""
     return [
-        f"<b>score {number(float(row['score']))}</b>, evaluation {place}<br>"
-        f"{escape(str(row['architecture'])).replace('|+|', '|+<br>|')}<br>{costs_text(row, costs)}"
-        for place, row in table.iterrows()
+        f"<b>score {number(float(row['score']))}</b>, evaluation {evaluation}<br>"
+        f"{label(str(row['architecture'])).replace('|+|', '|+<br>|')}<br>{label(costs_text(row, costs))}"
+        for evaluation, row in table.iterrows()
     ]
-
-
-def costs_text(row: pd.Series, costs: Sequence[str]) -> str:
-    """Write the known costs of an evaluation.
-
-    Example:
-        >>> costs_text(pd.Series({"parameters": 802426, "latency_ms": 4.25}), ["params", "latency"])
-        '802.4 k parameters, 4.25 ms latency'
-    """
-    known = {cost: float(row[cost.column]) for cost in map(cost_named, costs)}
-    return ", ".join(cost_text(cost, value) for cost, value in known.items() if math.isfinite(value))
-
-
-def cost_text(cost: Cost, value: float) -> str:
-    """Write a cost for running text.
-
-    Example:
-        >>> cost_text(cost_named("memory"), 0.51234)
-        '0.512 MiB memory'
-    """
-    amount = count(value) if cost.is_whole else number(value, ".3g")
-    return " ".join(filter(None, [amount, cost.unit, cost.title]))
-
-
-def band(xs: Any, lows: Any, highs: Any, colour: str, name: str = "") -> Spec:
-    """Draw a band between two lines; the legend has it where it has a name."""
-    places = np.asarray(xs).tolist()
-    red, green, blue = (int(colour[start : start + 2], 16) for start in (1, 3, 5))
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "name": name,
-        "x": places + places[::-1],
-        "y": rounded(highs) + rounded(lows)[::-1],
-        "line": {"width": 0, "color": colour},
-        "fill": "toself",
-        "fillcolor": f"rgba({red},{green},{blue},{_BAND})",
-        "hoverinfo": "skip",
-        "showlegend": bool(name),
-    }
 
 
 def _line(xs: Any, ys: Any, name: str, colour: str, width: float) -> Spec:
@@ -148,7 +106,7 @@ def _line(xs: Any, ys: Any, name: str, colour: str, width: float) -> Spec:
     }
 
 
-def _points(table: pd.DataFrame, xs: Any, costs: Sequence[str]) -> Spec:
+def _points(table: pd.DataFrame, xs: Any, costs: Sequence[Cost]) -> Spec:
     return {
         "type": "scatter",
         "mode": "markers",
@@ -161,7 +119,7 @@ def _points(table: pd.DataFrame, xs: Any, costs: Sequence[str]) -> Spec:
     }
 
 
-def _rings(table: pd.DataFrame, name: str, colour: str, symbol: str, size: int, costs: Sequence[str]) -> Spec:
+def _rings(table: pd.DataFrame, name: str, colour: str, symbol: str, size: int, costs: Sequence[Cost]) -> Spec:
     return {
         "type": "scatter",
         "mode": "markers",

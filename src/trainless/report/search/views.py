@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from trainless.costs import COSTS, cost_named
+from trainless.costs import COSTS, Cost, cost_named
 from trainless.errors import InputError
 from trainless.metrics import cost_quality_front
 from trainless.ranking import finite_last
@@ -61,13 +61,12 @@ def check(result: SearchResult) -> None:
         )
 
 
-def known_costs(result: SearchResult) -> list[str]:
+def known_costs(result: SearchResult) -> list[Cost]:
     """List the costs that are known of some evaluation, those that the search minimised first."""
     columns = result.evaluations
     of_a_table = [str(name) for name in columns if "." in str(name)]
     order = dict.fromkeys([*result.objectives[1:], *COSTS, *of_a_table])
-    known = {name: cost_named(name).column for name in order}
-    return [name for name, column in known.items() if column in columns and columns[column].notna().any()]
+    return [cost for cost in map(cost_named, order) if cost.column in columns and columns[cost.column].notna().any()]
 
 
 def best_so_far(scores: npt.ArrayLike) -> Array:

@@ -14,21 +14,22 @@ import numpy as np
 import pandas as pd
 
 from trainless.report.common.colours import DIVERGING
-from trainless.report.common.formats import power_of_ten
+from trainless.report.common.formats import number, power_of_ten
 from trainless.report.common.scales import needs_logarithm
 from trainless.report.common.static import COLUMN, LINES, PAGE, STYLE, check_format, new_figure, save_figure
 from trainless.report.study.labels import label_points
 from trainless.report.study.plots import curve_bounds
 from trainless.report.study.sweeps import draw_sweep
-from trainless.report.study.views import Views, cost_ticks, make_views, random_curve, thinned
+from trainless.report.study.views import MOST_NUMBERED, Views, cost_ticks, make_views, random_curve, thinned
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from matplotlib.image import AxesImage
 
     from trainless.study import Study
 
-__all__ = ["study_figures"]
+__all__ = ["draw_correlation", "study_figures"]
 
 # The palette of Okabe and Ito, told apart with any kind of colour vision.
 _KINDS = {"data-independent": "#0072B2", "data-dependent": "#D55E00", "mix": "#009E73", "unknown": "#777777"}
@@ -85,7 +86,7 @@ def study_figures(
     with rc_context(STYLE):
         for name, draw in _drawings(views).items():
             figure = draw(views)
-            written += [save_figure(figure, target / f"{name}.{each}", each) for each in formats]
+            written += [save_figure(figure, target / f"{name}.{form}", form) for form in formats]
     return written
 
 
@@ -211,27 +212,34 @@ def _front(views: Views) -> Figure:
 
 
 def _agreement(views: Views) -> Figure:
+    size = len(views.names)
+    many = size > 9
+    figure = new_figure(1.3 + 0.21 * size if many else 0.9 + 0.24 * size, PAGE if many else COLUMN)
+    axes = figure.add_subplot()
+    drawn = draw_correlation(axes, views.agreement, 5.5)
+    figure.colorbar(drawn, ax=axes, label="Spearman's ρ", fraction=0.04, pad=0.02)
+    return figure
+
+
+def draw_correlation(axes: Axes, table: pd.DataFrame, fontsize: float) -> AxesImage:
+    """Draw a square table of correlations from -1 to 1 into axes as a heat map; NaN leaves a gap."""
     from matplotlib.colors import LinearSegmentedColormap
 
-    names, values = views.names, views.agreement.to_numpy(dtype=float)
-    many = len(names) > 9
-    figure = new_figure(1.3 + 0.21 * len(names) if many else 0.9 + 0.24 * len(names), PAGE if many else COLUMN)
-    axes = figure.add_subplot()
-    scale = LinearSegmentedColormap.from_list("agreement", DIVERGING)
+    names, values = [str(name) for name in table.columns], table.to_numpy(dtype=float)
+    scale = LinearSegmentedColormap.from_list("correlation", DIVERGING)
     drawn = axes.imshow(values, cmap=scale, vmin=-1, vmax=1, aspect="auto")
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(names)), names)
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
+    axes.set_yticks(range(len(names)), names, parse_math=False)
     axes.tick_params(length=0)
     axes.grid(visible=False)
     axes.spines[:].set_visible(False)
-    if len(names) <= 25:
+    if len(names) <= MOST_NUMBERED:
         for (row, column), value in np.ndenumerate(values):
             if math.isfinite(value):
-                text = f"{value:.2f}".replace("-", "−")
                 colour = "white" if abs(value) > 0.855 else "black"
-                axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=5.5)
-    figure.colorbar(drawn, ax=axes, label="Spearman's ρ", fraction=0.04, pad=0.02)
-    return figure
+                text = number(value, ".2f")
+                axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=fontsize)
+    return drawn
 
 
 def _weights(views: Views) -> Figure:

@@ -30,10 +30,10 @@ def label_points(figure: Figure, axes: Axes, table: pd.DataFrame) -> None:
     taken += _steps(corners[np.argsort(corners[:, 0], kind="stable")])
     frame = np.array(axes.get_window_extent(renderer).extents)
     order = np.argsort(-table["on_front"].to_numpy(dtype=float), kind="stable")
-    for place in order:
+    for index in order:
         label = axes.annotate(
-            str(table.index[place]),
-            table[["place", "quality"]].iloc[place],
+            str(table.index[index]),
+            table[["place", "quality"]].iloc[index],
             (0, 0),
             textcoords="offset points",
             fontsize=5.8,
@@ -43,9 +43,9 @@ def label_points(figure: Figure, axes: Axes, table: pd.DataFrame) -> None:
         )
         label.set_in_layout(False)
         size = np.array(Text.get_window_extent(label, renderer).size)
-        box = free_box(points[place], size, taken, frame)
+        box = free_box(points[index], size, taken, frame)
         taken.append(box)
-        label.set_position((box[:2] - points[place]) * 72 / figure.dpi)
+        label.set_position((box[:2] - points[index]) * 72 / figure.dpi)
 
 
 def free_box(
@@ -76,9 +76,9 @@ def _steps(corners: npt.NDArray[np.float64]) -> list[npt.NDArray[Any]]:
     return boxes
 
 
-def _overlap(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
+def _overlap(box: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
     """Area that two boxes (left, bottom, right, top) share."""
-    sides = np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2])
+    sides = np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2])
     return float(np.prod(np.maximum(sides, 0)))
 
 

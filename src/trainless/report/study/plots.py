@@ -6,19 +6,20 @@ the page's.
 
 from __future__ import annotations
 
-from html import escape
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
 from trainless.report.common.colours import DIVERGING, GREY, KIND_COLOURS, LINE_COLOURS
 from trainless.report.common.formats import seconds
-from trainless.report.common.interactive import LEGEND, ZOOM, Spec, axis, categories, rounded, spec
-from trainless.report.study.views import Views, cost_ticks, random_curve
+from trainless.report.common.interactive import LEGEND, ZOOM, Spec, axis, categories, label, rounded, spec
+from trainless.report.study.views import MOST_NUMBERED, Views, cost_ticks, random_curve
 
 __all__ = [
     "agreement_plot",
+    "correlation_plot",
     "front_plot",
     "ranking_plot",
     "top_plot",
@@ -36,9 +37,9 @@ def ranking_plot(views: Views) -> Spec:
         trace = {
             "type": "scatter",
             "mode": "markers",
-            "name": escape(kind),
+            "name": label(kind),
             "x": rounded(rows["kendall"]),
-            "y": [escape(name) for name in names],
+            "y": [label(name) for name in names],
             "marker": {"color": KIND_COLOURS[kind], "size": 9},
             "hovertemplate": "%{y}: τ = %{x:.3f}<extra></extra>",
         }
@@ -52,7 +53,7 @@ def ranking_plot(views: Views) -> Spec:
                 "width": 4,
             }
         traces.append(trace)
-    names = [escape(name) for name in views.names]
+    names = [label(name) for name in views.names]
     layout = {
         "height": max(280, 130 + 24 * len(names)),
         "showlegend": True,
@@ -64,17 +65,22 @@ def ranking_plot(views: Views) -> Spec:
 
 
 def agreement_plot(views: Views) -> Spec:
-    """Draw Spearman's rho of every two proxies as a heat map, the best proxy first."""
-    names = [escape(name) for name in views.names]
+    """Draw Spearman's rho of every two proxies, the best proxy first."""
+    return correlation_plot(views.agreement)
+
+
+def correlation_plot(table: pd.DataFrame) -> Spec:
+    """Draw a square table of correlations from -1 to 1 as a heat map; NaN leaves a gap."""
+    names = [label(str(name)) for name in table.columns]
     trace = {
         "type": "heatmap",
         "x": names,
         "y": names,
-        "z": [rounded(row) for row in views.agreement.to_numpy()],
+        "z": [rounded(row) for row in table.to_numpy()],
         "zmin": -1,
         "zmax": 1,
         "colorscale": DIVERGING,
-        "texttemplate": "%{z:.2f}" if len(names) <= 25 else "",
+        "texttemplate": "%{z:.2f}" if len(names) <= MOST_NUMBERED else "",
         "textfont": {"size": 11},
         "xgap": 1,
         "ygap": 1,
@@ -140,10 +146,10 @@ def front_plot(views: Views) -> Spec:
             {
                 "type": "scatter",
                 "mode": "markers+text",
-                "name": escape(kind),
+                "name": label(kind),
                 "x": rows["place"].tolist(),
                 "y": rounded(rows["quality"]),
-                "text": [escape(str(name)) if front else "" for name, front in rows["on_front"].items()],
+                "text": [label(str(name)) if front else "" for name, front in rows["on_front"].items()],
                 "hovertext": [_cost_hover(views, str(name)) for name in rows.index],
                 "textposition": "top left",
                 "textfont": {"size": 12},
@@ -194,7 +200,7 @@ def _curve(ks: list[int], values: npt.ArrayLike, name: str, line: Spec, legend: 
     return {
         "type": "scatter",
         "mode": "lines",
-        "name": escape(name),
+        "name": label(name),
         "x": ks,
         "y": rounded(values),
         "line": line,
@@ -220,5 +226,5 @@ def _by_kind(views: Views) -> dict[str, list[str]]:
 def _cost_hover(views: Views, name: str) -> str:
     row: Any = views.front.loc[name]
     rival = str(row["dominated_by"] or "")
-    text = f"<b>{escape(name)}</b><br>τ = {row['quality']:.3f}, {seconds(float(row['seconds']))}"
-    return text + (f"<br>{escape(rival)} is as good and as quick" if rival else "<br>on the front")
+    text = f"<b>{label(name)}</b><br>τ = {row['quality']:.3f}, {seconds(float(row['seconds']))}"
+    return text + (f"<br>{label(rival)} is as good and as quick" if rival else "<br>on the front")

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from html import escape
 
 import numpy as np
 import numpy.typing as npt
 
 from trainless.ranking import average_ranks, finite_last
 from trainless.report.common.colours import SCALE
-from trainless.report.common.interactive import LAYOUT, LEGEND, ZOOM, Spec, plotly_config
+from trainless.report.common.interactive import LAYOUT, LEGEND, ZOOM, Spec, label, plotly_config
 from trainless.report.common.scales import needs_logarithm
 from trainless.report.study.views import Views, first_choice, thinned
 
@@ -35,7 +34,7 @@ def scatter_data(views: Views) -> Spec:
         parameters = study.parameters.reindex(study.accuracies.index).to_numpy(dtype=float)[places]
         parameters = parameters if np.isfinite(parameters).any() else None
     return {
-        "names": [escape(str(name)).replace("|+|", "|+<br>|") for name in study.accuracies.index[places]],
+        "names": [label(str(name)).replace("|+|", "|+<br>|") for name in study.accuracies.index[places]],
         "accuracies": np.round(truth[places], 6),
         "parameters": parameters,
         "optimum": int(truth[places].argmax()),
@@ -56,7 +55,7 @@ def _scatter_column(views: Views, name: str, places: npt.NDArray[np.intp]) -> Sp
     shown = raw[places]
     missing = ~np.isfinite(raw) | (logarithmic & (raw <= 0))
     return {
-        "label": escape(name),
+        "label": label(name),
         "values": [float(f"{value:.5g}") if math.isfinite(value) else None for value in shown],
         "ranks": np.round(ranks, 2),
         "logarithmic": logarithmic,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HIGHLIGHTED",
+    "MOST_NUMBERED",
     "Views",
     "cost_ticks",
     "make_views",
@@ -30,6 +31,8 @@ __all__ = [
 ]
 
 HIGHLIGHTED = len(LINE_COLOURS)
+MOST_NUMBERED = 25
+"""Most columns of a heat map of which the numbers do not run into each other."""
 _NEEDED = ("kendall", "argmax_accuracy", "regret", "kind", "seconds")
 _MOST_RATIOS = 600
 
@@ -187,12 +190,12 @@ def random_curve(accuracies: npt.ArrayLike, ks: npt.ArrayLike) -> npt.NDArray[np
     from scipy.special import gammaln
 
     rising = np.sort(np.asarray(accuracies, dtype=float))
-    size, place = len(rising), np.arange(1, len(rising) + 1)
+    size, rank = len(rising), np.arange(1, len(rising) + 1)
     expected = []
     for k in np.asarray(ks, dtype=int):
-        inside = place >= k
+        inside = rank >= k
         # The logarithm of C(i, k) / C(n, k).
-        logs = gammaln(place + 1) - gammaln(np.maximum(place - k, 0) + 1) - gammaln(size + 1) + gammaln(size - k + 1)
+        logs = gammaln(rank + 1) - gammaln(np.maximum(rank - k, 0) + 1) - gammaln(size + 1) + gammaln(size - k + 1)
         reached = np.where(inside, np.exp(np.where(inside, logs, 0.0)), 0.0)
         expected.append(rising @ np.diff(reached, prepend=0.0))
     return np.array(expected)

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 import math
-from html import escape
 
 import numpy as np
 import numpy.typing as npt
 
-from trainless.aggregation import ALPHA, BETA
+from trainless.aggregation import ALPHA, BETA, Sweep
 from trainless.report.common.colours import LINE_COLOURS, SCALE
-from trainless.report.common.interactive import LEGEND, ZOOM, Spec, axis, rounded, spec
-from trainless.report.study.views import Views, ratio_curve
+from trainless.report.common.interactive import LEGEND, ZOOM, Spec, axis, label, rounded, spec
+from trainless.report.study.views import ratio_curve
 
 __all__ = ["ratio_plot", "weights_plot"]
 
 
-def weights_plot(views: Views) -> Spec:
+def weights_plot(sweep: Sweep) -> Spec:
     """Draw Kendall's tau of the Hybrid over the grid of its two weights."""
-    sweep = views.study.sweep
-    assert sweep is not None
     alpha, beta, _ = sweep.best()
     right, top = float(sweep.alphas.max()), float(sweep.betas.max())
     # With both weights 0 all is one tie, and its value would stretch the scale of colours.
@@ -29,7 +26,7 @@ def weights_plot(views: Views) -> Spec:
         "x": sweep.alphas.tolist(),
         "y": sweep.betas.tolist(),
         "z": [rounded(row) for row in values.T],
-        "colorscale": [[place / 2, colour] for place, colour in enumerate(SCALE)],
+        "colorscale": [[position / 2, colour] for position, colour in enumerate(SCALE)],
         "hoverongaps": False,
         "hovertemplate": "α %{x}, β %{y}: τ = %{z:.4f}<extra></extra>",
         "colorbar": {"title": {"text": "Kendall's τ", "side": "right"}, "thickness": 12},
@@ -52,16 +49,14 @@ def weights_plot(views: Views) -> Spec:
     layout = {
         "height": 480,
         "legend": LEGEND,
-        "xaxis": axis(f"α, weight of {escape(sweep.pair[0])}", range=_ends(sweep.alphas), fixedrange=True),
-        "yaxis": axis(f"β, weight of {escape(sweep.pair[1])}", range=_ends(sweep.betas), fixedrange=True),
+        "xaxis": axis(f"α, weight of {label(sweep.pair[0])}", range=_ends(sweep.alphas), fixedrange=True),
+        "yaxis": axis(f"β, weight of {label(sweep.pair[1])}", range=_ends(sweep.betas), fixedrange=True),
     }
     return spec(traces, layout)
 
 
-def ratio_plot(views: Views) -> Spec:
+def ratio_plot(sweep: Sweep) -> Spec:
     """Draw Kendall's tau of the Hybrid by the ratio of its weights, with each of its two proxies alone."""
-    sweep = views.study.sweep
-    assert sweep is not None
     table, alone = ratio_curve(sweep)
     alpha, beta, best = sweep.best()
     traces: list[Spec] = [
@@ -81,7 +76,7 @@ def ratio_plot(views: Views) -> Spec:
             {
                 "type": "scatter",
                 "mode": "lines",
-                "name": f"{escape(name)} only",
+                "name": f"{label(name)} only",
                 "x": ends,
                 "y": [value, value],
                 "line": {"color": colour, "width": 1.8, "dash": dash},
@@ -89,7 +84,7 @@ def ratio_plot(views: Views) -> Spec:
             }
         )
     published = np.interp(math.log(BETA / ALPHA), np.log(table["ratio"]), table["kendall"]) if len(table) else math.nan
-    for label, x, y, symbol in (
+    for title, x, y, symbol in (
         ("best ratio", beta / alpha if alpha else math.inf, best, "circle-open"),
         (f"published {ALPHA}/{BETA}", BETA / ALPHA, float(published), "star"),
     ):
@@ -99,11 +94,11 @@ def ratio_plot(views: Views) -> Spec:
                 {
                     "type": "scatter",
                     "mode": "markers",
-                    "name": label,
+                    "name": title,
                     "x": [x],
                     "y": [y],
                     "marker": marker,
-                    "hovertemplate": f"{label}: β/α = %{{x:.3g}}, τ = %{{y:.4f}}<extra></extra>",
+                    "hovertemplate": f"{title}: β/α = %{{x:.3g}}, τ = %{{y:.4f}}<extra></extra>",
                 }
             )
     layout = {
