@@ -19,9 +19,10 @@ from common import data_folder, machine, print_table
 
 from trainless.data import ImageDataset, load_data, split
 from trainless.metrics import kendall
+from trainless.search.halving import RunOffRow, run_off
 from trainless.search_spaces.nasbench201 import NASBench201
 from trainless.tables import benchmark_table
-from trainless.training import RunOffRow, TrainingResult, run_off, train
+from trainless.training import TrainingResult, train
 from trainless.types import Architecture
 
 IMAGES = 2500

@@ -34,7 +34,7 @@ def test_correlates_scores_with_trainings(tmp_path: Path, monkeypatch: pytest.Mo
     table = Scorer(SMALL, "flops, nwot", "digits", seed=3, workers=0).score([text])
     assert table.loc[text, "flops"] == found.scores.loc[text, "flops"]
     # What is stored is not trained again.
-    monkeypatch.setattr("trainless.training.candidates.train", None)
+    monkeypatch.setattr("trainless.estimators.trainings.train", None)
     again = trust("digits", SMALL, store=tmp_path / "trust.db", **OPTIONS)  # type: ignore[arg-type]
     assert again.accuracies.to_dict() == found.accuracies.to_dict()
 

@@ -269,7 +269,7 @@ class TestTrainings:
         with Store(tmp_path / "store.db") as store:
             stored = Setting(setting.space, SOME, store=store, workers=0)
             first = estimator("full(1)").estimate(some, stored)
-            monkeypatch.setattr("trainless.training.candidates.train", None)
+            monkeypatch.setattr("trainless.estimators.trainings.train", None)
             assert estimator("full(1)").estimate(some[::-1], stored) == first[::-1]
             # Another recipe is another training, and what fails costs the others nothing.
             failed = estimator("full(1, mirror=yes)").estimate(some, stored)
@@ -312,7 +312,7 @@ class TestSearching:
         done = []
         real = train
         monkeypatch.setattr(
-            "trainless.training.candidates.train", lambda *given, **more: done.append(1) or real(*given, **more)
+            "trainless.estimators.trainings.train", lambda *given, **more: done.append(1) or real(*given, **more)
         )
         search = Search(ToySpace(), score=score, **self.options(store=store))
         assert search.is_begun()

@@ -141,7 +141,7 @@ class TestSearch:
         assert set(result.run_off["architecture"]) == set(by_score)
         assert result.run_off["valid_accuracy"].is_monotonic_decreasing
         assert result.best == result.run_off["architecture"].iloc[0]
-        monkeypatch.setattr("trainless.training.candidates.train", None)
+        monkeypatch.setattr("trainless.estimators.trainings.train", None)
         again = Search(SMALL, "random", "nwot", budget=9, **options).run()  # type: ignore[arg-type]
         assert again.run_off is not None
         pd.testing.assert_frame_equal(again.run_off, result.run_off)

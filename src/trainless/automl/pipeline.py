@@ -25,12 +25,12 @@ from trainless.costs import COSTS, Candidate, cost_named
 from trainless.data import ImageDataset, Splits, audit, load_splits
 from trainless.data.audits import Audit
 from trainless.errors import InputError
+from trainless.estimators.training_cache import fingerprint
 from trainless.export import plain_code
 from trainless.export.formats import module_of
 from trainless.metrics import wilson_interval
 from trainless.search import Budget, Search, SearchResult
 from trainless.search.journal import key_of
-from trainless.search.run_off import fingerprint
 from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
 from trainless.training import MEASURES, Devices, Recipe, TrainingResult, TrainingState, train

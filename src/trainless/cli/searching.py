@@ -115,7 +115,7 @@ def search(
         for each in searches:
             check_study(study, _study_name(each.title, each.seed))
     # Of a URL without the password that it may have.
-    place = kept.location if (kept := searches[0].scorer.store) else store
+    place = kept.location if (kept := searches[0].store) else store
     hint = ", with --resume to count the time that it has used" if is_timed else ""
     advice = f"What is finished is in {place}: run the same command again to go on{hint}."
     first, *rest = searches

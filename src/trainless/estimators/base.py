@@ -11,11 +11,12 @@ from typing import ClassVar
 
 import numpy as np
 
-from trainless.data import ImageDataset
+from trainless.data import ImageDataset, split
+from trainless.estimators.fidelities import Fidelity
 from trainless.search_spaces.base import SearchSpace
 from trainless.seeding import derive_seed
 from trainless.store import Store
-from trainless.types import Architecture
+from trainless.types import Architecture, Score
 
 __all__ = ["Ask", "Estimate", "Estimator", "Setting", "distinct_sample"]
 
@@ -37,10 +38,12 @@ class Estimate:
         shared_seconds: time of what was done once for all estimates of a setting, the same in each.
         note: what is to be known of all estimates of a setting; empty for nothing.
         reason: why there is no value; empty otherwise.
+        scores: the scores of proxies that it is made of, where it is.
 
     Example:
-        >>> Estimate("|skip_connect~0|", 61.5, 4.2, 3).deviation
-        nan
+        >>> estimate = Estimate("|skip_connect~0|", 61.5, 4.2, 3)
+        >>> estimate.status, estimate.row, estimate.deviation
+        ('ok', (61.5,), nan)
     """
 
     architecture: str
@@ -51,6 +54,21 @@ class Estimate:
     shared_seconds: float = 0.0
     note: str = ""
     reason: str = ""
+    scores: tuple[Score, ...] = ()
+
+    @property
+    def row(self) -> tuple[float, ...]:
+        """The numbers that it consists of: the raw scores of its proxies, or its value."""
+        return tuple(score.value for score in self.scores) or (self.value,)
+
+    @property
+    def status(self) -> str:
+        """``"ok"``, ``"not finite"`` or ``"failed"``, the worst of its scores where it is made of some."""
+        found = {score.status for score in self.scores} or {self._own_status()}
+        return next((status for status in ("failed", "not finite") if status in found), "ok")
+
+    def _own_status(self) -> str:
+        return "failed" if self.reason else "ok" if math.isfinite(self.value) else "not finite"
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +95,13 @@ class Setting:
         """Give the same setting with another space and other images."""
         return replace(self, space=space, data=data)
 
+    def reduced(self, fidelity: Fidelity) -> Setting:
+        """Give the setting of a cheaper evaluation: smaller networks, on smaller images and on a share of them."""
+        data = fidelity.of_data(self.data)
+        if fidelity.batch < 1:
+            data = split(data, fidelity.batch, self.seed)[1]
+        return self.within(fidelity.of_space(self.space), data)
+
 
 Ask = Callable[[Sequence[Architecture]], list[Estimate]]
 """Gives one estimate for each architecture, in the order given."""
@@ -99,6 +124,7 @@ class Estimator(ABC):
 
     Attributes:
         name: what it is asked for by.
+        sees_all_images: whether an estimate depends on all images of the setting, and not on a batch of them alone.
 
     Example:
         >>> from contextlib import contextmanager
@@ -109,13 +135,15 @@ class Estimator(ABC):
         ...     fidelity = "the number of letters"
         ...     @contextmanager
         ...     def session(self, setting):
-        ...         yield lambda some: [Estimate(str(one), len(str(one))) for one in some]
+        ...         yield lambda architectures: [Estimate(str(cell), len(str(cell))) for cell in architectures]
         >>> space = search_space("nasbench201")
-        >>> [each.value for each in Length().estimate([space[0], space[9]], Setting(space, load_data("digits")))]
+        >>> estimates = Length().estimate([space[0], space[9]], Setting(space, load_data("digits")))
+        >>> [estimate.value for estimate in estimates]
         [95, 71]
     """
 
     name: ClassVar[str]
+    sees_all_images: ClassVar[bool] = True
 
     @property
     @abstractmethod
@@ -132,6 +160,10 @@ class Estimator(ABC):
             InputError: the estimator cannot be used in this setting.
         """
 
+    def reduced_session(self, setting: Setting, fidelity: Fidelity) -> AbstractContextManager[Ask]:
+        """Begin to estimate more cheaply in a setting, as a rung of a search does; `Fidelity()` reduces nothing."""
+        return self.session(setting.reduced(fidelity))
+
     def estimate(self, architectures: Sequence[Architecture], setting: Setting) -> list[Estimate]:
         """Estimate architectures at one go."""
         with self.session(setting) as ask:
@@ -142,7 +174,7 @@ class Estimator(ABC):
 
 
 def distinct_sample(space: SearchSpace, count: int, seed: int, purpose: str) -> list[Architecture]:
-    """Draw architectures that are different networks, fewer than asked for only where hardly more are found.
+    """Draw architectures that are different networks, of any space; fewer only where hardly more are found.
 
     Args:
         space: where from.
@@ -158,8 +190,8 @@ def distinct_sample(space: SearchSpace, count: int, seed: int, purpose: str) -> 
     rng = np.random.default_rng(derive_seed(seed, purpose))
     found: dict[Architecture, Architecture] = {}
     for _ in range(_DRAWS * count):
-        one = space.sample(rng)
-        found.setdefault(space.canonical(one), one)
+        architecture = space.sample(rng)
+        found.setdefault(space.canonical(architecture), architecture)
         if len(found) == count:
             break
     return list(found.values())

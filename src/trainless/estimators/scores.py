@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from trainless.aggregation import AGGREGATES, Aggregate, Hybrid, MaximumSum, aggregate, load_aggregate
 from trainless.errors import InputError, UnknownNameError
+from trainless.estimators.base import Estimator
+from trainless.estimators.raw_scores import RawScores
 from trainless.proxies import PROXIES, Proxy, proxy
 from trainless.ranking import finite_last
 from trainless.specs import parse_spec
@@ -51,7 +53,7 @@ class SearchScore:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Built-in proxies go to another process by name, for not all of their functions can.
-        names = tuple(each.name if PROXIES.get(each.name) is each else each for each in self.proxies)
+        names = tuple(known.name if PROXIES.get(known.name) is known else known for known in self.proxies)
         return _restored, (self.name, names, self.aggregate)
 
     @property
@@ -62,7 +64,16 @@ class SearchScore:
     @property
     def columns(self) -> tuple[str, ...]:
         """The names of the raw values that it reads, in order."""
-        return tuple(each.name for each in self.proxies)
+        return tuple(proxy.name for proxy in self.proxies)
+
+    def source(self, batch_size: int = 64, device: str = "cpu") -> Estimator:
+        """Give the estimator whose estimates have the raw values that it reads.
+
+        Args:
+            batch_size: images that proxies see.
+            device: where they are computed.
+        """
+        return RawScores(self.proxies, batch_size, device)
 
     @property
     def signs(self) -> Array:
@@ -72,7 +83,7 @@ class SearchScore:
         if self.aggregate is None:
             return np.array([1.0 if self.proxies[0].higher_is_better else -1.0])
         turned = self.aggregate.lower_is_better
-        return np.array([-1.0 if each.name in turned else 1.0 for each in self.proxies])
+        return np.array([-1.0 if name in turned else 1.0 for name in self.columns])
 
 
 def _restored(name: str, proxies: Sequence[str | Proxy], mix: Aggregate | None) -> SearchScore:

@@ -16,8 +16,9 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 from trainless.errors import InputError, UnknownNameError
 from trainless.estimators.base import Ask, Estimate, Estimator, Setting, distinct_sample
 from trainless.estimators.learning import LearningCurve
+from trainless.estimators.raw_scores import RawScores
 from trainless.estimators.trained import EarlyStopping, Full, Reduced
-from trainless.estimators.zero_cost import ZeroCost, scorer_of
+from trainless.estimators.zero_cost import ZeroCost
 from trainless.proxies import proxies
 from trainless.seeding import derive_seed
 from trainless.specs import look_up, spec_of
@@ -32,6 +33,7 @@ LEAST = 5
 _BASES: dict[str, type[Estimator]] = {
     kind.name: kind for kind in (Full, EarlyStopping, Reduced, LearningCurve, ZeroCost)
 }
+_BATCH = 64  # images that proxies see
 _FOLDS = 5
 
 Array = npt.NDArray[np.float64]
@@ -105,44 +107,46 @@ class Surrogate(Estimator):
         return look_up("estimator", self.base, _BASES | {self.name: Surrogate})()
 
     def _names(self) -> list[str]:
-        return [] if self.proxies == "none" else [each.name for each in proxies(self.proxies.split())]
+        return [] if self.proxies == "none" else [known.name for known in proxies(self.proxies.split())]
 
     @contextmanager
     def session(self, setting: Setting) -> Iterator[Ask]:
         """Train the sample as soon as anything is asked for, and keep the model."""
         names, learned = self._names(), list[_Learned]()
-        with scorer_of(setting, names or ["params"]).session() as scored:
+        source = RawScores(tuple(proxies(names or "params")), min(_BATCH, len(setting.data)))
+        with source.session(setting) as scored:
 
-            def features(some: Sequence[Architecture]) -> Array:
-                rows = [[row[name].value for name in names] for row in scored(some)]
-                codes = [setting.space.encode(one) for one in some]
+            def features(architectures: Sequence[Architecture]) -> Array:
+                rows = [estimate.row[: len(names)] for estimate in scored(architectures)]
+                codes = [setting.space.encode(architecture) for architecture in architectures]
                 return np.array([np.concatenate([code, _damped(row)]) for code, row in zip(codes, rows, strict=True)])
 
-            def ask(some: Sequence[Architecture]) -> list[Estimate]:
+            def ask(architectures: Sequence[Architecture]) -> list[Estimate]:
                 if not learned:
                     learned.append(self._learned(setting, features))
-                return [learned[0].estimate(one, row) for one, row in zip(some, features(some), strict=True)]
+                rows = zip(architectures, features(architectures), strict=True)
+                return [learned[0].estimate(architecture, row) for architecture, row in rows]
 
             yield ask
 
     def _learned(self, setting: Setting, features: Callable[[Sequence[Architecture]], Array]) -> _Learned:
         sample = distinct_sample(setting.space, self.sample, setting.seed, "surrogate")
-        told = self._base().estimate(sample, setting)
-        whole = [(one, each.value) for one, each in zip(sample, told, strict=True) if np.isfinite(each.value)]
-        if len(whole) < LEAST:
-            reason = next((each.reason for each in told if each.reason), "the space has no more networks")
+        estimates = self._base().estimate(sample, setting)
+        finite = [number for number, estimate in enumerate(estimates) if np.isfinite(estimate.value)]
+        if len(finite) < LEAST:
+            reason = next((one.reason for one in estimates if one.reason), "the space has no more networks")
             raise InputError(
-                f"Only {len(whole)} of the {self.sample} architectures that the surrogate shall learn from have a "
+                f"Only {len(finite)} of the {self.sample} architectures that the surrogate shall learn from have a "
                 f"value by {self.base} ({reason}): mend that, or choose another base."
             )
-        fitted = fit_model(
-            self.model, features([one for one, _ in whole]), np.array([value for _, value in whole]), setting.seed
-        )
+        values = np.array([estimates[number].value for number in finite])
+        fitted = fit_model(self.model, features([sample[number] for number in finite]), values, setting.seed)
         note = (
             f"rank correlation {fitted.rank_correlation:.2f} and error {fitted.error:.3g} in cross-validation over "
-            f"{len(whole)} architectures"
+            f"{len(finite)} architectures"
         )
-        seconds = sum(each.seconds for each in told) + max(each.shared_seconds for each in told)
+        seconds = sum(estimate.seconds for estimate in estimates)
+        seconds += max(estimate.shared_seconds for estimate in estimates)
         return _Learned(fitted, note, seconds)
 
 
@@ -151,12 +155,13 @@ class _Learned(NamedTuple):
     note: str
     seconds: float
 
-    def estimate(self, one: Architecture, features: Array) -> Estimate:
+    def estimate(self, architecture: Architecture, features: Array) -> Estimate:
         start = time.monotonic()
         value, deviation = self.fitted.predict(features)
         return Estimate(
-            str(one), value, time.monotonic() - start, deviation=deviation, shared_seconds=self.seconds, note=self.note
-        )
+            str(architecture), value, time.monotonic() - start, deviation=deviation, shared_seconds=self.seconds,
+            note=self.note,
+        )  # fmt: skip
 
 
 def _damped(scores: Sequence[float]) -> Array:
@@ -199,7 +204,7 @@ def fit_model(kind: str, features: Array, values: Array, seed: int = 0) -> Fitte
 
 
 def _predictor(kind: str, features: Array, values: Array, seed: int) -> Callable[[Array], tuple[float, float]]:
-    """Fit on standardised columns; rows are predicted one by one, so that a number depends on no other."""
+    """Fit on standardised columns; rows are predicted each alone, so that a number depends on no other."""
     lowest = np.nan_to_num(np.fmin.reduce(features), nan=0.0)
     filled = np.where(np.isnan(features), lowest, features)
     mean, width = filled.mean(axis=0), filled.std(axis=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +11,10 @@ from trainless.data import ImageDataset, split
 from trainless.errors import InputError
 from trainless.estimators.base import Ask, Estimate, Estimator, Setting
 from trainless.estimators.fidelities import Fidelity
+from trainless.estimators.training_cache import TrainingCache
+from trainless.estimators.trainings import Training, training_session
 from trainless.specs import spec_of
 from trainless.training import Recipe, TrainingResult
-from trainless.training.cache import TrainingCache, training_session
 from trainless.training.train import check_numbers
 from trainless.types import Architecture
 
@@ -47,7 +48,7 @@ class Trained(Estimator):
 
     # What a kind of training differs in.
 
-    def _reduced(self, setting: Setting) -> tuple[Setting, float]:
+    def _scaled(self, setting: Setting) -> tuple[Setting, float]:
         """The setting that is trained in, and the share of the images to learn from."""
         return setting, 1.0
 
@@ -61,22 +62,28 @@ class Trained(Estimator):
     @contextmanager
     def session(self, setting: Setting) -> Iterator[Ask]:
         """Keep workers that train."""
-        used, images = self._reduced(setting)
-        train_set, valid_set = split(used.data, VALID, used.seed)
-        if images < 1:
-            train_set = split(train_set, images, used.seed)[1]
+        scaled, share = self._scaled(setting)
+        train_set, valid_set = split(scaled.data, VALID, scaled.seed)
         others = {name: str(value) for name, value in self._options().items()}
-        if images < 1:
-            others["images"] = str(images)
-        kept = TrainingCache(used.store, used.space, used.data, used.seed, self.recipe, others)
+        if share < 1:
+            train_set = split(train_set, share, scaled.seed)[1]
+            others["images"] = str(share)
+        cache = TrainingCache(scaled.store, scaled.space, scaled.data, scaled.seed, self.recipe, others)
         with training_session(
-            used.space, train_set, valid_set, kept, epochs=self.epochs, workers=used.workers, progress=used.progress,
-            seed=used.seed, recipe=self.recipe, **self._options(),
-        ) as trained:  # fmt: skip
-            yield lambda some: [
-                self._estimate(one, result, valid_set)
-                for one, result in zip(some, trained([used.space.canonical(one) for one in some]), strict=True)
-            ]
+            scaled.space, train_set, valid_set, seed=scaled.seed, workers=scaled.workers, done=cache.found,
+            on_result=cache.keep, recipe=self.recipe, **self._options(),
+        ) as train_all:  # fmt: skip
+
+            def ask(architectures: Sequence[Architecture]) -> list[Estimate]:
+                distinct = [
+                    Training(scaled.space.canonical(architecture), self.epochs) for architecture in architectures
+                ]
+                results = train_all(distinct, scaled.progress)
+                return [
+                    self._estimate(one, result, valid_set) for one, result in zip(architectures, results, strict=True)
+                ]
+
+            yield ask
 
 
 @dataclass(frozen=True)
@@ -184,7 +191,7 @@ class Reduced(Trained):
         shares = [f"{value:g} of {name}" for name, value in named.items() if value < 1]
         return ", ".join([f"a training of {_epochs(self.epochs)}", *shares])
 
-    def _reduced(self, setting: Setting) -> tuple[Setting, float]:
+    def _scaled(self, setting: Setting) -> tuple[Setting, float]:
         factor = Fidelity(self.channels, self.resolution)
         return setting.within(factor.of_space(setting.space), factor.of_data(setting.data)), self.images
 

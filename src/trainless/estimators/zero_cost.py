@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 
 from trainless.errors import InputError
 from trainless.estimators.base import Ask, Estimate, Estimator, Setting, distinct_sample
 from trainless.estimators.scores import RunningScore, SearchScore, proxy_score
-from trainless.scoring import Scorer
 from trainless.specs import spec_of
-from trainless.types import Architecture, Score
+from trainless.types import Architecture
 
-__all__ = ["ZeroCost", "scorer_of"]
+__all__ = ["ZeroCost"]
 
-_BATCH = 64
+_BATCH = 64  # images
 
 
 @dataclass(frozen=True)
@@ -61,48 +61,34 @@ class ZeroCost(Estimator):
     @contextmanager
     def session(self, setting: Setting) -> Iterator[Ask]:
         """Keep workers that score."""
-        score = proxy_score(self.score)
-        shared = 0.0
-        with scorer_of(setting, [each.name for each in score.proxies]).session() as scored:
+        score, seconds = proxy_score(self.score), 0.0
+        with score.source(min(_BATCH, len(setting.data))).session(setting) as scored:
 
-            def ask(some: Sequence[Architecture]) -> list[Estimate]:
-                nonlocal score, shared
+            def ask(architectures: Sequence[Architecture]) -> list[Estimate]:
+                nonlocal score, seconds
                 if score.is_relative:
-                    score, shared = _against(self._sample(setting), score, scored)
-                rows = scored(some)
-                return [_estimate(one, row, score, shared) for one, row in zip(some, rows, strict=True)]
+                    sample = distinct_sample(setting.space, self.reference, setting.seed, "reference")
+                    score, seconds = _against(scored(sample), score)
+                return [_joined(estimate, score, seconds) for estimate in scored(architectures)]
 
             yield ask
 
-    def _sample(self, setting: Setting) -> list[Architecture]:
-        return distinct_sample(setting.space, self.reference, setting.seed, "reference")
 
-
-def scorer_of(setting: Setting, proxies: Sequence[str]) -> Scorer:
-    """Make the scorer of a setting."""
-    return Scorer(
-        setting.space, proxies, setting.data, seed=setting.seed, batch_size=min(_BATCH, len(setting.data)),
-        workers=setting.workers, store=setting.store,
-    )  # fmt: skip
-
-
-def _against(sample: list[Architecture], score: SearchScore, scored: object) -> tuple[SearchScore, float]:
-    assert callable(scored)
+def _against(reference: Sequence[Estimate], score: SearchScore) -> tuple[SearchScore, float]:
+    """Fit a relative score to a reference sample: the score that it is then, and the seconds of the sample."""
     assert score.aggregate is not None
-    rows = scored(sample)
-    names = [each.name for each in score.proxies]
-    frame = pd.DataFrame([[row[name].value for name in names] for row in rows], columns=names)
-    seconds = sum(each.seconds for row in rows for each in row.values())
+    frame = pd.DataFrame([estimate.row for estimate in reference], columns=list(score.columns))
+    seconds = sum(estimate.seconds for estimate in reference)
     return SearchScore(score.name, score.proxies, copy(score.aggregate).fit(frame)), seconds
 
 
-def _estimate(one: Architecture, row: dict[str, Score], score: SearchScore, shared: float) -> Estimate:
+def _joined(estimate: Estimate, score: SearchScore, shared_seconds: float) -> Estimate:
+    """Make one value of the scores of an estimate."""
     running = RunningScore(score)
-    running.add([[row[each.name].value for each in score.proxies]])
+    running.add([estimate.row])
     value = float(running.values()[0])
-    reason = "; ".join(sorted({row[each.name].reason for each in score.proxies if row[each.name].reason}))
-    finite = value > -float("inf")
-    return Estimate(
-        str(one), value if finite else float("nan"), sum(row[each.name].seconds for each in score.proxies),
-        shared_seconds=shared, reason="" if finite else reason or "the score is not finite",
+    is_finite = value > -math.inf
+    return replace(
+        estimate, value=value if is_finite else math.nan, shared_seconds=shared_seconds, scores=(),
+        reason="" if is_finite else estimate.reason or "the score is not finite",
     )  # fmt: skip

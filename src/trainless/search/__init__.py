@@ -16,7 +16,8 @@ from trainless.search.scores import (
     SearchScore,
     search_score,
 )
-from trainless.search.search import Search, save_study
+from trainless.search.search import Search
+from trainless.search.studies import save_study
 from trainless.specs import split_names
 
 __all__ = [

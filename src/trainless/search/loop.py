@@ -1,4 +1,4 @@
-"""The one ask / score / tell loop, which live searches and replays share."""
+"""The one ask / estimate / tell loop, which searches and replays share."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Loop:
     Args:
         strategy: a fresh one.
         scores: what is maximised: one score for each rung of the strategy, the full one last.
-        evaluate: gives the raw scores of architectures at a rung, one row each in the order of the score's proxies.
+        evaluate: gives the raw scores of architectures at a rung, one row each in the order of the score's columns.
         check: names the limit that an architecture breaks, empty where it breaks none.
         objectives: ``"score"``, which is maximised, and names of facts, which are minimised, in order.
         facts: gives the minimised objectives of an architecture by name; needed where there are such.
@@ -47,10 +47,10 @@ class Loop:
         >>> from trainless.strategies import strategy
         >>> space = search_space("nasbench201")
         >>> loop = Loop(strategy("grid", space), [search_score("params")],
-        ...             lambda some, rung: [[len(str(one))] for one in some])
+        ...             lambda architectures, rung: [[len(str(cell))] for cell in architectures])
         >>> while loop.step(room=3 - len(loop.order)):
         ...     pass
-        >>> [space.index(one) for one in loop.order], loop.stopped
+        >>> [space.index(architecture) for architecture in loop.order], loop.stopped
         ([0, 1, 2], '')
     """
 
@@ -125,15 +125,26 @@ class Loop:
             full = len(self.running) - 1
             asked = self._sample.ask(min(REFERENCE - len(self.order), 8))
             if asked:
-                return [Proposal(one.architecture, full) for one in asked]
+                return [Proposal(proposal.architecture, full) for proposal in asked]
         return self.strategy.ask(self.batch)
 
     def _told_step(self, proposals: Iterable[Proposal], room: int) -> int:
-        rejected: list[Result] = []
+        fresh, rejected = self._sifted(proposals, room)
+        if self._sample is not None and len(self.order) < REFERENCE:
+            self._sample.tell([*rejected, *(Result(proposal.architecture, (0.0,)) for proposal in fresh)])
+        if rejected:
+            self.strategy.tell(rejected)
+        for rung in sorted({proposal.rung for proposal in fresh}):
+            self._score([proposal.architecture for proposal in fresh if proposal.rung == rung], rung)
+        return len(fresh)
+
+    def _sifted(self, proposals: Iterable[Proposal], room: int) -> tuple[list[Proposal], list[Result]]:
+        """The proposals that are to be scored, and the results of those that break a limit."""
         fresh: dict[Proposal, None] = {}
+        rejected: list[Result] = []
         full = len(self.running) - 1
         for proposal in proposals:
-            if sum(one.rung == full for one in fresh) == room:
+            if sum(chosen.rung == full for chosen in fresh) == room:
                 break
             if proposal in self._known or proposal in fresh:
                 continue
@@ -144,65 +155,60 @@ class Loop:
                     self.rejected[limit] = self.rejected.get(limit, 0) + 1
             else:
                 fresh[proposal] = None
-        if self._sample is not None and len(self.order) < REFERENCE:
-            self._sample.tell([*rejected, *(Result(one.architecture, (0.0,)) for one in fresh)])
-        if rejected:
-            self.strategy.tell(rejected)
-        for rung in sorted({one.rung for one in fresh}):
-            self._score([one.architecture for one in fresh if one.rung == rung], rung)
-        return len(fresh)
+        return list(fresh), rejected
 
-    def _score(self, some: Sequence[Architecture], rung: int) -> None:
-        self.running[rung].add(self.evaluate(some, rung))
+    def _score(self, architectures: Sequence[Architecture], rung: int) -> None:
+        """Score architectures at a rung, and tell what is new or has changed there."""
+        self.running[rung].add(self.evaluate(architectures, rung))
         history = self.history[rung]
-        history += some
-        self._known.update((one, rung) for one in some)
+        history += architectures
+        self._known.update((architecture, rung) for architecture in architectures)
         values = self.running[rung].values()
         before = self._told[rung]
         (changed,) = (values[: len(before)] != before).nonzero()
-        places = [*changed.tolist(), *range(len(before), len(values))]
+        indices = [*changed.tolist(), *range(len(before), len(values))]
         numbers = values.tolist()
-        self.strategy.tell([self._result(history[place], numbers[place], rung) for place in places])
+        self.strategy.tell([self._result(history[index], numbers[index], rung) for index in indices])
         self._told[rung] = values
         if rung == len(self.running) - 1:
             self.values = values
 
-    def _result(self, one: Architecture, score: float, rung: int) -> Result:
+    def _result(self, architecture: Architecture, score: float, rung: int) -> Result:
         if score == -np.inf:
-            return Result(one, (), rung)
+            return Result(architecture, (), rung)
         if self.objectives == ("score",):
-            return Result(one, (score,), rung)
-        return Result(
-            one, tuple(score if name == "score" else -self._cost(one, name) for name in self.objectives), rung
-        )
+            return Result(architecture, (score,), rung)
+        values = [score if name == "score" else -self._cost(architecture, name) for name in self.objectives]
+        return Result(architecture, tuple(values), rung)
 
-    def _cost(self, one: Architecture, name: str) -> float:
-        if one not in self._facts:
+    def _cost(self, architecture: Architecture, name: str) -> float:
+        if architecture not in self._facts:
             assert self.facts is not None
-            self._facts[one] = self.facts(one)
-        return self._facts[one][name]
+            self._facts[architecture] = self.facts(architecture)
+        return self._facts[architecture][name]
 
     # What came out of it.
 
     def best(self) -> int | None:
-        """The place in `order` of the highest score, the first of several; None where none is finite."""
+        """The index in `order` of the highest score, the first of several; None where none is finite."""
         if not len(self.values):
             return None
-        place = int(self.values.argmax())
-        return place if self.values[place] > -np.inf else None
+        index = int(self.values.argmax())
+        return index if self.values[index] > -np.inf else None
 
     def front(self) -> list[int]:
-        """Places in `order` of what no other beats in all objectives, by score, the best first."""
+        """Indices in `order` of what no other beats in all objectives, by score, the best first."""
         if self.objectives == ("score",):
             best = self.best()
             return [] if best is None else [best]
-        results = [self._result(one, value, 0) for one, value in zip(self.order, self.values.tolist(), strict=True)]
+        pairs = zip(self.order, self.values.tolist(), strict=True)
+        results = [self._result(architecture, value, 0) for architecture, value in pairs]
         points = np.array([result.values or (-np.inf,) * len(self.objectives) for result in results])
-        kept = [place for place in range(len(points)) if results[place].values and not _is_beaten(points, place)]
-        return sorted(kept, key=lambda place: -self.values[place])
+        kept = [index for index in range(len(points)) if results[index].values and not _is_beaten(points, index)]
+        return sorted(kept, key=lambda index: -self.values[index])
 
 
-def _is_beaten(points: np.ndarray, place: int) -> bool:
-    as_good = (points >= points[place]).all(axis=1)
-    better = (points > points[place]).any(axis=1)
+def _is_beaten(points: np.ndarray, index: int) -> bool:
+    as_good = (points >= points[index]).all(axis=1)
+    better = (points > points[index]).any(axis=1)
     return bool((as_good & better).any())

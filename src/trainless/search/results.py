@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-__all__ = ["ReplayResult", "SearchResult"]
+from trainless.costs import cost_named, counted_costs
+from trainless.estimators import Estimate
+from trainless.search.loop import Loop
+from trainless.search.plan import SearchPlan
+
+__all__ = ["ReplayResult", "SearchResult", "evaluation_table"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,3 +71,31 @@ class ReplayResult:
     curves: Mapping[tuple[str, str, str], npt.NDArray[np.float64]]
     optima: Mapping[str, float]
     protocol: Mapping[str, str] = field(default_factory=dict)
+
+
+def evaluation_table(
+    loop: Loop, plan: SearchPlan, told: Sequence[float], estimates: Sequence[Estimate]
+) -> pd.DataFrame:  # fmt: skip
+    """Join what a search knows of each architecture that got the full score.
+
+    Args:
+        loop: the search.
+        plan: what it was to do.
+        told: seconds from its start until each was told.
+        estimates: of each, in the order of the loop.
+
+    Returns:
+        The evaluations as `SearchResult` has them.
+    """
+    costs = [cost_named(name) for name in plan.named_costs]
+    rows: dict[str, Any] = {"architecture": [str(architecture) for architecture in loop.order], "score": loop.values}
+    rows |= {cost.column: [plan.costs(architecture, cost.name) for architecture in loop.order] for cost in costs}
+    rows |= {
+        "seconds": list(told),
+        "status": [estimate.status for estimate in estimates],
+        "reason": [estimate.reason for estimate in estimates],
+    }
+    values = np.array([estimate.row for estimate in estimates], dtype=float).reshape(len(estimates), -1)
+    rows |= dict(zip(plan.score.columns, values.T, strict=True))
+    whole = {cost.column: int for cost in counted_costs() if cost.is_whole}
+    return pd.DataFrame(rows, index=range(1, len(loop.order) + 1)).astype(whole)

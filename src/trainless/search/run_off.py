@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trainless.data import ImageDataset, split
 from trainless.errors import DataError, InputError
+from trainless.estimators.training_cache import TrainingCache
+from trainless.estimators.trainings import Progress
+from trainless.search.halving import RunOffRow, run_off
 from trainless.search_spaces.base import SearchSpace
 from trainless.store import Store
-from trainless.training import Recipe, RunOffRow, run_off
-from trainless.training.cache import TrainingCache, fingerprint
+from trainless.training import Recipe
 from trainless.types import Architecture
 
-__all__ = ["RunOff", "fingerprint"]
+__all__ = ["RunOff"]
 
 
 @dataclass(frozen=True)
@@ -62,11 +64,11 @@ class RunOff:
         Raises:
             DataError: too few of them, or of a class.
         """
-        some = self.drawn(data, seed)
+        drawn = self.drawn(data, seed)
         try:
-            split(some, 0.2, seed)
+            split(drawn, 0.2, seed)
         except DataError as error:
-            if some is data:
+            if drawn is data:
                 raise
             raise DataError(
                 f"The images of the run-off are {self.images}, expected at least 2 of each of {data.task.classes} "
@@ -86,7 +88,7 @@ class RunOff:
         seed: int = 0,
         workers: int | None = None,
         store: Store | None = None,
-        progress: Callable[[int, int], None] | None = None,
+        progress: Progress | None = None,
     ) -> list[RunOffRow]:
         """Train the first `candidates` of some architectures; what the store holds of it is not trained again.
 
@@ -105,13 +107,12 @@ class RunOff:
             One row a candidate, the winner first.
         """
         distinct: dict[Architecture, Architecture] = {}
-        for one in candidates:
-            distinct.setdefault(space.canonical(one), one)
-        some = self.drawn(data, seed)
+        for candidate in candidates:
+            distinct.setdefault(space.canonical(candidate), candidate)
+        drawn = self.drawn(data, seed)
         recipe = Recipe(mirror=True, shift=1 / 8) if self.augment else Recipe()
-        kept = TrainingCache(store, space, some, seed, recipe)
+        cache = TrainingCache(store, space, drawn, seed, recipe)
         return run_off(
-            list(distinct.values())[: self.candidates], space, some, epochs=self.epochs, eta=self.eta, seed=seed,
-            recipe=recipe, workers=workers, done=kept.found,
-            on_result=kept.keep, progress=progress,
+            list(distinct.values())[: self.candidates], space, drawn, epochs=self.epochs, eta=self.eta, seed=seed,
+            recipe=recipe, workers=workers, done=cache.found, on_result=cache.keep, progress=progress,
         )  # fmt: skip

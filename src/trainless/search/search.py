@@ -1,49 +1,42 @@
-"""A live search: architectures are scored as a strategy asks for them."""
+"""The search for the best architecture: they are estimated as a strategy asks for them."""
 
 from __future__ import annotations
 
-import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from trainless.costs import COSTS, cost_named, counted_costs
-from trainless.data import ImageDataset, split
+from trainless.data import ImageDataset
 from trainless.errors import InputError
 from trainless.estimators import Estimate, Setting
-from trainless.estimators.fidelities import Fidelity, default_fidelities
-from trainless.ranking import NON_FINITE_POLICY
+from trainless.estimators.fidelities import Fidelity
 from trainless.scoring import Scorer
 from trainless.search.budgets import Budget, parse_budget
 from trainless.search.costs import Costs
-from trainless.search.journal import Journal, is_kept, key_of
+from trainless.search.journal import Journal, is_kept
 from trainless.search.limits import Limits
 from trainless.search.loop import Loop
-from trainless.search.results import SearchResult
-from trainless.search.run_off import RunOff, fingerprint
-from trainless.search.scores import EstimatorScore, SearchScore, search_score
+from trainless.search.plan import SearchPlan, checked_fidelities, checked_objectives, checked_strategy
+from trainless.search.results import SearchResult, evaluation_table
+from trainless.search.run_off import RunOff
+from trainless.search.scores import search_score
+from trainless.search.sessions import rung_sessions
 from trainless.search_spaces.base import SearchSpace
 from trainless.specs import parse_spec
 from trainless.store import Store
-from trainless.strategies import STRATEGIES, Result, Strategy, SuccessiveHalving, strategy, strategy_spec, write_study
+from trainless.strategies import STRATEGIES, Strategy, SuccessiveHalving, strategy, strategy_spec
 from trainless.tables import BenchmarkTable
-from trainless.types import Architecture, Score
 
-__all__ = ["Search", "save_study"]
+__all__ = ["Search"]
 
 Progress = Callable[[int, int], None]
-Scored = Callable[[Sequence[Architecture]], list[dict[str, Score]]]
-
-_TOPICS = {"latency": "latencies"}  # as they stood in the first stores
 
 
 class Search:
@@ -66,8 +59,8 @@ class Search:
         budget: what `trainless.search.parse_budget` takes, a number of evaluations, or a `Budget`. Cheaper evaluations
             of a strategy with several rungs and the run-off are not counted; their time is, but for the run-off's.
         limits: what a network may cost; what breaks a limit is not scored and counts as no evaluation.
-        objectives: ``"score"``, and beside it costs to be minimised for a Pareto front: names of `COSTS`, or columns of
-            `table`.
+        objectives: ``"score"``, and beside it costs to be minimised for a Pareto front: names of
+            `trainless.costs.COSTS`, or columns of `table`.
         seed: decides everything random.
         batch: proposals asked for at a time; None is what suits the strategy. More keep more workers busy.
         workers: as for `trainless.Scorer`; also processes that train in the run-off.
@@ -109,50 +102,43 @@ class Search:
         fidelities: Sequence[Fidelity] | None = None,
         run_off: RunOff | None = None,
     ) -> None:
-        self.budget = budget if isinstance(budget, Budget) else parse_budget(str(budget))
-        self.limits = limits or Limits()
-        self.objectives = tuple(objectives)
-        if self.objectives[:1] != ("score",) or len(set(self.objectives)) < len(self.objectives):
-            raise InputError(
-                f"The objectives are {', '.join(self.objectives) or 'none'}, expected score first and beside it costs "
-                f"such as {', '.join(COSTS)}, each once."
-            )
+        budget = budget if isinstance(budget, Budget) else parse_budget(str(budget))
+        self.seed, self.objectives = seed, checked_objectives(objectives)
         if batch is not None and batch < 1:
             raise InputError(f"The batch of proposals is {batch}, expected at least 1.")
-        self.score: SearchScore = search_score(score)
-        self.seed, self.run_off = seed, run_off
-        self.scorer = Scorer(
-            space, self.score.proxies or "params", data, seed=seed, batch_size=batch_size, workers=workers, store=store,
-            device=device,
-        )  # fmt: skip
+        searched = search_score(score)
+        # Draws the batch and checks all that it is given; what is scored is the matter of the estimator.
+        scorer = Scorer(
+            space, "params", data, seed=seed, batch_size=batch_size, workers=workers, store=store, device=device
+        )
+        setting = Setting(scorer.space, scorer.dataset, seed, workers, scorer.store)
         if run_off:
-            run_off.check(self.scorer.dataset, seed)
-        self.strategy = strategy
-        self._notes: dict[str, None] = {}
+            run_off.check(setting.data, seed)
+        self.space, self.store, self.strategy = setting.space, setting.store, strategy
         self._rungs = None if fidelities is None else len(fidelities) + 1
         made = self._strategy()
-        self.fidelities = tuple(default_fidelities(made.rungs) if fidelities is None else fidelities)
-        if len(self.fidelities) != made.rungs - 1:
-            raise InputError(
-                f"The strategy '{made.name}' was given {len(self.fidelities)} reduced evaluations, expected "
-                f"{made.rungs - 1}: one for each of its rungs below the full one."
-            )
-        self.costs = Costs(self.scorer.space, self.scorer.batch.task, table=table, device=device)
-        self.costs.check([*self.limits.most, *self.objectives[1:]])
-        self.batch = batch or made.batch
-        self.title = (
-            f"{self._written_strategy()} by {self.score.name} on {self.scorer.space.name}, {self.costs.task.name}"
-        )
-        self._settings = self._deciding()
+        costs = Costs(setting.space, scorer.batch.task, table=table, device=device)
+        self.plan = SearchPlan(
+            strategy=self._written_strategy(), proposals=batch or made.batch, score=searched,
+            estimator=searched.source(batch_size, device), setting=setting, run=scorer.run, batch=scorer.batch,
+            costs=costs, limits=limits or Limits(), objectives=self.objectives,
+            fidelities=checked_fidelities(fidelities, made), budget=budget, run_off=run_off,
+        )  # fmt: skip
+        costs.check([*self.plan.limits.most, *self.objectives[1:]])
+
+    @property
+    def title(self) -> str:
+        """The search in a few words."""
+        return self.plan.title
 
     def _strategy(self) -> Strategy:
         """Give a fresh strategy."""
         if isinstance(self.strategy, Strategy):
-            return _checked(self.strategy, self.scorer.space, len(self.objectives))
+            return checked_strategy(self.strategy, self.space, len(self.objectives))
         options = {"objectives": len(self.objectives)} if len(self.objectives) > 1 else {}
         if self._rungs and issubclass(STRATEGIES.get(parse_spec(self.strategy).name, Strategy), SuccessiveHalving):
             options["rungs"] = self._rungs
-        return strategy(self.strategy, self.scorer.space, self.seed, **options)
+        return strategy(self.strategy, self.space, self.seed, **options)
 
     def _written_strategy(self) -> str:
         """The strategy with its options; rungs that the reduced evaluations decide are told by these."""
@@ -160,7 +146,7 @@ class Search:
 
     def is_begun(self) -> bool:
         """Tell whether the store has this search, so that it can be resumed."""
-        return self.scorer.store is not None and is_kept(self.scorer.store, self._settings)
+        return self.store is not None and is_kept(self.store, self.plan.settings())
 
     def run(
         self, progress: Progress | None = None, *, resume: bool = False, run_off_progress: Progress | None = None
@@ -176,29 +162,34 @@ class Search:
         Raises:
             InputError: nothing within the limits was found; or a search is to be resumed that is not in the store.
         """
-        made, store = self._strategy(), self.scorer.store
-        journal = Journal(store, self._settings, resume)
-        if store:
-            self._keep_measured(store)
-        told: list[float] = []
-        with ExitStack() as stack:
-            sessions = [stack.enter_context(each) for each in self._sessions()]
+        plan, made = self.plan, self._strategy()
+        journal = Journal(self.store, plan.settings(), resume)
+        if self.store:
+            plan.keep_measured(self.store)
+        with rung_sessions(plan) as sessions:
             loop = Loop(
-                made, [self.score] * made.rungs,
-                lambda some, rung: [[each[name].value for name in self.score.columns] for each in sessions[rung](some)],
-                check=self._broken, objectives=self.objectives, facts=self._facts, batch=self.batch, seed=self.seed,
+                made, [plan.score] * made.rungs, sessions, check=plan.broken, objectives=plan.objectives,
+                facts=plan.minimised, batch=plan.proposals, seed=self.seed,
             )  # fmt: skip
-            stopped = self._search(loop, journal, told, progress)
-            scores = sessions[-1](loop.order) if loop.order else []
+            stopped, told = self._explore(loop, journal, progress)
+        estimates = [sessions.estimates[architecture] for architecture in loop.order]
         if loop.best() is None:
-            raise InputError(self._nothing(loop, scores))
+            raise InputError(self._nothing(loop, estimates))
         trained = self._trained(loop, run_off_progress)
-        return self._result(loop, told, scores, stopped, trained)
+        front = [str(loop.order[index]) for index in loop.front()]
+        best = front[0] if trained is None else str(trained["architecture"].iloc[0])
+        return SearchResult(
+            title=plan.title, space=loop.space.name, best=best, objectives=plan.objectives,
+            evaluations=evaluation_table(loop, plan, told, estimates),
+            front=tuple(front) if len(plan.objectives) > 1 else (best,), rejected=dict(loop.rejected), stopped=stopped,
+            run_off=trained, protocol=plan.protocol(loop.history, list(sessions.notes)),
+        )  # fmt: skip
 
-    def _search(self, loop: Loop, journal: Journal, told: list[float], progress: Progress | None) -> str:
-        most, seconds = self.budget.evaluations, self.budget.seconds
+    def _explore(self, loop: Loop, journal: Journal, progress: Progress | None) -> tuple[str, list[float]]:
+        """Step until the search ends: why it did, and when each full evaluation was told, in seconds."""
+        most, seconds = self.plan.budget.evaluations, self.plan.budget.seconds
         start = time.monotonic() - journal.seconds
-        counts = [0] * len(loop.history)
+        counts, told = [0] * len(loop.history), list[float]()
 
         def is_over() -> bool:
             # What was told before is only read, so that the time it took then is all that it takes.
@@ -211,246 +202,36 @@ class Search:
             # All that is proposed at a time has room where there is time alone: the history is the same either way.
             room = sys.maxsize if most is None else most - len(loop.order)
             if room <= 0:
-                return f"the budget of {most} evaluations is spent"
+                return f"the budget of {most} evaluations is spent", told
             if is_over() or not loop.step(room, is_over):
-                return loop.stopped or f"the budget of {round(seconds or 0, 2):g} s is spent"
+                return loop.stopped or f"the budget of {round(seconds or 0, 2):g} s is spent", told
             new = [(str(one), rung) for rung, known in enumerate(loop.history) for one in known[counts[rung] :]]
-            when = journal.add(new, time.monotonic() - start)
-            told += [at for at, (_, rung) in zip(when, new, strict=True) if rung == len(counts) - 1]
+            moments = journal.add(new, time.monotonic() - start)
+            told += [moment for moment, (_, rung) in zip(moments, new, strict=True) if rung == len(counts) - 1]
             counts = [len(known) for known in loop.history]
 
-    def _nothing(self, loop: Loop, scores: Sequence[Mapping[str, Score]]) -> str:
+    def _nothing(self, loop: Loop, estimates: Sequence[Estimate]) -> str:
         """Why nothing was found."""
-        reason = next((one.reason for each in scores for one in each.values() if one.reason), "")
-        if reason:
+        if reason := next((one.reason.partition("; ")[0] for one in estimates if one.reason), ""):
             return (
-                f"None of the {len(scores):,} architectures that were evaluated got a finite score, the first for "
+                f"None of the {len(estimates):,} architectures that were evaluated got a finite score, the first for "
                 f"this reason: {reason.rstrip('.')}; choose another score, other images or larger networks."
             )
         return (
-            f"No architecture of {loop.space.name} within the limits ({self.limits}) got a score "
+            f"No architecture of {loop.space.name} within the limits ({self.plan.limits}) got a score "
             f"({sum(loop.rejected.values()):,} broke a limit): widen the limits or raise the budget."
         )
 
-    def _sessions(self) -> Iterator[AbstractContextManager[Scored]]:
-        """What scores at each rung, the full one last."""
-        if isinstance(self.score, EstimatorScore):
-            yield from (self._estimates(self.score, each) for each in (*self.fidelities, Fidelity()))
-        else:
-            yield from (scorer.session() for scorer in (*self._reduced(), self.scorer))
-
-    @contextmanager
-    def _estimates(self, score: EstimatorScore, fidelity: Fidelity) -> Iterator[Scored]:
-        """Give estimates the form of scores."""
-        assert score.estimator is not None
-        full, known = self.scorer, dict[Architecture, dict[str, Score]]()
-        data = fidelity.of_data(full.dataset)
-        if fidelity.batch < 1:
-            data = split(data, fidelity.batch, self.seed)[1]
-        setting = Setting(fidelity.of_space(full.space), data, self.seed, full.workers, full.store)
-        with score.estimator.session(setting) as ask:
-
-            def scored(some: Sequence[Architecture]) -> list[dict[str, Score]]:
-                fresh = [one for one in dict.fromkeys(some) if one not in known]
-                for one, each in zip(fresh, ask(fresh) if fresh else [], strict=True):
-                    known[one] = {score.name: _score_of(each, score.name)}
-                    self._notes[each.note] = None
-                return [known[one] for one in some]
-
-            yield scored
-
-    def _reduced(self) -> list[Scorer]:
-        """The scorers of the cheaper evaluations."""
-        full = self.scorer
-        return [
-            Scorer(
-                each.of_space(full.space), full.proxies, each.of_data(full.dataset), seed=self.seed,
-                batch_size=each.of_batch(len(full.batch.images)), workers=full.workers, store=full.store,
-                device=full.protocol.device,
-            )
-            for each in self.fidelities
-        ]  # fmt: skip
-
-    # Costs.
-
-    def _broken(self, one: Architecture) -> str:
-        cost = partial(self.costs, one)
-        unknown = (f"{name} unknown" for name in self.objectives[1:] if math.isnan(cost(name)))
-        return self.limits.broken(cost) or next(unknown, "")
-
-    def _facts(self, one: Architecture) -> dict[str, float]:
-        return {name: self.costs(one, name) for name in self.objectives[1:]}
-
-    def _named_costs(self) -> list[str]:
-        """Costs that all evaluated architectures have."""
-        counted = [cost.name for cost in counted_costs()]
-        return list(dict.fromkeys([*counted, *self.limits.most, *self.objectives[1:]]))
-
-    def _measured_costs(self) -> list[str]:
-        return [name for name in self._named_costs() if cost_named(name).is_measured]
-
-    def _keep_measured(self, store: Store) -> None:
-        """Measured once, a value stays: a second measurement could let in what the first kept out."""
-        settings = {"space": self.scorer.space.label, "task": str(self.costs.task), "device": self.costs.device}
-        for name in self._measured_costs():
-            topic = f"{_TOPICS.get(name, name)} of {key_of(settings)}"
-            self.costs.remember(name, store.notes(topic), partial(_note, store, topic))
-
-    # What came out of it.
-
     def _trained(self, loop: Loop, progress: Progress | None) -> pd.DataFrame | None:
-        if self.run_off is None:
+        """The run-off among the best-scored, or among the front where there is one."""
+        if self.plan.run_off is None:
             return None
         front = loop.front() if len(self.objectives) > 1 else range(len(loop.order))
-        places = sorted(
-            (place for place in front if np.isfinite(loop.values[place])), key=lambda place: -loop.values[place]
-        )
-        rows = self.run_off.hold(
-            [loop.order[place] for place in places], self.scorer.space, self.scorer.dataset, seed=self.seed,
-            workers=self.scorer.workers, store=self.scorer.store, progress=progress,
+        finite = [index for index in front if np.isfinite(loop.values[index])]
+        best_first = sorted(finite, key=lambda index: -loop.values[index])
+        setting = self.plan.setting
+        rows = self.plan.run_off.hold(
+            [loop.order[index] for index in best_first], setting.space, setting.data, seed=self.seed,
+            workers=setting.workers, store=setting.store, progress=progress,
         )  # fmt: skip
         return pd.DataFrame([asdict(row) for row in rows])
-
-    def _result(
-        self, loop: Loop, told: list[float], scores: Sequence[Mapping[str, Score]], stopped: str,
-        trained: pd.DataFrame | None,
-    ) -> SearchResult:  # fmt: skip
-        rows: dict[str, Any] = {"architecture": [str(one) for one in loop.order], "score": loop.values}
-        costs = [cost_named(name) for name in self._named_costs()]
-        rows |= {cost.column: [self.costs(one, cost.name) for one in loop.order] for cost in costs}
-        rows |= {
-            "seconds": told,
-            "status": [_status(each.values()) for each in scores],
-            "reason": ["; ".join(sorted({one.reason for one in each.values() if one.reason})) for each in scores],
-        }
-        rows |= {name: [each[name].value for each in scores] for name in self.score.columns}
-        evaluations = pd.DataFrame(rows, index=range(1, len(loop.order) + 1)).astype(
-            {cost.column: int for cost in counted_costs() if cost.is_whole}
-        )
-        front = [str(loop.order[place]) for place in loop.front()]
-        best = front[0] if trained is None else str(trained["architecture"].iloc[0])
-        return SearchResult(
-            title=self.title, space=loop.space.name, best=best, objectives=self.objectives, evaluations=evaluations,
-            front=tuple(front) if len(self.objectives) > 1 else (best,),
-            rejected=dict(loop.rejected), stopped=stopped, run_off=trained, protocol=self._protocol(loop),
-        )  # fmt: skip
-
-    def _deciding(self) -> dict[str, str]:
-        """All that decides the history."""
-        mix = self.score.aggregate
-        return {
-            "strategy": f"{self._written_strategy()}, {self.batch} proposals at a time",
-            "score": self.score.name,
-            "aggregation": key_of({"json": mix.to_json()}) if mix else "",
-            "proxies": ", ".join(f"{each.name} {each.version}" for each in self.score.proxies),
-            "objectives": ", ".join(self.objectives),
-            "limits": str(self.limits),
-            "table": self._table(),
-            "reduced": "; ".join(map(str, self.fidelities)),
-            "scored": str(self.scorer.run),
-            "device": self.costs.device,
-            **self._estimated(),
-        }
-
-    def _estimated(self) -> dict[str, str]:
-        """What a search by an estimator depends on beside its name."""
-        if not isinstance(self.score, EstimatorScore):
-            return {}
-        return {"images": fingerprint(self.scorer.dataset)}
-
-    def _protocol(self, loop: Loop) -> dict[str, str]:
-        cheaper = [f"{len(known)} with {each}" for known, each in zip(loop.history, self.fidelities, strict=False)]
-        protocol = {
-            "strategy": f"{self._written_strategy()}, {loop.batch} proposals at a time",
-            "score": self.score.name,
-            "estimates": self._fidelity(),
-            "objectives": ", ".join(self.objectives),
-            "limits": str(self.limits),
-            "table": self._table(),
-            "budget": str(self.budget),
-            "cheaper scores": "; ".join(cheaper),
-            "run-off": str(self.run_off or ""),
-            **dict.fromkeys(self._measured_costs(), f"measured on {self.costs.device}, one image, 1 thread"),
-            "repeatable": self._repeatable(),
-            "seed": str(self.seed),
-            "data": self._images(),
-            "not finite": NON_FINITE_POLICY,
-        }
-        return {name: text for name, text in protocol.items() if text}
-
-    def _fidelity(self) -> str:
-        """What is done for each estimate, and what is to be known of all."""
-        if not isinstance(self.score, EstimatorScore) or self.score.estimator is None:
-            return ""
-        return "; ".join([self.score.estimator.fidelity, *filter(None, self._notes)])
-
-    def _images(self) -> str:
-        """What is scored on."""
-        data, batch = self.scorer.dataset, self.scorer.batch
-        if isinstance(self.score, EstimatorScore):
-            return f"{data.task.name}, {len(data):,} images, fingerprint {fingerprint(data)}"
-        return f"{data.task.name}, batch of {len(batch.images)}, fingerprint {batch.fingerprint}"
-
-    def _table(self) -> str:
-        """The table that limits or objectives are read from."""
-        is_read = self.costs.table is not None and any("." in name for name in self._named_costs())
-        return self.costs.table.name if self.costs.table is not None and is_read else ""
-
-    def _repeatable(self) -> str:
-        if self.budget.seconds is not None:
-            return "no: how far a budget of time reaches depends on the machine"
-        if measured := self._measured_costs():
-            return f"with this store only: {' and '.join(measured)} was measured"
-        return "yes, whatever the number of workers"
-
-
-def _checked(given: Strategy, space: SearchSpace, objectives: int) -> Strategy:
-    """Refuse a strategy that somebody made for something else."""
-    if given.space.label != space.label:
-        raise InputError(
-            f"The strategy '{given.name}' is for {given.space.label}, expected one for {space.label}: make it of "
-            "the same search space."
-        )
-    if given.objectives != objectives:
-        raise InputError(
-            f"The strategy '{given.name}' is made for {given.objectives} objective(s) and there are {objectives}: make "
-            f"it with objectives={objectives}."
-        )
-    if given.seen:
-        raise InputError(f"The strategy '{given.name}' was told results before, expected a fresh one: make it anew.")
-    return given
-
-
-def _note(store: Store, topic: str, architecture: str, value: float) -> None:
-    store.note(topic, {architecture: value})
-
-
-def _score_of(estimate: Estimate, name: str) -> Score:
-    status = "failed" if estimate.reason else "ok" if math.isfinite(estimate.value) else "not finite"
-    return Score(estimate.architecture, name, estimate.value, status, estimate.reason, estimate.seconds)
-
-
-def _status(scores: Iterable[Score]) -> str:
-    found = {each.status for each in scores}
-    return next((name for name in ("failed", "not finite") if name in found), "ok")
-
-
-def save_study(found: SearchResult, space: SearchSpace, storage: str, study_name: str) -> None:
-    """Write the evaluations of a search as an Optuna study, which optuna-dashboard opens.
-
-    Args:
-        found: what the search gave.
-        space: its search space.
-        storage: a URL such as ``sqlite:///study.db``.
-        study_name: the study's name in the storage; one of that name that was written here before is replaced.
-
-    Raises:
-        InputError: the storage cannot be opened or written, or has such a study of another origin.
-    """
-    columns = [cost_named(name).column for name in found.objectives[1:]]
-    values = np.column_stack([found.evaluations["score"], *(-found.evaluations[name] for name in columns)])
-    results = [
-        Result(space.parse(text), tuple(row.tolist()) if np.isfinite(row).all() else ())
-        for text, row in zip(found.evaluations["architecture"], values, strict=True)
-    ]
-    write_study(space, results, storage, study_name, objectives=len(found.objectives))

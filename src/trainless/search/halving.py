@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import math
 import os
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from trainless.data import ImageDataset, split
 from trainless.errors import InputError
+from trainless.estimators.trainings import OnResult, Progress, Results, Training, training_session
 from trainless.search_spaces.base import SearchSpace
-from trainless.seeding import derive_seed, preserve_rng_state
+from trainless.training import Recipe, TrainingResult
 from trainless.training.measures import measure_named
-from trainless.training.recipes import Recipe
-from trainless.training.results import TrainingResult
-from trainless.training.train import check_numbers, train
+from trainless.training.train import check_numbers
 from trainless.types import Architecture
-from trainless.workers import worker_pool
 
-__all__ = ["RunOffRow", "Setting", "lost_training", "run_off", "rungs", "train_one"]
+__all__ = ["RunOffRow", "run_off", "rungs"]
 
 
 @dataclass(frozen=True)
@@ -29,7 +25,7 @@ class RunOffRow:
 
     Args:
         architecture: its published string.
-        score_rank: its place before the run-off, counted from 1.
+        score_rank: its rank before the run-off, counted from 1.
         epochs: epochs that its last training was to have.
         valid_accuracy: what this training came to, in percent; NaN where it failed.
         seconds: time of all its trainings.
@@ -82,9 +78,9 @@ def run_off(
     measure: str = "accuracy",
     patience: int | None = None,
     workers: int | None = None,
-    done: Mapping[tuple[str, int], TrainingResult] | None = None,
-    on_result: Callable[[str, int, TrainingResult], None] | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    done: Results | None = None,
+    on_result: OnResult | None = None,
+    progress: Progress | None = None,
 ) -> list[RunOffRow]:
     """Train candidates by successive halving (Jamieson and Talwalkar 2016), and rank them by validation.
 
@@ -102,11 +98,11 @@ def run_off(
         dataset: the images; a part of them is set aside to validate with.
         epochs: epochs of the last rung.
         eta: the part of the candidates that goes on is 1/eta, the epochs grow by the factor eta.
-        seed: decides what `train` draws, and which images are set aside.
+        seed: decides what a training draws, and which images are set aside.
         fraction: share of the images that is set aside.
-        recipe: as for `train`.
-        measure: as for `train`; ranks the candidates.
-        patience: as for `train`.
+        recipe: as for `trainless.training.train`.
+        measure: as for `trainless.training.train`; ranks the candidates.
+        patience: as for `trainless.training.train`.
         workers: number of worker processes of one thread each; 0 trains in this process, with one thread too; None is
             one a core, at most one a candidate.
         done: what is already known, by the architecture's string and epochs.
@@ -132,71 +128,34 @@ def run_off(
     check_numbers(epochs=epochs, patience=patience)
     measure_named(measure, dataset.task.classes)
     _check(candidates, space, eta, workers)
-    options = {"seed": seed, "recipe": recipe, "measure": measure, "patience": patience}
-    setting = Setting(space, *split(dataset, fraction, seed), options)
-    known, trained = dict(done or {}), {each: list[TrainingResult]() for each in candidates}
     plan = rungs(len(candidates), epochs, eta)
-    passed, total = 0, sum(count * length for count, length in plan)
+    results: dict[Architecture, list[TrainingResult]] = {candidate: [] for candidate in candidates}
     ranked = list(candidates)
-    with worker_pool(train_one, setting, _worker_count(workers, len(candidates)), lost_training) as run:
+    passed, total = 0, sum(count * length for count, length in plan)
+    with training_session(
+        space, *split(dataset, fraction, seed), seed=seed, workers=_worker_count(workers, len(candidates)), done=done,
+        on_result=on_result, recipe=recipe, measure=measure, patience=patience,
+    ) as train_all:  # fmt: skip
         for count, length in plan:
-            going = [each for each in candidates if each in ranked[:count] and not _failed(trained[each])]
-            units = [(each, length) for each in going if (str(each), length) not in known]
-            passed += (count - len(units)) * length
-            if progress:
-                progress(passed, total)
-            for (architecture, _), result in run(units):
-                known[str(architecture), length] = result
-                if on_result and not result.reason:
-                    on_result(str(architecture), length, result)
-                passed += length
-                if progress:
-                    progress(passed, total)
-            for each in going:
-                trained[each].append(known[str(each), length])
+            best = set(ranked[:count])
+            going = [one for one in candidates if one in best and not _has_failed(results[one])]
+            passed += (count - len(going)) * length  # what failed is not trained any more
+            told = progress and _in_epochs(progress, passed, length, total)
+            for candidate, result in zip(going, train_all([Training(one, length) for one in going], told), strict=True):
+                results[candidate].append(result)
+            passed += len(going) * length
             # Those that went on stay before those that did not, and equal ones in the order of their scores.
-            ranked[: len(going)] = sorted(going, key=lambda each: _rank(trained[each][-1]))
-    ranked.sort(key=lambda each: _failed(trained[each]))
-    return [_row(str(each), candidates.index(each) + 1, plan, trained[each]) for each in ranked]
+            ranked[: len(going)] = sorted(going, key=lambda candidate: _rank(results[candidate][-1]))
+    ranked.sort(key=lambda candidate: _has_failed(results[candidate]))
+    return [_row(candidate, candidates.index(candidate) + 1, plan, results[candidate]) for candidate in ranked]
 
 
-@dataclass(frozen=True)
-class Setting:
-    """All that decides a training but the architecture and the epochs, for worker processes."""
-
-    space: SearchSpace
-    train_set: ImageDataset
-    valid_set: ImageDataset
-    options: Mapping[str, Any]
+def _in_epochs(progress: Progress, passed: int, length: int, total: int) -> Progress:
+    """Tell the trainings of one rung in epochs of all rungs."""
+    return lambda ended, _: progress(passed + ended * length, total)
 
 
-def train_one(setting: Setting, unit: tuple[Architecture, int]) -> TrainingResult:
-    """Train one architecture for a number of epochs; what it raises becomes the reason of a failure."""
-    import torch
-
-    architecture, epochs = unit
-    start = time.monotonic()
-    try:
-        with preserve_rng_state():
-            # Weights that `train` leaves as they are come from here.
-            torch.manual_seed(derive_seed(setting.options["seed"], "build"))
-            network = setting.space.build(architecture, setting.train_set.task)
-        return train(network, setting.train_set, setting.valid_set, epochs=epochs, **setting.options)
-    except Exception as error:
-        reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
-        return _failure(reason, time.monotonic() - start)
-
-
-def lost_training(unit: tuple[Architecture, int], reason: str) -> TrainingResult:
-    """Make the result of a training whose process died."""
-    return _failure(reason)
-
-
-def _failure(reason: str, seconds: float = 0.0) -> TrainingResult:
-    return TrainingResult(math.nan, 0, 0, seconds, reason=reason)
-
-
-def _failed(results: Sequence[TrainingResult]) -> bool:
+def _has_failed(results: Sequence[TrainingResult]) -> bool:
     return bool(results and results[-1].reason)
 
 
@@ -205,11 +164,11 @@ def _rank(result: TrainingResult) -> float:
 
 
 def _row(
-    architecture: str, score_rank: int, plan: Sequence[tuple[int, int]], results: Sequence[TrainingResult]
+    candidate: Architecture, score_rank: int, plan: Sequence[tuple[int, int]], results: Sequence[TrainingResult]
 ) -> RunOffRow:  # fmt: skip
     last, (_, epochs) = results[-1], plan[len(results) - 1]
-    seconds = sum(each.seconds for each in results)
-    return RunOffRow(architecture, score_rank, epochs, last.valid_accuracy, seconds, last.reason)
+    seconds = sum(result.seconds for result in results)
+    return RunOffRow(str(candidate), score_rank, epochs, last.valid_accuracy, seconds, last.reason)
 
 
 def _worker_count(workers: int | None, candidates: int) -> int:
@@ -219,11 +178,11 @@ def _worker_count(workers: int | None, candidates: int) -> int:
 def _check(candidates: Sequence[Architecture], space: SearchSpace, eta: int, workers: int | None) -> None:
     if not candidates:
         raise InputError("There are no candidates for a run-off: give at least one architecture.")
-    for number, each in enumerate(candidates):
-        if each.space != space.name:
-            raise InputError(f"The candidate '{each}' is of '{each.space}', expected one of '{space.name}'.")
-        if each in candidates[:number]:
-            raise InputError(f"The candidate '{each}' is named twice: name each once.")
+    for number, candidate in enumerate(candidates):
+        if candidate.space != space.name:
+            raise InputError(f"The candidate '{candidate}' is of '{candidate.space}', expected one of '{space.name}'.")
+        if candidate in candidates[:number]:
+            raise InputError(f"The candidate '{candidate}' is named twice: name each once.")
     if eta < 2:
         raise InputError(f"eta is {eta}, expected at least 2: it divides the number of candidates.")
     if workers is not None and workers < 0:

@@ -1,0 +1,73 @@
+"""Trainings that outlive the process: stored one by one, under all that decides them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from trainless.data import ImageDataset
+from trainless.search_spaces.base import SearchSpace
+from trainless.store import Store, key_of
+from trainless.training import Recipe, TrainingResult
+
+__all__ = ["TrainingCache", "fingerprint"]
+
+
+class TrainingCache:
+    """The trainings in a store that share all but the architecture and the epochs.
+
+    Args:
+        store: where they are; None keeps none.
+        space: builds the networks.
+        data: the images, before a part is set aside to validate with.
+        seed: of the trainings.
+        recipe: of the trainings.
+        others: what else decides a training and is not as usual, as name and value.
+
+    Attributes:
+        found: what the store held, by the architecture's string and the epochs.
+
+    Example:
+        >>> import tempfile
+        >>> from trainless.data import load_data
+        >>> from trainless.search_spaces import search_space
+        >>> with tempfile.TemporaryDirectory() as folder, Store(f"{folder}/scores.db") as store:
+        ...     setting = (store, search_space("nasbench201"), load_data("digits"), 0, Recipe())
+        ...     TrainingCache(*setting).keep("a cell", 3, TrainingResult(91.0, 3, 2, 1.0))
+        ...     whole, half = TrainingCache(*setting), TrainingCache(*setting, {"images": "0.5"})
+        ...     whole.found["a cell", 3].valid_accuracy, half.found
+        (91.0, {})
+    """
+
+    def __init__(
+        self, store: Store | None, space: SearchSpace, data: ImageDataset, seed: int, recipe: Recipe,
+        others: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        # The name and the options, as they stood in the first stores.
+        settings = {"space": f"{space.name} {dict(space.options)}", "data": f"{data.task} {fingerprint(data)}",
+                    "seed": str(seed), "recipe": str(recipe), **(others or {})}  # fmt: skip
+        self._store, self._topic = store, f"trainings of {key_of(settings)}"
+        self.found: dict[tuple[str, int], TrainingResult] = {}
+        for name, value in store.notes(self._topic).items() if store else ():
+            architecture, _, epochs = name.rpartition(" ")
+            fields: dict[str, Any] = {
+                field: tuple(content) if isinstance(content, list) else content for field, content in value.items()
+            }
+            self.found[architecture, int(epochs)] = TrainingResult(**fields)
+
+    def keep(self, architecture: str, epochs: int, result: TrainingResult) -> None:
+        """Store a training that has ended."""
+        if self._store:
+            self._store.note(self._topic, {f"{architecture} {epochs}": asdict(result)})
+
+
+def fingerprint(data: ImageDataset) -> str:
+    """Hash images, labels and normalisation, for one other label is another training."""
+    digest = hashlib.sha256(repr([data.images.shape, *map(float, (*data.mean, *data.std))]).encode())
+    for values in (data.images, data.labels):
+        digest.update(np.ravel(values).data)
+    return digest.hexdigest()[:16]
