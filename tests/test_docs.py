@@ -28,6 +28,11 @@ def test_python_block_runs(name: str, code: str, tmp_path: Path) -> None:
     assert done.returncode == 0, f"{name}: {done.stderr}"
 
 
+def test_a_search_space_takes_less_than_60_lines() -> None:
+    (code,) = (text for name, text in blocks("python") if name.startswith("CONTRIBUTING") and "(ProductSpace)" in text)
+    assert len(code.splitlines()) < 60
+
+
 def commands() -> list[list[str]]:
     lines = [line for _, text in blocks("bash") for line in text.splitlines()]
     return [shlex.split(line, comments=True) for line in lines if line.startswith("trainless ")]

@@ -39,8 +39,7 @@ class ToySpace(ProductSpace):
         raise ArchitectureError(f"'{text}' is no toy: expected one such as {self[0]}.")
 
     def blueprint(self, architecture: Architecture, task: Task) -> Blueprint:
-        self.codes(architecture)  # refuses what is none of the space
-        width, body, activation = architecture.genotype
+        width, body, activation = self.genotype(architecture)
         draft = Draft(task)
         draft.add("0", "conv", int(width), has_bias=True)
         for number in range(self.depth):
@@ -59,5 +58,5 @@ class ToySpace(ProductSpace):
         return tuple(ToySpace(depth) for depth in range(self.depth, 0, -1))
 
     def encode(self, architecture: Architecture) -> np.ndarray:
-        pairs = zip(CHOICES, self._own(architecture).genotype, strict=True)
+        pairs = zip(CHOICES, self.genotype(architecture), strict=True)
         return np.array([float(option == own) for options, own in pairs for option in options])

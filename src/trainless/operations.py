@@ -9,11 +9,13 @@ from torch import nn
 
 __all__ = [
     "Cell",
+    "Cut",
     "ReductionBlock",
     "Residual",
     "SqueezeExcite",
     "Zero",
     "average_pooling",
+    "conv_bn",
     "conv_bn_relu",
     "inverted_residual",
     "relu_conv_bn",
@@ -35,6 +37,23 @@ def relu_conv_bn(inputs: int, outputs: int, kernel_size: int, stride: int = 1) -
     """
     convolution = nn.Conv2d(inputs, outputs, kernel_size, stride, kernel_size // 2, bias=False)
     return nn.Sequential(nn.ReLU(), convolution, nn.BatchNorm2d(outputs))
+
+
+def conv_bn(inputs: int, outputs: int, kernel_size: int, stride: int = 1) -> nn.Sequential:
+    """Build convolution without bias and batch normalisation; the image keeps its size at stride 1.
+
+    Args:
+        inputs: channels that come in.
+        outputs: channels that go out.
+        kernel_size: rows and columns of the kernel, odd.
+        stride: step of the convolution.
+
+    Example:
+        >>> [type(layer).__name__ for layer in conv_bn(4, 8, 1)]
+        ['Conv2d', 'BatchNorm2d']
+    """
+    convolution = nn.Conv2d(inputs, outputs, kernel_size, stride, kernel_size // 2, bias=False)
+    return nn.Sequential(convolution, nn.BatchNorm2d(outputs))
 
 
 def conv_bn_relu(inputs: int, outputs: int, kernel_size: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
@@ -129,6 +148,26 @@ class ReductionBlock(nn.Module):
         """Compute the sum of both ways, shape ``(images, outputs, height / 2, width / 2)``."""
         total: torch.Tensor = self.shortcut(x) + self.main(x)
         return total
+
+
+class Cut(nn.Module):
+    """Keeps the first channels.
+
+    Args:
+        channels: how many.
+
+    Example:
+        >>> Cut(2)(torch.zeros(1, 3, 4, 4)).shape
+        torch.Size([1, 2, 4, 4])
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Give a view of the first channels."""
+        return torch.narrow(x, 1, 0, self.channels)
 
 
 class SqueezeExcite(nn.Module):

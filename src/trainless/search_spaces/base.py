@@ -140,6 +140,13 @@ class SearchSpace(ABC):
         """Count the multiply-adds of convolutions and linear layers for one image, as it is written."""
         return self.blueprint(architecture, task).multiply_adds
 
+    def peak_memory(self, architecture: Architecture, task: Task) -> int:
+        """Compute the bytes that the inference of one image needs, weights included; the network runs as it is written.
+
+        Nothing is computed with numbers: it takes some milliseconds, and no arithmetic.
+        """
+        return self.blueprint(architecture, task).peak_memory
+
     def skip_spans(self, architecture: Architecture) -> tuple[int, ...]:
         """Give for each skip edge how many nodes further it leads, as it is written."""
         return self.blueprint(architecture, _ANY).skip_spans

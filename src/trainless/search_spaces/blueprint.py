@@ -155,6 +155,17 @@ class Blueprint:
         """Multiply-adds of convolutions and linear layers for one image."""
         return sum([part.multiply_adds for part in self.parts])
 
+    @property
+    def peak_memory(self) -> int:
+        """Bytes that the inference of one image needs, weights included, as `trainless.hardware.peak_memory` counts."""
+        import torch
+
+        from trainless.hardware import peak_memory
+
+        with torch.device("meta"):
+            network = self.build()
+        return peak_memory(network, (self.nodes[0].inputs, *self.nodes[0].size))
+
     # What it is made of.
 
     @property

@@ -136,9 +136,8 @@ class Mobile(ProductSpace):
             >>> Mobile().stages(Mobile()[0])[4]
             Stage(blocks=1, kernel=3, expansion=2, channels=40, has_gate=False)
         """
-        self.codes(architecture)  # refuses what is none of the space
         stages = []
-        for number, (kernel, expansion, depth, percent, gate) in enumerate(_by_stage(architecture.genotype)):
+        for number, (kernel, expansion, depth, percent, gate) in enumerate(_by_stage(self.genotype(architecture))):
             blocks, channels = blocks_of(depth, self.depth), channels_of(number, percent, self.width)
             stages.append(Stage(blocks, kernel, expansion, channels, gate == "se"))
         return stages

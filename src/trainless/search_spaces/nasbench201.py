@@ -110,6 +110,13 @@ class NASBench201(ProductSpace):
                 genotype[source, target] = operation
         return self.make([genotype[edge] for edge in EDGES])
 
+    def genotype(self, architecture: Architecture) -> Genotype:
+        """Give the operations of a cell in the order of `EDGES`; ArchitectureError if it is none of the space."""
+        genotype = cast(Genotype, self._own(architecture).genotype)
+        if genotype not in positions():
+            self.codes(architecture)  # says what is wrong
+        return genotype
+
     # The public order of the benchmark stands in place of the numbers of a product.
 
     def __getitem__(self, index: int) -> Architecture:
@@ -123,7 +130,7 @@ class NASBench201(ProductSpace):
             >>> space.index(space[1234])
             1234
         """
-        return positions()[self._genotype(architecture)]
+        return positions()[self.genotype(architecture)]
 
     def canonical(self, architecture: Architecture) -> Architecture:
         """Give the one representative of all cells that are the same network: dead edges of it are ``none``.
@@ -137,7 +144,7 @@ class NASBench201(ProductSpace):
             >>> print(space.canonical(space.parse("|none~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|none~2|")))
             |none~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|
         """
-        return self.make(representatives()[network_form(self._genotype(architecture))])
+        return self.make(representatives()[network_form(self.genotype(architecture))])
 
     def unique_string(self, architecture: Architecture, zeroize: bool = True) -> str:
         """Give the string by which the benchmark's authors tell networks apart; 12,751 differ, or 6,466 with zeroize.
@@ -154,7 +161,7 @@ class NASBench201(ProductSpace):
             >>> space.unique_string(space.parse("|skip_connect~0|+|none~0|none~1|+|none~0|skip_connect~1|none~2|"))
             '#+#+0'
         """
-        return unique_string(self._genotype(architecture), zeroize)
+        return unique_string(self.genotype(architecture), zeroize)
 
     def blueprint(self, architecture: Architecture, task: Task) -> Blueprint:
         """Describe the network; in pictures its cell stands for it.
@@ -169,7 +176,7 @@ class NASBench201(ProductSpace):
             output = skip_connect(node 0) + avg_pool_3x3(node 1)
         """
         frame, edges = _parts(self.channels, self.cells, task)
-        chosen = zip(edges, self._genotype(architecture), strict=True)
+        chosen = zip(edges, self.genotype(architecture), strict=True)
         return Blueprint((frame, *[edge[operation] for edge, operation in chosen]), pictured="features.2")
 
     @property
@@ -189,12 +196,6 @@ class NASBench201(ProductSpace):
             else:
                 spaces.append(NASBench201(last.channels // 2, 1))
         return tuple(spaces)
-
-    def _genotype(self, architecture: Architecture) -> Genotype:
-        genotype = cast(Genotype, self._own(architecture).genotype)
-        if genotype not in positions():
-            self.make(genotype)  # says what is wrong
-        return genotype
 
 
 @cache

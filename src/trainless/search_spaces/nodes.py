@@ -205,6 +205,24 @@ def _build_conv_bn_relu(node: Node) -> torch.nn.Module:
     return conv_bn_relu(node.inputs, node.channels, node.kernel, node.stride, node.groups)
 
 
+def _build_conv_bn(node: Node) -> torch.nn.Module:
+    from trainless.operations import conv_bn
+
+    return conv_bn(node.inputs, node.channels, node.kernel, node.stride)
+
+
+def _build_max_pooling(node: Node) -> torch.nn.Module:
+    from torch import nn
+
+    return nn.MaxPool2d(node.kernel, node.stride, padding=(node.kernel - 1) // 2)
+
+
+def _build_cut(node: Node) -> torch.nn.Module:
+    from trainless.operations import Cut
+
+    return Cut(node.channels)
+
+
 def _build_average_pooling(node: Node) -> torch.nn.Module:
     from trainless.operations import average_pooling
 
@@ -259,6 +277,9 @@ OPERATIONS: Mapping[str, Operation] = {
     "silu": Operation(_plain("SiLU")),
     "relu_conv_bn": Operation(_build_relu_conv_bn, _convolutions),
     "conv_bn_relu": Operation(_build_conv_bn_relu, _convolutions),
+    "conv_bn": Operation(_build_conv_bn, _convolutions),
+    "cut": Operation(_build_cut),
+    "max_pool": Operation(_build_max_pooling),
     "avg_pool_3x3": Operation(_build_average_pooling),
     "reduction": Operation(_build_reduction, _reduction),
     "inverted_residual": Operation(_build_inverted_residual, _inverted_residual),

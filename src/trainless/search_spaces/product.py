@@ -86,6 +86,11 @@ class ProductSpace(FiniteSpace):
         """
         return self._codes(self._own(architecture).genotype)
 
+    def genotype(self, architecture: Architecture) -> tuple[str | int, ...]:
+        """Give the choices of an architecture; ArchitectureError if it is none of the space."""
+        self.codes(architecture)
+        return architecture.genotype
+
     def __getitem__(self, index: int) -> Architecture:
         index, codes = self._checked(index), []
         for options in reversed(self.choices):
