@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import pandas as pd
 from trainless.aggregation import HYBRID_PAIR, Sweep, cross_validate
 from trainless.errors import InputError
 from trainless.report import latex_table, markdown_table, several_studies_page, study_figures
+from trainless.report.common.pages import environment
 from trainless.reproduction.mixes import (
     COUNTS,
     THESIS_PROXIES,
@@ -48,6 +48,13 @@ Progress = Callable[[int, int], None]
 
 _CHOSEN_ON = "NB201 cifar100"
 _ROUNDED = 4
+
+_INTRODUCTION = """\
+<p>The Hybrid proxy is 0.5 DIN + 1.5 DDN where DIN ≤ DDN, and DIN elsewhere: LogSynflow and NWOT, each divided by its
+largest value. Its Kendall's τ with the accuracies that the thesis used, from published scores:
+{{ taus|join(", ") }}. The tables set every figure of the thesis's tables 6.1 to 6.7 beside ours and name what differs; the
+studies below them hold FreeREA's and our own scores of NAS-Bench-201 against the test accuracy, as the mean over
+seeds.</p>"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,14 +124,8 @@ class Reproduction:
 
     def _introduction(self) -> str:
         shown = [row for row in self.rows if row["proxy"] == "hybrid" and row["source"] == "published"]
-        parts = [f"{row['dataset']} {row['kendall']:.3f} ({row['thesis_kendall']:.2f} in the thesis)" for row in shown]
-        return (
-            "<p>The Hybrid proxy is 0.5 DIN + 1.5 DDN where DIN ≤ DDN, and DIN elsewhere: LogSynflow and NWOT, each "
-            "divided by its largest value. Its Kendall's τ with the accuracies that the thesis used, from published "
-            f"scores: {escape(', '.join(parts))}. The tables set every figure of the thesis's tables 6.1 to 6.7 beside "
-            "ours and name what differs; the studies below them hold FreeREA's and our own scores of NAS-Bench-201 "
-            "against the test accuracy, as the mean over seeds.</p>"
-        )
+        taus = [f"{row['dataset']} {row['kendall']:.3f} ({row['thesis_kendall']:.2f} in the thesis)" for row in shown]
+        return environment().from_string(_INTRODUCTION).render(taus=taus)
 
     def _tables(self) -> list[tuple[str, str, pd.DataFrame, str]]:
         """Name, caption, table and note of everything that is printed as a table."""
