@@ -52,9 +52,9 @@ _ROUNDED = 4
 _INTRODUCTION = """\
 <p>The Hybrid proxy is 0.5 DIN + 1.5 DDN where DIN ≤ DDN, and DIN elsewhere: LogSynflow and NWOT, each divided by its
 largest value. Its Kendall's τ with the accuracies that the thesis used, from published scores:
-{{ taus|join(", ") }}. The tables set every figure of the thesis's tables 6.1 to 6.7 beside ours and name what differs; the
-studies below them hold FreeREA's and our own scores of NAS-Bench-201 against the test accuracy, as the mean over
-seeds.</p>"""
+{{ taus|join(", ") }}. The tables set every figure of the thesis's tables 6.1 to 6.7 beside ours and name what
+differs; the studies below them hold FreeREA's and our own scores of NAS-Bench-201 against the test accuracy, as the
+mean over seeds.</p>"""
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,23 +13,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from trainless.report.common.colours import DIVERGING
-from trainless.report.common.formats import number, power_of_ten
+from trainless.report.common.formats import power_of_ten
 from trainless.report.common.scales import needs_logarithm
 from trainless.report.common.static import COLUMN, LINES, PAGE, STYLE, check_format, new_figure, save_figure
+from trainless.report.study.correlations import draw_correlation
 from trainless.report.study.labels import label_points
 from trainless.report.study.plots import curve_bounds
 from trainless.report.study.sweeps import draw_sweep
-from trainless.report.study.views import MOST_NUMBERED, Views, cost_ticks, make_views, random_curve, thinned
+from trainless.report.study.views import Views, cost_ticks, make_views, random_curve, thinned
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-    from matplotlib.image import AxesImage
 
     from trainless.study import Study
 
-__all__ = ["draw_correlation", "study_figures"]
+__all__ = ["study_figures"]
 
 # The palette of Okabe and Ito, told apart with any kind of colour vision.
 _KINDS = {"data-independent": "#0072B2", "data-dependent": "#D55E00", "mix": "#009E73", "unknown": "#777777"}
@@ -219,27 +218,6 @@ def _agreement(views: Views) -> Figure:
     drawn = draw_correlation(axes, views.agreement, 5.5)
     figure.colorbar(drawn, ax=axes, label="Spearman's ρ", fraction=0.04, pad=0.02)
     return figure
-
-
-def draw_correlation(axes: Axes, table: pd.DataFrame, fontsize: float) -> AxesImage:
-    """Draw a square table of correlations from -1 to 1 into axes as a heat map; NaN leaves a gap."""
-    from matplotlib.colors import LinearSegmentedColormap
-
-    names, values = [str(name) for name in table.columns], table.to_numpy(dtype=float)
-    scale = LinearSegmentedColormap.from_list("correlation", DIVERGING)
-    drawn = axes.imshow(values, cmap=scale, vmin=-1, vmax=1, aspect="auto")
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
-    axes.set_yticks(range(len(names)), names, parse_math=False)
-    axes.tick_params(length=0)
-    axes.grid(visible=False)
-    axes.spines[:].set_visible(False)
-    if len(names) <= MOST_NUMBERED:
-        for (row, column), value in np.ndenumerate(values):
-            if math.isfinite(value):
-                colour = "white" if abs(value) > 0.855 else "black"
-                text = number(value, ".2f")
-                axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=fontsize)
-    return drawn
 
 
 def _weights(views: Views) -> Figure:

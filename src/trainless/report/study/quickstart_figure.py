@@ -10,7 +10,7 @@ import pandas as pd
 
 from trainless.report.common.colours import KIND_COLOURS, SCALE
 from trainless.report.common.formats import milliseconds
-from trainless.report.study.figures import draw_correlation
+from trainless.report.study.correlations import draw_correlation
 from trainless.report.study.quickstart_views import (
     DDN,
     DIN,
