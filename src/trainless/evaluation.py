@@ -10,7 +10,7 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -20,7 +20,7 @@ import torch
 
 from trainless.errors import NetworkError, TrainlessError
 from trainless.initialization import initialize
-from trainless.passes import PassResult, Signal, Signals, plan_passes, run_passes
+from trainless.passes import Measured, PassResult, Signal, Signals, plan_passes, run_passes, signal_name
 from trainless.preparation import PreparedBatch, ordinary_arithmetic, prepare_batch, prepare_network
 from trainless.proxies import Proxy, proxies
 from trainless.search_spaces.base import SearchSpace
@@ -245,10 +245,10 @@ def _for_member(score: Score, architecture: str, share: int) -> Score:
 
 
 def _score_architecture(protocol: ScoringSettings, architecture: Architecture, chosen: Sequence[Proxy]) -> list[Score]:
-    counted = [each for each in chosen if each.pass_spec.input == "architecture"]
+    counted = [each for each in chosen if each.signals <= _CLOSED_FORMS.keys()]
     scores = [_count(protocol, architecture, each) for each in counted]
     for thin in (False, True):
-        run = [e for e in chosen if e.pass_spec.input != "architecture" and e.pass_spec.thin == thin]
+        run = [each for each in chosen if each not in counted and each.pass_spec.thin == thin]
         if run:
             sized = _thinned(protocol) if thin else protocol
             repeats = [_run(sized, architecture, run, repeat) for repeat in range(protocol.repeats)]
@@ -262,17 +262,21 @@ def _thinned(protocol: ScoringSettings) -> ScoringSettings:
     return replace(protocol, space=protocol.space.thin(), task=task, images=protocol.images[:, :1])
 
 
+# What a search space knows in closed form of an architecture as it is written.
+_CLOSED_FORMS: Mapping[Measured, Callable[[SearchSpace, Architecture, Task], Any]] = {
+    Signal.PARAMETERS: lambda space, architecture, task: space.parameters(architecture, task),
+    Signal.TRAINABLE_PARAMETERS: lambda space, architecture, task: space.parameters(architecture, task),
+    Signal.MULTIPLY_ADDS: lambda space, architecture, task: space.flops(architecture, task),
+    Signal.SKIP_SPANS: lambda space, architecture, task: space.skip_spans(architecture),
+}
+
+
 def _count(protocol: ScoringSettings, architecture: Architecture, each: Proxy) -> Score:
-    """A proxy of the architecture as written: the search space knows what it reads in closed form."""
+    """A proxy for which no network is built."""
     start = time.perf_counter()
-    space, signals = protocol.space, Signals()
-    if Signal.PARAMETERS in each.signals:
-        signals.parameters = space.parameters(architecture, protocol.task)
-    if Signal.MULTIPLY_ADDS in each.signals:
-        signals.multiply_adds = space.flops(architecture, protocol.task)
-    if Signal.SKIP_SPANS in each.signals:
-        signals.skip_spans = space.skip_spans(architecture)
-    value, reason = each.compute(signals)
+    measured = {signal_name(signal): _CLOSED_FORMS[signal](protocol.space, architecture, protocol.task)
+                for signal in each.signals}  # fmt: skip
+    value, reason = each.compute(Signals(**measured))
     seconds = time.perf_counter() - start
     return replace(_scored(each, value, reason, seconds), spent=seconds)
 

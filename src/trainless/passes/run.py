@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
-from types import FunctionType
 from typing import Any
 
 import torch
@@ -221,7 +220,7 @@ class Run:
             return []
         with self.tracker.recomputing():  # what is computed once more sees the same tensors
             if not self.tracker.without_graph:
-                found = _gradients(
+                found = torch.autograd.grad(
                     value, inputs, retain_graph=keep_graph, create_graph=again, allow_unused=True,
                     materialize_grads=True,
                 )  # fmt: skip
@@ -239,15 +238,6 @@ class Run:
             for tensor in inputs:
                 tensor.grad = None
         return [torch.zeros_like(t) if grad is None else grad for t, grad in zip(inputs, gradients, strict=True)]
-
-
-# The body of torch.autograd.grad without its first question, whether a mode such as the tracker wants to stand in for
-# it: the tracker would be off then while activations are recomputed.
-_gradients = FunctionType(
-    torch.autograd.grad.__code__,
-    {**torch.autograd.grad.__globals__, "has_torch_function": lambda arguments: False},
-    argdefs=torch.autograd.grad.__defaults__,
-)
 
 
 def joined(tensors: list[torch.Tensor]) -> torch.Tensor:

@@ -13,7 +13,7 @@ from trainless.proxies.base import Proxy
 __all__ = ["ACTIVATIONS", "linear_regions", "nwot", "nwot_single_precision"]
 
 _KERNEL = frozenset({Signal.RELU_KERNEL})
-_SINGULAR = "the kernel is singular: two images have the same code, or no ReLU was seen"
+_SINGULAR = "the kernel is singular: two images have the same code"
 _PAPER = "Mellor et al., Neural Architecture Search without Training, ICML 2021"
 
 
@@ -98,6 +98,6 @@ ACTIVATIONS = (
         data_independent=True,
         paper="Chen et al., TE-NAS, ICLR 2021",
         summary="distinct ReLU patterns of a thin network over 5,000 Gaussian inputs of 3 x 3 pixels",
-        when_not_finite="no ReLU was seen",
+        when_not_finite="no activation function was seen",
     ),
 )

@@ -40,7 +40,16 @@ COUNTS = (
         frozenset({Signal.PARAMETERS}),
         data_independent=True,
         paper="Abdelfattah et al., ICLR 2021 (baseline)",
-        summary="number of trainable parameters, dead edges of a cell included",
+        summary="number of parameters, dead edges of a cell included",
+    ),
+    Proxy(
+        "params:trainable",
+        lambda signals: signals.trainable_parameters,
+        _ARCHITECTURE,
+        frozenset({Signal.TRAINABLE_PARAMETERS}),
+        data_independent=True,
+        paper="Abdelfattah et al., ICLR 2021 (baseline)",
+        summary="number of the parameters that learn, those that are frozen left out",
     ),
     Proxy(
         "flops",
@@ -49,7 +58,7 @@ COUNTS = (
         frozenset({Signal.MULTIPLY_ADDS}),
         data_independent=True,
         paper="Abdelfattah et al., ICLR 2021 (baseline)",
-        summary="multiply-adds of convolutions and linear layers for one image, dead edges included",
+        summary="multiply-adds of convolutions and matrix products for one image, dead edges included",
     ),
     Proxy(
         "skipped_layers",

@@ -79,6 +79,7 @@ FLOW = (
         data_independent=True,
         paper="Cavagnero et al., FreeREA, WACV 2023",
         summary="synaptic flow with the logarithm of the gradients",
-        when_not_finite="the flow is beyond the largest double-precision number",
+        when_not_finite="the flow is beyond the largest double-precision number, or some gradient is below -1: layer "
+        "normalisation, attention and differences turn a positive flow around",
     ),
 )
