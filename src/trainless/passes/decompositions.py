@@ -104,21 +104,21 @@ def _merged_mask(
 ) -> torch.Tensor | None:
     """One mask that is added to the products, for ``(images, heads, queries, keys)``; True forbids in those given."""
     query, key = heads[:2]
-    merged = None
     if causal:
         mask = torch.ones(query.size(2), key.size(2), dtype=torch.bool, device=query.device).triu(1)
-    for given in (mask, padding):
-        if given is None:
-            continue
+
+    def added(given: torch.Tensor) -> torch.Tensor:
         if given.dtype == torch.bool:
             given = torch.zeros_like(given, dtype=query.dtype).masked_fill(given, -math.inf)
-        given = F.pad(given, (0, key.size(2) - given.size(-1)))  # keys that were added stay allowed
-        if given is padding or (padding is not None and mask is None) or given.dim() == 1:
-            given = given.view(-1, 1, 1, key.size(2))
-        elif given.dim() == 3:
-            given = given.view(-1, query.size(1), *given.shape[1:])
-        merged = given if merged is None else merged + given
-    return merged
+        return F.pad(given, (0, key.size(2) - given.size(-1)))  # keys that were added stay allowed
+
+    parts = []
+    if mask is not None:
+        mask = added(mask)
+        parts.append(mask.view(-1, query.size(1), *mask.shape[1:]) if mask.dim() == 3 else mask)
+    if padding is not None:
+        parts.append(added(padding).view(-1, 1, 1, key.size(2)))
+    return sum(parts[1:], parts[0]) if parts else None
 
 
 # Recurrent layers: a cell takes x, the state, and its weights, and gives the next state.
@@ -165,7 +165,7 @@ def _recurrent(step: Callable[..., State]) -> Callable[..., Any]:
         input: torch.Tensor, hx: Any, params: Any, has_biases: Any = True, num_layers: Any = 1, dropout: Any = 0.0,
         train: Any = False, bidirectional: Any = False, batch_first: Any = None,
     ) -> Any:  # fmt: skip
-        if batch_first is None or not isinstance(params, list | tuple):
+        if isinstance(has_biases, list | tuple):  # the weights come one place later then
             raise NetworkError("The network packs sequences of several lengths, which cannot be scored: pad them.")
         states = list(hx) if isinstance(hx, list | tuple) else [hx]
         time = 1 if batch_first else 0

@@ -209,9 +209,9 @@ class _Pass:
                         for tensor in map(run.lay_out, batch)
                     )
                     rules = []
-                    for recorder in self.recorders.values():
-                        with self.clock(type(recorder)):
-                            recorder.begin(run)
+                    for signal, recorder in self.recorders.items():
+                        self._guarded(signal, recorder.begin, run)
+                        if signal not in self.failures:
                             stack.enter_context(recorder.watching(run))
                             rules.append(self._timed(recorder.rules(run), type(recorder)))
                     with run.tracker.watching(*rules), torch.set_grad_enabled(graph):

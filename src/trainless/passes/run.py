@@ -123,7 +123,10 @@ class Run:
         absolute = self.spec.weights == "absolute"
         draw = self._drawn() if self.spec.weights == "normal" else None
         rules = NORMALISATIONS[self.spec.batch_norm]()
-        return WeightTracker(self.tensors, self.originals, rules, draw=draw, absolute=absolute)
+        return WeightTracker(self.tensors, self.originals, rules, like=self._like(), draw=draw, absolute=absolute)
+
+    def _like(self, device: torch.device | None = None) -> torch.Tensor:
+        return torch.empty(0, dtype=self.dtype, device=device or self.images[0].device)
 
     def _drawn(self) -> Callable[[Hashable, torch.Tensor], torch.Tensor]:
         """Draw all weights from N(0, 1) in the order in which they are registered."""
@@ -176,7 +179,7 @@ class Run:
 
     def follow(self, tensors: Mapping[str, torch.Tensor], inputs: Sequence[torch.Tensor]) -> tuple[WeightTracker, Any]:
         """Run the network once on any tensors in the place of its own, and tell what was seen and what came out."""
-        tracker = WeightTracker(tensors, self.originals)
+        tracker = WeightTracker(tensors, self.originals, like=self._like(inputs[0].device))
         with substituted(self.network, tensors, self.spec.mode == "train"):
             return tracker, self._call(tracker, inputs)
 

@@ -47,7 +47,7 @@ class Weight:
     inputs: list[int] = field(default_factory=list)
 
 
-Listener = Callable[[Weight, torch.Tensor, tuple[int, ...]], Callable[[], None]]
+Listener = Callable[[Weight, torch.Tensor, tuple[int, ...]], Callable[[torch.Tensor], None]]
 
 _USE = "_trainless_use"  # marks what came out of a weight that has no bias yet
 
@@ -62,10 +62,10 @@ _SHAPED = frozenset(
     {"zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like", "new_zeros", "new_ones",
      "new_full", "new_empty", "new_tensor"}
 )  # fmt: skip
-# What puts the same numbers into another order or shape: a weight is not another one for it.
+# What puts the same numbers into another order or shape, or repeats them: a weight is not another one for it.
 _REARRANGING = frozenset(
     {"t", "transpose", "permute", "movedim", "moveaxis", "swapaxes", "swapdims", "adjoint", "view", "reshape",
-     "flatten", "unflatten", "squeeze", "unsqueeze", "contiguous", "clone"}
+     "flatten", "unflatten", "squeeze", "unsqueeze", "contiguous", "clone", "expand", "expand_as", "broadcast_to"}
 )  # fmt: skip
 _ARRANGING_ATTRIBUTES = {getattr(_T, name).__get__ for name in ("T", "mT", "H", "mH")}
 _PERMUTING = frozenset(
@@ -106,13 +106,14 @@ class WeightTracker(Observer):
         tensors: the copies of the registered parameters and buffers that the network runs on, in their order.
         originals: the network's own tensors by name; where the network holds on to one, its copy is taken.
         rules: rules of an `Observer`.
+        like: has the device and the precision of parameters that are registered nowhere.
         draw: gives a new value for a weight by its key and value; None leaves weights as they are.
         absolute: whether all that is computed from parameters enters by its absolute value.
 
     Attributes:
         weights: the weights seen so far, by key.
         listeners: called at each use with the weight, what came out, and the dimensions that count channels; each
-            gives a function that takes it back.
+            gives a function that takes a bias which is added later.
         directions: for tensors by ``id`` a second value that is rearranged as the tensor is.
         differentiates: whether weights that are met for the first time shall have gradients.
         recomputes: whether a backward pass is under way, in which activations may be computed once more.
@@ -124,6 +125,7 @@ class WeightTracker(Observer):
         tensors: Mapping[str, torch.Tensor],
         originals: Mapping[str, torch.Tensor],
         *rules: Rules,
+        like: torch.Tensor | None = None,
         draw: Callable[[Hashable, torch.Tensor], torch.Tensor] | None = None,
         absolute: bool = False,
     ) -> None:
@@ -133,12 +135,12 @@ class WeightTracker(Observer):
         self.directions: dict[int, torch.Tensor] = {}
         self.differentiates = True
         self.recomputes = self.without_graph = False
-        self._draw, self._absolute = draw, absolute
+        self._like, self._draw, self._absolute = like, draw, absolute
         self._copies = {id(original): tensors[name] for name, original in originals.items()}
-        self._tensors = tensors
+        self._tensors = dict(tensors)
         self._met: set[str] = set()
         self._strange: dict[str, str] = {}
-        self._foreign: list[torch.Tensor] = []  # kept, so that their ids stay theirs
+        self._foreign: list[torch.Tensor] = []
         for order, (name, tensor) in enumerate(tensors.items()):
             mark_origin(tensor, Origin(name, order, frozenset({name}), tensor))
 
@@ -174,29 +176,33 @@ class WeightTracker(Observer):
             self._mark_batched(func, args, out, mark)
             if used:
                 self._tell(used[0], out, used[1], func in _OFFSETS and len(args) > 2 and args[2] is not None)
-            elif parts:
-                self._account(func, args, parts, out)
-                self._take_bias(func, args, parts, out)
+            else:
+                if parts:
+                    self._account(func, args, parts, out)
+                if self.listeners:
+                    self._take_bias(func, args, parts, out)
         elif parts:
             self._mark_origin(func, args, kwargs, out, parts)
         return out
 
     def _tell(self, weight: Weight, out: torch.Tensor, channels: tuple[int, ...], has_bias: bool) -> None:
         """Tell the listeners of what comes out of a weight."""
-        forget = [listener(weight, out, channels) for listener in self.listeners]
-        if forget and not has_bias:
-            setattr(out, _USE, (weight, channels, forget))
+        takers = [listener(weight, out, channels) for listener in self.listeners]
+        if takers and not has_bias:
+            setattr(out, _USE, (math.prod(out.shape[channel] for channel in channels), takers))
 
     def _take_bias(self, func: Any, args: Any, parts: Sequence[Origin], out: Any) -> None:
         """A bias that is added afterwards belongs to what comes out of a weight, as one that is given with it."""
         use = next((getattr(tensor, _USE) for tensor in tensors_in(args) if hasattr(tensor, _USE)), None)
-        if use is None or _name(func) not in ("add", "radd", "iadd") or len(parts) != 1:
+        if use is None or not isinstance(out, torch.Tensor):
             return
-        weight, channels, forget = use
-        if parts[0].base.numel() == math.prod(out.shape[channel] for channel in channels):
-            for undo in forget:
-                undo()
-            self._tell(weight, out, channels, True)
+        channels, takers = use
+        name = _name(func)
+        if not parts and name in _REARRANGING | {"getitem", "select"} and out.numel() == args[0].numel():
+            setattr(out, _USE, use)
+        elif name == "add" and len(parts) == 1 and parts[0].base.numel() == channels:
+            for take in takers:
+                take(parts[0].base)
 
     def _look(self, args: Any, kwargs: Any) -> tuple[Batched | None, list[Origin]]:
         """The mark of the first argument that depends on the images, and those of all that come of parameters."""
@@ -210,15 +216,28 @@ class WeightTracker(Observer):
                 parts.append(made)
             elif self.recomputes and mark is None and tensor.dim() and not isinstance(tensor, nn.Parameter):
                 mark = Batched(0, len(tensor), -1)  # what was saved for a backward pass has lost its mark
-            elif isinstance(tensor, nn.Parameter) and id(tensor) in self._copies:
-                parts += filter(None, [origin(self._copies[id(tensor)])])
+            elif isinstance(tensor, nn.Parameter) or (tensor.requires_grad and tensor.is_leaf):
+                parts.append(self._registered(tensor))
         return mark, parts
+
+    def _registered(self, parameter: torch.Tensor) -> Origin:
+        """The mark of the copy of one of the network's own parameters; one that is registered nowhere gets it now."""
+        if id(parameter) not in self._copies:
+            like = parameter if self._like is None else self._like
+            copy = parameter.detach().to(like.device, like.dtype, copy=True).requires_grad_(parameter.dim() > 1)
+            name = f"unregistered parameter {len(self._foreign)}"
+            mark_origin(copy, Origin(name, len(self._tensors), frozenset({name}), copy))
+            self._foreign.append(parameter)  # kept, so that its id stays its own
+            self._tensors[name] = self._copies[id(parameter)] = copy
+        mark = origin(self._copies[id(parameter)])
+        assert mark is not None
+        return mark
 
     def _with_copies(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
         """The arguments with the copy of each of the network's own parameters, which it may hold in other places."""
 
         def copied(arg: Any) -> Any:
-            if isinstance(arg, nn.Parameter):
+            if isinstance(arg, torch.Tensor):
                 return self._copies.get(id(arg), arg)
             return type(arg)(map(copied, arg)) if type(arg) in (list, tuple) else arg
 
@@ -261,10 +280,7 @@ class WeightTracker(Observer):
 
     def _weight(self, tensor: torch.Tensor, linear: bool, activation: torch.Tensor) -> tuple[Weight, torch.Tensor]:
         made = origin(tensor)
-        if made is None:  # a parameter that is registered nowhere
-            self._foreign.append(tensor)
-            value = tensor.detach().to(activation.device, activation.dtype)
-            made = Origin(("foreign", id(tensor)), len(self._tensors), frozenset({"an unregistered parameter"}), value)
+        assert made is not None  # see _is_weight
         weight = self.weights.get(made.key)
         if weight is None:
             weight = self.weights[made.key] = Weight(made.key, self._leaf(made), made.order, made.names, linear)
@@ -328,7 +344,7 @@ class WeightTracker(Observer):
         for number, tensor in enumerate(tensors_in((out,))):
             if origin(tensor) is not None or not tensor.is_floating_point():
                 continue
-            if rearranges and len(parts) == 1 and tensor.numel() == parts[0].base.numel():
+            if rearranges and len(parts) == 1:
                 made = parts[0]
                 again = _again(func, args[1:], kwargs)
                 mark_origin(tensor, Origin(made.key, made.order, made.names, made.base, (*made.arrange, again)))
@@ -444,7 +460,7 @@ def _is_weight(tensor: Any) -> bool:
     """Whether a constant operand is a weight: a parameter, a buffer or computed from these, and no other constant."""
     if not isinstance(tensor, torch.Tensor) or not tensor.is_floating_point():
         return False
-    return origin(tensor) is not None or tensor.requires_grad
+    return origin(tensor) is not None
 
 
 def _positional(func: Any, args: Any, kwargs: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -39,9 +39,10 @@ class ChannelSaliencies(Recorder):
         run.tracker.listeners[:] = [self._listener(run)]
 
     def _listener(self, run: Run) -> Listener:
-        def on_use(weight: Weight, output: torch.Tensor, channels: tuple[int, ...]) -> Callable[[], None]:
+        def on_use(weight: Weight, output: torch.Tensor, channels: tuple[int, ...]) -> Callable[[torch.Tensor], None]:
+            biases: list[torch.Tensor] = []
             if not output.requires_grad:
-                return lambda: None
+                return biases.append
             # Not the output itself: a hook that holds its own tensor would keep the whole graph alive.
             activation = output.detach().clone() if self._copies else output.detach()
             self._activations.append((activation, activation._version))
@@ -50,10 +51,13 @@ class ChannelSaliencies(Recorder):
             def on_gradient(gradient: torch.Tensor) -> None:
                 if run.objective is loss:
                     with run.clock(ChannelSaliencies):
-                        self._add(id(weight), _per_image(activation * gradient, mark, channels))
+                        sums = _per_image(activation * gradient, mark, channels)
+                        for bias in biases:
+                            sums = sums + bias.detach().flatten() * _per_image(gradient, mark, channels)
+                        self._add(id(weight), sums)
 
-            handle = output.register_hook(on_gradient)
-            return lambda: handle.remove()
+            output.register_hook(on_gradient)
+            return biases.append
 
         return on_use
 
