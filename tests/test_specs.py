@@ -174,6 +174,12 @@ class TestLookUp:
         with pytest.raises(InputError, match=message):
             search_space(text, **options)
 
+    def test_fields_of_a_dataclass_are_told_by_its_name(self) -> None:
+        with pytest.raises(
+            InputError, match=r"no option 'x', expected one of epochs, or of a recipe, as in full\(epochs=12\)"
+        ):
+            estimator("full(x=1)")
+
     def test_what_has_no_options_says_so(self) -> None:
         with pytest.raises(
             InputError, match=r"The strategy 'random' has no option 'startup', for it has none: write ran"

@@ -137,12 +137,10 @@ def look_up(
         raise UnknownNameError(kind, spec.name, registry)
     maker = registry[spec.name]
     own, groups = options_of(maker, context), _groups(maker, context)
-    also = "".join(f", or of a {group}" for group in groups)
-    fields = {name: value for group in groups.values() for name, value in vars(group).items()}
-    values = read_options(kind, spec, own | {name: fields[name] for name in fields if name not in own}, also)
+    values = read_options(kind, spec, own, groups)
     for option in given:
         if option not in _parameters(maker, context):
-            raise _unknown(kind, spec.name, option, own, also)
+            raise _unknown(kind, spec.name, option, own, groups)
         if option in values:
             raise _twice(kind, spec.name, option)
     given |= {name: value for name, value in values.items() if name in own}
@@ -152,14 +150,16 @@ def look_up(
     return partial(maker, **given)
 
 
-def read_options(kind: str, spec: Spec, known: Mapping[str, Any], also: str = "") -> dict[str, Any]:
+def read_options(
+    kind: str, spec: Spec, known: Mapping[str, Any], groups: Mapping[str, Any] | None = None
+) -> dict[str, Any]:  # fmt: skip
     """Read the options of a spec by the types of those that are known.
 
     Args:
         kind: what has the options, for messages.
         spec: a name with options.
         known: for each option a value of its type, which messages give as an example; the first needs no name.
-        also: what else there is, for messages.
+        groups: by name dataclasses whose fields are options too, but for those that have the name of a known one.
 
     Raises:
         InputError: there is no such option, an option is given twice, or its value cannot be read.
@@ -169,13 +169,14 @@ def read_options(kind: str, spec: Spec, known: Mapping[str, Any], also: str = ""
         {'image_size': 16}
     """
     values: dict[str, Any] = {}
+    examples = {name: value for group in (groups or {}).values() for name, value in vars(group).items()} | dict(known)
     for number, (option, value) in enumerate(spec.arguments):
         name = option or (next(iter(known), "") if number == 0 else "")
-        if name not in known:
-            raise _unknown(kind, spec.name, name or value, known, also)
+        if name not in examples:
+            raise _unknown(kind, spec.name, name or value, known, groups or {})
         if name in values:
             raise _twice(kind, spec.name, name)
-        values[name] = _read(spec.name, name, value, known[name])
+        values[name] = _read(spec.name, name, value, examples[name])
     return values
 
 
@@ -241,10 +242,13 @@ def _groups(maker: Maker, context: Collection[str]) -> dict[str, Any]:
     return {name: default for name, default in found if is_dataclass(default) and not isinstance(default, type)}
 
 
-def _unknown(kind: str, name: str, option: str, known: Mapping[str, Any], also: str = "") -> InputError:
+def _unknown(
+    kind: str, name: str, option: str, known: Mapping[str, Any], groups: Collection[str]
+) -> InputError:  # fmt: skip
     if not known:
         return InputError(f"The {kind} '{name}' has no option '{option}', for it has none: write {name}.")
     example = write_spec(name, dict([next(iter(known.items()))]))
+    also = "".join(f", or of a {group}" for group in groups)
     return InputError(
         f"The {kind} '{name}' has no option '{option}', expected one of {', '.join(known)}{also}, as in {example}."
     )

@@ -61,18 +61,19 @@ class TrainlessCommand(TyperCommand):
 
 def _refuse_sizes(arguments: Sequence[str]) -> None:
     from trainless.search_spaces import search_space
-    from trainless.specs import parse_spec, write_spec
 
     given: dict[str, str] = {}
-    for argument, following in zip(arguments, [*arguments[1:], ""], strict=True):
+    for argument, following in zip(arguments, [*arguments, ""][1:], strict=True):
         name, equals, value = argument.partition("=")
         given[name] = value if equals else following
     if sizes := {name: value for name, value in given.items() if name in _SIZES}:
-        space = parse_spec(given.get("--space", "nasbench201"))
-        options = dict(space.arguments) | {name.removeprefix("--"): value for name, value in sizes.items()}
-        spec = write_spec(space.name, options)
-        search_space(spec)  # what is wrong with it otherwise is said first
-        raise InputError(f"{', '.join(sizes)}: the size of a search space stands with its name now: --space '{spec}'.")
+        space = given.get("--space", "nasbench201").strip()
+        begun = f"{space[:-1]}, " if space.endswith(")") else f"{space}("
+        options = ", ".join(f"{name.removeprefix('--')}={value}" for name, value in sizes.items())
+        meant = search_space(f"{begun}{options})")  # which says first what else is wrong with it
+        raise InputError(
+            f"{', '.join(sizes)}: the size of a search space stands with its name now: --space '{meant.spec}'."
+        )
 
 
 def first_line(thing: Any) -> str:
