@@ -32,6 +32,7 @@ from trainless.tables import (
 )
 from trainless.tables.nats import read_nats_folder
 from trainless.tables.sources import PublicFile, public_files
+from trainless.types import Task
 
 CELL = "|nor_conv_3x3~0|+|none~0|skip_connect~1|+|avg_pool_3x3~0|none~1|nor_conv_1x1~2|"
 
@@ -55,6 +56,21 @@ def toy() -> BenchmarkTable:
         "digits.test": [97.0, 98.0, np.inf],
     }
     return BenchmarkTable("toy", "nats-sss", pd.DataFrame(rows, index=["a", "b", "c"]), "somewhere", "MIT")
+
+
+class TestTask:
+    @pytest.mark.parametrize(
+        ("dataset", "classes", "side"), [("cifar10", 10, 32), ("cifar100", 100, 32), ("ImageNet16-120", 120, 16)]
+    )
+    def test_a_benchmark_tells_the_images_and_classes(self, dataset: str, classes: int, side: int) -> None:
+        table = BenchmarkTable("toy", "nasbench201", pd.DataFrame({f"{dataset}.test": [90.0]}, index=["a"]))
+        assert table.task(dataset) == Task(dataset, classes, channels=3, height=side, width=side)
+
+    @pytest.mark.parametrize(("space", "known"), [("nasbench201", "cifar10, cifar100"), ("", "none is known")])
+    def test_what_it_does_not_know_is_refused(self, space: str, known: str) -> None:
+        table = BenchmarkTable("toy", space, pd.DataFrame({"digits.test": [90.0]}, index=["a"]))
+        with pytest.raises(TableError, match=f"Table 'toy' does not tell the images and classes of digits, .*{known}"):
+            table.task("digits")
 
 
 class TestBenchmarkTable:

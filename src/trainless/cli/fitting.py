@@ -178,7 +178,7 @@ def predict(
             names += [printable(str(path)) for path, _ in pixels]
             broken += unread
             if pixels:
-                found.append(class_probabilities(network, np.stack([each for _, each in pixels])))
+                found.append(class_probabilities(network, np.stack([image for _, image in pixels])))
             update(min(start + _AT_ONCE, len(paths)), len(paths))
     if not names:
         raise InputError(f"None of the {len(paths)} images in '{images}' can be read, such as {broken[0]}")
@@ -202,15 +202,15 @@ def predict(
         typer.echo(f"{len(shown) - 20:,} more: take --csv or --json for all.")
 
 
-def _image_files(place: Path) -> Iterator[Path]:
+def _image_files(path: Path) -> Iterator[Path]:
     from trainless.data.image_files import is_image_name
 
-    if place.is_file():
-        yield place
-    elif place.is_dir():
-        yield from sorted(path for path in place.rglob("*") if is_image_name(path.name) and path.is_file())
+    if path.is_file():
+        yield path
+    elif path.is_dir():
+        yield from sorted(file for file in path.rglob("*") if is_image_name(file.name) and file.is_file())
     else:
-        raise InputError(f"There is no '{place}': give a folder of images, or one image.")
+        raise InputError(f"There is no '{path}': give a folder of images, or one image.")
 
 
 def _read(paths: list[Path], shape: tuple[int, int, int]) -> tuple[list[tuple[Path, Any]], list[str]]:

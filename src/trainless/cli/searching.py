@@ -105,23 +105,23 @@ def search(
     known = _table_of_costs(table, [*columns, *objectives])
     searches = [
         Search(
-            chosen, strategy, score, images, budget=budget, limits=limits, objectives=objectives, seed=each,
+            chosen, strategy, score, images, budget=budget, limits=limits, objectives=objectives, seed=search_seed,
             batch=batch, workers=workers, store=store, batch_size=batch_size, device=device, table=known,
             fidelities=[parse_fidelity(text) for text in reduced] if reduced else None, run_off=final,
         )
-        for each in range(seed, seed + seeds)
+        for search_seed in range(seed, seed + seeds)
     ]  # fmt: skip
     if study:
-        for each in searches:
-            check_study(study, _study_name(each.title, each.seed))
+        for planned in searches:
+            check_study(study, _study_name(planned.title, planned.seed))
     # Of a URL without the password that it may have.
-    place = kept.location if (kept := searches[0].store) else store
+    location = kept.location if (kept := searches[0].store) else store
     hint = ", with --resume to count the time that it has used" if is_timed else ""
-    advice = f"What is finished is in {place}: run the same command again to go on{hint}."
+    advice = f"What is finished is in {location}: run the same command again to go on{hint}."
     first, *rest = searches
     found = _searched(first, resume, advice)
     # The search that is resumed may have been cut short before it came to these.
-    others = [_searched(each, resume and each.is_begun(), advice) for each in rest]
+    others = [_searched(planned, resume and planned.is_begun(), advice) for planned in rest]
     graph = chosen.graph(chosen.parse(found.best))
     if csv:
         write_file(csv, lambda path: found.evaluations.to_csv(path, index=False))
@@ -134,8 +134,8 @@ def search(
 
         write_file(figure, lambda path: search_figure(found, graph, path, others=others))
     if study:
-        for number, one in enumerate([found, *others], seed):
-            save_study(one, chosen, study, _study_name(one.title, number))
+        for number, result in enumerate([found, *others], seed):
+            save_study(result, chosen, study, _study_name(result.title, number))
     best, *_ = records(_row_of(found))
     if as_json:
         print_json({
@@ -143,11 +143,11 @@ def search(
             "rejected": dict(found.rejected), "stopped": found.stopped,
             **({} if found.run_off is None else {"run_off": records(found.run_off.set_index("architecture"))}),
             **({} if not others else {"others": [
-                {"seed": number, **records(_row_of(each))[0]} for number, each in enumerate(others, seed + 1)]}),
+                {"seed": number, **records(_row_of(other))[0]} for number, other in enumerate(others, seed + 1)]}),
             "protocol": dict(found.protocol),
         })  # fmt: skip
         return
-    _print_search(found, others, seed, place)
+    _print_search(found, others, seed, location)
     typer.echo(f"\nBest: {found.best}\n{chosen.draw(chosen.parse(found.best))}")
 
 
@@ -200,8 +200,8 @@ def _print_search(found: Any, others: Sequence[Any], seed: int, store: str) -> N
     if others:
         typer.echo("Other seeds:")
         print_rows([
-            {"seed": number, **records(_row_of(each)[["architecture", "score", *costs]])[0]}
-            for number, each in enumerate(others, seed + 1)
+            {"seed": number, **records(_row_of(other)[["architecture", "score", *costs]])[0]}
+            for number, other in enumerate(others, seed + 1)
         ])  # fmt: skip
     broken = ", ".join(f"{count:,} by {name}" for name, count in found.rejected.items())
     typer.echo(f"{len(rows)} evaluations; rejected: {broken or 'none'}; {found.stopped}. Scores are in {store}.")
@@ -263,17 +263,17 @@ def latency(
         if value < 1:
             raise InputError(f"{name} is {value}, expected at least 1.")
     chosen = search_space(space)
-    one = chosen.parse(architecture)
+    candidate = chosen.parse(architecture)
     known = benchmark_table(table) if table else None
     costs = Costs(chosen, Task("images", classes, image_channels, image_size, image_size), table=known, device=device)
     columns = [f"{dataset}.{name}" for dataset in known.datasets for name in known.costs(dataset)] if known else []
     costs.check(columns)
-    parameters, flops = (int(costs(one, name)) for name in ("params", "flops"))
-    measured = costs.measure(one, batch=batch, threads=threads, repeats=repeats)
-    stored = {name: costs(one, name) for name in columns}
-    memory = costs(one, "memory")
+    parameters, flops = (int(costs(candidate, name)) for name in ("params", "flops"))
+    measured = costs.measure(candidate, batch=batch, threads=threads, repeats=repeats)
+    stored = {name: costs(candidate, name) for name in columns}
+    memory = costs(candidate, "memory")
     if as_json:
-        print_json({"architecture": str(one), "latency_ms": measured.milliseconds, "low_ms": measured.low,
+        print_json({"architecture": str(candidate), "latency_ms": measured.milliseconds, "low_ms": measured.low,
                     "high_ms": measured.high, "repeats": measured.repeats, "batch": batch, "threads": threads,
                     "device": measured.device, "parameters": parameters, "flops": flops, "memory_mib": memory,
                     "table": stored})  # fmt: skip

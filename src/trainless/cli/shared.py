@@ -50,7 +50,7 @@ _SIZES = ("--channels", "--cells", "--width", "--depth")
 
 
 class TrainlessCommand(TyperCommand):
-    """A command that knows where the options went that it had before."""
+    """A command that says where an option went that it had in earlier versions."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the command line; refuse sizes of a search space that stand beside its name."""
@@ -128,8 +128,8 @@ def in_listed_order(names: Iterable[str]) -> list[str]:
     """Order proxies as `trainless proxies` lists them, and after them those that are not listed."""
     from trainless.proxies import PROXIES
 
-    places = {name: place for place, name in enumerate(PROXIES)}
-    return sorted(names, key=lambda name: places.get(name, len(places)))
+    ranks = {name: rank for rank, name in enumerate(PROXIES)}
+    return sorted(names, key=lambda name: ranks.get(name, len(ranks)))
 
 
 def make_folder(folder: Path) -> None:
@@ -145,14 +145,14 @@ def make_folder(folder: Path) -> None:
 @contextmanager
 def new_folder(folder: Path) -> Iterator[None]:
     """Make a folder, and remove it again where nothing came of it."""
-    made = [each for each in (folder, *folder.parents) if not os.path.exists(each)]
+    made = [path for path in (folder, *folder.parents) if not os.path.exists(path)]
     make_folder(folder)
     try:
         yield
     except BaseException:
-        for each in made:
+        for path in made:
             with suppress(OSError):  # there is something in it, which may be gone on with
-                each.rmdir()
+                path.rmdir()
         raise
 
 

@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from itertools import product
 from pathlib import Path
@@ -36,8 +37,6 @@ from trainless.workers import run_in_workers
 
 __all__ = ["replay", "stored_scores"]
 
-_CLASSES = {"cifar10": 10, "cifar100": 100, "ImageNet16-120": 120}
-_SIZES = {"ImageNet16-120": 16}
 _FEWEST = 16  # searches for which processes are started unasked, which takes seconds
 
 Array = npt.NDArray[np.float64]
@@ -366,7 +365,7 @@ def _bench(
     members = [space.parse(text) for text in names]
     needed = {"params", *(each.name for score in scores for each in score.proxies)}
     frame = published.scores.loc[names].reset_index(drop=True)
-    frame = _counted(frame, members, space, dataset, needed)
+    frame = _counted(frame, members, space, partial(table.task, dataset), needed)
     if missing := sorted(needed - set(map(str, frame.columns))):
         raise InputError(
             f"The scores '{published.name}' lack {', '.join(missing)}, expected some of {', '.join(frame.columns)}: "
@@ -384,14 +383,12 @@ def _bench(
 
 
 def _counted(
-    frame: pd.DataFrame, members: Sequence[Architecture], space: SearchSpace, dataset: str, needed: set[str]
+    frame: pd.DataFrame, members: Sequence[Architecture], space: SearchSpace, task: Callable[[], Task], needed: set[str]
 ) -> pd.DataFrame:
     """Add what the search space tells by itself."""
-    size = _SIZES.get(dataset, 32)
-    task = Task(dataset, _CLASSES.get(dataset, 10), height=size, width=size)
     closed: dict[str, Callable[[Architecture], float]] = {
-        "params": lambda one: space.parameters(one, task),
-        "flops": lambda one: space.flops(one, task),
+        "params": lambda one: space.parameters(one, task()),
+        "flops": lambda one: space.flops(one, task()),
         "skipped_layers": lambda one: skipped_layers(Signals(skip_spans=space.skip_spans(one))),
     }
     new = {name: [float(count(one)) for one in members] for name, count in closed.items()

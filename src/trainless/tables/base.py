@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 
 from trainless.errors import TableError
+from trainless.tables.tasks import TASKS
+from trainless.types import Task
 
 __all__ = ["BenchmarkTable"]
 
@@ -82,6 +84,25 @@ class BenchmarkTable:
     def datasets(self) -> tuple[str, ...]:
         """Names of the data sets, in the order of the columns."""
         return tuple(dict.fromkeys(str(column).partition(".")[0] for column in self.frame.columns))
+
+    def task(self, dataset: str) -> Task:
+        """Tell what the networks were built for: the images and classes of a data set.
+
+        Raises:
+            TableError: the benchmark of this search space has no such data set.
+
+        Example:
+            >>> frame = pd.DataFrame({"ImageNet16-120.test": [40.0]}, index=["a"])
+            >>> BenchmarkTable("toy", "nasbench201", frame).task("ImageNet16-120").input_shape
+            (3, 16, 16)
+        """
+        known = TASKS.get(self.space, {})
+        if dataset not in known:
+            raise TableError(
+                f"Table '{self.name}' does not tell the images and classes of {dataset}, expected one of the data sets "
+                f"of {self.space or 'its space'}: {', '.join(known) or 'none is known'}."
+            )
+        return known[dataset]
 
     def splits(self, dataset: str) -> tuple[str, ...]:
         """List the splits of a data set.

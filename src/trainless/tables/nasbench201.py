@@ -13,6 +13,7 @@ from trainless.search_spaces.nasbench201 import NASBench201
 from trainless.tables.base import BenchmarkTable
 from trainless.tables.files import is_file, shown, whole_numbers
 from trainless.tables.plain import read_plain, read_table
+from trainless.tables.tasks import TASKS
 
 __all__ = [
     "DATASETS",
@@ -28,7 +29,7 @@ __all__ = [
     "with_architectures",
 ]
 
-DATASETS = ("cifar10", "cifar100", "ImageNet16-120")
+DATASETS = tuple(TASKS["nasbench201"])
 
 # NASLib numbers the operations so, and lists the edges by their source: 0→1, 0→2, 0→3, 1→2, 1→3, 2→3.
 _OPERATIONS = ("skip_connect", "none", "nor_conv_3x3", "nor_conv_1x1", "avg_pool_3x3")
