@@ -76,7 +76,6 @@ FORBIDDEN = {
 VAGUE = {"each", "one", "place"}
 STILL_VAGUE = {
     "aggregation",
-    "cli",
     "estimators",
     "evaluation",
     "metrics",
@@ -86,7 +85,6 @@ STILL_VAGUE = {
     "scoring",
     "search",
     "search_spaces",
-    "strategies",
     "tables",
     "testing",
     "training",

@@ -141,12 +141,12 @@ class TestModel:
         tell(strategy, list(TOYS)[:20], [float(place) for place in range(20)], 0)
         good, others = strategy._good_and_others() or (None, None)
         assert good is not None and others is not None  # noqa: PT018
-        assert good.tolist() == strategy._places.codes([TOYS[place] for place in (19, 18, 17, 16)]).tolist()
+        assert good.tolist() == strategy._codes.codes([TOYS[place] for place in (19, 18, 17, 16)]).tolist()
         assert len(others) == 16
         tell(strategy, list(TOYS)[:8], [-float(place) for place in range(8)], 1)
         good, others = strategy._good_and_others() or (None, None)
         assert good is not None and others is not None  # noqa: PT018
-        assert good.tolist() == strategy._places.codes([TOYS[place] for place in (0, 1, 2, 3)]).tolist()
+        assert good.tolist() == strategy._codes.codes([TOYS[place] for place in (0, 1, 2, 3)]).tolist()
 
     def test_proposes_what_the_good_ones_share(self) -> None:
         strategy = SuccessiveHalving(CELLS, rungs=1, first=40, guided=1.0)

@@ -60,13 +60,13 @@ def proxies(as_json: Json = False) -> None:
 
     rows = [
         {
-            "proxy": each.name,
-            "kind": each.kind,
-            "better": "higher" if each.higher_is_better else "lower",
-            "measures": each.summary,
-            "paper": each.paper,
+            "proxy": proxy.name,
+            "kind": proxy.kind,
+            "better": "higher" if proxy.higher_is_better else "lower",
+            "measures": proxy.summary,
+            "paper": proxy.paper,
         }
-        for each in PROXIES.values()
+        for proxy in PROXIES.values()
     ]
     print_rows(rows, as_json)
 
@@ -87,14 +87,14 @@ def describe(
         if value < 1:
             raise InputError(f"{name} is {value}, expected at least 1.")
     chosen = search_space(space)
-    one = chosen.parse(architecture)
+    candidate = chosen.parse(architecture)
     task = Task("custom", classes, image_channels, image_size, image_size)
-    canonical = chosen.canonical(one)
+    canonical = chosen.canonical(candidate)
     facts: dict[str, str | int] = {
-        "architecture": str(one),
-        **({"index": chosen.index(one)} if isinstance(chosen, FiniteSpace) else {}),
-        "parameters": chosen.parameters(one, task),
-        "flops": chosen.flops(one, task),
+        "architecture": str(candidate),
+        **({"index": chosen.index(candidate)} if isinstance(chosen, FiniteSpace) else {}),
+        "parameters": chosen.parameters(candidate, task),
+        "flops": chosen.flops(candidate, task),
         "canonical": str(canonical),
         "canonical_parameters": chosen.parameters(canonical, task),
         "canonical_flops": chosen.flops(canonical, task),
@@ -105,7 +105,7 @@ def describe(
     for key, fact in facts.items():
         number = f"{fact:,}" if isinstance(fact, int) and key != "index" else str(fact)
         typer.echo(f"{key.replace('_', ' '):22}{number}")
-    typer.echo(f"\n{chosen.draw(one)}")
+    typer.echo(f"\n{chosen.draw(candidate)}")
 
 
 def score(
@@ -349,8 +349,8 @@ def _hybrid_ranking(space: SearchSpace, scorer: Scorer, scores: pd.DataFrame) ->
             "hybrid": values,
             first: scores[first],
             second: scores[second],
-            "parameters": [space.parameters(each, task) for each in parsed],
-            "flops": [space.flops(each, task) for each in parsed],
+            "parameters": [space.parameters(architecture, task) for architecture in parsed],
+            "flops": [space.flops(architecture, task) for architecture in parsed],
         },
         index=scores.index,
     )
@@ -361,8 +361,8 @@ def _costs(scorer: Scorer) -> pd.DataFrame:
     """Mean seconds a network and proxy, a pass shared by k proxies counting 1/k for each."""
     import pandas as pd
 
-    kinds = [each.kind for each in scorer.proxies]
-    frame = pd.DataFrame({"seconds": scorer.costs, "kind": kinds}, index=[each.name for each in scorer.proxies])
+    kinds = [proxy.kind for proxy in scorer.proxies]
+    frame = pd.DataFrame({"seconds": scorer.costs, "kind": kinds}, index=[proxy.name for proxy in scorer.proxies])
     return frame.rename_axis("proxy").sort_values("seconds", ascending=False)
 
 

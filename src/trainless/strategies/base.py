@@ -148,9 +148,9 @@ class Strategy(ABC):
     def _learn(self, result: Result) -> None:  # noqa: B027  what keeps no state of its own needs none
         """Take in the result of an architecture that was never told before; `values` has it already."""
 
-    def _value(self, one: Architecture) -> float:
+    def _value(self, architecture: Architecture) -> float:
         """The first value of an architecture; −∞ where it has none, or has lost it since, as relative scores may."""
-        return self.values.get(one, _WORST)[0]
+        return self.values.get(architecture, _WORST)[0]
 
     def _fresh(
         self, n: int, draw: Callable[[], Architecture], taken: Iterable[Architecture] = (), *, walk: bool = False
@@ -161,7 +161,7 @@ class Strategy(ABC):
 
         Args:
             n: how many.
-            draw: gives one, known or not.
+            draw: gives an architecture, known or not.
             taken: others that are not to be drawn.
             walk: mutate a known one on and on until it is unknown, which stays near to what was drawn.
         """
@@ -169,29 +169,29 @@ class Strategy(ABC):
         given = len(found)
         rest: Iterator[Architecture] | None = None
         while len(found) - given < n:
-            one = None if rest else self._unknown(draw, found, walk)
-            if one is None:
+            architecture = None if rest else self._unknown(draw, found, walk)
+            if architecture is None:
                 rest = rest or self._rest(found)
-                one = next(rest, None)
-                if one is None:
+                architecture = next(rest, None)
+                if architecture is None:
                     break
-            found[one] = None
+            found[architecture] = None
         return list(found)[given:]
 
     def _unknown(
         self, draw: Callable[[], Architecture], taken: Collection[Architecture], walk: bool
     ) -> Architecture | None:
-        """Draw until one is unknown, or give None after many tries."""
-        one = draw()
+        """Draw until an architecture is unknown, or give None after many tries."""
+        architecture = draw()
         for tries in range(_TRIES):
-            if one not in self.seen and one not in taken:
-                return one
-            one = self.space.mutate(one, self.rng) if walk and tries >= _DRAWS else draw()
+            if architecture not in self.seen and architecture not in taken:
+                return architecture
+            architecture = self.space.mutate(architecture, self.rng) if walk and tries >= _DRAWS else draw()
         return None
 
     def _rest(self, taken: Collection[Architecture]) -> Iterator[Architecture]:
         """Give all that is neither told nor taken, in a random order."""
         if not isinstance(self.space, FiniteSpace) or self.space.size > _LISTED:
             return iter(())
-        rest = [one for one in self.space if one not in self.seen and one not in taken]
-        return iter([rest[place] for place in self.rng.permutation(len(rest))])
+        rest = [member for member in self.space if member not in self.seen and member not in taken]
+        return iter([rest[index] for index in self.rng.permutation(len(rest))])

@@ -56,8 +56,8 @@ class RegularizedEvolution(Strategy):
         """Propose random architectures until the population is full, and then children."""
         if len(self.alive) < self.population:
             n = min(n, self.population - len(self.alive))
-            return [Proposal(one) for one in self._fresh(n, lambda: self.space.sample(self.rng))]
-        return [Proposal(one) for one in self._children(n)]
+            return [Proposal(architecture) for architecture in self._fresh(n, lambda: self.space.sample(self.rng))]
+        return [Proposal(architecture) for architecture in self._children(n)]
 
     def _children(self, n: int) -> list[Architecture]:
         found: list[Architecture] = []
@@ -73,8 +73,8 @@ class RegularizedEvolution(Strategy):
         return lambda: self.space.mutate(parent, self.rng)
 
     def _best_of_tournament(self, count: int) -> list[Architecture]:
-        places = self.rng.permutation(len(self.alive))[: self.tournament].tolist()
-        return sorted([self.alive[place] for place in places], key=self._value, reverse=True)[:count]
+        drawn = self.rng.permutation(len(self.alive))[: self.tournament].tolist()
+        return sorted([self.alive[index] for index in drawn], key=self._value, reverse=True)[:count]
 
     def tell(self, results: Iterable[Result]) -> None:
         """Learn; new members join in the order told, and as many of the oldest die as are too many."""
@@ -143,6 +143,6 @@ class FreeREA(RegularizedEvolution):
         if len(self.alive) <= self.population:
             return
         del self.alive[0]
-        worth = [self._value(one) for one in self.alive]
+        worth = [self._value(architecture) for architecture in self.alive]
         best = sorted(range(len(worth)), key=worth.__getitem__, reverse=True)[: self.population]
-        self.alive = [self.alive[place] for place in sorted(best)]
+        self.alive = [self.alive[index] for index in sorted(best)]

@@ -1,4 +1,4 @@
-"""Architectures as whole numbers: at each place of the genotype, which of its choices was taken."""
+"""Architectures as whole numbers: of each choice of the genotype, the number of the option that was taken."""
 
 from __future__ import annotations
 
@@ -15,27 +15,36 @@ __all__ = ["GenotypeCodes"]
 
 
 class GenotypeCodes:
-    """Translates between the architectures of a space and the numbers of their choices.
+    """Translates between the architectures of a space and the numbers of their options.
+
+    Numbers that were put together freely may be those of no member. The space then gives the member that is
+    `SearchSpace.nearest`, by a rule of its own.
 
     Args:
-        space: the search space.
+        space: a search space with `SearchSpace.choices`.
 
     Attributes:
-        sizes: number of choices at each place, shape ``(places,)``.
-        mask: which numbers are choices, shape ``(places, most choices)``: places may differ in how many they have.
+        sizes: number of options of each choice, shape ``(choices,)``.
+        mask: which numbers are options, shape ``(choices, most options)``: choices may differ in how many they have.
+
+    Raises:
+        InputError: the genotypes of the space are not put together of choices, or nothing says which member is nearest.
 
     Example:
         >>> from trainless.search_spaces import search_space
         >>> space = search_space("nasbench201")
-        >>> places = GenotypeCodes(space)
-        >>> places.codes([space.make(["none"] * 5 + ["skip_connect"])]).tolist()
+        >>> codes = GenotypeCodes(space)
+        >>> codes.codes([space.make(["none"] * 5 + ["skip_connect"])]).tolist()
         [[0, 0, 0, 0, 0, 1]]
+        >>> str(codes.architecture([0, 0, 0, 0, 0, 1]))
+        '|none~0|+|none~0|none~1|+|none~0|none~1|skip_connect~2|'
     """
 
     def __init__(self, space: SearchSpace) -> None:
-        if not space.choices:
+        if not space.choices or type(space).nearest is SearchSpace.nearest:
             raise InputError(
-                f"{space.name} has no choices that could be counted: choose a strategy such as evolution or random."
+                f"The search space '{space.name}' has no choices from which a strategy could put architectures "
+                "together: choose one that mutates whole ones, such as evolution, local or random."
             )
         self.space = space
         self.sizes = np.array([len(options) for options in space.choices])
@@ -43,17 +52,13 @@ class GenotypeCodes:
         self._numbers = [{option: number for number, option in enumerate(options)} for options in space.choices]
 
     def codes(self, architectures: Iterable[Architecture]) -> npt.NDArray[np.int64]:
-        """Give the numbers of their choices, shape ``(architectures, places)``."""
+        """Give the numbers of their options, shape ``(architectures, choices)``."""
         rows = [
-            [numbers[option] for numbers, option in zip(self._numbers, one.genotype, strict=True)]
-            for one in architectures
+            [numbers[option] for numbers, option in zip(self._numbers, architecture.genotype, strict=True)]
+            for architecture in architectures
         ]
         return np.array(rows, dtype=np.int64).reshape(-1, len(self.sizes))
 
-    def architecture(self, code: Sequence[int], rng: np.random.Generator) -> Architecture:
-        """Make the architecture with these choices; the nearest where the space has none with them."""
-        return self.made([options[number] for options, number in zip(self.space.choices, code, strict=True)], rng)
-
-    def made(self, genotype: Sequence[str | int], rng: np.random.Generator) -> Architecture:
-        """Make the architecture of a genotype; the nearest one where the space has none."""
-        return self.space.nearest(genotype)
+    def architecture(self, code: Sequence[int]) -> Architecture:
+        """Make the architecture with these options; the nearest where the space has none with them."""
+        return self.space.nearest([options[number] for options, number in zip(self.space.choices, code, strict=True)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +26,8 @@ class SuccessiveHalving(Strategy):
 
     A bracket begins with `first` new architectures at rung 0. Once all are told, the best ``1 / eta`` of them (at least
     one) are asked for at rung 1, and so on up to the full evaluation; then a new bracket begins. What has no value
-    fills no place of a bracket and is not promoted. From the second bracket on, a share of the new architectures comes
-    from a model: the density ratio of good results over the others, independent at each place, at the highest rung
+    counts for no bracket and is not promoted. From the second bracket on, a share of the new architectures comes
+    from a model: the density ratio of good results over the others, independent for each choice, at the highest rung
     with enough of them.
 
     `values` holds results of the full evaluation alone: those of cheaper ones stand on another scale.
@@ -44,7 +45,7 @@ class SuccessiveHalving(Strategy):
         guided: share of the new architectures that comes from the model; with 0 all are drawn at random.
 
     Raises:
-        InputError: rungs or first below 1, eta below 2, or guided not from 0 to 1.
+        InputError: rungs or first below 1, eta below 2, guided not from 0 to 1, or above 0 in a space without choices.
 
     Example:
         >>> from trainless.search_spaces import search_space
@@ -77,10 +78,15 @@ class SuccessiveHalving(Strategy):
             )
         self.eta, self.first, self.guided = eta, first, guided
         self._rungs = rungs
-        self._places = GenotypeCodes(space)
+        if guided:
+            GenotypeCodes(space)  # refuses a space that the model cannot be of
         # What was told at each rung, without a value -inf.
         self._told: list[dict[Architecture, float]] = [{} for _ in range(rungs)]
         self._begin(0)
+
+    @cached_property
+    def _codes(self) -> GenotypeCodes:
+        return GenotypeCodes(self.space)
 
     @property
     def rungs(self) -> int:
@@ -102,11 +108,12 @@ class SuccessiveHalving(Strategy):
     def ask(self, n: int = 1) -> list[Proposal]:
         """Propose the promoted architectures of the bracket that are not told yet, or new ones until it is full."""
         if self._rung > self._base:
-            waiting = [one for one in self._members if one not in self._told[self._rung]]
-            return [Proposal(one, self._rung) for one in waiting[:n]]
+            waiting = [architecture for architecture in self._members if architecture not in self._told[self._rung]]
+            return [Proposal(architecture, self._rung) for architecture in waiting[:n]]
         missing = self._size - len(self._valued())
-        model = self._model() if self._bracket else None
-        return [Proposal(one, self._rung) for one in self._fresh(min(n, missing), lambda: self._draw(model))]
+        model = self._model() if self._bracket and self.space.choices else None
+        drawn = self._fresh(min(n, missing), lambda: self._draw(model))
+        return [Proposal(architecture, self._rung) for architecture in drawn]
 
     def _draw(self, model: Iterator[Architecture] | None) -> Architecture:
         if model is None or self.rng.random() >= self.guided:
@@ -123,30 +130,31 @@ class SuccessiveHalving(Strategy):
 
     def _good_and_others(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]] | None:
         """The codes of results at the highest rung that has enough of them for both densities."""
-        fewest = len(self._places.sizes) + 1
+        fewest = len(self._codes.sizes) + 1
         for told in reversed(self._told):
-            valued = sorted((one for one in told if told[one] > -np.inf), key=told.__getitem__, reverse=True)
+            finite = (architecture for architecture, value in told.items() if value > -np.inf)
+            valued = sorted(finite, key=told.__getitem__, reverse=True)
             if len(valued) >= 2 * fewest:
-                codes, count = self._places.codes(valued), max(fewest, int(_GOOD * len(valued)))
+                codes, count = self._codes.codes(valued), max(fewest, int(_GOOD * len(valued)))
                 return codes[:count], codes[count:]
         return None
 
     def _density(self, codes: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        """Share of each choice at each place, one added to every count; numbers that are no choice get a 1."""
-        counts = (codes[:, :, None] == np.arange(self._places.mask.shape[1])).sum(0) + 1
-        return np.where(self._places.mask, counts / (len(codes) + self._places.sizes[:, None]), 1.0)
+        """Share of each option of each choice, one added to every count; numbers that are no option get a 1."""
+        counts = (codes[:, :, None] == np.arange(self._codes.mask.shape[1])).sum(0) + 1
+        return np.where(self._codes.mask, counts / (len(codes) + self._codes.sizes[:, None]), 1.0)
 
     def _candidates(
         self, good: npt.NDArray[np.float64], log_ratio: npt.NDArray[np.float64]
     ) -> Iterator[Architecture]:  # fmt: skip
-        places = np.arange(len(good))
+        positions = np.arange(len(good))
         limits = np.cumsum(good, axis=1)
         while True:
             drawn = self.rng.random((_CANDIDATES, len(good), 1))
             # A sum of shares may fall short of 1 in its last digit.
-            codes = np.minimum((drawn >= limits).sum(2), self._places.sizes - 1)
-            order = np.argsort(-log_ratio[places, codes].sum(1), kind="stable")
-            yield from (self._places.architecture(code, self.rng) for code in codes[order].tolist())
+            codes = np.minimum((drawn >= limits).sum(2), self._codes.sizes - 1)
+            order = np.argsort(-log_ratio[positions, codes].sum(1), kind="stable")
+            yield from map(self._codes.architecture, codes[order].tolist())
 
     # What is learned.
 
@@ -175,7 +183,7 @@ class SuccessiveHalving(Strategy):
 
     def _valued(self) -> list[Architecture]:
         told = self._told[self._rung]
-        return [one for one in self._members if told[one] > -np.inf]
+        return [architecture for architecture in self._members if told[architecture] > -np.inf]
 
     def _advance(self) -> None:
         while self._is_complete():
@@ -188,7 +196,7 @@ class SuccessiveHalving(Strategy):
 
     def _is_complete(self) -> bool:
         if self._rung > self._base:
-            return all(one in self._told[self._rung] for one in self._members)
+            return all(architecture in self._told[self._rung] for architecture in self._members)
         if isinstance(self.space, FiniteSpace) and len(self.seen) >= self.space.size:
             return bool(self._members)  # nothing more can join
         return len(self._valued()) >= self._size

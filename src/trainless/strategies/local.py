@@ -43,17 +43,17 @@ class LocalSearch(Strategy):
 
     def ask(self, n: int = 1) -> list[Proposal]:
         """Propose unknown neighbors of the present architecture in a random order, or random starts."""
-        unknown = [one for one in self._neighbors if one not in self.seen]
-        chosen = [unknown[place] for place in self.rng.permutation(len(unknown))[:n].tolist()]
+        unknown = [architecture for architecture in self._neighbors if architecture not in self.seen]
+        chosen = [unknown[index] for index in self.rng.permutation(len(unknown))[:n].tolist()]
         if not chosen:
             chosen = self._fresh(n, lambda: self.space.sample(self.rng))
-        return [Proposal(one) for one in chosen]
+        return [Proposal(architecture) for architecture in chosen]
 
     def tell(self, results: Iterable[Result]) -> None:
         """Learn, and move to the best architecture told now if it is better than the present one."""
         told = list(results)
         super().tell(told)
-        worth = [one.architecture for one in told if one.values]
+        worth = [result.architecture for result in told if result.values]
         if worth:
             best = max(worth, key=self._value)
             if self._here is None or self._value(best) > self._value(self._here):

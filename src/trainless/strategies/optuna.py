@@ -28,7 +28,7 @@ _DRAFTS = 500  # trials of earlier asks, which no sampler reads, before the stud
 
 
 class OptunaStrategy(Strategy):
-    """A sampler of Optuna over the choices at each place; what it proposed before is mutated.
+    """A sampler of Optuna over the choices of a genotype; what it proposed before is mutated.
 
     The study in memory holds what was told. An ask makes a sampler with a seed of the strategy's own generator and
     opens a trial for each draw, so that draws of one ask know of each other, and closes them as failed, which no
@@ -59,8 +59,10 @@ class OptunaStrategy(Strategy):
         if startup < 1:
             raise InputError(f"The startup is {startup} architectures at random, expected at least 1.")
         self.startup = startup
-        self._places, self._distributions = GenotypeCodes(space), _distributions(space)
-        self._relative = {name: each for name, each in self._distributions.items() if not each.single()}
+        self._codes, self._distributions = GenotypeCodes(space), _distributions(space)
+        self._relative = {
+            name: distribution for name, distribution in self._distributions.items() if not distribution.single()
+        }
         self._results: dict[Architecture, tuple[float, ...]] = {}
         self._study: optuna.Study | None = None
         self._complete = self._drafts = 0
@@ -80,14 +82,14 @@ class OptunaStrategy(Strategy):
         found: list[Architecture] = []
         with self._drawing() as draw:
             while len(found) < n:
-                one = draw()
-                if one in self.seen or one in found:
-                    one = draw()
-                new = self._fresh(1, partial(_same, one), found, walk=True)
+                architecture = draw()
+                if architecture in self.seen or architecture in found:
+                    architecture = draw()
+                new = self._fresh(1, partial(_same, architecture), found, walk=True)
                 if not new:
                     break
                 found += new
-        return [Proposal(one) for one in found]
+        return [Proposal(architecture) for architecture in found]
 
     @contextmanager
     def _drawing(self) -> Iterator[Callable[[], Architecture]]:
@@ -110,7 +112,7 @@ class OptunaStrategy(Strategy):
         trial = study.ask(self._distributions)
         open_trials.append(trial)
         params = trial.params
-        return self._places.made([params[name] for name in self._distributions], self.rng)
+        return self.space.nearest([params[name] for name in self._distributions])
 
     def _current(self) -> optuna.Study:
         import optuna
@@ -118,8 +120,8 @@ class OptunaStrategy(Strategy):
         if self._study is None or self._drafts > _DRAFTS:
             self._study = optuna.create_study(directions=["maximize"] * self.objectives)
             self._complete = self._drafts = 0
-            for one, values in self._results.items():
-                self._add(self._study, Result(one, values))
+            for architecture, values in self._results.items():
+                self._add(self._study, Result(architecture, values))
         return self._study
 
     def _add(self, study: optuna.Study, result: Result) -> None:
@@ -169,7 +171,7 @@ class GP(OptunaStrategy):
 
     Architectures without a value teach it nothing.
 
-    Source: Optuna's `GPSampler`: Matérn kernel with a length scale for each place, expected improvement in logarithms
+    Source: Optuna's `GPSampler`: Matérn kernel with a length scale for each choice, expected improvement in logarithms
     (Ament et al., NeurIPS 2023), expected hypervolume improvement where there are several objectives (Daulton et al.,
     NeurIPS 2020).
 
@@ -244,8 +246,8 @@ class NSGA2(OptunaStrategy):
         return {NSGAIISampler._get_generation_key(): self._complete // self.population}
 
 
-def _same(one: Architecture) -> Architecture:
-    return one
+def _same(architecture: Architecture) -> Architecture:
+    return architecture
 
 
 # Studies.
@@ -389,7 +391,8 @@ def _trial(
     notes = {"architecture": str(result.architecture)}
     return create_trial(
         state=TrialState.COMPLETE if result.values else TrialState.PRUNED,
-        params=dict(zip(distributions, result.architecture.genotype, strict=True)),
+        # Of a space without choices there is the string alone, which is noted in any case.
+        params=dict(zip(distributions, result.architecture.genotype, strict=True)) if distributions else {},
         distributions=distributions,
         values=result.values or None,
         user_attrs=notes if result.values else notes | {"reason": _NO_VALUE},
@@ -400,4 +403,4 @@ def _trial(
 def _distributions(space: SearchSpace) -> dict[str, Any]:
     from optuna.distributions import CategoricalDistribution
 
-    return {f"place {place}": CategoricalDistribution(options) for place, options in enumerate(space.choices)}
+    return {f"place {number}": CategoricalDistribution(options) for number, options in enumerate(space.choices)}

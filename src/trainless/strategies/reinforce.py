@@ -1,4 +1,4 @@
-"""REINFORCE: a policy over the choices at each place, moved towards what was ranked above the average."""
+"""REINFORCE: a policy over the choices of a genotype, moved towards what was ranked above the average."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BLOCK = 32  # architectures drawn from the policy at a time
 
 
 class Reinforce(Strategy):
-    """REINFORCE: independent categorical choices at each place, with a moving-average baseline and Adam.
+    """REINFORCE: independent categorical choices, with a moving-average baseline and Adam.
 
     The reward is the relative rank of a value among all that was told, from 0 for the worst to 1 for the best, ties in
     the middle, so that it does not depend on the scale of the score; what has no value ranks below all that has one.
@@ -73,15 +73,15 @@ class Reinforce(Strategy):
 
         self.learning_rate, self.entropy, self.momentum = learning_rate, entropy, momentum
         self.baseline = 0.5  # the mean rank of what is drawn at random
-        self._places = GenotypeCodes(space)
-        self._missing = torch.from_numpy(~self._places.mask)
+        self._codes = GenotypeCodes(space)
+        self._missing = torch.from_numpy(~self._codes.mask)
         self.logits = torch.nn.Parameter(torch.zeros(self._missing.shape, dtype=torch.float64))
         self._optimizer = torch.optim.Adam([self.logits], lr=learning_rate)
 
     def ask(self, n: int = 1) -> list[Proposal]:
         """Propose architectures drawn from the policy."""
         draws = self._draws()
-        return [Proposal(one) for one in self._fresh(n, lambda: next(draws), walk=True)]
+        return [Proposal(architecture) for architecture in self._fresh(n, lambda: next(draws), walk=True)]
 
     def _draws(self) -> Iterator[Architecture]:
         import torch
@@ -91,12 +91,12 @@ class Reinforce(Strategy):
         policy = self.logits.detach().masked_fill(self._missing, -torch.inf).softmax(1)
         while True:
             drawn = torch.multinomial(policy, _BLOCK, replacement=True, generator=source)
-            yield from (self._places.architecture(code, self.rng) for code in drawn.T.tolist())
+            yield from map(self._codes.architecture, drawn.T.tolist())
 
     def tell(self, results: Iterable[Result]) -> None:
         """Learn, and take one step of the policy for all architectures that are new."""
         told = list(results)
-        new = list(dict.fromkeys(one.architecture for one in told if one.architecture not in self.seen))
+        new = list(dict.fromkeys(result.architecture for result in told if result.architecture not in self.seen))
         super().tell(told)
         if new:
             self._step(new)
@@ -105,7 +105,7 @@ class Reinforce(Strategy):
         import torch
 
         rewards = self._rewards(new)
-        codes = torch.from_numpy(self._places.codes(new))
+        codes = torch.from_numpy(self._codes.codes(new))
         # A large negative number, unlike -inf, has a gradient (of 0) in the entropy too.
         logs = self.logits.masked_fill(self._missing, -1e9).log_softmax(1)
         chosen = logs.expand(len(new), -1, -1).gather(2, codes[:, :, None]).sum((1, 2))
@@ -124,6 +124,6 @@ class Reinforce(Strategy):
         ranked = np.full(len(self.seen), -np.inf)
         ranked[: len(self.values)] = [values[0] for values in self.values.values()]
         ranked.sort()
-        own = np.array([self.values.get(one, (-np.inf,))[0] for one in new])
+        own = np.array([self.values.get(architecture, (-np.inf,))[0] for architecture in new])
         below, up_to = np.searchsorted(ranked, own, "left"), np.searchsorted(ranked, own, "right")
         return (below + up_to - 1) / (2 * others)

@@ -32,7 +32,7 @@ class Random(Strategy):
 
     def ask(self, n: int = 1) -> list[Proposal]:
         """Propose architectures drawn from all that were not told."""
-        return [Proposal(one) for one in self._fresh(n, lambda: self.space.sample(self.rng))]
+        return [Proposal(architecture) for architecture in self._fresh(n, lambda: self.space.sample(self.rng))]
 
 
 class Grid(Strategy):
@@ -67,8 +67,8 @@ class Grid(Strategy):
         for number in range(self._next, self._all.size):
             if len(found) == n:
                 break
-            if (one := self._all[number]) not in self.seen:
-                found.append(Proposal(one))
+            if (architecture := self._all[number]) not in self.seen:
+                found.append(Proposal(architecture))
         return found
 
     def _learn(self, result: Result) -> None:
