@@ -74,6 +74,18 @@ class TestSearch:
         assert rows["parameters"].is_monotonic_decreasing
         assert len(rows) > 1
 
+    def test_options_of_a_strategy_are_part_of_a_search(self, tmp_path: Path) -> None:
+        few, options = "evolution(5, tournament=2)", {**OPTIONS, "store": tmp_path / "search.db", "budget": 12}
+        result = Search(SMALL, few, "params", **options).run()  # type: ignore[arg-type]
+        assert result.protocol["strategy"] == "evolution(population=5, tournament=2), 2 proposals at a time"
+        made = [strategy("evolution", SMALL, population=5, tournament=2) for _ in range(2)]
+        same = found(strategy=made[0], score="params", budget=12)["architecture"].tolist()
+        assert result.evaluations["architecture"].tolist() == same
+        assert Search(SMALL, made[1], "params", **options).is_begun()  # type: ignore[arg-type]
+        assert not Search(SMALL, "evolution", "params", **options).is_begun()  # type: ignore[arg-type]
+        with pytest.raises(InputError, match="'objectives', expected one of population, tournament, as in evolution"):
+            Search(SMALL, "evolution(objectives=2)", "params", **options)  # type: ignore[arg-type]
+
     def test_time_ends_it(self) -> None:
         result = Search(SMALL, "random", "params", budget="1s", **OPTIONS).run()  # type: ignore[arg-type]
         assert "1 s is spent" in result.stopped

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -209,33 +209,35 @@ def _print_search(found: Any, others: Sequence[Any], seed: int, store: str) -> N
 
 
 def strategies(as_json: Json = False) -> None:
-    """List the search strategies."""
-    from trainless.strategies import STRATEGIES
+    """List the search strategies, with their options."""
+    from trainless.strategies import CONTEXT, STRATEGIES
 
-    print_rows(
-        [
-            {"strategy": name, "objectives": "several" if made.several_objectives else "one", "what": first_line(made)}
-            for name, made in STRATEGIES.items()
-        ],
-        as_json,
-    )
+    rows = [
+        {
+            "strategy": name,
+            "options": _options(kind, CONTEXT),
+            "objectives": "several" if kind.several_objectives else "one",
+            "what": first_line(kind),
+        }
+        for name, kind in STRATEGIES.items()
+    ]
+    print_rows(rows, as_json)
 
 
 def estimators(as_json: Json = False) -> None:
     """List the estimators of performance, with their options."""
-    from trainless.estimators import ESTIMATORS, options_of
+    from trainless.estimators import ESTIMATORS
 
-    print_rows(
-        [
-            {
-                "estimator": name,
-                "options": ", ".join(f"{option}={value}" for option, value in options_of(made).items()),
-                "what": first_line(made),
-            }
-            for name, made in ESTIMATORS.items()
-        ],
-        as_json,
-    )
+    rows = [
+        {"estimator": name, "options": _options(kind), "what": first_line(kind)} for name, kind in ESTIMATORS.items()
+    ]
+    print_rows(rows, as_json)
+
+
+def _options(maker: Callable[..., Any], context: Collection[str] = ()) -> str:
+    from trainless.specs import options_of
+
+    return ", ".join(f"{option}={value}" for option, value in options_of(maker, context).items())
 
 
 def latency(

@@ -15,8 +15,8 @@ from trainless.strategies.reinforce import Reinforce
 from trainless.strategies.sampling import Grid, Random
 
 __all__ = [
-    "STRATEGIES", "Proposal", "Result", "Strategy", "SuccessiveHalving", "check_study", "strategy", "strategy_spec",
-    "write_study",
+    "CONTEXT", "STRATEGIES", "Proposal", "Result", "Strategy", "SuccessiveHalving", "check_study", "strategy",
+    "strategy_spec", "write_study",
 ]  # fmt: skip
 
 STRATEGIES: dict[str, type[Strategy]] = {

@@ -8,7 +8,8 @@ import numpy as np
 
 from trainless.search_spaces.base import SearchSpace
 from trainless.search_spaces.finite import FiniteSpace
-from trainless.strategies.base import Proposal, Result, Strategy
+from trainless.specs import look_up
+from trainless.strategies.base import CONTEXT, Proposal, Result, Strategy
 from trainless.types import Architecture
 
 __all__ = ["StrategyContract"]
@@ -80,6 +81,13 @@ class StrategyContract:
         assert first == again, "the same seed made other proposals"
         if self.has_chance:
             assert first != self.searched(self.make(self.space, 2)), "another seed made the same proposals"
+
+    def test_its_text_makes_it_again(self) -> None:
+        """What `str` writes, its name and its options, makes a strategy that proposes the same."""
+        made, fixed = self.make(self.space, 9), {"objectives": self.objectives} if self.objectives > 1 else {}
+        again = look_up("strategy", str(made), {made.name: type(made)}, context=CONTEXT)(self.space, 9, **fixed)
+        assert str(again) == str(made), f"'{made}' makes '{again}'"
+        assert again.ask(self.batch) == made.ask(self.batch), f"'{made}' makes one that proposes others"
 
     def test_asking_changes_the_generator_alone(self) -> None:
         """With the generator put back, an ask is repeated, and asks that nobody answered leave no trace."""
