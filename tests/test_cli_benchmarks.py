@@ -86,7 +86,10 @@ class TestGet:
         [
             (["nasbench202"], "There is no table 'nasbench202': did you mean 'nasbench201'?"),
             (["nasbench201", "--from", "no.csv"], "There is no file or folder 'no.csv'"),
-            (["nasbench201", "--from", "other.csv"], "'other.csv' holds architectures of nats-sss, expected nasbench2"),
+            (
+                ["nasbench201", "--from", "other.csv"],
+                "'other.csv' holds architectures of nats_size, expected nasbench2",
+            ),
             (["nasbench201", "--from", "public"], "'public' lacks nats-tss-freerea/cifar10/accuracies.csv"),
             (["nasbench201", "--from", "notes.txt"], "'notes.txt' does not make the table 'nasbench201' by itself"),
             (["nasbench101", "--from", "broken.npz"], "broken.npz"),

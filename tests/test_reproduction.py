@@ -239,7 +239,7 @@ class TestOwnScoresFromStore:
         for place, name in enumerate(("cifar10", "cifar100", "CIFAR100_960", "imagenet16-120", "digits")):
             count = 10 + place
             write_store(tmp_path / "own.db", SCORES[:count], Run("nasbench201", f"{name}:00", 0, "x"))
-        write_store(tmp_path / "own.db", SCORES, Run("nats-sss", "cifar10:00", 0, "x"))
+        write_store(tmp_path / "own.db", SCORES, Run("nats_size", "cifar10:00", 0, "x"))
         found = own_scores_from_store(tmp_path / "own.db")
         # Of the two of CIFAR-100 the larger.
         assert {name: len(table) for name, table in found.items()} == {

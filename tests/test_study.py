@@ -215,7 +215,7 @@ class TestUnequalSamples:
 
     @pytest.fixture
     def store(self, tmp_path: Path) -> Iterator[Store]:
-        run = Run("nats-sss", "digits:ab12", 0, "batch=64")
+        run = Run("nats_size", "digits:ab12", 0, "batch=64")
         names = [str(name) for name in SCORES.index]
         scores = [Score(name, "nwot", float(place), "ok", "", 0.5) for place, name in enumerate(names)]
         scores += [Score(name, "jacov", float(place), "ok", "", 0.5) for place, name in enumerate(names[:10])]

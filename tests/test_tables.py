@@ -55,7 +55,7 @@ def toy() -> BenchmarkTable:
         "cifar10.latency": [1.5, np.nan, 2.5],
         "digits.test": [97.0, 98.0, np.inf],
     }
-    return BenchmarkTable("toy", "nats-sss", pd.DataFrame(rows, index=["a", "b", "c"]), "somewhere", "MIT")
+    return BenchmarkTable("toy", "nats_size", pd.DataFrame(rows, index=["a", "b", "c"]), "somewhere", "MIT")
 
 
 class TestTask:
@@ -133,7 +133,7 @@ class TestPlainFormat:
     def test_parquet_keeps_what_csv_cannot(self, toy: BenchmarkTable, tmp_path: Path) -> None:
         write_table(toy, tmp_path / "x.parquet")
         table = read_table(tmp_path / "x.parquet")
-        assert (table.name, table.space, table.origin, table.licence) == ("toy", "nats-sss", "somewhere", "MIT")
+        assert (table.name, table.space, table.origin, table.licence) == ("toy", "nats_size", "somewhere", "MIT")
         assert read_table(tmp_path / "x.parquet", "mine").name == "mine"
 
     @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ class TestPlainFormat:
         [
             (CELL, "nasbench201"),
             ("64-4111-basic", "transnas-macro"),
-            ("8:16:24:32:64", "nats-sss"),
+            ("8:16:24:32:64", "nats_size"),
             ("conv3x3(0)+output(0,1)", "nasbench101"),
             ("output(0)", "nasbench101"),
             ("[[(0, 0), (1, 5)], [(1, 0), (0, 2)]]", "nasbench301"),
@@ -306,7 +306,7 @@ class TestImport:
     def test_another_space_is_refused_and_the_old_copy_kept(self, toy: BenchmarkTable, tmp_path: Path) -> None:
         get_table("nasbench201", _joined(tmp_path))
         (tmp_path / "sizes.csv").write_text("architecture,cifar10.test\n8:8:8:8:8,90\n")
-        with pytest.raises(TableError, match="architectures of nats-sss, expected nasbench201"):
+        with pytest.raises(TableError, match="architectures of nats_size, expected nasbench201"):
             get_table("nasbench201", tmp_path / "sizes.csv")
         assert benchmark_table("nasbench201").query(CELL, "cifar10", "test") == 90.0
 

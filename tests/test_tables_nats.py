@@ -84,7 +84,7 @@ class TestColumns:
             (CELL, "nasbench201", {"12": 11, "200": 199}, {"test_epoch12": 12.0, "test": 200.0}),
             (
                 "8:64:8:24:8",
-                "nats-sss",
+                "nats_size",
                 {"01": 0, "12": 11, "90": 89},
                 {"test_epoch1": 1.0, "test_epoch12": 12.0, "test": 90.0},
             ),
@@ -157,7 +157,7 @@ class TestRealFiles:
 
     def test_size(self, real_data: Path) -> None:
         table = read_nats_folder(real_data / "nats-bench" / SIZE)
-        assert table.space == "nats-sss"
+        assert table.space == "nats_size"
         assert table.frame.index.tolist() == ["8:8:8:8:8", "8:8:8:16:32", "8:8:40:32:40"]
         lengths = ("valid", "test", "valid_epoch12", "test_epoch12", "valid_epoch1", "test_epoch1")
         for dataset in ("cifar10", "cifar100", "ImageNet16-120"):
@@ -316,7 +316,7 @@ class TestWrongInput:
         write(tmp_path, {"200": results(runs)})
         write(tmp_path, {"90": results(runs, 1, "8:8:8:8:8")}, 1)
         with pytest.raises(
-            TableError, match=r"000001\.pickle\.pbz2' is of the space nats-sss, .* of nasbench201: keep"
+            TableError, match=r"000001\.pickle\.pbz2' is of the space nats_size, .* of nasbench201: keep"
         ):
             read_nats_folder(tmp_path)
 

@@ -5,13 +5,20 @@ from __future__ import annotations
 from trainless.search_spaces.base import SearchSpace
 from trainless.search_spaces.finite import FiniteSpace
 from trainless.search_spaces.mobile import Mobile
+from trainless.search_spaces.nasbench101 import NASBench101
 from trainless.search_spaces.nasbench201 import NASBench201
+from trainless.search_spaces.nats_size import NATSSize
 from trainless.search_spaces.product import ProductSpace
 from trainless.specs import look_up, refuse_options
 
 __all__ = ["SEARCH_SPACES", "FiniteSpace", "ProductSpace", "SearchSpace", "search_space"]
 
-SEARCH_SPACES: dict[str, type[SearchSpace]] = {"nasbench201": NASBench201, "mobile": Mobile}
+SEARCH_SPACES: dict[str, type[SearchSpace]] = {
+    "nasbench201": NASBench201,
+    "nasbench101": NASBench101,
+    "nats_size": NATSSize,
+    "mobile": Mobile,
+}
 
 
 def search_space(name: str | SearchSpace, **options: int | float | str) -> SearchSpace:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
@@ -32,19 +32,23 @@ class SearchSpace(ABC):
 
     Attributes:
         name: what it is asked for by; part of every `Architecture`.
+        least: the least value of each option of which it is not 1.
 
     Raises:
-        InputError: an option is no whole number of at least 1.
+        InputError: an option is no whole number, or below its least value.
     """
 
     name: str
+    least: ClassVar[Mapping[str, int]] = {}
 
     def __post_init__(self) -> None:
         for option, value in self.options.items():
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            least = self.least.get(option, 1)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 what = f"number of {option}" if option.endswith("s") else option
                 raise InputError(
-                    f"The {what} is {value!r}, expected a whole number of at least 1: leave it out for the usual one."
+                    f"The {what} is {value!r}, expected a whole number of at least {least}: leave it out for the usual "
+                    "one."
                 )
 
     # What a space has to say.
@@ -104,14 +108,15 @@ class SearchSpace(ABC):
         return write_spec(self.name, self.options)
 
     def resized(self, fraction: float) -> SearchSpace:
-        """Give the same architectures as networks of this fraction of the width and depth: of every option, at least 1.
+        """Give the same architectures as networks of this fraction of the width and depth: of every option.
 
         Raises:
             InputError: the fraction is not above 0 and at most 1.
         """
         if not 0 < fraction <= 1:
             raise InputError(f"The fraction is {fraction}, expected one above 0 and at most 1.")
-        return type(self)(**{name: max(1, int(value * fraction)) for name, value in self.options.items()})
+        smaller = {name: int(value * fraction) for name, value in self.options.items()}
+        return type(self)(**{name: max(self.least.get(name, 1), value) for name, value in smaller.items()})
 
     @property
     def sizes(self) -> tuple[SearchSpace, ...]:
@@ -119,8 +124,8 @@ class SearchSpace(ABC):
         return (self,)
 
     def thin(self) -> SearchSpace:
-        """Give the same architectures with as few channels and repeated cells as there can be: each option is 1."""
-        return type(self)(**dict.fromkeys(self.options, 1))
+        """Give the same architectures with as few channels and repeated cells as there can be."""
+        return type(self)(**(dict.fromkeys(self.options, 1) | dict(self.least)))
 
     # What follows from the blueprint.
 

@@ -214,13 +214,16 @@ def _build_conv_bn(node: Node) -> torch.nn.Module:
 def _build_max_pooling(node: Node) -> torch.nn.Module:
     from torch import nn
 
-    return nn.MaxPool2d(node.kernel, node.stride, padding=(node.kernel - 1) // 2)
+    # A window of even size has no padding, and so takes the last row of an odd image by rounding up.
+    return nn.MaxPool2d(node.kernel, node.stride, padding=(node.kernel - 1) // 2, ceil_mode=node.kernel % 2 == 0)
 
 
 def _build_cut(node: Node) -> torch.nn.Module:
+    from torch import nn
+
     from trainless.operations import Cut
 
-    return Cut(node.channels)
+    return Cut(node.channels) if node.channels < node.inputs else nn.Identity()
 
 
 def _build_average_pooling(node: Node) -> torch.nn.Module:

@@ -34,7 +34,7 @@ _Content = Mapping[str, Mapping[str, Any]]  # by length of training
 _FILE = re.compile(r"[0-9]{6}\.pickle\.pbz2")
 _LIMIT = 64 << 20  # bytes after decompression; the largest files have 0.3 MiB
 _STEPS = 2**19  # of the unpickler; the largest files take 48,285
-_LENGTHS = {"nasbench201": ("200", "12"), "nats-sss": ("90", "12", "01")}  # epochs, the longest first
+_LENGTHS = {"nasbench201": ("200", "12"), "nats_size": ("90", "12", "01")}  # epochs, the longest first
 # For each data set and split, the runs and the evaluation that it is taken from.
 _SPLITS = {
     "cifar10": {"valid": ("cifar10-valid", "x-valid"), "test": ("cifar10", "ori-test")},
@@ -78,7 +78,7 @@ def read_nats_folder(folder: str | Path, progress: Callable[[int, int], None] | 
         ...     _ = Path(folder, "000007.pickle.pbz2").write_bytes(bz2.compress(pickle.dumps({"90": results})))
         ...     table = read_nats_folder(folder)
         >>> table.space, table.query("8:8:8:8:64", "cifar10", "test"), table.costs("cifar10")
-        ('nats-sss', 93.5, ('parameters', 'flops'))
+        ('nats_size', 93.5, ('parameters', 'flops'))
     """
     folder = Path(folder)
     files = _files(folder)

@@ -24,7 +24,7 @@ _OPERATION = "(none|skip_connect|nor_conv_1x1|nor_conv_3x3|avg_pool_3x3)"
 SPACE_STRINGS = {
     "nasbench201": re.compile(r"\|O~0\|\+\|O~0\|O~1\|\+\|O~0\|O~1\|O~2\|".replace("O", _OPERATION)),
     "transnas-macro": re.compile(r"64-[1-4]+-basic"),
-    "nats-sss": re.compile(r"[0-9]{1,4}(:[0-9]{1,4}){4}"),
+    "nats_size": re.compile(r"[0-9]{1,4}(:[0-9]{1,4}){4}"),
     "nasbench301": re.compile(r"\[\[(\([0-9], [0-9]\)(, )?)+\], \[(\([0-9], [0-9]\)(, )?)+\]\]"),
     "nasbench101": re.compile(r"([a-z0-9]+\([0-9,]+\)\+)*output\([0-9,]+\)"),
 }
@@ -52,7 +52,7 @@ def read_table(path: str | Path, name: str | None = None) -> BenchmarkTable:
         ...     _ = path.write_text("architecture,cifar10.test,cifar10.latency\\n64:64:64:64:64,93.1,4.5\\n")
         ...     table = read_table(path)
         >>> table.name, table.space, table.query("64:64:64:64:64", "cifar10", "test")
-        ('mine', 'nats-sss', 93.1)
+        ('mine', 'nats_size', 93.1)
     """
     path = Path(path)
     frame = read_plain(path)
@@ -68,6 +68,8 @@ def read_table(path: str | Path, name: str | None = None) -> BenchmarkTable:
     if frame.index.hasnans:
         raise TableError(f"'{path}' has a row without an architecture: fill it in or remove the row.")
     frame.index = frame.index.astype(str)
+    if kept.get("space") == "nats-sss":  # as earlier versions called it
+        kept["space"] = "nats_size"
     facts = {"name": path.name.split(".")[0], "space": _space_of(frame.index), **kept}
     return BenchmarkTable(**{**facts, "name": name or facts["name"]}, frame=frame)
 

@@ -203,7 +203,7 @@ TABLES: dict[str, TableSource] = {
         (_TSS,),
     ),
     "nats-sss": TableSource(
-        "nats-sss",
+        "nats_size",
         "a NATS-Bench folder of the size space: valid, test; parameters, FLOPs, seconds",
         "NATS-Bench",
         "MIT",
