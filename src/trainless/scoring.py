@@ -104,7 +104,7 @@ class Scorer:
         self.store = Store(store) if isinstance(store, str | Path) else store
         _check_options(seed, initialization, dtype, device, workers, repeats)
         self.protocol = ScoringSettings(
-            self.space, tuple(each.name if PROXIES.get(each.name) is each else each for each in self.proxies),
+            self.space, tuple(proxy.name if PROXIES.get(proxy.name) is proxy else proxy for proxy in self.proxies),
             self.batch.images.numpy(), self.batch.labels.numpy(), self.batch.task, seed, initialization, dtype, device,
             repeats,
         )  # fmt: skip
@@ -143,7 +143,7 @@ class Scorer:
             ArchitectureError: a string is no architecture of the space.
             StoreError: the store cannot be read or written.
         """
-        wanted = list(dict.fromkeys(self._parse(each) for each in architectures))
+        wanted = list(dict.fromkeys(self._parse(architecture) for architecture in architectures))
         stored = self.store.finished(self.run, self._versions) if self.store else {}
         units = self._units(wanted, stored)
         done = len(wanted) - sum(len(unit.members) for unit in units)
@@ -157,7 +157,7 @@ class Scorer:
                 done += len(unit.members)
                 if progress:
                     progress(done, len(wanted))
-        self.failures = [each for each in results if each.status == "failed"]
+        self.failures = [score for score in results if score.status == "failed"]
         return self._table(wanted, results)
 
     @contextmanager
@@ -176,34 +176,35 @@ class Scorer:
         """
         known = self._stored()
         equal: dict[Architecture, dict[str, Score]] = {}
-        shared = [each.name for each in self.proxies if not each.as_written]
+        shared = [proxy.name for proxy in self.proxies if not proxy.as_written]
         workers = os.cpu_count() or 1 if self.workers is None else self.workers
         if self.protocol.device != "cpu":
             workers = min(workers, 1)
 
         def score(architectures: Sequence[Architecture]) -> list[dict[str, Score]]:
-            for one in architectures:
-                own = known.setdefault(str(one), {})
-                same = equal.setdefault(self.space.canonical(one), {})
+            for architecture in architectures:
+                own = known.setdefault(str(architecture), {})
+                same = equal.setdefault(self.space.canonical(architecture), {})
                 copies = [
-                    replace(same[name], architecture=str(one), seconds=0.0)
+                    replace(same[name], architecture=str(architecture), spent=0.0)
                     for name in shared if name in same and name not in own
                 ]  # fmt: skip
-                own.update((each.proxy, each) for each in copies)
+                own.update((copied.proxy, copied) for copied in copies)
                 if self.store and copies:
                     self.store.write(self.run, copies, self._versions)
             # Of these alone: what is known may be the whole store, and a search comes here for every few proposals.
-            finished = {str(one): set(known[str(one)]) for one in architectures}
+            texts = [str(architecture) for architecture in architectures]
+            finished = {text: set(known[text]) for text in texts}
             units = self._units(list(dict.fromkeys(architectures)), finished)
             with self._writing() as write:
                 for _, scores in run(units):
                     write(scores)
-                    for each in scores:
-                        known[each.architecture][each.proxy] = each
-            for one in architectures:
-                own = known[str(one)]
-                equal[self.space.canonical(one)].update({n: own[n] for n in shared if own[n].status != "failed"})
-            return [known[str(one)] for one in architectures]
+                    for found in scores:
+                        known[found.architecture][found.proxy] = found
+            for architecture, text in zip(architectures, texts, strict=True):
+                usable = {name: known[text][name] for name in shared if known[text][name].status != "failed"}
+                equal[self.space.canonical(architecture)].update(usable)
+            return [known[text] for text in texts]
 
         with worker_pool(score_class, self.protocol, workers, _lost) as run:
             yield score
@@ -214,7 +215,7 @@ class Scorer:
         if self.store:
             frame = self._stored_rows(self.store)
             frame = frame[frame["status"] != "failed"]
-            names = [each.name for each in fields(Score)]
+            names = [field.name for field in fields(Score)]
             for row in frame[names].to_dict(orient="records"):
                 known.setdefault(row["architecture"], {})[row["proxy"]] = Score(**{str(k): v for k, v in row.items()})
         return known
@@ -229,7 +230,7 @@ class Scorer:
 
     @property
     def _versions(self) -> dict[str, int]:
-        return {each.name: each.version for each in self.proxies}
+        return {proxy.name: proxy.version for proxy in self.proxies}
 
     def _units(self, wanted: Sequence[Architecture], stored: Mapping[str, set[str]]) -> list[EquivalenceClass]:
         names = frozenset(self._versions)
@@ -271,8 +272,8 @@ class Scorer:
             flush()
 
     def _table(self, wanted: Sequence[Architecture], results: list[Score]) -> pd.DataFrame:
-        index = pd.Index([str(each) for each in wanted], name="architecture", dtype="str")
-        frame = self._stored_rows(self.store) if self.store else pd.DataFrame([asdict(each) for each in results])
+        index = pd.Index([str(architecture) for architecture in wanted], name="architecture", dtype="str")
+        frame = self._stored_rows(self.store) if self.store else pd.DataFrame(map(asdict, results))
         columns = list(self._versions)
         if frame.empty:
             return pd.DataFrame(np.nan, index=index, columns=columns)

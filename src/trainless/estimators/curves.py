@@ -137,7 +137,7 @@ def _fitted(family: _Family, seen: Array, length: int) -> tuple[float, float, in
         starts = [np.array([usual[0] + math.log(start), *usual[1:]]) for start in _STARTS]
         bounds = ([math.log(0.01)] + [math.log(0.1)] * (free - 1), [math.log(10.0)] + [math.log(5.0)] * (free - 1))
         found = [least_squares(residuals, start, bounds=bounds, x_scale=1.0, xtol=1e-12) for start in starts]
-        best = min(found, key=lambda one: float(one.cost)).x
+        best = min(found, key=lambda fit: float(fit.cost)).x
     form = shape(best, epochs)
     limit, fall = _line(form, seen)
     value = limit - fall * float(shape(best, np.array([float(length)]))[0])

@@ -69,7 +69,7 @@ def default_fidelities(rungs: int) -> tuple[Fidelity, ...]:
         rungs: kinds of evaluation, the full one included.
 
     Example:
-        >>> [str(each) for each in default_fidelities(3)]
+        >>> [str(fidelity) for fidelity in default_fidelities(3)]
         ['0.25 of width and depth, 0.25 of the batch', '0.5 of width and depth, 0.5 of the batch']
     """
     factors = [0.5 ** (rungs - 1 - rung) for rung in range(rungs - 1)]
@@ -88,7 +88,7 @@ def parse_fidelity(text: str) -> Fidelity:
     """
     names, given = {"c": "network", "r": "resolution", "s": "batch"}, dict[str, float]()
     for part in text.split(","):
-        name, _, value = (each.strip() for each in part.partition("="))
+        name, _, value = (word.strip() for word in part.partition("="))
         try:
             given[names[name]] = float(value)
         except (KeyError, ValueError):

@@ -60,8 +60,8 @@ class RawScores(Estimator):
         with scorer.session() as score:
 
             def ask(architectures: Sequence[Architecture]) -> list[Estimate]:
-                rows = score(architectures)
-                return [self._estimate(one, row) for one, row in zip(architectures, rows, strict=True)]
+                rows = zip(architectures, score(architectures), strict=True)
+                return [self._estimate(architecture, row) for architecture, row in rows]
 
             yield ask
 
@@ -75,6 +75,5 @@ class RawScores(Estimator):
         single = self.proxies[0] if len(self.proxies) == 1 else None
         value = scores[0].value * (1 if single.higher_is_better else -1) if single else math.nan
         reason = "; ".join(sorted({score.reason for score in scores if score.reason}))
-        return Estimate(
-            str(architecture), value, sum(score.seconds for score in scores), reason=reason, scores=scores
-        )  # fmt: skip
+        seconds = sum(score.seconds if score.spent is None else score.spent for score in scores)
+        return Estimate(str(architecture), value, seconds, reason=reason, scores=scores)

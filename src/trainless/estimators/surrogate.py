@@ -134,7 +134,9 @@ class Surrogate(Estimator):
         estimates = self._base().estimate(sample, setting)
         finite = [number for number, estimate in enumerate(estimates) if np.isfinite(estimate.value)]
         if len(finite) < LEAST:
-            reason = next((one.reason for one in estimates if one.reason), "the space has no more networks")
+            reason = next(
+                (estimate.reason for estimate in estimates if estimate.reason), "the space has no more networks"
+            )
             raise InputError(
                 f"Only {len(finite)} of the {self.sample} architectures that the surrogate shall learn from have a "
                 f"value by {self.base} ({reason}): mend that, or choose another base."

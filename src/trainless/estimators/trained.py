@@ -75,13 +75,12 @@ class Trained(Estimator):
         ) as train_all:  # fmt: skip
 
             def ask(architectures: Sequence[Architecture]) -> list[Estimate]:
-                distinct = [
-                    Training(scaled.space.canonical(architecture), self.epochs) for architecture in architectures
-                ]
-                results = train_all(distinct, scaled.progress)
-                return [
-                    self._estimate(one, result, valid_set) for one, result in zip(architectures, results, strict=True)
-                ]
+                canonical = [scaled.space.canonical(architecture) for architecture in architectures]
+                results = train_all(
+                    [Training(architecture, self.epochs) for architecture in canonical], scaled.progress
+                )
+                pairs = zip(architectures, results, strict=True)
+                return [self._estimate(architecture, result, valid_set) for architecture, result in pairs]
 
             yield ask
 

@@ -138,10 +138,11 @@ def run_off(
     ) as train_all:  # fmt: skip
         for count, length in plan:
             best = set(ranked[:count])
-            going = [one for one in candidates if one in best and not _has_failed(results[one])]
+            going = [candidate for candidate in candidates if candidate in best and not _has_failed(results[candidate])]
             passed += (count - len(going)) * length  # what failed is not trained any more
             told = progress and _in_epochs(progress, passed, length, total)
-            for candidate, result in zip(going, train_all([Training(one, length) for one in going], told), strict=True):
+            trainings = [Training(candidate, length) for candidate in going]
+            for candidate, result in zip(going, train_all(trainings, told), strict=True):
                 results[candidate].append(result)
             passed += len(going) * length
             # Those that went on stay before those that did not, and equal ones in the order of their scores.

@@ -72,7 +72,7 @@ class Journal:
             self._before = [(architecture, rung, seconds) for _, (architecture, rung, seconds) in rows]
             self.seconds = max([searches[self._key]["seconds"], *(seconds for *_, seconds in self._before)])
         elif searches:
-            raise InputError(self._not_there([each["settings"] for each in searches.values()]))
+            raise InputError(self._not_there([search["settings"] for search in searches.values()]))
 
     def _not_there(self, others: Sequence[Mapping[str, str]]) -> str:
         def differing(other: Mapping[str, str]) -> list[str]:
@@ -82,9 +82,9 @@ class Journal:
         told = "; ".join(
             f"{name} is '{self.settings[name]}', there '{nearest.get(name)}'" for name in differing(nearest)
         )
-        place = self.store.location if self.store else ""
+        location = self.store.location if self.store else ""
         return (
-            f"'{place}' holds no such search to resume, the nearest differs ({told}): give the same settings, or "
+            f"'{location}' holds no such search to resume, the nearest differs ({told}): give the same settings, or "
             "begin this one without resuming."
         )
 
@@ -101,13 +101,13 @@ class Journal:
         """
         self.seconds = max(self.seconds, seconds)
         when, new = list[float](), dict[str, Any]()
-        for place, (architecture, rung) in enumerate(told, self._count):
-            if place < len(self._before) and self._before[place][:2] == (architecture, rung):
-                when.append(self._before[place][2])
+        for number, (architecture, rung) in enumerate(told, self._count):
+            if number < len(self._before) and self._before[number][:2] == (architecture, rung):
+                when.append(self._before[number][2])
             else:
-                del self._before[place:]  # from where it differs nothing is repeated
+                del self._before[number:]  # from where it differs nothing is repeated
                 when.append(seconds)
-                new[f"{place:08}"] = (architecture, rung, seconds)
+                new[f"{number:08}"] = (architecture, rung, seconds)
         self._count += len(told)
         if self.store:
             self.store.note(self._topic, new)

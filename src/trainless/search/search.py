@@ -205,14 +205,19 @@ class Search:
                 return f"the budget of {most} evaluations is spent", told
             if is_over() or not loop.step(room, is_over):
                 return loop.stopped or f"the budget of {round(seconds or 0, 2):g} s is spent", told
-            new = [(str(one), rung) for rung, known in enumerate(loop.history) for one in known[counts[rung] :]]
+            new = [
+                (str(architecture), rung)
+                for rung, known in enumerate(loop.history)
+                for architecture in known[counts[rung] :]
+            ]
             moments = journal.add(new, time.monotonic() - start)
             told += [moment for moment, (_, rung) in zip(moments, new, strict=True) if rung == len(counts) - 1]
             counts = [len(known) for known in loop.history]
 
     def _nothing(self, loop: Loop, estimates: Sequence[Estimate]) -> str:
         """Why nothing was found."""
-        if reason := next((one.reason.partition("; ")[0] for one in estimates if one.reason), ""):
+        reason = next((estimate.reason.partition("; ")[0] for estimate in estimates if estimate.reason), "")
+        if reason:
             return (
                 f"None of the {len(estimates):,} architectures that were evaluated got a finite score, the first for "
                 f"this reason: {reason.rstrip('.')}; choose another score, other images or larger networks."

@@ -52,22 +52,25 @@ class EstimatorContract:
 
     def values(self, setting: Setting, some: Sequence[Architecture]) -> list[tuple[str, float]]:
         """Estimate architectures at one go."""
-        return [(each.architecture, each.value) for each in self.make().estimate(some, setting)]
+        return [(estimate.architecture, estimate.value) for estimate in self.make().estimate(some, setting)]
 
     def test_each_architecture_gets_an_estimate(self) -> None:
         """There is one for each, in order, with a value that is finite or a reason, and times that are not negative."""
         some, told = self.sample(), self.make().estimate(self.sample(), self.setting())
-        assert [each.architecture for each in told] == [str(one) for one in some], "not one for each, in order"
-        for each in told:
-            assert np.isfinite(each.value) != bool(each.reason), f"a value or a reason was expected: {each}"
-            assert min(each.seconds, each.shared_seconds, each.epochs) >= 0, f"a cost is negative: {each}"
+        assert [estimate.architecture for estimate in told] == list(map(str, some)), "not one for each, in order"
+        for estimate in told:
+            assert np.isfinite(estimate.value) != bool(estimate.reason), f"a value or a reason was expected: {estimate}"
+            assert min(estimate.seconds, estimate.shared_seconds, estimate.epochs) >= 0, (
+                f"a cost is negative: {estimate}"
+            )
 
     def test_neither_order_nor_company_change_it(self) -> None:
         """One by one, the last first, in one session or in several, the values are those of all at one go."""
         some, setting = self.sample(), self.setting()
         whole = self.values(setting, some)
         with self.make().session(setting) as ask:
-            backwards = [(each.architecture, each.value) for one in reversed(some) for each in ask([one])]
+            told = [ask([architecture])[0] for architecture in reversed(some)]
+        backwards = [(estimate.architecture, estimate.value) for estimate in told]
         assert backwards[::-1] == whole, "one by one, the last first, there are other values"
         assert self.values(setting, some[1:2]) == whole[1:2], "alone it has another value"
         assert self.values(setting, [some[0], some[0]]) == [whole[0]] * 2, "named twice it has another value"

@@ -97,10 +97,10 @@ class _Packed:
 
     def __getstate__(self) -> dict[str, Any]:
         # The numbers are not copied, but left out of the copy.
-        memo = {id(each): each.detach().new_empty(0) for each in self.network.buffers()}
+        memo = {id(buffer): buffer.detach().new_empty(0) for buffer in self.network.buffers()}
         memo |= {
-            id(each): torch.nn.Parameter(each.detach().new_empty(0), each.requires_grad)
-            for each in self.network.parameters()
+            id(parameter): torch.nn.Parameter(parameter.detach().new_empty(0), parameter.requires_grad)
+            for parameter in self.network.parameters()
         }
         numbers = {name: value.detach() for name, value in _tensors(self.network).items()}
         return {"network": copy.deepcopy(self.network, memo), "numbers": _to_bytes(numbers)}
@@ -172,7 +172,7 @@ def _started(job: _Job, file: Path, rank: int) -> _Member:
 
 def _followed(members: Sequence[_Member], on_epoch: Callable[[TrainingState], None]) -> TrainingState | None:
     last = None
-    while waiting := {each.connection: each for each in members if not each.is_done}:
+    while waiting := {member.connection: member for member in members if not member.is_done}:
         for connection in wait(list(waiting)):
             try:
                 last = waiting[connection].hear(on_epoch) or last
@@ -190,7 +190,9 @@ def _tell(members: Sequence[_Member]) -> NoReturn:
             while not member.is_done and member.connection.poll():
                 member.hear(None)
     errors = sorted((error for member in members for error in member.errors), key=lambda error: error[0])
-    silent = [each for each in members if not (each.errors or each.is_done) and each.process.exitcode is not None]
+    silent = [
+        member for member in members if not (member.errors or member.is_done) and member.process.exitcode is not None
+    ]
     if silent or not errors:
         rank, code = (silent[0].rank, silent[0].process.exitcode) if silent else (0, None)
         raise ScoringError(
