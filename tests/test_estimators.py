@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,16 @@ from trainless.estimators import (
     estimator,
     extrapolate,
 )
+from trainless.estimators.raw_scores import RawScores
 from trainless.estimators.surrogate import fit_model
+from trainless.proxies import proxies
 from trainless.scoring import Scorer
 from trainless.search import Fidelity, Search, replay, search_score, split_names
 from trainless.search_spaces import search_space
 from trainless.store import Store
 from trainless.testing import EstimatorContract
 from trainless.training import Recipe, train
+from trainless.types import Score
 
 SMALL = search_space("nasbench201", channels=4, cells=1)
 DIGITS = load_data("digits")
@@ -59,6 +63,11 @@ def contract(name: str, spec: str) -> tuple[str, type]:
 
 
 globals().update(contract(name, spec) for name, spec in SPECS.items())
+
+
+class TestRawScoresContract(EstimatorContract):
+    make = staticmethod(lambda: RawScores(tuple(proxies("nwot")), batch_size=8))
+    space = SMALL
 
 
 @pytest.fixture(scope="module")
@@ -274,6 +283,42 @@ class TestTrainings:
             # Another recipe is another training, and what fails costs the others nothing.
             failed = estimator("full(1, mirror=yes)").estimate(some, stored)
             assert all(math.isnan(each.value) and "TypeError" in each.reason for each in failed)
+
+
+class TestRawScores:
+    def test_are_those_of_the_scorer(self, setting: Setting) -> None:
+        source = RawScores(tuple(proxies("params, nwot")), batch_size=16)
+        estimates = source.estimate(list(setting.space)[:4], setting)
+        scorer = Scorer(setting.space, "params, nwot", SOME, seed=2, batch_size=16, workers=0)
+        expected = scorer.score(list(setting.space)[:4])
+        np.testing.assert_array_equal([estimate.row for estimate in estimates], expected)
+        assert all(math.isnan(estimate.value) and not estimate.reason for estimate in estimates)
+        assert {estimate.status for estimate in estimates} == {"ok"}
+
+    def test_a_reduced_session_has_a_smaller_batch_of_as_many_images(self, setting: Setting) -> None:
+        source = RawScores(tuple(proxies("nwot")), batch_size=16)
+        with source.reduced_session(setting, Fidelity(resolution=0.5, batch=0.5)) as ask:
+            (estimate,) = ask([setting.space[8]])
+        smaller = Fidelity(resolution=0.5).of_data(SOME)
+        expected = Scorer(setting.space, "nwot", smaller, seed=2, batch_size=8, workers=0).score([setting.space[8]])
+        assert estimate.value == expected["nwot"].item()
+
+    def test_the_value_of_one_of_which_lower_is_better_is_turned(self, setting: Setting) -> None:
+        turned = replace(proxies("params")[0], higher_is_better=False)
+        (estimate,) = RawScores((turned,)).estimate([setting.space[8]], setting)
+        assert estimate.value == -estimate.row[0] < 0
+
+    @pytest.mark.parametrize(
+        ("statuses", "expected"),
+        [(["ok", "ok"], "ok"), (["ok", "not finite"], "not finite"), (["failed", "not finite", "ok"], "failed")],
+    )
+    def test_the_worst_status_counts(self, statuses: list[str], expected: str) -> None:
+        scores = tuple(Score("a", str(number), 1.0, status) for number, status in enumerate(statuses))
+        assert Estimate("a", 1.0, reason="told", scores=scores).status == expected
+
+    def test_without_scores_the_value_tells(self) -> None:
+        assert [Estimate("a", value).status for value in (1.0, math.nan, -math.inf)] == ["ok", *["not finite"] * 2]
+        assert Estimate("a", math.nan, reason="none").status == "failed"
 
 
 class TestZeroCost:

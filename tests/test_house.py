@@ -76,18 +76,15 @@ FORBIDDEN = {
 VAGUE = {"each", "one", "place"}
 STILL_VAGUE = {
     "aggregation",
-    "estimators",
     "evaluation",
     "metrics",
     "proxies",
     "report",
     "reproduction",
-    "scoring",
     "search",
     "search_spaces",
     "tables",
     "testing",
-    "training",
     "ui",
 }
 

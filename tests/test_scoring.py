@@ -10,12 +10,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from test_search_spaces import Words
 
 from trainless import scoring
 from trainless.errors import ArchitectureError, InputError, UnknownNameError
+from trainless.estimators import distinct_sample
 from trainless.passes import PassSpec, Signal
 from trainless.proxies import PROXIES, Proxy
 from trainless.scoring import Scorer
+from trainless.search import Search
 from trainless.search_spaces.nasbench201 import NASBench201
 from trainless.store import Store
 from trainless.types import Architecture, Task
@@ -232,3 +235,21 @@ def test_memory_of_a_batch_of_64_stays_below_a_gibibyte_and_a_half(real_data: Pa
     store = Store("sqlite://")
     Scorer(proxies="all", data=real_data / "cifar-10-batches-bin", workers=1, store=store).score([heaviest])
     assert store.rows()["peak_memory"].max() < 1536
+
+
+def test_a_session_scores_members_of_a_space_without_numbers(tmp_path: Path) -> None:
+    space = Words()
+    words = distinct_sample(space, 3, 0, "words")
+    assert len({space.canonical(word) for word in words}) == 3
+    options = {"proxies": ["params", "nwot"], "data": "digits", "batch_size": 8, "workers": 0}
+    with Store(tmp_path / "scores.db") as store:
+        with Scorer(space, store=store, **options).session() as score:  # type: ignore[arg-type]
+            first = score(words)
+        table = Scorer(space, store=store, **options).score(words)  # type: ignore[arg-type]
+        with Scorer(space, store=store, **options).session() as score:  # type: ignore[arg-type]
+            assert score(words) == first  # as they were stored, to the last field
+    assert table["nwot"].tolist() == [scores["nwot"].value for scores in first]
+    found = Search(
+        space, "evolution", "log-rank(params, nwot)", "digits", budget="5s,12", batch_size=8, workers=0
+    ).run()
+    assert 0 < len(found.evaluations) <= 12

@@ -6,6 +6,7 @@ neither the order nor the number of workers changes a number.
 
 from __future__ import annotations
 
+import math
 import os
 import time
 import warnings
@@ -217,7 +218,9 @@ class Scorer:
             frame = frame[frame["status"] != "failed"]
             names = [field.name for field in fields(Score)]
             for row in frame[names].to_dict(orient="records"):
-                known.setdefault(row["architecture"], {})[row["proxy"]] = Score(**{str(k): v for k, v in row.items()})
+                unknown = {name: None for name in ("spent", "peak_memory") if math.isnan(row[name])}
+                score = Score(**{str(name): value for name, value in row.items()} | unknown)
+                known.setdefault(score.architecture, {})[score.proxy] = score
         return known
 
     def _stored_rows(self, store: Store) -> pd.DataFrame:
