@@ -125,10 +125,10 @@ for (const button of document.querySelectorAll(".sortable th button")) {
 // Tabs; without this script all panels are there, one below the other.
 const tabs = [...document.querySelectorAll("[role=tab]")];
 function choose(tab) {
-  for (const each of tabs) {
-    each.setAttribute("aria-selected", each === tab);
-    each.tabIndex = each === tab ? 0 : -1;
-    document.getElementById(each.getAttribute("aria-controls")).hidden = each !== tab;
+  for (const other of tabs) {
+    other.setAttribute("aria-selected", other === tab);
+    other.tabIndex = other === tab ? 0 : -1;
+    document.getElementById(other.getAttribute("aria-controls")).hidden = other !== tab;
   }
 }
 for (const [i, tab] of tabs.entries()) {
