@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import networks
@@ -13,7 +12,7 @@ from torch import nn
 from trainless.data import ImageDataset
 from trainless.errors import DataError, NetworkError
 from trainless.evaluation import score
-from trainless.preparation import distinct_images, ordinary_arithmetic, prepare_batch
+from trainless.preparation import distinct_images, prepare_batch, prepare_network
 from trainless.scoring import Scorer
 
 
@@ -28,22 +27,6 @@ class Several(nn.Module):
         return self.pack(self.layer(x.flatten(1)), x)
 
 
-class TestArithmetic:
-    def test_puts_the_default_dtype_back_after_an_error(self) -> None:
-        torch.set_default_dtype(torch.float64)
-        try:
-            with pytest.raises(AttributeError), ordinary_arithmetic():
-                torch.zeros(1, dtype=torch.get_default_dtype()).no_such_attribute  # noqa: B018
-            assert torch.get_default_dtype() == torch.float64
-        finally:
-            torch.set_default_dtype(torch.float32)
-
-    def test_leaves_autocast_and_inference_mode(self) -> None:
-        with torch.autocast("cpu"), torch.inference_mode(), ordinary_arithmetic():
-            assert not torch.is_autocast_enabled("cpu")
-            assert torch.ones(2, 2, requires_grad=True).sum().requires_grad
-
-
 class TestBatches:
     def test_copies_and_blank_images_are_left_out_and_said(self) -> None:
         images, labels = networks.batch()
@@ -53,7 +36,7 @@ class TestBatches:
             scores = score(networks.Plain(), spoiled, torch.cat([labels, labels[:3]]), proxies="nwot")
         assert scores.notes == (note,)
         batch = prepare_batch(spoiled, torch.cat([labels, labels[:3]]))
-        assert torch.equal(batch.images, images)
+        assert torch.equal(batch.inputs[0], images)
         assert torch.equal(batch.labels, labels)
 
     def test_an_image_of_one_colour_is_blank(self) -> None:
@@ -149,9 +132,10 @@ class TestOutputs:
 
 
 class TestNetworks:
-    def test_what_cannot_be_copied_does_no_harm(self) -> None:
+    def test_wrappers_are_looked_through_however_many(self) -> None:
+        inner = networks.Plain()
+        assert prepare_network(nn.DataParallel(nn.DataParallel(inner))) is inner
+
+    def test_network_is_the_very_one_that_was_given(self) -> None:
         network = networks.Plain()
-        expected = score(network, *networks.batch(), proxies="snip")
-        network.lock, network.library = threading.Lock(), torch  # type: ignore[assignment]
-        network.children_by_name = {"first": [network.first]}  # type: ignore[assignment]
-        assert score(network, *networks.batch(), proxies="snip") == expected
+        assert prepare_network(network) is network

@@ -21,7 +21,7 @@ import torch
 from trainless.errors import NetworkError, TrainlessError
 from trainless.initialization import initialize
 from trainless.passes import Measured, PassResult, Signal, Signals, plan_passes, run_passes, signal_name
-from trainless.preparation import PreparedBatch, ordinary_arithmetic, prepare_batch, prepare_network
+from trainless.preparation import PreparedBatch, prepare_batch, prepare_network
 from trainless.proxies import Proxy, proxies
 from trainless.search_spaces.base import SearchSpace
 from trainless.seeding import derive_seed, preserve_rng_state
@@ -103,13 +103,11 @@ def score(
         >>> scores.reasons
         {'zen': 'The network has no global average pooling: Zen reads the feature map before it.'}
     """
-    with ordinary_arithmetic():
-        batch = prepare_batch(images, labels)
-        ready = prepare_network(network, batch, output)
-        chosen = _applicable(proxies, batch.labels)
-        if batch.note and any(not proxy.data_independent for proxy in chosen):
-            warnings.warn(batch.note, stacklevel=2)
-        found = _measured(ready, batch, chosen, seed, dtype)
+    batch, ready = prepare_batch(images, labels), prepare_network(network, output)
+    chosen = _applicable(proxies, batch.labels)
+    if batch.note and any(not proxy.data_independent for proxy in chosen):
+        warnings.warn(batch.note, stacklevel=2)
+    found = _measured(ready, batch, chosen, seed, dtype)
     reasons = {name: reason for name, (_, reason) in found.items() if reason}
     return Scores({name: value for name, (value, _) in found.items()}, reasons, [batch.note] if batch.note else [])
 
@@ -122,26 +120,25 @@ def _measured(
     Raises:
         NetworkError: nothing could be measured, or the network does not run on the batch.
     """
-    images, labels = batch.images, batch.labels
-    if any(parameter.is_meta for parameter in network.parameters()):
-        images, labels = images.to("meta"), None
-    excluded = {proxy.name: _unmeasurable(proxy, batch, images.is_meta) for proxy in chosen}
-    measurable = [proxy for proxy in chosen if not excluded[proxy.name]]
-    plan = plan_passes(measurable)
-    results = run_passes(network, images, labels, plan, seed=seed, dtype=dtype)
-    found = {name: (math.nan, reason) for name, reason in excluded.items()}
-    failed = []
+    inputs, labels = batch.inputs, batch.labels
+    meta = any(parameter.is_meta for parameter in network.parameters())
+    if meta:
+        inputs, labels = tuple(tensor.to("meta") for tensor in inputs), None
+    found = {proxy.name: (math.nan, _unmeasurable(proxy, batch, meta)) for proxy in chosen}
+    measurable = [proxy for proxy in chosen if not found[proxy.name][1]]
+    results = run_passes(network, inputs, labels, plan_passes(measurable), seed=seed, dtype=dtype)
+    failed = set()
     for proxy in measurable:
-        result = results[proxy.pass_spec]
+        result, size = results[proxy.pass_spec], proxy.pass_spec.image_size
         failure = result.failure_of(proxy.signals)
         if failure or result.signals is None:
-            failed.append(proxy)
-            found[proxy.name] = math.nan, failure
+            failed.add(proxy.name)
+            found[proxy.name] = math.nan, f"on images of {size} x {size} pixels: {failure}" if size else failure
         else:
             found[proxy.name] = proxy.compute(result.signals)
     ran = [proxy for proxy in measurable if proxy.pass_spec.input not in ("architecture", "none")]
-    broken = any(proxy.pass_spec.input == "batch" for proxy in ran) and all(proxy in failed for proxy in ran)
-    if broken or len(failed) + len(chosen) - len(measurable) == len(chosen):
+    broken = any(proxy.pass_spec.input == "batch" for proxy in ran) and all(proxy.name in failed for proxy in ran)
+    if broken or len(failed) == len(measurable):
         raise NetworkError(f"The network cannot be scored: {next(reason for _, reason in found.values() if reason)}")
     return found
 

@@ -1,50 +1,19 @@
-"""Make any network and any batch ready to be scored, or refuse them with one sentence.
-
-Scoring runs on a copy, so that nothing a forward pass does to its network (running statistics, counters, caches, the
-recomputation of a checkpoint) can reach the network that was given.
-"""
+"""Make any network and any batch ready to be scored, or refuse them with one sentence."""
 
 from __future__ import annotations
 
-import copy
 import hashlib
-import sys
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, fields, is_dataclass
-from types import CellType, FunctionType
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
 from trainless.errors import NetworkError
+from trainless.passes import parts_of_output
 
-__all__ = ["PreparedBatch", "distinct_images", "ordinary_arithmetic", "prepare_batch", "prepare_network"]
-
-
-@contextmanager
-def ordinary_arithmetic() -> Iterator[None]:
-    """Leave what the caller may be inside of: no_grad, inference_mode, autocast, another default dtype, compilation.
-
-    Example:
-        >>> with torch.inference_mode(), ordinary_arithmetic():
-        ...     torch.is_grad_enabled(), torch.is_inference_mode_enabled()
-        (True, False)
-    """
-    dtype = torch.get_default_dtype()
-    with ExitStack() as stack:
-        stack.enter_context(torch.inference_mode(False))
-        stack.enter_context(torch.enable_grad())
-        for device in ("cpu", "cuda"):
-            if torch.is_autocast_enabled(device):
-                stack.enter_context(torch.autocast(device, enabled=False))
-        if "torch._dynamo" in sys.modules:  # a compiled function hides what it calls
-            stack.enter_context(torch.compiler.set_stance("force_eager"))
-        stack.callback(torch.set_default_dtype, dtype)
-        torch.set_default_dtype(torch.float32)
-        yield
-
+__all__ = ["PreparedBatch", "distinct_images", "prepare_batch", "prepare_network"]
 
 # The batch.
 
@@ -54,17 +23,14 @@ class PreparedBatch:
     """A batch that was checked, without copies and blank images.
 
     Args:
-        images: what is perturbed and differentiated: the images, or where a network takes several inputs all of them
-            that are floating-point numbers, flat and side by side, one row an image.
+        inputs: what the network is called with: the images alone, or several inputs with a row an image each.
         labels: class of each image, or None.
-        inputs: what the network is called with.
         note: one sentence on what was left out, or empty.
         defect: why no proxy can read these images, or empty.
     """
 
-    images: torch.Tensor
-    labels: torch.Tensor | None
     inputs: tuple[torch.Tensor, ...]
+    labels: torch.Tensor | None
     note: str
     defect: str
 
@@ -82,7 +48,7 @@ def prepare_batch(images: Any, labels: Any = None) -> PreparedBatch:
 
     Example:
         >>> batch = prepare_batch(torch.tensor([[1.0, 2.0], [1.0, 2.0], [0.0, 3.0], [4.0, 4.0]]))
-        >>> batch.images.tolist()
+        >>> batch.inputs[0].tolist()
         [[1.0, 2.0], [0.0, 3.0]]
         >>> batch.note
         'Of 4 images 1 copy and 1 blank image are left out: they cannot tell networks apart.'
@@ -98,7 +64,7 @@ def prepare_batch(images: Any, labels: Any = None) -> PreparedBatch:
     elif note:
         inputs = tuple(tensor[kept.to(tensor.device)] for tensor in inputs)
         labels = None if labels is None else labels[kept.to(labels.device)]
-    return PreparedBatch(_packed(inputs), labels, inputs, note, defect)
+    return PreparedBatch(inputs, labels, note, defect)
 
 
 def _tensor(values: Any, what: str = "images") -> torch.Tensor:
@@ -197,52 +163,35 @@ def _blank(images: torch.Tensor) -> torch.Tensor:
     return constant.cpu()
 
 
-def _packed(inputs: tuple[torch.Tensor, ...]) -> torch.Tensor:
-    if len(inputs) == 1:
-        return inputs[0]
-    return torch.cat([tensor.flatten(1) for tensor in inputs if tensor.is_floating_point()], 1)
-
-
 # The network.
 
 
-def prepare_network(network: Any, batch: PreparedBatch, output: str | int | None = None) -> nn.Module:
-    """Copy a network so that it maps ``batch.images`` to its class scores, without wrappers and compilation.
+def prepare_network(network: Any, output: str | int | None = None) -> nn.Module:
+    """Take a network out of its wrappers, and where it returns several things let it return the class scores alone.
 
     Args:
-        network: any module; it is not touched. Its hooks are copied with it.
-        batch: what it will be called with.
+        network: any module; it is not touched.
         output: key, attribute or index of the class scores where it returns several things.
 
     Raises:
         NetworkError: it cannot be scored; the message says why.
 
     Example:
-        >>> batch = prepare_batch((torch.rand(2, 3), torch.rand(2, 4)))
-        >>> network = prepare_network(torch.nn.Bilinear(3, 4, 5), batch)
-        >>> network(batch.images).shape
-        torch.Size([2, 5])
+        >>> prepare_network(torch.nn.DataParallel(torch.nn.Linear(3, 2)))
+        Linear(in_features=3, out_features=2, bias=True)
     """
     if not isinstance(network, nn.Module):
         raise NetworkError(f"The network is a {type(network).__name__}, expected a torch.nn.Module.")
-    bare = _unwrapped(network)
-    _refuse_what_cannot_be_seen(bare)
-    prepared = _copied(bare)
-    for module in prepared.modules():
-        children = ((name, child) for name, child in module._modules.items() if child is not None)
-        module._modules.update({name: _unwrapped(child) for name, child in children})
-        module._compiled_call_impl = None
-    if len(batch.inputs) > 1:
-        prepared.register_forward_pre_hook(_Unpack(batch.inputs), prepend=True)
-    prepared.register_forward_hook(_Select(output))
-    return prepared
+    network = _unwrapped(network)
+    _refuse_what_cannot_be_seen(network)
+    return network if output is None else _Selected(network, output)
 
 
 def _unwrapped(network: nn.Module) -> nn.Module:
     # By name, for naming torch.compile's OptimizedModule would import the compiler.
     wrapped = "module" if isinstance(network, nn.DataParallel | nn.parallel.DistributedDataParallel) else "_orig_mod"
-    inner = network._modules.get(wrapped)
-    return network if inner is None else _unwrapped(inner)
+    inner = getattr(network, wrapped, None)
+    return _unwrapped(inner) if isinstance(inner, nn.Module) else network
 
 
 def _refuse_what_cannot_be_seen(network: nn.Module) -> None:
@@ -262,118 +211,21 @@ def _refuse_what_cannot_be_seen(network: nn.Module) -> None:
             )
 
 
-def _copied(network: nn.Module) -> nn.Module:
-    """Copy a network with all that it holds; what cannot be copied, such as a lock or an open file, is shared."""
-    memo: dict[int, Any] = {}
-    held = [value for module in network.modules() for value in _attributes(module)]
-    for tensor in _tensors(held):
-        if not tensor.is_leaf:  # deepcopy refuses these: the weight of a weight_norm, activations kept by a forward
-            memo[id(tensor)] = tensor.detach().clone()
-    try:
-        duplicate = copy.deepcopy(network, memo)
-    except Exception:  # whatever the attributes of a foreign network raise
-        memo = {key: value for key, value in memo.items() if isinstance(value, torch.Tensor)}
-        for value in reversed(held):  # children before the parents that hold them
-            try:
-                copy.deepcopy(value, dict(memo))
-            except Exception:
-                memo[id(value)] = value
-        duplicate = copy.deepcopy(network, memo)
-    _rebind_functions(duplicate, memo)
-    return duplicate
+class _Selected(nn.Module):
+    """A network that returns one of the things that another returns."""
 
+    def __init__(self, network: nn.Module, output: str | int) -> None:
+        super().__init__()
+        self.network, self.output = network, output
 
-def _attributes(module: nn.Module) -> Iterator[Any]:
-    for name, value in vars(module).items():
-        if name not in ("_modules", "_parameters"):
-            yield from value.values() if isinstance(value, dict) else (value,)
-
-
-def _tensors(values: Iterable[Any]) -> Iterator[torch.Tensor]:
-    for value in values:
-        if isinstance(value, torch.Tensor):
-            yield value
-        elif isinstance(value, list | tuple | dict):
-            yield from _tensors(value.values() if isinstance(value, dict) else value)
-
-
-def _rebind_functions(duplicate: nn.Module, memo: Mapping[int, Any]) -> None:
-    """Let functions of the copy (hooks, a forward that was replaced) hold the copy's modules, not the original's."""
-    for module in duplicate.modules():
-        for registry in (vars(module), *(value for value in vars(module).values() if isinstance(value, dict))):
-            registry.update({key: _rebound(value, memo) for key, value in registry.items()})
-
-
-def _rebound(value: Any, memo: Mapping[int, Any]) -> Any:
-    if not isinstance(value, FunctionType) or not value.__closure__:
-        return value
-    held = [cell.cell_contents for cell in value.__closure__]
-    copies = [memo.get(id(item), item) if isinstance(item, nn.Module | torch.Tensor) else item for item in held]
-    function = FunctionType(
-        value.__code__, value.__globals__, value.__name__, value.__defaults__, tuple(map(CellType, copies))
-    )
-    function.__kwdefaults__ = value.__kwdefaults__
-    return function
-
-
-class _Unpack:
-    """Forward pre-hook that cuts the rows of a matrix into a network's several inputs.
-
-    Inputs of whole numbers, such as masks or positions, are no part of the matrix: each image keeps its own, and
-    images of another number, such as noise, take them in turns.
-    """
-
-    def __init__(self, inputs: tuple[torch.Tensor, ...]) -> None:
-        self.inputs = inputs
-
-    def __call__(self, _: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-        (matrix,) = arguments
-        rows, start = matrix.shape[0], 0
-        unpacked = []
-        for tensor in self.inputs:
-            if tensor.is_floating_point():
-                length = tensor[0].numel()
-                unpacked.append(torch.narrow(matrix, 1, start, length).reshape(rows, *tensor.shape[1:]))
-                start += length
-            else:
-                turns = torch.arange(rows, device=tensor.device) % len(tensor)
-                unpacked.append(tensor[turns].to(matrix.device))
-        return tuple(unpacked)
-
-
-class _Select:
-    """Forward hook that picks the class scores from what a network returns, or says how to name them."""
-
-    def __init__(self, output: str | int | None) -> None:
-        self.output = output
-
-    def __call__(self, _: nn.Module, __: Any, returned: Any) -> Any:
-        if self.output is None:
-            names = _names(returned)
-            if names is not None:
-                shown = f"name the class scores, as in output={names[0]!r}" if names else "it holds nothing to score"
-                raise NetworkError(
-                    f"The network returns a {type(returned).__name__}, expected one tensor of shape (images, classes): "
-                    f"{shown}; it has {', '.join(map(repr, names)) or 'no entries'}."
-                )
-            return returned
+    def forward(self, *inputs: Any) -> Any:
+        returned, output = self.network(*inputs), self.output
         try:
-            by_attribute = isinstance(self.output, str) and not isinstance(returned, Mapping)
-            return getattr(returned, self.output) if by_attribute else returned[self.output]  # type: ignore[arg-type]
+            by_attribute = isinstance(output, str) and not isinstance(returned, Mapping)
+            return getattr(returned, output) if by_attribute else returned[output]  # type: ignore[arg-type]
         except (AttributeError, IndexError, KeyError, TypeError):
-            names = _names(returned)
+            parts = parts_of_output(returned)
             raise NetworkError(
-                f"The output {self.output!r} was asked for, but the network returns a {type(returned).__name__}"
-                f"{' with ' + ', '.join(map(repr, names)) if names else ''}: name another or none."
+                f"The output {output!r} was asked for, but the network returns a {type(returned).__name__}"
+                f"{' with ' + ', '.join(map(repr, parts)) if parts else ''}: name another or none."
             ) from None
-
-
-def _names(returned: Any) -> list[Any] | None:
-    """What the parts of a dictionary, a data class or a sequence are asked for by; None for anything else."""
-    if isinstance(returned, Mapping):
-        return list(returned)
-    if is_dataclass(returned):
-        return [field.name for field in fields(returned)]
-    if not isinstance(returned, tuple | list):
-        return None
-    return list(getattr(returned, "_fields", range(len(returned))))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from trainless.passes.driver import PassResult, run_passes
 from trainless.passes.plan import Measured, check_conditions, plan_passes, signal_name
 from trainless.passes.recorders import RECORDERS, Backward, Recorder
+from trainless.passes.run import parts_of_output
 from trainless.passes.signals import PassSpec, Signal, Signals
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Signal",
     "Signals",
     "check_conditions",
+    "parts_of_output",
     "plan_passes",
     "run_passes",
     "signal_name",

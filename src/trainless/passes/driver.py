@@ -7,10 +7,11 @@ precision that was asked for, whatever modes of PyTorch are in force around it.
 
 from __future__ import annotations
 
+import sys
 import time
 import warnings
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -133,10 +134,13 @@ def _usual_modes(device: str) -> Iterator[None]:
             warnings.catch_warnings(),
             torch.inference_mode(False),
             torch.enable_grad(),
-            torch.autocast(device, enabled=False),
+            nullcontext() if device == "meta" else torch.autocast(device, enabled=False),
+            # Compiled functions hide what they call. Where the compiler is not loaded there are none.
+            torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext(),
         ):
-            # Of checkpoints, which are run without a graph too.
+            # Of checkpoints, which are run without a graph too, and of compiled modules, which are not run as such.
             warnings.filterwarnings("ignore", "None of the inputs have requires_grad=True", UserWarning)
+            warnings.filterwarnings("ignore", "Using `torch.compile", UserWarning)
             yield
     finally:
         torch.set_default_dtype(dtype)
@@ -231,7 +235,11 @@ class _Pass:
             run.objective = backward.objective
             try:
                 with self.clock(backward):
-                    inputs = [weight.leaf for weight in run.weights] if backward.wrt == "weights" else list(run.inputs)
+                    inputs = (
+                        [weight.leaf for weight in run.weights]
+                        if backward.wrt == "weights"
+                        else [x for x in run.inputs if x.is_floating_point()]
+                    )
                     keep = number < len(self.backwards)
                     gradients = run.gradients(backward.objective(run, output), inputs, keep)
             except Exception as error:

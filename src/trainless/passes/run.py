@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import fields, is_dataclass
 from functools import cached_property
 from typing import Any
 
@@ -19,7 +20,7 @@ from trainless.passes.substitution import substituted
 from trainless.passes.weights import Weight, WeightTracker, plain_weights
 from trainless.seeding import derive_seed
 
-__all__ = ["Batch", "Clock", "Run", "Streams", "joined"]
+__all__ = ["Batch", "Clock", "Run", "Streams", "joined", "parts_of_output"]
 
 Batch = tuple[torch.Tensor, ...]  # what a network is called with: nearly always the images alone
 Streams = Callable[[str], torch.Generator]
@@ -202,10 +203,12 @@ class Run:
     def checked(self, output: Any, images: int) -> torch.Tensor:
         """The output, if it is one row of class scores for each image."""
         if not isinstance(output, torch.Tensor):
-            kind = type(output).__name__
+            parts = parts_of_output(output)
+            advice = f"name the class scores, as in output={parts[0]!r}" if parts else "return the class scores"
+            found = f"; it has {', '.join(map(repr, parts))}" if parts else ""
             raise NetworkError(
-                f"The network returns a {kind}, expected one tensor of shape (images, classes): "
-                "wrap it in a module that returns the output to score."
+                f"The network returns a {type(output).__name__}, expected one tensor of shape (images, classes): "
+                f"{advice}{found}."
             )
         if output.dim() != 2 or len(output) != images:
             raise NetworkError(
@@ -241,6 +244,20 @@ class Run:
             for tensor in inputs:
                 tensor.grad = None
         return [torch.zeros_like(t) if grad is None else grad for t, grad in zip(inputs, gradients, strict=True)]
+
+
+def parts_of_output(returned: Any) -> list[Any]:
+    """What the parts of a dictionary, a data class or a sequence are asked for by.
+
+    Example:
+        >>> parts_of_output({"logits": 1, "features": 2}), parts_of_output((1, 2)), parts_of_output(3)
+        (['logits', 'features'], [0, 1], [])
+    """
+    if isinstance(returned, Mapping):
+        return list(returned)
+    if is_dataclass(returned):
+        return [field.name for field in fields(returned)]
+    return list(getattr(returned, "_fields", range(len(returned)))) if isinstance(returned, tuple | list) else []
 
 
 def joined(tensors: list[torch.Tensor]) -> torch.Tensor:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from torch.nn.utils.parametrize import ParametrizationList
@@ -28,7 +31,8 @@ def substituted(network: nn.Module, tensors: Mapping[str, torch.Tensor], trainin
     """
     own = {id(t): tensors[name] for name, t in (*network.named_parameters(), *network.named_buffers())}
     modules = list(network.modules())
-    restore = [_snapshot(module) for module in modules]
+    seen: set[int] = set()
+    restore = [_snapshot(module, seen) for module in modules]
     frozen = {inner for module in modules if isinstance(module, ParametrizationList) for inner in module.modules()}
     try:
         for module in modules:
@@ -44,17 +48,14 @@ def substituted(network: nn.Module, tensors: Mapping[str, torch.Tensor], trainin
             undo()
 
 
-def _snapshot(module: nn.Module) -> Callable[[], None]:
+def _snapshot(module: nn.Module, seen: set[int]) -> Callable[[], None]:
     """What puts a module's attributes back."""
     attributes = dict(vars(module))
     members = {
         name: dict(value) for name, value in attributes.items() if name in ("_parameters", "_buffers", "_modules")
     }
     contents = [
-        undo
-        for name, value in attributes.items()
-        if name not in _MODULE_ATTRIBUTES and not isinstance(value, bool | int | float | str | None)
-        for undo in _contents(value)
+        undo for name, value in attributes.items() if name not in _MODULE_ATTRIBUTES for undo in _contents(value, seen)
     ]
 
     def undo() -> None:
@@ -72,28 +73,41 @@ def _snapshot(module: nn.Module) -> Callable[[], None]:
 _MODULE_ATTRIBUTES = frozenset(vars(nn.Module())) - {"training"}
 
 
-def _contents(value: Any) -> Iterator[Callable[[], None]]:
-    """What puts back the contents of tensors and containers, which may be changed in place."""
+def _contents(value: Any, seen: set[int]) -> Iterator[Callable[[], None]]:
+    """What puts back the contents of tensors, arrays, containers and objects, which may be changed in place."""
+    if isinstance(value, bool | int | float | str | None) or id(value) in seen:
+        return
+    seen.add(id(value))
+    inner: Iterable[Any] = ()
     if isinstance(value, torch.Tensor):
         if not isinstance(value, nn.Parameter) and not value.is_meta and value.layout == torch.strided:
             kept, version = value.detach().clone(), None if value.is_inference() else value._version
             yield lambda: None if version is not None and version == value._version else _copy(value, kept)
-    elif isinstance(value, list):
-        items = list(value)
-        yield lambda: value.__setitem__(slice(None), items)
-        for item in items:
-            yield from _contents(item)
-    elif isinstance(value, dict):
-        pairs = dict(value)
-        yield lambda: (value.clear(), value.update(pairs))[0]  # type: ignore[func-returns-value]
-        for item in pairs.values():
-            yield from _contents(item)
-    elif isinstance(value, set):
-        members = set(value)
-        yield lambda: (value.clear(), value.update(members))[0]  # type: ignore[func-returns-value]
+    elif isinstance(value, np.ndarray):
+        array = value.copy()
+        yield lambda: value.__setitem__(..., array)
+    elif isinstance(value, dict | set):
+        members = value.copy()
+        yield lambda: (value.clear(), value.update(members))[0]
+        inner = members.values() if isinstance(members, dict) else ()
+    elif isinstance(value, list | deque):
+        inner = items = list(value)
+        yield lambda: (value.clear(), value.extend(items))[0]
     elif isinstance(value, tuple):
-        for item in value:
-            yield from _contents(item)
+        inner = value
+    elif _is_record(value):
+        inner = (vars(value),)
+    for item in inner:
+        yield from _contents(item, seen)
+
+
+def _is_record(value: Any) -> bool:
+    """Whether it is an object of somebody's own class, such as a meter: no module, class, function or logger."""
+    home = type(value).__module__.partition(".")[0]
+    return hasattr(value, "__dict__") and not isinstance(value, nn.Module) and home not in _LIBRARIES
+
+
+_LIBRARIES = sys.stdlib_module_names | {"builtins", "torch", "numpy"}
 
 
 def _copy(target: torch.Tensor, source: torch.Tensor) -> None:
