@@ -70,7 +70,7 @@ class TestTables:
 class TestGet:
     def test_imports_a_local_file(self, run: Command, tmp_path: Path) -> None:
         facts = run.document("tables", "get", "nasbench201", "--from", "toy.csv")
-        path = tmp_path / "cache" / "tables" / "nasbench201.parquet"
+        path = tmp_path / "cache" / "tables" / "nasbench201-2.parquet"
         assert facts == {
             "table": "nasbench201", "architectures": 24, "data sets": "cifar10", "file": str(path),
         }  # fmt: skip
@@ -79,7 +79,7 @@ class TestGet:
         assert table.accuracies("cifar10", "test").to_dict() == TRUTH.to_dict()
         code, out, err = run("tables", "get", "nasbench201", "--from", "toy.csv")
         assert (code, err) == (0, "")
-        assert "nasbench201.parquet" in out
+        assert "nasbench201-2.parquet" in out
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
@@ -105,7 +105,7 @@ class TestGet:
         (tmp_path / "broken.npz").write_bytes(b"no archive")
         assert message in run.refusal("tables", "get", *arguments)
         files = [path for path in (tmp_path / "cache").rglob("*") if path.is_file()]
-        assert [path.name for path in files] == ["nasbench201.parquet"]
+        assert [path.name for path in files] == ["nasbench201-2.parquet"]
         assert len(read_table(files[0]).frame) == 24
 
     def test_a_cache_that_cannot_be_made(self, run: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

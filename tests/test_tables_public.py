@@ -447,6 +447,15 @@ class TestRealTables:
                 assert known.notna().sum() > 400
                 assert np.nanmax(np.abs(known - values)) < 1e-3
 
+    def test_what_could_not_be_measured_is_not_known(self, real_data: Path) -> None:
+        """HW-NAS-Bench has -1 for the cells that its Edge TPU does not run; no limit may let them in."""
+        (column,) = pd.read_csv(real_data / "hw-nas-bench" / "cifar10.csv", usecols=["edgetpu_latency"]).T.to_numpy()
+        assert (column == -1).sum() == 4_699
+        for name in ("hw-nas-bench", "nasbench201"):
+            known = benchmark_table(name, real_data).cost("cifar10", "edgetpu_latency")
+            assert len(known) == 15_625 - 4_699
+            assert known.min() > 0
+
     def test_hardware_has_costs_only(self, real_data: Path) -> None:
         table = benchmark_table("hw-nas-bench", real_data)
         assert table.splits("cifar10") == ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 DATASETS = tuple(TASKS["nasbench201"])
+_HARDWARE = ("_latency", "_energy")
 
 # NASLib numbers the operations so, and lists the edges by their source: 0→1, 0→2, 0→3, 1→2, 1→3, 2→3.
 _OPERATIONS = ("skip_connect", "none", "nor_conv_3x3", "nor_conv_1x1", "avg_pool_3x3")
@@ -169,10 +171,10 @@ def read_hardware(path: Path) -> pd.DataFrame:
         TableError: the file is missing, damaged, or of another form.
     """
     frame = with_architectures(read_plain(path), path)
-    chosen = [name for name in frame.columns if str(name).endswith(("_latency", "_energy"))]
+    chosen = [name for name in frame.columns if str(name).endswith(_HARDWARE)]
     if not chosen:
         raise TableError(f"'{path}' has no columns that end in _latency or _energy: give the file of HW-NAS-Bench.")
-    return pd.DataFrame({name: column_of_numbers(frame, name, path) for name in chosen})
+    return _measured(pd.DataFrame({name: column_of_numbers(frame, name, path) for name in chosen}))
 
 
 def read_hardware_table(folder: Path) -> BenchmarkTable:
@@ -196,7 +198,9 @@ def read_nasbench201(folder: Path) -> BenchmarkTable:
     """
     joined = folder / "tables" / "nasbench201.csv.gz"
     if is_file(joined):
-        return read_table(joined)
+        table = read_table(joined)
+        hardware = [name for name in table.frame.columns if str(name).endswith(_HARDWARE)]
+        return replace(table, frame=table.frame.assign(**_measured(table.frame[hardware])))
     seeds = {
         f"{dataset}.test_seed888": read_single_seed(folder / "nb201-test-seed888" / f"{dataset}.csv")
         for dataset in DATASETS
@@ -205,6 +209,11 @@ def read_nasbench201(folder: Path) -> BenchmarkTable:
     tables = read_freerea_accuracies(folder).frame, _in_order(seeds), read_hardware_table(folder).frame
     frame = pd.concat(tables, axis="columns")
     return BenchmarkTable("nasbench201", "nasbench201", frame)
+
+
+def _measured(hardware: pd.DataFrame) -> pd.DataFrame:
+    """Without what could not be measured: HW-NAS-Bench writes -1 for cells that its Edge TPU does not run."""
+    return hardware.where(hardware > 0)
 
 
 def _in_order(columns: dict[str, pd.Series]) -> pd.DataFrame:

@@ -65,7 +65,7 @@ class TableSource:
         files: paths of the public files that make it; each can be downloaded when `public_files` knows it.
         instead: a path that stands for all of these files where it is there.
         architectures: how many the whole table has; 0 where it may be any number.
-        revision: of the strings that it is joined by: a copy that was made with earlier ones is made anew.
+        revision: of how it is read: a copy that was made in an earlier way is made anew.
     """
 
     space: str
@@ -145,6 +145,7 @@ TABLES: dict[str, TableSource] = {
         _ACCURACIES + _SEEDS + _HARDWARE,
         "tables/nasbench201.csv.gz",
         architectures=15_625,
+        revision=2,
     ),
     "nasbench201-freerea": TableSource(
         "nasbench201",
@@ -193,6 +194,7 @@ TABLES: dict[str, TableSource] = {
         _plainly(read_hardware_table),
         _HARDWARE,
         architectures=15_625,
+        revision=2,
     ),
     "nats-tss": TableSource(
         "nasbench201",

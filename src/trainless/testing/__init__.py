@@ -1,4 +1,4 @@
-"""Contract tests to inherit: whoever writes a space, a strategy or an estimator gets its tests by naming it.
+"""Contract tests to inherit, for whoever writes a space, proxy, strategy, estimator, store or table.
 
 Example:
     >>> from trainless.search_spaces import search_space
@@ -8,13 +8,19 @@ Example:
 """
 
 from trainless.testing.estimators import EstimatorContract
+from trainless.testing.proxies import ProxyContract
 from trainless.testing.spaces import FiniteSpaceContract, ProductSpaceContract, SearchSpaceContract
+from trainless.testing.stores import StoreContract
 from trainless.testing.strategies import StrategyContract
+from trainless.testing.tables import TableContract
 
 __all__ = [
     "EstimatorContract",
     "FiniteSpaceContract",
     "ProductSpaceContract",
+    "ProxyContract",
     "SearchSpaceContract",
+    "StoreContract",
     "StrategyContract",
+    "TableContract",
 ]

@@ -1,0 +1,47 @@
+"""Every proxy holds to the contract, and the contract finds what breaks it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+
+from trainless.proxies import PROXIES, Proxy, proxy
+from trainless.testing import ProxyContract
+
+
+class TestProxies(ProxyContract):
+    @pytest.fixture(autouse=True, params=PROXIES)
+    def _proxy(self, request: pytest.FixtureRequest) -> None:
+        self.proxy = request.param
+
+
+COUNTER = itertools.count()
+GRAD_NORM, PARAMS = proxy("grad_norm"), proxy("params")
+
+
+@pytest.mark.parametrize(
+    ("broken", "test"),
+    [
+        (replace(GRAD_NORM, name="mine", paper=" "), ProxyContract.test_the_record_is_complete),
+        (replace(GRAD_NORM, name="a, b"), ProxyContract.test_the_record_is_complete),
+        (replace(GRAD_NORM, name="mine", formula=lambda signals: float("nan"), when_not_finite=""),
+         ProxyContract.test_each_network_gets_a_value_or_a_reason),
+        (replace(GRAD_NORM, name="mine", formula=lambda signals: 1.0),
+         ProxyContract.test_each_network_gets_a_value_or_a_reason),
+        (replace(GRAD_NORM, name="mine", formula=lambda signals: float(torch.rand(()))),
+         ProxyContract.test_the_same_again),
+        (replace(GRAD_NORM, name="mine", formula=lambda signals: float(next(COUNTER))),
+         ProxyContract.test_neither_order_nor_company_change_it),
+        (replace(GRAD_NORM, name="mine", data_independent=True), ProxyContract.test_images_count_where_it_says_so),
+        (replace(PARAMS, name="mine", data_independent=False), ProxyContract.test_images_count_where_it_says_so),
+    ],
+)  # fmt: skip
+def test_what_breaks_the_contract_is_found(broken: Proxy, test: Callable[[ProxyContract], None]) -> None:
+    contract = ProxyContract()
+    contract.proxy = broken
+    with pytest.raises(AssertionError):
+        test(contract)
