@@ -81,7 +81,6 @@ STILL_VAGUE = {
     "proxies",
     "report",
     "reproduction",
-    "search",
     "search_spaces",
     "tables",
     "testing",

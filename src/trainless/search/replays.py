@@ -123,21 +123,21 @@ def replay(
         raise InputError(f"The number of workers is {workers}, expected 0 for this process alone, or more.")
     chosen = list(STRATEGIES) if "all" in strategies else [strategy_spec(name) for name in strategies]
     looked_up = [_stored_score(name) for name in searched]
-    benches = [_bench(table, dataset, each, looked_up, split, run_off) for dataset, each in scores.items()]
+    benches = [_bench(table, dataset, published, looked_up, split, run_off) for dataset, published in scores.items()]
     if spent.evaluations is None:
         _check_seconds(benches, looked_up)
     plan = _Plan(tuple(benches), tuple(looked_up), spent, run_off)
     found = _searched(plan, chosen, seeds, workers, Checkpoint(checkpoint), progress)
     rows, curves = [], {}
-    for place, number, name in product(range(len(benches)), range(len(looked_up)), chosen):
-        bench, score = benches[place], looked_up[number]
-        outcomes = [found[_Job(place, number, name, seed)] for seed in range(seeds)]
-        curves[name, score.name, bench.dataset] = _stacked([each.curve for each in outcomes])
+    for bench_number, number, name in product(range(len(benches)), range(len(looked_up)), chosen):
+        bench, score = benches[bench_number], looked_up[number]
+        outcomes = [found[_Job(bench_number, number, name, seed)] for seed in range(seeds)]
+        curves[name, score.name, bench.dataset] = _stacked([outcome.curve for outcome in outcomes])
         target = (targets or {}).get(bench.dataset)
         rows.append(_row(bench, score, name, outcomes, spent, run_off, target))
     protocol = {
         "table": f"{table.name}, accuracies of the split {split}, in percent",
-        "scores": "; ".join(f"{dataset}: {each.origin}" for dataset, each in scores.items()),
+        "scores": "; ".join(f"{dataset}: {published.origin}" for dataset, published in scores.items()),
         "budget": f"{spent}, {seeds} seeds",
         "choice": f"the highest score so far; what is not finite is {NON_FINITE_POLICY}",
         "run-off": f"the best of the {run_off} best-scored by the split valid" if run_off else "none",
@@ -175,8 +175,8 @@ def _searched(
 ) -> dict[_Job, Outcome]:  # fmt: skip
     """Make all searches that the checkpoint lacks, and keep each in it."""
     keys = {
-        _Job(place, number, name, seed): f"{digest} {name} {seed}"
-        for place, bench in enumerate(plan.benches)
+        _Job(bench_number, number, name, seed): f"{digest} {name} {seed}"
+        for bench_number, bench in enumerate(plan.benches)
         for number, score in enumerate(plan.scores)
         for digest in [_digest(bench, score, plan) if checkpoint.path else ""]
         for name in chosen
@@ -201,15 +201,15 @@ def _digest(bench: _Bench, score: SearchScore, plan: _Plan) -> str:
     facts = {
         "version": version("trainless"),
         "space": [bench.space.name, dict(bench.space.options)],
-        "score": [score.name, [each.name for each in score.proxies], score.signs.tolist()],
+        "score": [score.name, list(score.columns), score.signs.tolist()],
         "aggregate": vars(score.aggregate) if score.aggregate else None,
         "budget": str(plan.budget),
         "run-off": plan.run_off,
         "architectures": list(bench.rows),
     }
     digest = hashlib.sha256(json.dumps(facts, default=_written).encode())
-    for each in (bench.lookups["params"], bench.lookups[score.name], bench.seconds[score.name], bench.test):
-        digest.update(np.asarray(each, float).tobytes())
+    for numbers in (bench.lookups["params"], bench.lookups[score.name], bench.seconds[score.name], bench.test):
+        digest.update(np.asarray(numbers, float).tobytes())
     if bench.valid is not None:
         digest.update(bench.valid.tobytes())
     return digest.hexdigest()[:16]
@@ -242,24 +242,24 @@ def _search(bench: _Bench, score: SearchScore, name: str, seed: int, budget: Bud
     # Where a strategy asks for something cheaper first, the number of parameters has to do.
     kinds = [search_score("params")] * (made.rungs - 1) + [score]
     lookup, rows = [bench.lookups[kind.name] for kind in kinds], bench.rows
-    loop = Loop(made, kinds, lambda some, rung: [lookup[rung][rows[one.text]] for one in some],
-                check=lambda one: "" if one.text in rows else "scores", seed=seed)  # fmt: skip
+    loop = Loop(made, kinds, lambda asked, rung: [lookup[rung][rows[architecture.text]] for architecture in asked],
+                check=lambda architecture: "" if architecture.text in rows else "scores", seed=seed)  # fmt: skip
     limit = min(budget.evaluations or len(rows), len(rows))
     choices: list[int] = []
     price, seconds = bench.seconds[score.name], 0.0
     while loop.step(limit - len(loop.order)):
         best = loop.best()
-        place = -1 if best is None else rows[loop.order[best].text]
+        row = -1 if best is None else rows[loop.order[best].text]
         new = len(loop.order) - len(choices)
         if new:
-            choices += [choices[-1] if choices else place] * (new - 1) + [place]
+            choices += [choices[-1] if choices else row] * (new - 1) + [row]
         if budget.seconds is not None:
-            seconds += sum(price[rows[one.text]] for one in loop.order[len(loop.order) - new :])
+            seconds += sum(price[rows[told.text]] for told in loop.order[len(loop.order) - new :])
             if seconds >= budget.seconds:
                 break
     took = time.perf_counter() - start
-    places = np.array(choices, dtype=int)
-    curve = np.where(places >= 0, bench.test[places], np.nan)
+    chosen = np.array(choices, dtype=int)
+    curve = np.where(chosen >= 0, bench.test[chosen], np.nan)
     return Outcome(curve, len(choices), _winner(bench, loop, run_off), took)
 
 
@@ -268,7 +268,7 @@ def _winner(bench: _Bench, loop: Loop, run_off: int) -> float:
     if not run_off or bench.valid is None:
         return np.nan
     first = best_first(loop.values)[:run_off]
-    rows = [bench.rows[loop.order[place].text] for place in first if np.isfinite(loop.values[place])]
+    rows = [bench.rows[loop.order[index].text] for index in first if np.isfinite(loop.values[index])]
     return float(bench.test[rows[finite_last(bench.valid[rows]).argmax()]]) if rows else np.nan
 
 
@@ -276,8 +276,8 @@ def _row(
     bench: _Bench, score: SearchScore, name: str, outcomes: Sequence[Outcome], budget: Budget, run_off: int,
     target: float | None,
 ) -> dict[str, Any]:  # fmt: skip
-    final = np.array([each.curve[-1] if len(each.curve) else np.nan for each in outcomes])
-    evaluations = np.array([each.evaluations for each in outcomes])
+    final = np.array([outcome.curve[-1] if len(outcome.curve) else np.nan for outcome in outcomes])
+    evaluations = np.array([outcome.evaluations for outcome in outcomes])
     row: dict[str, Any] = {
         "strategy": name,
         "score": score.name,
@@ -287,14 +287,14 @@ def _row(
         "mean_test": float(final.mean()),
         "std_test": float(final.std(ddof=1)) if len(final) > 1 else 0.0,
         "mean_evaluations": float(evaluations.mean()),
-        "microseconds": 1e6 * sum(each.took for each in outcomes) / max(1, int(evaluations.sum())),
+        "microseconds": 1e6 * sum(outcome.took for outcome in outcomes) / max(1, int(evaluations.sum())),
     }
     if run_off:
-        winners = np.array([each.run_off for each in outcomes])
+        winners = np.array([outcome.run_off for outcome in outcomes])
         row["mean_test_runoff"] = float(winners.mean())
         row["std_test_runoff"] = float(winners.std(ddof=1)) if len(winners) > 1 else 0.0
     if target is not None:
-        needed = np.array([_first_above(each.curve, target) for each in outcomes])
+        needed = np.array([_first_above(outcome.curve, target) for outcome in outcomes])
         row |= {"target": target, "reached": float(np.isfinite(needed).mean()),
                 "evaluations_to_target": float(np.median(needed))}  # fmt: skip
     return row
@@ -308,8 +308,8 @@ def _first_above(curve: Array, target: float) -> float:
 def _stacked(curves: Sequence[Array]) -> Array:
     """One row a seed; a search that ended early keeps its last choice."""
     longest = max(map(len, curves))
-    rows = [np.pad(each, (0, longest - len(each)), mode="edge") if len(each) else np.full(longest, np.nan)
-            for each in curves]  # fmt: skip
+    rows = [np.pad(curve, (0, longest - len(curve)), mode="edge") if len(curve) else np.full(longest, np.nan)
+            for curve in curves]  # fmt: skip
     return np.array(rows)
 
 
@@ -335,7 +335,7 @@ def stored_scores(store: Store, searched: Iterable[str], run: Run | None = None)
     chosen = run or store.runs()[0]
     rows = store.latest_rows(chosen)
     seconds = rows.pivot(index="architecture", columns="proxy", values="seconds").reindex_like(scores)
-    read = {each.name for name in searched for each in search_score(name).proxies}
+    read = {column for name in searched for column in search_score(name).columns}
     needed = [name for name in scores.columns if name in read]
     tried = seconds[needed].notna().all(axis="columns")
     if not tried.any():
@@ -363,7 +363,7 @@ def _bench(
     if not names:
         raise TableError(f"The scores '{published.name}' have no architecture in common with '{table.name}'.")
     members = [space.parse(text) for text in names]
-    needed = {"params", *(each.name for score in scores for each in score.proxies)}
+    needed = {"params", *(column for score in scores for column in score.columns)}
     frame = published.scores.loc[names].reset_index(drop=True)
     frame = _counted(frame, members, space, partial(table.task, dataset), needed)
     if missing := sorted(needed - set(map(str, frame.columns))):
@@ -375,9 +375,9 @@ def _bench(
     kinds = [search_score("params"), *scores]
     timed = published.seconds.loc[names].reindex(columns=frame.columns).fillna(0.0)
     return _Bench(
-        space, dataset, {str(one): row for row, one in enumerate(members)},
+        space, dataset, {str(member): row for row, member in enumerate(members)},
         {kind.name: _lookup(frame, kind) for kind in kinds},
-        {kind.name: timed[[each.name for each in kind.proxies]].sum(axis="columns").to_numpy(float) for kind in kinds},
+        {kind.name: timed[list(kind.columns)].sum(axis="columns").to_numpy(float) for kind in kinds},
         test.loc[names].to_numpy(float), valid, table.optimum(dataset, split)[1],
     )  # fmt: skip
 
@@ -387,16 +387,16 @@ def _counted(
 ) -> pd.DataFrame:
     """Add what the search space tells by itself."""
     closed: dict[str, Callable[[Architecture], float]] = {
-        "params": lambda one: space.parameters(one, task()),
-        "flops": lambda one: space.flops(one, task()),
-        "skipped_layers": lambda one: skipped_layers(Signals(skip_spans=space.skip_spans(one))),
+        "params": lambda architecture: space.parameters(architecture, task()),
+        "flops": lambda architecture: space.flops(architecture, task()),
+        "skipped_layers": lambda architecture: skipped_layers(Signals(skip_spans=space.skip_spans(architecture))),
     }
-    new = {name: [float(count(one)) for one in members] for name, count in closed.items()
+    new = {name: [float(count(member)) for member in members] for name, count in closed.items()
            if name in needed and name not in frame.columns}  # fmt: skip
     return frame.assign(**new)
 
 
 def _lookup(frame: pd.DataFrame, score: SearchScore) -> list[tuple[float, ...]]:
     """The raw scores of each row, as plain tuples, which are read a hundred times as fast as a table."""
-    columns = [frame[each.name].to_numpy(float).tolist() for each in score.proxies]
+    columns = [frame[name].to_numpy(float).tolist() for name in score.columns]
     return list(zip(*columns, strict=True))
