@@ -12,6 +12,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from trainless.errors import InputError, UnknownNameError
 from trainless.hardware import peak_memory
 from trainless.search_spaces import search_space
 from trainless.search_spaces.blueprint import Blueprint, Draft, Edge, Part
@@ -115,6 +116,25 @@ class TestModules:
         with torch.no_grad():
             for again in (copy.deepcopy(network), pickle.loads(pickle.dumps(network))):
                 torch.testing.assert_close(again(x), network(x))
+
+
+class TestRefusals:
+    def test_an_operation_that_is_none(self) -> None:
+        with pytest.raises(UnknownNameError, match="operation 'relu_conv': did you mean 'relu_conv_bn'"):
+            Draft(TASK).add("body", "relu_conv")
+
+    @pytest.mark.parametrize("source", ["2", "lost"])
+    def test_a_value_that_nothing_before_gives(self, source: str) -> None:
+        nodes = cell(("tanh", source, "1"), ("tanh", "input", "2"), ("elu", "2", "output"))
+        with pytest.raises(InputError, match=f"reads '{source}' for '1', expected a value"):
+            Blueprint((Part(nodes),)).build()
+
+    def test_repetitions_that_run_into_another_module(self) -> None:
+        draft = Draft(TASK)
+        draft.add("features.0", "relu", repeat=2)
+        draft.add("features.1", "tanh")
+        with pytest.raises(InputError, match=r"Two modules are 'features\.1'"):
+            draft.blueprint().build()
 
 
 class TestPictures:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from functools import cached_property
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from trainless.errors import InputError
 from trainless.search_spaces.nodes import INPUT, OUTPUT, Node, Size
 from trainless.types import Task
 
@@ -23,6 +24,8 @@ __all__ = ["Blueprint", "Draft", "Edge", "Part", "live_edges"]
 Value = TypeVar("Value", str, int)
 
 _HEAD = "head"
+# A space of thousands is counted through by these alone.
+_PARAMETERS, _MULTIPLY_ADDS = attrgetter("parameters"), attrgetter("multiply_adds")
 
 
 class Edge(NamedTuple):
@@ -84,17 +87,20 @@ class Draft:
         self.nodes: list[Node] = []
         self.channels, self.size, self.position = task.channels, (task.height, task.width), 0
 
-    def node(self, name: str, operation: str, channels: int | None = None, **settings: Any) -> Node:
+    def node(
+        self, name: str, operation: str, channels: int | None = None, inputs: int | None = None, **settings: Any
+    ) -> Node:
         """Make a node that reads what the last one gave, and leave the draft as it is.
 
         Args:
             name: path of its module.
             operation: key of `OPERATIONS`.
             channels: what it gives; as many as it reads where it says nothing.
+            inputs: channels that it reads where that is another value than the last.
             settings: other fields of a `Node`.
         """
-        channels = channels or self.channels
-        return Node(name, operation, self.channels, channels, self.size, position=self.position, **settings)
+        inputs = inputs or self.channels
+        return Node(name, operation, inputs, channels or inputs, self.size, position=self.position, **settings)
 
     def add(self, name: str, operation: str, channels: int | None = None, **settings: Any) -> None:
         """Add a `node`."""
@@ -114,11 +120,10 @@ class Draft:
 
     def blueprint(self, pictured: str = "", captions: Mapping[str, str] | None = None) -> Blueprint:
         """Give the network that was written; the arguments are those of `Blueprint`."""
-        return Blueprint((Part(self.nodes),), pictured, captions or {})
+        return Blueprint((Part(self.nodes),), pictured, tuple((captions or {}).items()))
 
 
-@dataclass(frozen=True)
-class Blueprint:
+class Blueprint(NamedTuple):
     """A network as a graph of nodes.
 
     Args:
@@ -127,7 +132,7 @@ class Blueprint:
             those that give the same value.
         pictured: name of the module whose graph stands for the network in pictures, such as a cell that is repeated;
             where it is empty, the chain of blocks does.
-        captions: for blocks of that chain, what pictures say of them.
+        captions: for blocks of that chain, what pictures say of them, in pairs.
 
     Example:
         >>> nodes = [Node("body", "skip_connect", 2, 2, (4, 4)), Node("body", "conv", 2, 2, (4, 4), kernel=3)]
@@ -141,19 +146,19 @@ class Blueprint:
 
     parts: tuple[Part, ...]
     pictured: str = ""
-    captions: Mapping[str, str] = field(default_factory=dict, hash=False)
+    captions: tuple[tuple[str, str], ...] = ()
 
     # What it costs.
 
     @property
     def parameters(self) -> int:
         """Number of trainable parameters."""
-        return sum([part.parameters for part in self.parts])
+        return sum(map(_PARAMETERS, self.parts))
 
     @property
     def multiply_adds(self) -> int:
         """Multiply-adds of convolutions and linear layers for one image."""
-        return sum([part.multiply_adds for part in self.parts])
+        return sum(map(_MULTIPLY_ADDS, self.parts))
 
     @property
     def peak_memory(self) -> int:
@@ -176,7 +181,10 @@ class Blueprint:
     @property
     def modules(self) -> dict[str, tuple[Node, ...]]:
         """The nodes of each module, repetitions not written out."""
-        return {name: tuple(nodes) for name, nodes in itertools.groupby(self.nodes, lambda node: node.name)}
+        found: dict[str, list[Node]] = {}
+        for node in self.nodes:
+            found.setdefault(node.name, []).append(node)
+        return {name: tuple(nodes) for name, nodes in found.items()}
 
     @property
     def blocks(self) -> tuple[str, ...]:
@@ -199,6 +207,9 @@ class Blueprint:
 
         Returns:
             Nested `torch.nn.Sequential` whose children have the names of the nodes.
+
+        Raises:
+            InputError: two modules have one name, or a node reads what no node before it gives.
         """
         tree: dict[str, Any] = {}
         for nodes in self.modules.values():
@@ -207,6 +218,8 @@ class Blueprint:
                 folder = tree
                 for parent in parents:
                     folder = folder.setdefault(parent, {})
+                if name in folder:
+                    raise InputError(f"Two modules are '{path}': a module that is repeated needs as many numbers.")
                 folder[name] = _module(nodes)
         return _nested(tree)
 
@@ -263,7 +276,7 @@ class Blueprint:
         names: dict[str, dict[str, None]] = {}
         for node in self.nodes:
             names.setdefault(node.block or node.name, {})[node.label or node.operation] = None
-        return {block: self.captions.get(block) or ", ".join(said) for block, said in names.items()}
+        return {block: ", ".join(said) for block, said in names.items()} | dict(self.captions)
 
 
 def _is_skip(node: Node) -> bool:
@@ -345,6 +358,11 @@ def _cell(nodes: Sequence[Node]) -> torch.nn.Module:
     number = {value: place for place, value in enumerate(_values(nodes))}
     terms: list[list[tuple[torch.nn.Module, int]]] = [[] for _ in range(len(number) - 1)]
     for node in nodes:
+        if number.get(node.source, len(number)) >= number[node.target]:
+            raise InputError(
+                f"In the module '{node.name}' a node reads '{node.source}' for '{node.target}', expected a value that "
+                f"a node before it gives, or '{INPUT}'."
+            )
         if node.operation != "none":
             terms[number[node.target] - 1].append((node.record.build(node), number[node.source]))
     return Cell(terms, {number[node.target] for node in nodes if node.is_joined})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from operator import getitem
 from typing import cast
 
 from trainless.errors import ArchitectureError
@@ -110,12 +111,11 @@ class NASBench201(ProductSpace):
                 genotype[source, target] = operation
         return self.make([genotype[edge] for edge in EDGES])
 
-    def genotype(self, architecture: Architecture) -> Genotype:
+    def genotype(self, architecture: Architecture) -> tuple[str | int, ...]:
         """Give the operations of a cell in the order of `EDGES`; ArchitectureError if it is none of the space."""
-        genotype = cast(Genotype, self._own(architecture).genotype)
-        if genotype not in positions():
+        if architecture.genotype not in positions() or architecture.space != self.name:
             self.codes(architecture)  # says what is wrong
-        return genotype
+        return architecture.genotype
 
     # The public order of the benchmark stands in place of the numbers of a product.
 
@@ -130,7 +130,7 @@ class NASBench201(ProductSpace):
             >>> space.index(space[1234])
             1234
         """
-        return positions()[self.genotype(architecture)]
+        return positions()[cast(Genotype, self.genotype(architecture))]
 
     def canonical(self, architecture: Architecture) -> Architecture:
         """Give the one representative of all cells that are the same network: dead edges of it are ``none``.
@@ -144,7 +144,7 @@ class NASBench201(ProductSpace):
             >>> print(space.canonical(space.parse("|none~0|+|none~0|nor_conv_3x3~1|+|skip_connect~0|none~1|none~2|")))
             |none~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|
         """
-        return self.make(representatives()[network_form(self.genotype(architecture))])
+        return self.make(representatives()[network_form(cast(Genotype, self.genotype(architecture)))])
 
     def unique_string(self, architecture: Architecture, zeroize: bool = True) -> str:
         """Give the string by which the benchmark's authors tell networks apart; 12,751 differ, or 6,466 with zeroize.
@@ -161,7 +161,7 @@ class NASBench201(ProductSpace):
             >>> space.unique_string(space.parse("|skip_connect~0|+|none~0|none~1|+|none~0|skip_connect~1|none~2|"))
             '#+#+0'
         """
-        return unique_string(self.genotype(architecture), zeroize)
+        return unique_string(cast(Genotype, self.genotype(architecture)), zeroize)
 
     def blueprint(self, architecture: Architecture, task: Task) -> Blueprint:
         """Describe the network; in pictures its cell stands for it.
@@ -176,8 +176,7 @@ class NASBench201(ProductSpace):
             output = skip_connect(node 0) + avg_pool_3x3(node 1)
         """
         frame, edges = _parts(self.channels, self.cells, task)
-        chosen = zip(edges, self.genotype(architecture), strict=True)
-        return Blueprint((frame, *[edge[operation] for edge, operation in chosen]), pictured="features.2")
+        return Blueprint((frame, *map(getitem, edges, self.genotype(architecture))), "features.2")
 
     @property
     def sizes(self) -> tuple[NASBench201, ...]:
@@ -211,7 +210,7 @@ def _no_cell(text: str, problem: str) -> ArchitectureError:
 
 
 @lru_cache(maxsize=64)
-def _parts(channels: int, cells: int, task: Task) -> tuple[Part, list[dict[str, Part]]]:
+def _parts(channels: int, cells: int, task: Task) -> tuple[Part, list[dict[str | int, Part]]]:
     """All but the cells; and for each edge and operation what it is in the cells of all stages."""
     draft, cell_nodes, number = Draft(task), [], 2
     draft.add("features.0", "conv", channels, kernel=3)
@@ -236,5 +235,7 @@ def _parts(channels: int, cells: int, task: Task) -> tuple[Part, list[dict[str, 
     draft.add(f"features.{number}", "batch_norm")
     draft.add(f"features.{number + 1}", "relu")
     draft.classify(task.classes)
-    edges = [{name: Part([nodes[ends, name] for nodes in cell_nodes]) for name in OPERATIONS} for ends in EDGES]
+    edges: list[dict[str | int, Part]] = [
+        {name: Part([nodes[ends, name] for nodes in cell_nodes]) for name in OPERATIONS} for ends in EDGES
+    ]
     return Part(draft.nodes), edges

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from trainless.errors import UnknownNameError
+
 if TYPE_CHECKING:
     import torch
 
@@ -105,7 +107,9 @@ class Node:
 
     @property
     def record(self) -> Operation:
-        """What is known of its operation."""
+        """What is known of its operation; UnknownNameError where there is no such."""
+        if self.operation not in OPERATIONS:
+            raise UnknownNameError("operation", self.operation, OPERATIONS)
         return OPERATIONS[self.operation]
 
     @property
