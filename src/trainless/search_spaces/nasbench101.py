@@ -337,7 +337,9 @@ def _add_cell(draft: Draft, name: str, graph: Graph, outputs: int, repeat: int, 
 
     def add(operation: str, reads: int, gives: int, source: str, target: str, label: str, **settings: Any) -> None:
         draft.channels = reads
-        shared = {"source": source, "target": target, "label": label, "repeat": repeat, "block": block}
+        shared: dict[str, Any] = {
+            "source": source, "target": target, "label": label, "repeat": repeat, "block": block
+        }  # fmt: skip
         nodes.append(draft.node(name, operation, gives, **shared, **settings))
 
     for vertex, operation in enumerate(graph.operations, 1):
