@@ -7,15 +7,17 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
+import typer.main
 from commands import Command
 from PIL import Image
 from sklearn.exceptions import NotFittedError
 
 from trainless.automl import ImageClassifier, Plan, fit
+from trainless.cli import app
 from trainless.data import audit, load_splits
 from trainless.errors import InputError
 from trainless.export import plain_code, write_plain
@@ -370,6 +372,45 @@ def test_options(
     for words in told:
         assert words in sentence
     assert snapshot(tmp_path) == {}
+
+
+# Command lines.
+
+
+def all_commands() -> dict[str, Any]:
+    """Each command by the words that call it."""
+    root: Any = typer.main.get_command(app)
+    groups = {"": root, **{name: group for name, group in root.commands.items() if hasattr(group, "commands")}}
+    return {
+        f"{name} {word}".strip(): found
+        for name, group in groups.items()
+        for word, found in group.commands.items()
+        if not hasattr(found, "commands")
+    }
+
+
+def test_what_no_command_knows(command: Command) -> None:
+    found = all_commands()
+    assert {"score", "fit", "ui", "tables get", "hybrid fit"} <= set(found)
+    for words in found:
+        sentence = command.refusal(*words.split(), "--zzz")
+        assert sentence == f"No such option: --zzz: see `trainless {words} --help`."
+    assert (
+        command.refusal("scor") == "No such command 'scor' (did you mean 'score', 'scores'?): see `trainless --help`."
+    )
+    assert command.refusal("describe") == "Missing argument 'architecture': see `trainless describe --help`."
+
+
+def test_numbers_that_are_none(command: Command) -> None:
+    numbers = [
+        (words, option.opts[0])
+        for words, found in all_commands().items()
+        for option in found.params
+        if option.opts[0].startswith("--") and option.type_descriptor.annotation in (int, float)
+    ]
+    assert ("score", "--seed") in numbers
+    for words, name in numbers:
+        assert command.refusal(*words.split(), name, "few").startswith(f"{name} is 'few', expected a valid ")
 
 
 # Folders of a fit.

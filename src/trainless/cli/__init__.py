@@ -13,6 +13,7 @@ import typer
 
 from trainless.cli import benchmarks, fitting, replaying, scoring, searching, serving, studies
 from trainless.cli.shared import TrainlessCommand, own_version
+from trainless.cli.usage import usage_sentence
 from trainless.errors import InputError, TrainlessError
 
 __all__ = ["app", "main"]
@@ -41,7 +42,12 @@ for _name, _group in (
 def main() -> None:
     """Run the command line; a wrong input ends with one sentence and exit code 2."""
     try:
-        app()
+        code = app(prog_name="trainless", standalone_mode=False)
+    except typer.TyperException as error:
+        if error.format_message().startswith("Usage:"):  # a group without a command: its help, and no error
+            print(error.format_message(), file=sys.stderr)
+            sys.exit(2)
+        _fail(usage_sentence(error), 2)
     except InputError as error:
         _fail(str(error), 2)
     except TrainlessError as error:
@@ -49,6 +55,8 @@ def main() -> None:
     except BrokenPipeError:
         # The reader, such as `head`, has gone: nothing is wrong, and the interpreter must not complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    else:
+        sys.exit(code)
 
 
 def _fail(message: str, code: int) -> None:

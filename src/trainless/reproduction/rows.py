@@ -164,7 +164,7 @@ def _with_failures(store: Store, run: Run) -> pd.DataFrame:
 def _dataset_of(task: str) -> str | None:
     name = task.partition(":")[0].lower()
     # The longest, since cifar100 begins with cifar10.
-    return max((each for each in DATASETS if name.startswith(each.lower())), key=len, default=None)
+    return max((dataset for dataset in DATASETS if name.startswith(dataset.lower())), key=len, default=None)
 
 
 def published_sets(folder: str | Path | None = None) -> dict[str, list[ScoreSet]]:
@@ -212,17 +212,16 @@ def own_sets(
         packaged: whether they are those of `own_scores`, of which is known how the sample was drawn.
     """
     table = benchmark_table("nasbench201", folder)
-    names = {each: f"suite-zero.nasbench201.{each}" for each in scores} | {"cifar10": "naslib.cifar10"}
+    names = {dataset: f"suite-zero.nasbench201.{dataset}" for dataset in scores} | {"cifar10": "naslib.cifar10"}
     remark = "our own initialisation is Kaiming normal by fan out, the thesis's PyTorch's own, and the batch is another"
     sample = "distinct networks, one cell each, drawn with a seed, are another population than all cells"
     sample = sample if packaged else ""
     sets = {
-        dataset: _with_accuracies(table, dataset, each, "trainless", "own", (remark,))
-        for dataset, each in scores.items()
+        dataset: _with_accuracies(table, dataset, own, "trainless", "own", (remark,)) for dataset, own in scores.items()
     }
     return {
-        dataset: [replace(each, reference=published_scores(names[dataset], folder).scores, sample=sample)]
-        for dataset, each in sets.items()
+        dataset: [replace(own, reference=published_scores(names[dataset], folder).scores, sample=sample)]
+        for dataset, own in sets.items()
     }
 
 
@@ -257,7 +256,7 @@ def reproduce_rows(
         them, ``source``, ``origin``, ``split``, ``networks``, ``not_finite``, ``top_architecture``, ``difference``,
         which is empty where ours is the thesis's to its digits, and ``reasons``, what of the making is not the same.
     """
-    figures = [each for each in THESIS if _find(sets.get(each.dataset, []), each) is not None]
+    figures = [figure for figure in THESIS if _find(sets.get(figure.dataset, []), figure) is not None]
     rows = []
     for done, figure in enumerate(figures):
         if progress:
@@ -274,7 +273,7 @@ def reproduce_rows(
 
 def _find(sets: Iterable[ScoreSet], figure: Figure) -> ScoreSet | None:
     needs = HYBRID_PAIR if figure.proxy == "hybrid" else (figure.proxy,)
-    return next((each for each in sets if all(each.column(name) for name in needs)), None)
+    return next((scores for scores in sets if all(scores.column(name) for name in needs)), None)
 
 
 def _row(figure: Figure, found: ScoreSet, resamples: int) -> dict[str, Any]:
@@ -326,7 +325,7 @@ def _compared(proxy: str, values: pd.Series, found: ScoreSet) -> str:
     if len(common) < _ENOUGH:
         return ""
     truth = found.accuracies[common].to_numpy()
-    taus = [kendall(finite_last(each[common].to_numpy()), truth) for each in (theirs, values)]
+    taus = [kendall(finite_last(scores[common].to_numpy()), truth) for scores in (theirs, values)]
     return f"{proxy} as published has kendall {taus[0]:.3f} on {len(common):,} of the same cells, ours {taus[1]:.3f}"
 
 

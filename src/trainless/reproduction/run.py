@@ -216,14 +216,14 @@ def _studies(
             note = f"{ours}; a seeded sample of {len(sample):,} distinct networks, one cell of each"
             wanted.append(("own sample", name, sample, note, cost))
     studies = []
-    for done, (source, dataset, each, origin, cost) in enumerate(wanted):
+    for done, (source, dataset, scores, origin, cost) in enumerate(wanted):
         progress(done, len(wanted))
         studies.append(
             make_study(
-                each,
+                scores,
                 table.accuracies(dataset, "test"),
                 title=f"{dataset}, {source}",
-                parameters=each.get("params"),
+                parameters=scores.get("params"),
                 seconds=cost,
                 protocol={"scores": origin, "accuracies": f"NAS-Bench-201, {dataset}, test, mean over seeds"},
                 with_sweep=source != "own sample",
@@ -244,7 +244,7 @@ def study_weights(studies: list[Study], progress: Progress | None = None) -> pd.
         One row a study: ``kendall at 0.5, 1.5``, the best ``alpha``, ``beta``, their ``ratio``, ``kendall in-sample``,
         ``kendall held out``, and ``on <study>`` for the others.
     """
-    swept = [(each, each.sweep) for each in studies if each.sweep is not None]
+    swept = [(study, study.sweep) for study in studies if study.sweep is not None]
     rows = []
     for done, (study, sweep) in enumerate(swept):
         if progress:
@@ -293,13 +293,13 @@ def compare_with_record(own: OwnScores, table: BenchmarkTable) -> pd.DataFrame:
         kendall, spearman = RECORD[dataset]
         rows.append({"dataset": dataset, "proxy": "VKDNW_agg, the record", "kendall": kendall, "spearman": spearman})
     frame = pd.DataFrame(rows)
-    thesis = {(each.dataset, each.proxy): each for each in THESIS}
+    thesis = {(figure.dataset, figure.proxy): figure for figure in THESIS}
     thesis_names = {columns[0]: name for name, columns in COLUMNS.items()}
     keys = [(row["dataset"], thesis_names.get(row["proxy"], row["proxy"])) for row in rows]
     frame["thesis_kendall"] = [thesis[key].kendall if key in thesis else None for key in keys]
     frame["thesis_spearman"] = [thesis[key].spearman if key in thesis else None for key in keys]
     frame["suite_zero_spearman"] = [SUITE_ZERO_SPEARMAN[key[0]].get(key[1]) for key in keys]
-    order = frame["dataset"].map({name: place for place, name in enumerate(DATASETS)})
+    order = frame["dataset"].map({name: rank for rank, name in enumerate(DATASETS)})
     ordered = frame.assign(order=order).sort_values(["order", "kendall"], ascending=[True, False])
     return ordered.drop(columns="order").reset_index(drop=True)
 
