@@ -49,6 +49,7 @@ class TestSweep:
         study = check(first, second, truth, WEIGHTS, WEIGHTS, condition)
         assert study.flipped == (int((first / first.max() > second / second.max()).sum()) if condition else 0)
 
+    @pytest.mark.slow
     @settings(max_examples=60)
     @given(
         st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(0, 3)), min_size=2, max_size=14).filter(
@@ -109,6 +110,7 @@ class TestSweep:
         truth = rng.normal(size=300)
         check(np.exp(truth + rng.normal(size=300)), 9 + truth, truth, [0.0, 1.0], [0.5, 3.0], True)
 
+    @pytest.mark.slow
     @pytest.mark.data
     def test_equals_brute_force_on_a_whole_benchmark(self, real_data: Path) -> None:
         folder = real_data / "nats-tss-freerea" / "cifar10"

@@ -46,6 +46,7 @@ def run(digits: Splits, tmp_path_factory: pytest.TempPathFactory) -> tuple[Fitte
     return write_run(fitted, folder, digits.test, command="trainless fit digits"), folder
 
 
+@pytest.mark.slow
 class TestFit:
     def test_what_is_said_is_true_of_the_network(self, run: tuple[Fitted, Path], digits: Splits) -> None:
         fitted, _ = run
@@ -214,6 +215,7 @@ class TestParts:
         assert clock.search_end - clock.start == pytest.approx(100)
 
 
+@pytest.mark.slow
 class TestInterrupted:
     PLAN = Plan(time=40, limits=Limits(parameters=6000), space=SMALL, workers=0, seed=2)
 

@@ -37,6 +37,7 @@ def fitted() -> ImageClassifier:
     return ImageClassifier(**QUICK, epochs=3).fit(X[:900].reshape(-1, 8, 8), NAMES[Y[:900]])
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:Rows of .* values are no square grey images")
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 @parametrize_with_checks([ImageClassifier(**QUICK, epochs=8)])
@@ -59,6 +60,7 @@ class TestFit:
         assert [sum(counts) for counts in fitted.fitted_.audit.counts.values()] == [540, 180, 180]
         assert not hasattr(fitted, "n_features_in_")
 
+    @pytest.mark.slow
     def test_the_same_again(self, fitted: ImageClassifier) -> None:
         images = X[:900].reshape(-1, 8, 8)
         again = clone(fitted).fit(images, NAMES[Y[:900]])
@@ -78,6 +80,7 @@ class TestFit:
         assert np.allclose(fitted.predict_proba(half), expected, atol=1e-6)
         assert np.array_equal(fitted.predict_proba(half * 1e6), fitted.predict_proba(np.where(half > 0, 16, 0)))
 
+    @pytest.mark.slow
     def test_forms_of_the_same_images(self) -> None:
         flat = X[:200].astype(np.uint8) * 15
         forms = [flat, flat.reshape(-1, 8, 8), flat.reshape(-1, 8, 8, 1), flat.reshape(-1, 1, 8, 8)]
@@ -106,6 +109,7 @@ class TestFit:
         assert images.reshape(40, 16)[:, :5].tolist() == np.floor((rows - low) / (high - low) * 255 + 0.5).tolist()
         assert not images.reshape(40, 16)[:, 5:].any()
 
+    @pytest.mark.slow
     def test_a_time_and_limits(self) -> None:
         made = ImageClassifier(**{**QUICK, "time": 4, "max_params": 5000}, random_state=np.random.RandomState(3))
         made.fit(X[:300], Y[:300])
@@ -159,6 +163,7 @@ class TestRefusals:
             made.fit(np.full((50, 8, 8), np.nan), np.arange(50) % 2)
 
 
+@pytest.mark.slow
 class TestKeeping:
     def test_pickled_and_copied(self, fitted: ImageClassifier) -> None:
         images = X[900:950].reshape(-1, 8, 8)
@@ -219,6 +224,7 @@ class TestPlan:
             with pytest.raises(InputError, match="expected one of both: leave one out"):
                 Plan(**given)
 
+    @pytest.mark.slow
     def test_few_images_and_a_latency(self) -> None:
         images = np.random.default_rng(0).integers(0, 255, (12, 4, 4), np.uint8)
         splits = load_splits(load_arrays(images, np.arange(12) % 2))

@@ -15,6 +15,8 @@ from trainless.scoring import Scorer
 from trainless.search_spaces import search_space
 from trainless.training import train
 
+pytestmark = pytest.mark.slow
+
 SMALL = search_space("nasbench201", channels=4, cells=1)
 OPTIONS = {"train": 6, "proxies": "flops, nwot", "epochs": 2, "images": 300, "workers": 0, "seed": 3}
 

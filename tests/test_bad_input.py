@@ -389,6 +389,7 @@ def all_commands() -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_what_no_command_knows(command: Command) -> None:
     found = all_commands()
     assert {"score", "fit", "ui", "tables get", "hybrid fit"} <= set(found)

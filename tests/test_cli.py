@@ -140,6 +140,7 @@ def test_score_reads_a_file_of_architectures(run: Run, tmp_path: Path) -> None:
     assert [row["architecture"] for row in rows] == [A1, A1.replace("1x1", "3x3")]
 
 
+@pytest.mark.slow
 def test_whole_space(run: Run) -> None:
     found = document(run("score", "--data", "digits", "--workers", 0, "--proxies", "skipped_layers", "--all", "--json"))
     assert len(found["scores"]) == 15_625
@@ -203,6 +204,7 @@ def test_data_is_found_where_the_environment_says(run: Run, tmp_path: Path, monk
     assert "pictures, batch of 4" in document(run(*arguments))["protocol"]["data"]
 
 
+@pytest.mark.slow
 def test_quickstart_fits_a_network_and_ranks_by_the_hybrid(run: Run, tmp_path: Path) -> None:
     found = document(run("quickstart", "--time", "3s", "--sample", 6, "--out", "report", "--workers", 0, "--json"))
     assert found["fit"]["test_accuracy"] > 0.1

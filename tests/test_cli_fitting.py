@@ -36,6 +36,7 @@ def photos(tmp_path: Path) -> Path:
     return tmp_path / "photos"
 
 
+@pytest.mark.slow
 def test_from_a_folder_to_predictions_and_exports(
     command: Command, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -84,6 +85,7 @@ def test_from_a_folder_to_predictions_and_exports(
     assert "There is no" in command.refusal("predict", run, tmp_path / "nowhere")
 
 
+@pytest.mark.slow
 def test_by_epochs_with_shares_and_without_leaks(command: Command, photos: Path, tmp_path: Path) -> None:
     given = tmp_path / "given"
     for kind in photos.iterdir():

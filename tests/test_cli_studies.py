@@ -129,6 +129,7 @@ class TestEvaluate:
 
 
 class TestHybridFit:
+    @pytest.mark.slow
     def test_all_pairs_of_the_thesis(self, run: Command, tmp_path: Path) -> None:
         found = run.document("hybrid", "fit", *TOY, "--folds", 2, "--csv", "weights.csv")
         table = pd.read_csv(tmp_path / "weights.csv")

@@ -19,6 +19,7 @@ def blocks(language: str) -> list[tuple[str, str]]:
     return [(f"{page.name}:{n}", text) for page in PAGES for n, text in enumerate(pattern.findall(page.read_text()), 1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "code"), blocks("python"), ids=lambda value: value if len(value) < 40 else "")
 def test_python_block_runs(name: str, code: str, tmp_path: Path) -> None:
     # As a reader would: in a file of its own, in an empty folder.

@@ -59,7 +59,8 @@ SPECS = {
 
 def contract(name: str, spec: str) -> tuple[str, type]:
     body = {"make": staticmethod(lambda: estimator(spec)), "space": SMALL, "processes": 2 * (name == "EarlyStopping")}
-    return f"Test{name}", type(f"Test{name}", (EstimatorContract,), body)
+    trains = {} if name == "ZeroCost" else {"pytestmark": pytest.mark.slow}
+    return f"Test{name}", type(f"Test{name}", (EstimatorContract,), body | trains)
 
 
 globals().update(contract(name, spec) for name, spec in SPECS.items())
@@ -239,6 +240,7 @@ class TestModels:
             made.estimate([setting.space[0]], setting)
 
 
+@pytest.mark.slow
 class TestTrainings:
     def test_full_is_a_plain_training(self, setting: Setting) -> None:
         one = setting.space[8]
@@ -332,6 +334,7 @@ class TestZeroCost:
         np.testing.assert_allclose([each.value for each in told], expected)
 
 
+@pytest.mark.slow
 class TestSearching:
     def options(self, **others: Any) -> dict[str, Any]:
         return {"data": SOME, "workers": 0, "strategy": "evolution", "budget": 9, "batch_size": 8, **others}
@@ -379,6 +382,7 @@ class TestSearching:
             replay(None, {}, strategies=["random"], searched=["full"])  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 class TestTrust:
     def test_has_a_row_for_each(self, tmp_path: Path) -> None:
         found = trust(

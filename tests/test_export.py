@@ -82,6 +82,7 @@ except ImportError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("space", "architecture"),
     [(SPACE, CELLS[2]), (MOBILE, MOBILE.make([3, 2, 2, 100, "se"] * 5))],
@@ -115,6 +116,7 @@ def test_torchscript_computes_the_same_for_any_number_of_images(written: tuple[n
         assert torch.allclose(again(images(1)), network(normalised(images(1))), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_onnx_computes_the_same_for_any_number_of_images(tmp_path: Path) -> None:
     import onnxruntime
 
@@ -222,6 +224,7 @@ def test_a_file_that_gives_other_numbers_is_not_written(tmp_path: Path, monkeypa
     assert [path.read_text() for path in tmp_path.iterdir()] == ["of an earlier fit"]
 
 
+@pytest.mark.slow
 def test_what_pytorch_cannot_export_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object, **__: object) -> None:
         raise torch.onnx.OnnxExporterError("No decompositions\nfor that")

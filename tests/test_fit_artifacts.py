@@ -20,6 +20,8 @@ from trainless.errors import InputError, TrainlessError
 from trainless.fit_artifacts import fit_to_folder
 from trainless.search_spaces import search_space
 
+pytestmark = pytest.mark.slow
+
 SMALL = search_space("nasbench201", channels=4, cells=1)
 PLAN = Plan(epochs=2, space=SMALL, evaluations=3, workers=0)
 

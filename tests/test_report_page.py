@@ -454,6 +454,7 @@ class TestSeveral:
             several_studies_page([make_study(12)] * count, "title", leaderboards=boards)
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_all_of_nasbench201_fits_a_page(real_data: Path) -> None:
     table = pd.read_csv(real_data / "tables" / "nasbench201.csv.gz").set_index("architecture")

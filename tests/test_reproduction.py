@@ -93,6 +93,7 @@ def raw(public: Path) -> pd.DataFrame:
     return frame
 
 
+@pytest.mark.slow
 @pytest.mark.data
 class TestRows:
     def test_every_figure_of_the_thesis_is_there(self, rows: list[Row]) -> None:
@@ -210,11 +211,13 @@ class TestOwnScores:
             assert np.isfinite(table["logsynflow"]).all()
             assert set(CELLS) <= set(table.index)
 
+    @pytest.mark.slow
     def test_are_what_the_proxies_give(self) -> None:
         """Parameters of the packaged table against the benchmark's own: 0.129306 million of the first cell."""
         assert own_scores()["cifar10"].loc[CELLS[0], "params"] == 129_306
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_pair_of_the_thesis_proxies_beats_the_thesis(public: Path) -> None:
     source = next(each for each in mix_sources() if each.name == "NB201 cifar10")
@@ -428,6 +431,7 @@ def folder(made: Reproduction, tmp_path_factory: pytest.TempPathFactory) -> Path
     return folder
 
 
+@pytest.mark.slow
 class TestWeightsAndFiles:
     def test_weights_of_one_study_on_the_other(self, made: Reproduction) -> None:
         weights = made.weights

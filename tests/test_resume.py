@@ -16,6 +16,8 @@ import pytest
 
 from trainless.store import Store
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [
     sys.executable, "-m", "trainless.cli", "score", "--data", "digits",
     "--space", "nasbench201(channels=4, cells=1)", "--workers", "2", "--batch-size", "32",

@@ -152,6 +152,7 @@ class Fragile(NASBench201):
         return super().build(architecture, task)
 
 
+@pytest.mark.slow
 def test_failure_is_recorded_and_the_rest_goes_on(tmp_path: Path, table: pd.DataFrame) -> None:
     names = ["params", "snip", "nwot"]
     one = scorer(space=Fragile(4, 1), proxies=names, store=tmp_path / "scores.db")
@@ -185,6 +186,7 @@ def outputs(signals: Any) -> float:
     return float(signals.classes)
 
 
+@pytest.mark.slow
 def test_own_proxy_in_worker_processes() -> None:
     own = Proxy("outputs", outputs, PassSpec(), frozenset({Signal.RELU_KERNEL}), data_independent=True, paper="none",
                 summary="number of outputs")  # fmt: skip
@@ -229,6 +231,7 @@ def test_wrong_architecture_is_refused() -> None:
         scorer().score(["|conv~0|+|none~0|none~1|+|none~0|none~1|none~2|"])
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_memory_of_a_batch_of_64_stays_below_a_gibibyte_and_a_half(real_data: Path) -> None:
     heaviest = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|"

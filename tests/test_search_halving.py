@@ -173,6 +173,7 @@ class TestRunOff:
         assert [row.architecture for row in rows] == [*sound, *(each for each in "abcde" if each not in sound)]
         assert progress[-1] == (22, 22)
 
+    @pytest.mark.slow
     def test_of_real_networks(self, digits: tuple[ImageDataset, ImageDataset]) -> None:
         state = torch.get_rng_state()
         order = [SPACE.make([operation] * 6) for operation in ("none", "nor_conv_3x3", "skip_connect", "nor_conv_1x1")]
@@ -193,6 +194,7 @@ class TestRunOff:
         alone = train(build(winner), *split(digits[0], 0.3), epochs=2, recipe=Recipe(batch_size=16))
         assert alone.valid_accuracies == results[winner, 2].valid_accuracies
 
+    @pytest.mark.slow
     def test_is_the_same_with_any_number_of_workers(self) -> None:
         def found(workers: int) -> tuple[list[RunOffRow], dict[tuple[str, int], tuple[float, ...]]]:
             results: dict[tuple[str, int], tuple[float, ...]] = {}
@@ -207,12 +209,14 @@ class TestRunOff:
         for last in (rows[3], others[3]):
             assert replace(last, valid_accuracy=0.0) == RunOffRow(str(BROKEN), 4, 1, 0.0, 0.0, "ValueError: no network")
 
+    @pytest.mark.slow
     def test_a_candidate_that_kills_its_process_costs_the_others_nothing(self) -> None:
         rows = run_off([SOUND[0], FATAL, SOUND[1]], Unsteady(), toy(), epochs=1, workers=2)
         assert [row.reason for row in rows] == ["", "", "the worker process died 2 times"]
         assert rows[-1].architecture == str(FATAL)
         assert math.isnan(rows[-1].valid_accuracy)
 
+    @pytest.mark.slow
     def test_an_interrupt_ends_the_workers(self) -> None:
         def interrupt(*_: object) -> None:
             raise KeyboardInterrupt

@@ -37,6 +37,7 @@ def found(**options: object) -> pd.DataFrame:
 
 
 class TestSearch:
+    @pytest.mark.slow
     def test_neither_workers_nor_a_store_change_it(self, tmp_path: Path) -> None:
         first = found(budget=60, score="freerea", strategy="evolution")
         assert len(first) == 60
@@ -119,6 +120,7 @@ class TestSearch:
         with pytest.raises(InputError, match="'random' was given 1 reduced evaluations, expected 0"):
             Search(SMALL, "random", fidelities=[Fidelity(batch=0.5)], **OPTIONS)  # type: ignore[arg-type]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("name", ["successive-halving", "hyperband"])
     def test_a_larger_budget_begins_as_a_smaller_one(self, name: str) -> None:
         histories = [
@@ -127,6 +129,7 @@ class TestSearch:
         assert histories[0] == histories[2][:3]
         assert histories[1] == histories[2][:7]
 
+    @pytest.mark.slow
     def test_memory_and_latency_are_columns_and_limits(self) -> None:
         limits = Limits(memory=0.2, latency=1000)
         objectives = ("score", "memory")
@@ -257,6 +260,7 @@ COMMAND = ["search", "--data", "digits", "--space", "nasbench201(channels=4, cel
            "16", "--budget", "60", "--strategy", "local", "--workers", "0"]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_it_ends_with_the_same_history(tmp_path: Path) -> None:
     moments, counts = random.Random(0), []
     for _ in range(4):
@@ -293,6 +297,7 @@ class TestCommand:
     def command(self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
         return Command(monkeypatch, capsys)
 
+    @pytest.mark.slow
     def test_document_and_files(self, command: Command, tmp_path: Path) -> None:
         files = [tmp_path / name for name in ("search.db", "page.html", "picture.png", "rows.csv")]
         document = command.document(*COMMAND, "--store", files[0], "--out", files[1], "--figure", files[2], "--csv",
@@ -302,6 +307,7 @@ class TestCommand:
         assert {"architecture", "score", "flops", "nwot"} <= set(document["best"])
         assert all(file.stat().st_size > 1000 for file in files)
 
+    @pytest.mark.slow
     def test_front_run_off_and_other_seeds(self, command: Command, tmp_path: Path) -> None:
         page = tmp_path / "page.html"
         document = command.document(
@@ -315,6 +321,7 @@ class TestCommand:
         assert [each["seed"] for each in document["others"]] == [1]
         assert "2 searches with different seeds" in page.read_text()
 
+    @pytest.mark.slow
     def test_other_seeds_are_resumed_or_begun(self, command: Command, tmp_path: Path) -> None:
         asked = (*COMMAND, "--store", tmp_path / "search.db", "--budget", 6, "--resume")
         command.document(*asked)
@@ -334,6 +341,7 @@ class TestCommand:
         monkeypatch.setattr("trainless.search.Search.run", None)
         command.refusal(*COMMAND, "--store", tmp_path / "search.db", option, place)
 
+    @pytest.mark.slow
     def test_a_study_for_each_seed(self, command: Command, tmp_path: Path) -> None:
         import optuna
 
@@ -346,6 +354,7 @@ class TestCommand:
         listed = command.document("strategies")
         assert {"freerea", "tpe", "hyperband"} <= {each["strategy"] for each in listed}
 
+    @pytest.mark.slow
     def test_printed(self, command: Command, tmp_path: Path) -> None:
         code, out, err = command(*COMMAND, "--store", tmp_path / "search.db")
         assert (code, err) == (0, "")

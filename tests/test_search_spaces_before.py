@@ -31,6 +31,7 @@ def test_what_is_said_is_as_before(key: str) -> None:
     assert now.keys() == was.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("key", sorted(before()["scores"]["float64"]))
 def test_scores_are_as_before(key: str, dtype: str) -> None:

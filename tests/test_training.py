@@ -156,6 +156,7 @@ def test_learning_rate_rises_for_a_fifth_and_falls_along_a_cosine() -> None:
 
 
 class TestTrain:
+    @pytest.mark.slow
     def test_equals_a_plain_loop(self) -> None:
         train_set, valid_set, epochs, seed = toy(10), toy(6, 1), 3, 5
         network, plain = linear(), linear()
@@ -206,6 +207,7 @@ class TestTrain:
         assert (result.best_epoch, result.valid_accuracy) == (kept, measures[kept - 1])
         assert layer.weight.item() == (1.0 if kept == 3 else 2.0)
 
+    @pytest.mark.slow
     def test_learns_and_leaves_the_best_weights(self, digits: tuple[ImageDataset, ImageDataset]) -> None:
         network = build()
         result = train(network, *digits, epochs=4, recipe=Recipe(batch_size=16))
@@ -231,6 +233,7 @@ class TestTrain:
         assert (result.train_losses, result.valid_accuracies) == (again.train_losses, again.valid_accuracies)
         assert not torch.equal(next(first.parameters()), next(other.parameters()))
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("epoch", [1, 2, 3])
     def test_goes_on_from_any_epoch(self, digits: tuple[ImageDataset, ImageDataset], epoch: int) -> None:
         states: list[TrainingState] = []
@@ -292,6 +295,7 @@ class TestTrain:
             train(linear(), toy(), toy(), epochs=2, on_epoch=fail)
         assert signal.getsignal(signal.SIGINT) is handler
 
+    @pytest.mark.slow
     @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
     def test_a_terminated_process_ends_at_once_and_not_as_if_all_were_well(self) -> None:
         code = (

@@ -81,6 +81,7 @@ def is_running(process: int) -> bool:
     return True
 
 
+@pytest.mark.slow
 class TestProcesses:
     def test_two_come_to_what_one_comes_to_and_go_on_where_one_stood(
         self, alone: tuple[nn.Module, TrainingResult, list[TrainingState]]
@@ -211,6 +212,7 @@ class TestDevices:
         assert all(value.dtype == torch.float32 for value in network.state_dict().values())
 
 
+@pytest.mark.slow
 def test_log_has_each_epoch_once_after_a_training_that_was_killed(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of TensorBoard's own

@@ -342,6 +342,7 @@ class TestCharts:
         assert "nan" not in training_curve({"valid_accuracies": [float("nan"), 50.0, 50.0]})
 
 
+@pytest.mark.slow
 class TestJobs:
     def test_what_is_refused_is_one_sentence_and_leaves_nothing(self, workspace: Workspace) -> None:
         session = Session(Workspace(workspace.data.resolve(), workspace.out.resolve()))
@@ -401,6 +402,7 @@ class TestCommand:
         assert "pip install 'trainless[ui]'" in done.stderr
         assert done.stderr.count("\n") == 1
 
+    @pytest.mark.slow
     def test_folders_and_ports(self, tmp_path: Path) -> None:
         done = self.run("-m", "trainless.cli", "ui", "--data", str(tmp_path / "no"), "--out", str(tmp_path / "out"))
         assert (done.returncode, done.stdout) == (2, "")
@@ -448,6 +450,7 @@ def _listens(port: int) -> bool:
         return tried.connect_ex(("127.0.0.1", port)) == 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
 def test_from_images_to_a_network_in_a_browser(served: tuple[str, Path], tmp_path: Path) -> None:
     address, out = served
