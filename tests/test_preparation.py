@@ -136,6 +136,15 @@ class TestNetworks:
         inner = networks.Plain()
         assert prepare_network(nn.DataParallel(nn.DataParallel(inner))) is inner
 
+    def test_distributed_wrapper_is_looked_through(self) -> None:
+        store = torch.distributed.HashStore()
+        torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+        try:
+            inner = networks.Plain()
+            assert prepare_network(nn.parallel.DistributedDataParallel(inner)) is inner
+        finally:
+            torch.distributed.destroy_process_group()
+
     def test_network_is_the_very_one_that_was_given(self) -> None:
         network = networks.Plain()
         assert prepare_network(network) is network

@@ -831,6 +831,17 @@ def test_default_scores_a_network_without_global_pooling() -> None:
 # What is refused.
 
 
+class Distances(nn.Module):
+    """Distances to centres, a parameter that is used in a way of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.centres = nn.Parameter(torch.randn(4, 192))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.cdist(x.flatten(1), self.centres)
+
+
 def quantised() -> nn.Module:
     with warnings.catch_warnings(action="ignore"):
         return torch.ao.quantization.quantize_dynamic(mlp(), {nn.Linear})
@@ -855,6 +866,7 @@ def scripted() -> nn.Module:
         (lambda: Returns(Answer), r"returns a Answer, expected .* as in output='logits'; it has 'logits', 'features'"),
         (lambda: Returns(lambda y, z: None), r"returns a NoneType, expected one tensor"),
         (lambda: Returns(lambda y, z: y[:, :, None]), r"returns shape \(\d, 4, 1\), expected \(\d, classes\)"),
+        (Distances, r"The weight 'centres' enters 'cdist', where it cannot be seen: write that as a convolution"),
         (lambda: nn.Linear(7, 4), r"^The network cannot be scored: RuntimeError: .*shape"),
     ],
 )
