@@ -80,7 +80,7 @@ def test_seed_decides(table: pd.DataFrame) -> None:
 
 def test_equal_networks_score_alike_but_for_what_is_counted_as_written(table: pd.DataFrame) -> None:
     as_written = {name for name in NAMES if PROXIES[name].as_written}
-    assert as_written == {"params", "flops", "skipped_layers", "l2_norm", "nwot:all"}
+    assert as_written == {"params", "params:trainable", "flops", "skipped_layers", "l2_norm", "nwot:all"}
     rest = [name for name in NAMES if name not in as_written]
     np.testing.assert_array_equal(table.loc[CONV, rest].to_numpy(), table.loc[SAME, rest].to_numpy())
     dead_convolution = sum(c * c + 2 * c for c in (4, 8, 16))
