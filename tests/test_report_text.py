@@ -52,7 +52,7 @@ class TestMarkdown:
         frame = pd.DataFrame({"a|b": ["<b>x</b>\n| y", "*z* `q` $x$ [l](u)"]}, index=["_n_", "# h"])
         lines = markdown_table(frame).splitlines()
         assert len(lines) == 4
-        assert lines[2] == "| \\_n\\_ | \\<b\\>x\\</b\\> \\| y |"
+        assert lines[2] == "| \\_n\\_ | &lt;b>x&lt;/b> \\| y |"
         assert lines[3] == "| \\# h | \\*z\\* \\`q\\` \\$x\\$ \\[l\\](u) |"
 
     @given(st.text(max_size=30))

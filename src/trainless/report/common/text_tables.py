@@ -7,11 +7,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from trainless import markdown
 from trainless.report.common.columns import columns_of, table_of
 
 __all__ = ["latex_table", "markdown_table"]
 
-_MARKDOWN_SPECIAL = re.compile(r"([\\`*_{}\[\]<>|#$~&])")
 _LABEL_FORBIDDEN = re.compile(r"[^\w:.-]", re.ASCII)
 _LATEX_SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#", "%": r"\%", "_": r"\_",
@@ -56,16 +56,16 @@ def markdown_table(
     """
     chosen = columns_of(frame, k, columns)
     table = table_of(frame, chosen, index)
-    lines = [_markdown_row([_markdown(column.heading) for column in table.columns])]
-    lines.append(_markdown_row(["---:" if column.form else ":---" for column in table.columns]))
+    rows = []
     for cells in table.rows:
         texts = []
         for cell in cells:
-            text = _markdown(cell.text)
+            text = markdown.escape(cell.text)
             text = f"**{text}**" if bold_best and cell.is_best else text
             texts.append(f"{text} ({cell.interval})" if intervals and cell.interval else text)
-        lines.append(_markdown_row(texts))
-    return "\n".join(lines) + "\n"
+        rows.append(texts)
+    numbers = [position for position, column in enumerate(table.columns) if column.form]
+    return markdown.table([markdown.escape(column.heading) for column in table.columns], rows, numbers) + "\n"
 
 
 def latex_table(
@@ -139,14 +139,6 @@ def latex_table(
             "",
         ]
     )
-
-
-def _markdown_row(cells: list[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _markdown(text: str) -> str:
-    return _MARKDOWN_SPECIAL.sub(r"\\\1", " ".join(text.split()))
 
 
 def _latex_row(cells: list[str]) -> str:

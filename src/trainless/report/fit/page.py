@@ -11,7 +11,7 @@ from trainless.report.common.columns import Column, Table, columns_of, table_of
 from trainless.report.common.formats import cost_text, number
 from trainless.report.common.pages import render
 from trainless.report.fit.plots import accuracy_plot, confusion_plot, loss_plot, recall_plot
-from trainless.report.fit.views import MOST_CLASSES, class_table, commonest_share, stage_table, trial_table
+from trainless.report.fit.views import class_table, commonest_share, stage_table, trial_table
 from trainless.report.search.page import graph_context, search_context
 from trainless.report.search.views import check
 
@@ -88,7 +88,7 @@ def _training(result: TrainingResult) -> dict[str, Any] | None:
 def _confusion(test: TestResult) -> dict[str, Any]:
     """Figures of the confusion matrix and the recall, or tables where there are too many classes to draw."""
     classes = len(test.class_names)
-    if classes <= MOST_CLASSES:
+    if classes <= test.MOST_CLASSES:
         return {"classes": classes, "figure": confusion_plot(test), "recall_figure": recall_plot(test)}
     found = [Column("found", "found", ".1%", None, has_interval=True), Column("images", "test images", ",.0f", None)]
     taken = [

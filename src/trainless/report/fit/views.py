@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from trainless.automl.results import Fitted, TestResult
 
 __all__ = [
-    "MOST_CLASSES",
     "class_table",
     "commonest_share",
     "confusion_shares",
@@ -23,9 +22,6 @@ __all__ = [
 ]
 
 Array = npt.NDArray[np.float64]
-
-MOST_CLASSES = 30
-"""Most classes of a confusion matrix that is still read."""
 
 _STATES = {"complete": "to the end", "pruned": "stopped early", "fail": "failed"}
 

@@ -9,10 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from trainless import ranking
 from trainless.costs import COSTS, Cost, cost_named
 from trainless.errors import InputError
 from trainless.metrics import cost_quality_front
-from trainless.ranking import finite_last
 from trainless.report.common.scales import needs_logarithm
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def best_so_far(scores: npt.ArrayLike) -> Array:
         >>> best_so_far([float("-inf"), 1.0, 0.5, float("nan"), 2.0])
         array([nan,  1.,  1.,  1.,  2.])
     """
-    finite = finite_last(np.asarray(scores, dtype=float))
+    finite = ranking.finite_last(np.asarray(scores, dtype=float))
     best = np.maximum.accumulate(finite)
     return np.where(np.isfinite(best), best, np.nan)
 
@@ -94,8 +94,7 @@ def seed_curves(results: Sequence[SearchResult]) -> Array:
 
 def best_first(evaluations: pd.DataFrame) -> pd.DataFrame:
     """Sort evaluations by their score, the earliest of equal ones first and what is not finite last."""
-    order = np.argsort(-finite_last(evaluations["score"].to_numpy(dtype=float)), kind="stable")
-    return evaluations.iloc[order]
+    return evaluations.iloc[ranking.best_first(evaluations["score"].to_numpy(dtype=float))]
 
 
 def front(result: SearchResult, cost: str) -> pd.DataFrame:
