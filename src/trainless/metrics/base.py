@@ -70,9 +70,9 @@ def paired(scores: npt.ArrayLike, accuracies: npt.ArrayLike) -> tuple[Array, Arr
     if not len(truth):
         raise InputError("There are no architectures, expected at least one: give scores and accuracies.")
     if not np.isfinite(truth).all():
-        place = int(np.flatnonzero(~np.isfinite(truth))[0])
+        first = int(np.flatnonzero(~np.isfinite(truth))[0])
         raise InputError(
-            f"Accuracy number {place + 1} is {truth[place]}, expected a finite number: "
+            f"Accuracy number {first + 1} is {truth[first]}, expected a finite number: "
             "leave out the architectures of unknown accuracy."
         )
     return finite_last(values), truth

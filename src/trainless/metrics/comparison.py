@@ -67,15 +67,15 @@ def redundancy(scores: pd.DataFrame) -> pd.DataFrame:
     np.fill_diagonal(rho, np.nan)
     normal = [normal_scores(values) for values in _columns(scores)]
     rows = []
-    for place, values in enumerate(normal):
-        distances = np.nan_to_num(np.abs(rho[place]), nan=-1.0)
+    for number, values in enumerate(normal):
+        distances = np.nan_to_num(np.abs(rho[number]), nan=-1.0)
         nearest = int(distances.argmax())
         known = distances[nearest] >= 0
         rows.append(
             {
                 "nearest": scores.columns[nearest] if known else "",
-                "rho": rho[place, nearest] if known else np.nan,
-                "r_squared": _explained(values, normal[:place] + normal[place + 1 :]),
+                "rho": rho[number, nearest] if known else np.nan,
+                "r_squared": _explained(values, normal[:number] + normal[number + 1 :]),
             }
         )
     columns = ["nearest", "rho", "r_squared"]
@@ -152,7 +152,7 @@ def costs_of(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _columns(scores: pd.DataFrame) -> list[Array]:
-    return [column(scores.iloc[:, place], f"The column '{name}'") for place, name in enumerate(scores.columns)]
+    return [column(scores.iloc[:, number], f"The column '{name}'") for number, name in enumerate(scores.columns)]
 
 
 def _matrix(columns: list[Array], names: pd.Index) -> pd.DataFrame:

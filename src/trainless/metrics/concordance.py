@@ -76,7 +76,7 @@ def net_concordance(first: Places, second: Places, counts: Array) -> Array:
     run = math.isqrt(len(first)) + 1
     orders = np.lexsort((second, first)), np.lexsort((first, second))
     places = [np.argsort(order) for order in orders]
-    runs = [place // run for place in places]
+    runs = [ranks // run for ranks in places]
     concordance = _between_runs(runs[0], runs[1], counts)
     for start in range(0, len(first), run):
         near = orders[0][start : start + run]

@@ -16,7 +16,7 @@ from trainless.proxies.zen import ZEN
 __all__ = ["PROXIES", "Proxy", "proxies", "proxy"]
 
 PROXIES: dict[str, Proxy] = {
-    each.name: each for family in (COUNTS, FLOW, ZEN, GRADIENTS, JACOBIAN, ACTIVATIONS) for each in family
+    record.name: record for family in (COUNTS, FLOW, ZEN, GRADIENTS, JACOBIAN, ACTIVATIONS) for record in family
 }
 
 
@@ -45,14 +45,14 @@ def proxies(names: str | Iterable[str | Proxy] = "all") -> list[Proxy]:
         InputError: nothing is named.
 
     Example:
-        >>> [each.name for each in proxies("nwot, zen:running")]
+        >>> [record.name for record in proxies("nwot, zen:running")]
         ['nwot', 'zen:running']
     """
     parts = [part.strip() for part in names.split(",") if part.strip()] if isinstance(names, str) else list(names)
     chosen: dict[str, Proxy] = {}
     for part in parts:
-        group = [each for each in PROXIES.values() if ":" not in each.name] if part == "all" else [proxy(part)]
-        chosen.update({each.name: each for each in group})
+        group = [record for record in PROXIES.values() if ":" not in record.name] if part == "all" else [proxy(part)]
+        chosen.update({record.name: record for record in group})
     if not chosen:
         raise InputError(f"No proxy is named in {names!r}: name at least one, or 'all'.")
     return list(chosen.values())

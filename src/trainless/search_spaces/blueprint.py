@@ -355,7 +355,7 @@ def _is_chain(nodes: Sequence[Node]) -> bool:
 def _cell(nodes: Sequence[Node]) -> torch.nn.Module:
     from trainless.operations import Cell
 
-    number = {value: place for place, value in enumerate(_values(nodes))}
+    number = {value: index for index, value in enumerate(_values(nodes))}
     terms: list[list[tuple[torch.nn.Module, int]]] = [[] for _ in range(len(number) - 1)]
     for node in nodes:
         if number.get(node.source, len(number)) >= number[node.target]:

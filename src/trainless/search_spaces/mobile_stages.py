@@ -103,9 +103,9 @@ def strides(task: Task) -> tuple[int, ...]:
         [(1, 1, 1, 2, 1, 1), (1, 1, 2, 2, 2, 1), (2, 1, 2, 2, 2, 2)]
     """
     side, halving = min(task.height, task.width), set[int]()
-    for place in _HALVING:
+    for stage in _HALVING:
         side = -(-side // 2)
         if side < _FEWEST_PIXELS:
             break
-        halving.add(place)
-    return tuple(2 if place in halving else 1 for place in range(STAGES + 1))
+        halving.add(stage)
+    return tuple(2 if stage in halving else 1 for stage in range(STAGES + 1))

@@ -57,9 +57,9 @@ def _known_table(name: str, folder: str | Path | None) -> BenchmarkTable:
     source = TABLES[name]
     if folder is None and is_file(cached := _cached(name)):
         return read_table(cached, name)
-    for place in _folders(folder):
-        if not source.missing(place):
-            return source.read(name, place)
+    for candidate in _folders(folder):
+        if not source.missing(candidate):
+            return source.read(name, candidate)
     download = f" `trainless tables get {name}` downloads it, and" if source.can_download else ""
     raise TableError(
         f"The table '{name}' is not in {_places(folder)}:{download} `trainless tables get {name} --from PATH` imports "
@@ -195,13 +195,13 @@ def _check_unchanged(places: Mapping[str, Path]) -> None:
     """Refuse a copy of a public file that is not the published one, such as one that was cut short."""
     import pooch  # type: ignore[import-untyped]
 
-    for file, place in places.items():
+    for file, path in places.items():
         known = public_files().get(file)
-        if known is None or not is_file(place):
+        if known is None or not is_file(path):
             continue
-        if place.stat().st_size != known.size or pooch.file_hash(str(place)) != known.sha256:
+        if path.stat().st_size != known.size or pooch.file_hash(str(path)) != known.sha256:
             raise TableError(
-                f"'{place}' is not the file that {known.repository} publishes ({known.size:,} bytes, SHA-256 "
+                f"'{path}' is not the file that {known.repository} publishes ({known.size:,} bytes, SHA-256 "
                 f"{known.sha256[:12]}...): fetch it again, or give a table of your own in the plain format."
             )
 
@@ -225,16 +225,16 @@ def _read_in_place(
 ) -> BenchmarkTable:
     """Read public files from elsewhere as if they were in their layout."""
     with tempfile.TemporaryDirectory() as folder:
-        for file, place in places.items():
+        for file, path in places.items():
             link = Path(folder, file)
             link.parent.mkdir(parents=True, exist_ok=True)
-            link.symlink_to(place.resolve())
+            link.symlink_to(path.resolve())
         try:
             return source.read(name, Path(folder), progress)
         except TableError as error:  # which names a link that nobody has seen
             told = str(error)
-            for file, place in places.items():
-                told = told.replace(str(Path(folder, file)), str(place))
+            for file, path in places.items():
+                told = told.replace(str(Path(folder, file)), str(path))
             raise TableError(told) from error
 
 
@@ -254,9 +254,9 @@ def published_scores(
         TableError: a file is missing, damaged, or cannot be downloaded.
     """
     files = published_files(name)
-    for place in _folders(folder):
-        if all(is_file(place / path) for path in files):
-            return read_published(name, place)
+    for candidate in _folders(folder):
+        if all(is_file(candidate / path) for path in files):
+            return read_published(name, candidate)
     if fetch_missing and folder is None:
         download(files, cache_folder() / "public", progress)
         return read_published(name, cache_folder() / "public")
@@ -296,4 +296,4 @@ def table_listing(folder: str | Path | None = None) -> list[dict[str, Any]]:
 def _where(name: str, source: TableSource, folder: str | Path | None) -> str:
     if folder is None and is_file(_cached(name)):
         return "cache"
-    return next((f"files in {place}" for place in _folders(folder) if not source.missing(place)), "no")
+    return next((f"files in {candidate}" for candidate in _folders(folder) if not source.missing(candidate)), "no")

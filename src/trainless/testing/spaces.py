@@ -70,8 +70,8 @@ class SearchSpaceContract:
 
         from trainless.errors import ArchitectureError
 
-        one, _ = next(self.drawn())
-        for wrong in ("no architecture at all", str(one)[:-3], f"{one}?"):
+        known, _ = next(self.drawn())
+        for wrong in ("no architecture at all", str(known)[:-3], f"{known}?"):
             with pytest.raises(ArchitectureError) as caught:
                 self.space.parse(wrong)
             assert wrong in str(caught.value), f"the message does not name '{wrong}': {caught.value}"
@@ -109,8 +109,8 @@ class SearchSpaceContract:
 
         from trainless.errors import ArchitectureError
 
-        one, _ = next(self.drawn())
-        foreign = Architecture("another space", one.genotype, str(one))
+        own, _ = next(self.drawn())
+        foreign = Architecture("another space", own.genotype, str(own))
         for use in (self.space.neighbors, self.space.encode, self.space.draw):
             with pytest.raises(ArchitectureError, match=f"'another space'.*'{self.space.name}'"):
                 use(foreign)

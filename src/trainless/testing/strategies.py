@@ -52,7 +52,7 @@ class StrategyContract:
 
     def results(self, proposals: Iterable[Proposal]) -> list[Result]:
         """Evaluate proposals."""
-        return [Result(one, self.worth(one, rung), rung) for one, rung in proposals]
+        return [Result(architecture, self.worth(architecture, rung), rung) for architecture, rung in proposals]
 
     def searched(self, strategy: Strategy, evaluations: int | None = None) -> list[Proposal]:
         """Ask and tell until that many are told or nothing more is proposed; gives all proposals in order."""
@@ -67,11 +67,12 @@ class StrategyContract:
         strategy, highest = self.make(self.space, 0), dict[Architecture, int]()
         while len(highest) < self.evaluations and (asked := strategy.ask(self.batch)):
             assert len(asked) <= self.batch, f"{len(asked)} proposals for {self.batch}"
-            assert len({one for one, _ in asked}) == len(asked), f"one is proposed twice: {asked}"
-            for one, rung in asked:
-                assert one in self.space, f"{one} is no member"
-                assert highest.get(one, -1) < rung < strategy.rungs, f"{one} is proposed at rung {rung} again"
-                highest[one] = rung
+            assert len({architecture for architecture, _ in asked}) == len(asked), f"one is proposed twice: {asked}"
+            for architecture, rung in asked:
+                assert architecture in self.space, f"{architecture} is no member"
+                known = highest.get(architecture, -1)
+                assert known < rung < strategy.rungs, f"{architecture} is proposed at rung {rung} again"
+                highest[architecture] = rung
             strategy.tell(self.results(asked))
         assert highest, "nothing was proposed"
 
@@ -112,8 +113,9 @@ class StrategyContract:
             told += len(asked)
         full = strategy.rungs - 1
         assert strategy.values, "after all these results it knows no value"
-        for one, values in strategy.values.items():
-            assert values == self.worth(one, full), f"{one} was worth {self.worth(one, full)}, not {values}"
+        for architecture, values in strategy.values.items():
+            worth = self.worth(architecture, full)
+            assert values == worth, f"{architecture} was worth {worth}, not {values}"
 
     def test_learns_what_it_did_not_propose(self) -> None:
         """Results of others, without values and with changed ones are taken in, and not proposed."""
@@ -127,15 +129,17 @@ class StrategyContract:
         assert strategy.values[a] == high, f"{a} was told to be worth {high}"
         assert b not in strategy.values, f"{b} has no value"
         assert c not in strategy.values, f"{c} has no value any more"
-        assert {a, b, c}.isdisjoint(one for one, _ in asked), "what was told is proposed"
+        assert {a, b, c}.isdisjoint(architecture for architecture, _ in asked), "what was told is proposed"
 
     def test_survives_that_all_is_refused(self) -> None:
         """Where nothing gets a value it still proposes, each architecture once."""
         strategy, refused = self.make(self.space, 6), set[Architecture]()
         while len(refused) < self.evaluations and (asked := strategy.ask(self.batch)):
-            assert refused.isdisjoint(one for one, _ in asked), f"what was refused is proposed: {asked}"
-            refused.update(one for one, _ in asked)
-            strategy.tell([Result(one, (), rung) for one, rung in asked])
+            assert refused.isdisjoint(architecture for architecture, _ in asked), (
+                f"what was refused is proposed: {asked}"
+            )
+            refused.update(architecture for architecture, _ in asked)
+            strategy.tell([Result(architecture, (), rung) for architecture, rung in asked])
         wanted = min(self.evaluations, self.space.size) if isinstance(self.space, FiniteSpace) else self.evaluations
         assert len(refused) >= wanted, f"it ended after {len(refused)}"
         assert strategy.values == {}, "what was refused has values"
@@ -146,13 +150,14 @@ class StrategyContract:
         strategy, proposed = self.make(space, 7), list[Architecture]()
         while asked := strategy.ask(self.batch):
             assert len(proposed) <= space.size, "it does not end"
-            proposed += [one for one, _ in asked if one not in proposed]
+            proposed += [architecture for architecture, _ in asked if architecture not in proposed]
             strategy.tell([
-                Result(one, self.worth(one, rung) if space.index(one) % 3 else (), rung) for one, rung in asked
+                Result(architecture, self.worth(architecture, rung) if space.index(architecture) % 3 else (), rung)
+                for architecture, rung in asked
             ])  # fmt: skip
         assert set(proposed) == set(space), f"{len(proposed)} of {space.size} were proposed"
         assert strategy.seen == set(space), "not all was told"
-        assert all(space.index(one) % 3 for one in strategy.values), "what was refused has a value"
+        assert all(space.index(architecture) % 3 for architecture in strategy.values), "what was refused has a value"
         assert strategy.ask(1) == [], "after the end it proposes more"
 
     def test_finds_the_best_of_a_small_space(self) -> None:
