@@ -1,17 +1,24 @@
 """Seconds a network: shared passes in two processes against each proxy by itself in the plain way.
 
     python benchmarks/speed.py [--cells 20] [--batch-size 64]
+    python benchmarks/speed.py --before OTHER_CHECKOUT [--cells 20]
 
 Both score the same seeded NAS-Bench-201 cells on CIFAR-10 images (from TRAINLESS_DATA) in one run. The plain way
 (`plain.py`) has all threads; ours has one process of one thread a core, warmed up by a light cell each.
+
+With ``--before`` ours is measured against another checkout of the project: both score each cell in turn, in processes
+of their own that have one thread, and what counts is the ratio of their times.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 from common import data_folder, machine, matrix_product_peak, print_table
@@ -26,6 +33,7 @@ from trainless.store import Store
 from trainless.types import Architecture
 
 THESIS = list(PLAIN)
+SETS = {"all": THESIS, "all_but_grasp": [name for name in THESIS if name != "grasp"]}
 SPACE = NASBench201()
 # Light, and none of the sample: what they take is left out of the time.
 WARM_UP = ["|skip_connect~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|",
@@ -37,15 +45,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", type=int, default=20)
     parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--before", type=Path, metavar="PATH", help="another checkout to compare with")
+    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.serve:
+        serve(arguments.batch_size)
+    elif arguments.before:
+        compare(arguments.before, arguments.cells, arguments.batch_size)
+    else:
+        against_plain(arguments.cells, arguments.batch_size)
+
+
+def against_plain(cells: int, batch_size: int) -> None:
+    """Measure against the plain way and print."""
     cores = os.cpu_count() or 1
     data = data_folder() / "cifar-10-batches-bin"
-    chosen = _sample(arguments.cells)
+    chosen = _sample(cells)
     scorers = {
-        label: Scorer(SPACE, names, data, batch_size=arguments.batch_size, workers=cores, store=Store("sqlite://"))
+        label: Scorer(SPACE, names, data, batch_size=batch_size, workers=cores, store=Store("sqlite://"))
         for label, names in (("all", THESIS), ("all but grasp", [n for n in THESIS if n != "grasp"]))
     }
-    print(f"{machine()}; batch {arguments.batch_size} of CIFAR-10, float32, {len(chosen)} NAS-Bench-201 cells")
+    print(f"{machine()}; batch {batch_size} of CIFAR-10, float32, {len(chosen)} NAS-Bench-201 cells")
     print(f"plain: 1 process, {cores} threads; ours: {cores} processes of 1 thread\n")
 
     ours = {label: _seconds(scorer, chosen) for label, scorer in scorers.items()}
@@ -65,6 +85,55 @@ def main() -> None:
     memory = scorers["all"].store.rows()["peak_memory"].max()
     print(f"\nhighest peak memory of a worker: {memory:.0f} MiB")
     print(f"matrix-product peak: {peak / 1e9:.0f} GFLOP/s with {cores} threads, float32")
+
+
+def serve(batch_size: int) -> None:
+    """Read a set of proxies and a cell a line, score it, and write the seconds that it took."""
+    data = data_folder() / "cifar-10-batches-bin"
+    scorers = {name: Scorer(SPACE, names, data, batch_size=batch_size, workers=0) for name, names in SETS.items()}
+    for line in sys.stdin:
+        name, _, cell = line.strip().partition(" ")
+        start = time.perf_counter()
+        scorers[name].score([cell])
+        print(time.perf_counter() - start, flush=True)
+
+
+def compare(before: Path, cells: int, batch_size: int) -> None:
+    """Score each cell with both checkouts in turn, and print the ratio of their times."""
+    here = Path(__file__).resolve().parents[1]
+    commands = {}
+    for label, checkout in (("before", before.resolve()), ("now", here)):
+        environment = {**os.environ, "PYTHONPATH": str(checkout / "src"), "OMP_NUM_THREADS": "1"}
+        environment["TRAINLESS_DATA"] = str(data_folder())
+        command = [sys.executable, str(Path(__file__)), "--serve", "--batch-size", str(batch_size)]
+        commands[label] = subprocess.Popen(
+            command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+
+    def seconds(label: str, proxies: str, cell: str) -> float:
+        process = commands[label]
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(f"{proxies} {cell}\n")
+        process.stdin.flush()
+        return float(process.stdout.readline())
+
+    rows = []
+    print(f"{machine()}; batch {batch_size} of CIFAR-10, float32, {cells} NAS-Bench-201 cells, 1 process of 1 thread\n")
+    for proxies in SETS:
+        for label in commands:
+            seconds(label, proxies, WARM_UP[0])
+        pairs = []
+        for number, cell in enumerate(map(str, _sample(cells))):
+            order = ("before", "now") if number % 2 else ("now", "before")  # neither always comes first
+            found = {label: seconds(label, proxies, cell) for label in order}
+            pairs.append((found["before"], found["now"]))
+        before_all, now_all = (sum(times) / cells for times in zip(*pairs, strict=True))
+        ratios = sorted(now / earlier for earlier, now in pairs)
+        rows.append([proxies, before_all, now_all, now_all / before_all, ratios[len(ratios) // 2]])
+    print_table(["proxies", "before, s", "now, s", "ratio", "median ratio"], rows)
+    for process in commands.values():
+        process.communicate()
 
 
 def _sample(count: int) -> list[Architecture]:
