@@ -46,11 +46,8 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=20)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--before", type=Path, metavar="PATH", help="another checkout to compare with")
-    parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.serve:
-        serve(arguments.batch_size)
-    elif arguments.before:
+    if arguments.before:
         compare(arguments.before, arguments.cells, arguments.batch_size)
     else:
         against_plain(arguments.cells, arguments.batch_size)
@@ -87,17 +84,6 @@ def against_plain(cells: int, batch_size: int) -> None:
     print(f"matrix-product peak: {peak / 1e9:.0f} GFLOP/s with {cores} threads, float32")
 
 
-def serve(batch_size: int) -> None:
-    """Read a set of proxies and a cell a line, score it, and write the seconds that it took."""
-    data = data_folder() / "cifar-10-batches-bin"
-    scorers = {name: Scorer(SPACE, names, data, batch_size=batch_size, workers=0) for name, names in SETS.items()}
-    for line in sys.stdin:
-        name, _, cell = line.strip().partition(" ")
-        start = time.perf_counter()
-        scorers[name].score([cell])
-        print(time.perf_counter() - start, flush=True)
-
-
 def compare(before: Path, cells: int, batch_size: int) -> None:
     """Score each cell with both checkouts in turn, and print the ratio of their times."""
     here = Path(__file__).resolve().parents[1]
@@ -105,7 +91,7 @@ def compare(before: Path, cells: int, batch_size: int) -> None:
     for label, checkout in (("before", before.resolve()), ("now", here)):
         environment = {**os.environ, "PYTHONPATH": str(checkout / "src"), "OMP_NUM_THREADS": "1"}
         environment["TRAINLESS_DATA"] = str(data_folder())
-        command = [sys.executable, str(Path(__file__)), "--serve", "--batch-size", str(batch_size)]
+        command = [sys.executable, str(here / "benchmarks" / "cell_seconds.py"), "--batch-size", str(batch_size)]
         commands[label] = subprocess.Popen(
             command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -114,7 +100,7 @@ def compare(before: Path, cells: int, batch_size: int) -> None:
         process = commands[label]
         assert process.stdin is not None
         assert process.stdout is not None
-        process.stdin.write(f"{proxies} {cell}\n")
+        process.stdin.write(f"{','.join(SETS[proxies])} {cell}\n")
         process.stdin.flush()
         return float(process.stdout.readline())
 

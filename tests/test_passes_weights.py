@@ -354,3 +354,43 @@ def test_refusals_are_network_errors() -> None:
 
     with pytest.raises(NetworkError, match="'prototypes' enters 'cdist'"):
         score(Distances(), IMAGES, LABELS, proxies="snip")
+
+
+def multiply_adds(network: nn.Module) -> int:
+    spec = PassSpec(input="architecture")
+    return measured(network, spec, frozenset({Signal.MULTIPLY_ADDS})).multiply_adds
+
+
+@pytest.mark.parametrize("spelling", ["module", "packed", "three"])
+def test_multiply_adds_of_attention_by_hand(spelling: str) -> None:
+    tokens, width = 16, 8
+    patches, projections, out = 3 * 4 * width * tokens, 3 * width * width * tokens, width * width * tokens
+    products = 2 * tokens * tokens * width  # queries by keys, and shares by values, all heads together
+    assert multiply_adds(Attention(spelling)) == patches + projections + products + out + width * 3
+
+
+@pytest.mark.parametrize("spelling", ["layer", "cell", "gates"])
+def test_multiply_adds_of_a_recurrent_layer_by_hand(spelling: str) -> None:
+    assert multiply_adds(Recurrent(spelling)) == 8 * (24 * 20 + 5 * 20) + 5 * 3
+
+
+def test_a_shared_layer_is_counted_at_each_use() -> None:
+    layer = nn.Linear(192, 192)
+    assert multiply_adds(nn.Sequential(nn.Flatten(), layer, layer, nn.Linear(192, 3))) == 2 * 192 * 192 + 192 * 3
+
+
+def test_counts_need_no_values() -> None:
+    spec = PassSpec(input="architecture")
+    wanted = frozenset({Signal.PARAMETERS, Signal.MULTIPLY_ADDS})
+    result = run_passes(Convolutional().to("meta"), IMAGES, None, {spec: wanted})[spec]
+    assert result.signals is not None
+    assert result.signals.parameters == sum(p.numel() for p in Convolutional().parameters())
+    assert result.signals.multiply_adds == multiply_adds(Convolutional())
+
+
+def test_frozen_parameters_count_but_do_not_learn() -> None:
+    network = Convolutional()
+    network.head.requires_grad_(False)
+    spec = PassSpec(input="architecture")
+    signals = measured(network, spec, frozenset({Signal.PARAMETERS, Signal.TRAINABLE_PARAMETERS}))
+    assert signals.parameters - signals.trainable_parameters == 6 * 3 + 3

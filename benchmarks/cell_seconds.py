@@ -1,0 +1,37 @@
+"""Score the cells that are read from standard input, and write the seconds that each took.
+
+    python benchmarks/cell_seconds.py [--batch-size 64]
+
+A line has the names of the proxies, a space and a NAS-Bench-201 cell. `speed.py --before` runs this in two checkouts at
+once, so it needs nothing that an older one would not have.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+
+from common import data_folder
+
+from trainless.scoring import Scorer
+from trainless.search_spaces.nasbench201 import NASBench201
+
+
+def main() -> None:
+    """Read, score, write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--batch-size", type=int, default=64)
+    arguments = parser.parse_args()
+    data, scorers = data_folder() / "cifar-10-batches-bin", {}
+    for line in sys.stdin:
+        names, _, cell = line.strip().partition(" ")
+        if names not in scorers:
+            scorers[names] = Scorer(NASBench201(), names, data, batch_size=arguments.batch_size, workers=0)
+        start = time.perf_counter()
+        scorers[names].score([cell])
+        print(time.perf_counter() - start, flush=True)
+
+
+if __name__ == "__main__":
+    main()
