@@ -13,6 +13,7 @@ from trainless.proxies import PROXIES, Proxy, proxy
 from trainless.testing import ProxyContract
 
 
+@pytest.mark.slow
 class TestProxies(ProxyContract):
     @pytest.fixture(autouse=True, params=PROXIES)
     def _proxy(self, request: pytest.FixtureRequest) -> None:

@@ -29,6 +29,7 @@ class TestToy(TableContract):
 
 
 @pytest.mark.data
+@pytest.mark.slow
 class TestPublicTables(TableContract):
     draws = 5
 
