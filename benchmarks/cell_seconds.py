@@ -1,4 +1,4 @@
-"""Score the cells that are read from standard input, and write the seconds that each took.
+"""Score the cells that are read from standard input, and write the processor seconds that each took.
 
     python benchmarks/cell_seconds.py [--batch-size 64]
 
@@ -28,9 +28,9 @@ def main() -> None:
         names, _, cell = line.strip().partition(" ")
         if names not in scorers:
             scorers[names] = Scorer(NASBench201(), names, data, batch_size=arguments.batch_size, workers=0)
-        start = time.perf_counter()
+        start = time.process_time()
         scorers[names].score([cell])
-        print(time.perf_counter() - start, flush=True)
+        print(time.process_time() - start, flush=True)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ Both score the same seeded NAS-Bench-201 cells on CIFAR-10 images (from TRAINLES
 (`plain.py`) has all threads; ours has one process of one thread a core, warmed up by a light cell each.
 
 With ``--before`` ours is measured against another checkout of the project: both score each cell in turn, in processes
-of their own that have one thread, and what counts is the ratio of their times.
+of their own that have one thread, and what counts is the ratio of their processor times, whatever else runs.
 """
 
 from __future__ import annotations
