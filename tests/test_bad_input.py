@@ -339,7 +339,7 @@ OPTIONS: list[tuple[tuple[object, ...], tuple[str, ...]]] = [
     (("--max-params", "0"), ("--max-params is '0'", "0.8M")),
     (("--max-params", "-5"), ("--max-params is '-5'", "0.8M")),
     (("--max-params", "nan"), ("--max-params is 'nan'", "0.8M")),
-    (("--max-flops", "inf"), ("--max-flops is 'inf'", "0.8M")),
+    (("--max-flops", "inf"), ("--max-flops is 'inf'", "100M")),
     (("--max-latency", "0ms"), ("--max-latency is '0ms'", "5ms")),
     (("--max-memory", "lots"), ("--max-memory is 'lots'", "20MiB")),
     (("--max-params", "1G", "--max-flops", "100"), ("flops at most 100", "widen them")),

@@ -256,7 +256,7 @@ def _joined(folder: Path, accuracy: float = 90.0) -> Path:
 class TestImport:
     def test_plain_file_lands_in_the_cache(self, tmp_path: Path) -> None:
         path = get_table("nasbench201", _joined(tmp_path))
-        assert path == tmp_path / "cache" / "tables" / "nasbench201.parquet"
+        assert path == tmp_path / "cache" / "tables" / "nasbench201-2.parquet"
         assert benchmark_table("nasbench201").query(CELL, "cifar10", "test") == 90.0
 
     def test_folder_of_public_files(self, tmp_path: Path) -> None:
