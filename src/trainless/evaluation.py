@@ -77,7 +77,7 @@ def score(
 
     Args:
         network: any module that maps the images to one tensor of shape ``(images, classes)``; scored with its present
-            weights, in train mode, on the images' device. One on the meta device has `params` and `flops` alone.
+            weights, in train mode, on the images' device. One on the meta device can only be counted.
         images: normalised images, shape ``(images, channels, height, width)``, at least two; a tuple of tensors with a
             row an image each, for a network that takes several inputs.
         labels: class of each image as a whole number; needed by proxies of the loss and by epe_nas.
@@ -155,8 +155,8 @@ def _applicable(names: str | Iterable[str | Proxy], labels: torch.Tensor | None)
     chosen = proxies(names)
     if not isinstance(names, str) or names.strip() != "all":
         return chosen
-    chosen = [each for each in chosen if Signal.SKIP_SPANS not in each.signals]
-    return chosen if labels is not None else [each for each in chosen if each.data_independent]
+    chosen = [proxy for proxy in chosen if Signal.SKIP_SPANS not in proxy.signals]
+    return chosen if labels is not None else [proxy for proxy in chosen if proxy.data_independent]
 
 
 @dataclass(frozen=True)
@@ -224,15 +224,17 @@ def _one_thread() -> Iterator[None]:
 def _score_class(protocol: ScoringSettings, unit: EquivalenceClass) -> list[Score]:
     chosen = proxies(protocol.proxies)
     lacking = frozenset().union(*(names for _, names in unit.members))
-    shared = [each for each in chosen if each.name in lacking and not each.as_written]
+    shared = [proxy for proxy in chosen if proxy.name in lacking and not proxy.as_written]
     once = _score_architecture(protocol, unit.representative, shared)
     scores = []
     for architecture, names in unit.members:
-        own = _score_architecture(protocol, architecture, [e for e in chosen if e.as_written and e.name in names])
-        for each in (*once, *own):
-            if each.proxy in names:
-                share = len(unit.members) if each in once else 1
-                scores.append(_for_member(each, str(architecture), share))
+        own = _score_architecture(
+            protocol, architecture, [proxy for proxy in chosen if proxy.as_written and proxy.name in names]
+        )
+        for score in (*once, *own):
+            if score.proxy in names:
+                share = len(unit.members) if score in once else 1
+                scores.append(_for_member(score, str(architecture), share))
     return scores
 
 
@@ -242,10 +244,10 @@ def _for_member(score: Score, architecture: str, share: int) -> Score:
 
 
 def _score_architecture(protocol: ScoringSettings, architecture: Architecture, chosen: Sequence[Proxy]) -> list[Score]:
-    counted = [each for each in chosen if each.signals <= _CLOSED_FORMS.keys()]
-    scores = [_count(protocol, architecture, each) for each in counted]
+    counted = [proxy for proxy in chosen if proxy.signals <= _CLOSED_FORMS.keys()]
+    scores = [_count(protocol, architecture, proxy) for proxy in counted]
     for thin in (False, True):
-        run = [each for each in chosen if each not in counted and each.pass_spec.thin == thin]
+        run = [proxy for proxy in chosen if proxy not in counted and proxy.pass_spec.thin == thin]
         if run:
             sized = _thinned(protocol) if thin else protocol
             repeats = [_run(sized, architecture, run, repeat) for repeat in range(protocol.repeats)]
@@ -268,14 +270,14 @@ _CLOSED_FORMS: Mapping[Measured, Callable[[SearchSpace, Architecture, Task], Any
 }
 
 
-def _count(protocol: ScoringSettings, architecture: Architecture, each: Proxy) -> Score:
+def _count(protocol: ScoringSettings, architecture: Architecture, proxy: Proxy) -> Score:
     """A proxy for which no network is built."""
     start = time.perf_counter()
     measured = {signal_name(signal): _CLOSED_FORMS[signal](protocol.space, architecture, protocol.task)
-                for signal in each.signals}  # fmt: skip
-    value, reason = each.compute(Signals(**measured))
+                for signal in proxy.signals}  # fmt: skip
+    value, reason = proxy.compute(Signals(**measured))
     seconds = time.perf_counter() - start
-    return replace(_scored(each, value, reason, seconds), spent=seconds)
+    return replace(_scored(proxy, value, reason, seconds), spent=seconds)
 
 
 def _run(protocol: ScoringSettings, architecture: Architecture, chosen: Sequence[Proxy], repeat: int) -> list[Score]:
@@ -291,8 +293,8 @@ def _run(protocol: ScoringSettings, architecture: Architecture, chosen: Sequence
             dtype=DTYPES[protocol.dtype],
         )  # fmt: skip
     except (RuntimeError, ValueError, TypeError, MemoryError, TrainlessError) as error:
-        return [_failed(each, f"{type(error).__name__}: {error}".splitlines()[0]) for each in chosen]
-    scores = [_evaluated(each, results[each.pass_spec], building) for each in chosen]
+        return [_failed(proxy, f"{type(error).__name__}: {error}".splitlines()[0]) for proxy in chosen]
+    scores = [_evaluated(proxy, results[proxy.pass_spec], building) for proxy in chosen]
     return _with_shares(scores, building + sum(result.seconds for result in results.values()))
 
 
@@ -320,31 +322,31 @@ def build_network(protocol: ScoringSettings, architecture: Architecture, seed: i
     return network
 
 
-def _evaluated(each: Proxy, result: PassResult, building: float) -> Score:
-    failure = result.failure_of(each.signals)
+def _evaluated(proxy: Proxy, result: PassResult, building: float) -> Score:
+    failure = result.failure_of(proxy.signals)
     if failure or result.signals is None:
-        return _failed(each, failure)
+        return _failed(proxy, failure)
     start = time.perf_counter()
-    value, reason = each.compute(result.signals)
-    seconds = building + result.seconds_of(each.signals) + time.perf_counter() - start
-    return _scored(each, value, reason, seconds)
+    value, reason = proxy.compute(result.signals)
+    seconds = building + result.seconds_of(proxy.signals) + time.perf_counter() - start
+    return _scored(proxy, value, reason, seconds)
 
 
-def _scored(each: Proxy, value: float, reason: str, seconds: float) -> Score:
-    return Score("", each.name, value, "not finite" if reason else "ok", reason, seconds)
+def _scored(proxy: Proxy, value: float, reason: str, seconds: float) -> Score:
+    return Score("", proxy.name, value, "not finite" if reason else "ok", reason, seconds)
 
 
-def _failed(each: Proxy, reason: str) -> Score:
-    return Score("", each.name, float("nan"), "failed", reason)
+def _failed(proxy: Proxy, reason: str) -> Score:
+    return Score("", proxy.name, float("nan"), "failed", reason)
 
 
 def _mean(scores: Sequence[Score]) -> Score:
     """The mean over initialisations; one that failed or is not finite decides."""
     worst = next((s for s in scores if s.status == "failed"), None) or next((s for s in scores if s.reason), None)
-    seconds, spent = sum(each.seconds for each in scores), sum(each.spent or 0.0 for each in scores)
+    seconds, spent = sum(score.seconds for score in scores), sum(score.spent or 0.0 for score in scores)
     decisive = worst or scores[0]
     if len(scores) > 1 and not worst:
-        decisive = replace(decisive, value=sum(each.value for each in scores) / len(scores))
+        decisive = replace(decisive, value=sum(score.value for score in scores) / len(scores))
     return replace(decisive, seconds=seconds, spent=spent)
 
 

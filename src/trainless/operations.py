@@ -35,11 +35,10 @@ def relu_conv_bn(inputs: int, outputs: int, kernel_size: int, stride: int = 1) -
         >>> relu_conv_bn(4, 8, 3, stride=2)(torch.zeros(2, 4, 8, 8)).shape
         torch.Size([2, 8, 4, 4])
     """
-    convolution = nn.Conv2d(inputs, outputs, kernel_size, stride, kernel_size // 2, bias=False)
-    return nn.Sequential(nn.ReLU(), convolution, nn.BatchNorm2d(outputs))
+    return nn.Sequential(nn.ReLU(), *conv_bn(inputs, outputs, kernel_size, stride))
 
 
-def conv_bn(inputs: int, outputs: int, kernel_size: int, stride: int = 1) -> nn.Sequential:
+def conv_bn(inputs: int, outputs: int, kernel_size: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
     """Build convolution without bias and batch normalisation; the image keeps its size at stride 1.
 
     Args:
@@ -47,12 +46,13 @@ def conv_bn(inputs: int, outputs: int, kernel_size: int, stride: int = 1) -> nn.
         outputs: channels that go out.
         kernel_size: rows and columns of the kernel, odd.
         stride: step of the convolution.
+        groups: parts of the channels that are convolved each for itself; as many as channels make it depthwise.
 
     Example:
         >>> [type(layer).__name__ for layer in conv_bn(4, 8, 1)]
         ['Conv2d', 'BatchNorm2d']
     """
-    convolution = nn.Conv2d(inputs, outputs, kernel_size, stride, kernel_size // 2, bias=False)
+    convolution = nn.Conv2d(inputs, outputs, kernel_size, stride, kernel_size // 2, groups=groups, bias=False)
     return nn.Sequential(convolution, nn.BatchNorm2d(outputs))
 
 
@@ -64,14 +64,13 @@ def conv_bn_relu(inputs: int, outputs: int, kernel_size: int, stride: int = 1, g
         outputs: channels that go out.
         kernel_size: rows and columns of the kernel, odd.
         stride: step of the convolution.
-        groups: parts of the channels that are convolved each for itself; as many as channels make it depthwise.
+        groups: as for `conv_bn`.
 
     Example:
         >>> conv_bn_relu(4, 8, 5, stride=2)(torch.zeros(2, 4, 7, 8)).shape
         torch.Size([2, 8, 4, 4])
     """
-    convolution = nn.Conv2d(inputs, outputs, kernel_size, stride, kernel_size // 2, groups=groups, bias=False)
-    return nn.Sequential(convolution, nn.BatchNorm2d(outputs), nn.ReLU())
+    return nn.Sequential(*conv_bn(inputs, outputs, kernel_size, stride, groups), nn.ReLU())
 
 
 def inverted_residual(

@@ -233,7 +233,7 @@ class _ByLargest(Aggregate):
     """What divides each score by the largest finite one of the reference."""
 
     def _summarise(self, columns: list[Array]) -> dict[str, Any]:
-        return {"largest": np.array([largest_finite(*each) for each in zip(columns, self.proxies, strict=True)])}
+        return {"largest": np.array([largest_finite(*named) for named in zip(columns, self.proxies, strict=True)])}
 
     def _growing(self, columns: list[Array]) -> dict[str, Any]:
         largest = finite_last(np.array(columns)).max(axis=1)
@@ -316,17 +316,17 @@ class RankSum(Aggregate):
 
     def _summarise(self, columns: list[Array]) -> dict[str, Any]:
         # JSON has no infinity: the number of non-finite scores stands for them.
-        return {"size": len(columns[0]), "finite": [np.sort(each[np.isfinite(each)]) for each in columns]}
+        return {"size": len(columns[0]), "finite": [np.sort(scores[np.isfinite(scores)]) for scores in columns]}
 
     def _checked(self, saved: Mapping[str, Any]) -> dict[str, Any]:
-        size, finite = saved["size"], [column(each, "the reference's 'finite'") for each in saved["finite"]]
+        size, finite = saved["size"], [column(scores, "the reference's 'finite'") for scores in saved["finite"]]
         if len(finite) != len(self.proxies):
             raise InputError(
                 f"the reference's 'finite' holds {len(finite)} lists, expected one for each of {len(self.proxies)} "
                 "proxies."
             )
-        for name, each in zip(self.proxies, finite, strict=True):
-            if not np.isfinite(each).all() or (each[1:] < each[:-1]).any():
+        for name, scores in zip(self.proxies, finite, strict=True):
+            if not np.isfinite(scores).all() or (scores[1:] < scores[:-1]).any():
                 raise InputError(f"the reference's 'finite' of '{name}' is not finite numbers sorted upwards.")
         least = max(1, *map(len, finite))
         if type(size) is not int or not least <= size <= _LARGEST_SIZE:
@@ -344,8 +344,8 @@ class RankSum(Aggregate):
     def _relative_ranks(self, columns: list[Array]) -> list[Array]:
         size = self.reference["size"]
         return [
-            _ranks(each, finite, size - len(finite)) / size
-            for each, finite in zip(columns, self.reference["finite"], strict=True)
+            _ranks(scores, finite, size - len(finite)) / size
+            for scores, finite in zip(columns, self.reference["finite"], strict=True)
         ]
 
     def _term(self, relative_ranks: Array) -> Array:
@@ -383,8 +383,8 @@ class ZScoreSum(Aggregate):
 
     def _summarise(self, columns: list[Array]) -> dict[str, Any]:
         means, deviations = [], []
-        for name, each in zip(self.proxies, columns, strict=True):
-            number, mean, deviation = _moments(each)
+        for name, scores in zip(self.proxies, columns, strict=True):
+            number, mean, deviation = _moments(scores)
             if not (math.isfinite(deviation) and deviation > 0):
                 raise InputError(
                     f"The standard deviation of '{name}' over {number} finite scores is {deviation:g}, expected "
@@ -395,7 +395,7 @@ class ZScoreSum(Aggregate):
         return {"mean": np.array(means), "deviation": np.array(deviations)}
 
     def _growing(self, columns: list[Array]) -> dict[str, Any]:
-        moments = [_moments(each) for each in columns]
+        moments = [_moments(scores) for scores in columns]
         return {
             "mean": np.array([mean for _, mean, _ in moments]),
             "deviation": np.array([value if 0 < value < math.inf else 1.0 for _, _, value in moments]),
@@ -409,7 +409,7 @@ class ZScoreSum(Aggregate):
 
     def _combine(self, columns: list[Array]) -> Array:
         terms = zip(columns, self.reference["mean"], self.reference["deviation"], strict=True)
-        return _finite_sum(np.array([(each - mean) / deviation for each, mean, deviation in terms]))
+        return _finite_sum(np.array([(scores - mean) / deviation for scores, mean, deviation in terms]))
 
 
 class MaximumSum(_ByLargest):
@@ -437,9 +437,7 @@ class MaximumSum(_ByLargest):
         return _finite_sum(self._divided(columns))
 
 
-AGGREGATES: dict[str, type[Aggregate]] = {
-    each.kind: each for each in (Hybrid, LogRankSum, RankSum, ZScoreSum, MaximumSum)
-}
+AGGREGATES: dict[str, type[Aggregate]] = {cls.kind: cls for cls in (Hybrid, LogRankSum, RankSum, ZScoreSum, MaximumSum)}
 """Every kind of aggregate by its name."""
 
 

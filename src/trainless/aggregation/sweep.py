@@ -103,7 +103,7 @@ class Sweep:
             InputError: the grid does not hold that pair.
         """
         found = np.argwhere(np.isclose(self.alphas, alpha)), np.argwhere(np.isclose(self.betas, beta))
-        if not all(len(each) for each in found):
+        if not all(len(positions) for positions in found):
             raise InputError(f"The grid holds no pair alpha {alpha}, beta {beta}: choose one of its points.")
         return float(self._values(metric)[found[0][0, 0], found[1][0, 0]])
 
@@ -221,8 +221,8 @@ class _Work:
         if self.flipped.sum() <= _MOST_FLIPPED * len(betas):
             direct = self._fill(alphas, betas, kendall, spearman)
         left = np.argwhere(direct)
-        for done, (row, place) in enumerate(left):
-            kendall[row, place], spearman[row, place] = self._direct(alphas[row], betas[place])
+        for done, (first, second) in enumerate(left):
+            kendall[first, second], spearman[first, second] = self._direct(alphas[first], betas[second])
             if done % 100 == 0:
                 self.progress(direct.size - len(left) + done, direct.size)
         self.progress(direct.size, direct.size)
@@ -250,15 +250,15 @@ class _Work:
         if not direct[inner].size:
             return direct
         alpha, beta = alphas[alphas > 0], betas[betas > 0]
-        ratios, place = np.unique(beta / alpha[:, None], return_inverse=True)
+        ratios, positions = np.unique(beta / alpha[:, None], return_inverse=True)
         crossing, near = self._crossings(ratios)
         flipped, close = self._flipped_pairs(alpha, beta)
         scales = self._scales()
         if min(scales) == 0:
             return direct
-        sums = crossing[:, place] + flipped + self._fixed_pairs()[:, None, None]
+        sums = crossing[:, positions] + flipped + self._fixed_pairs()[:, None, None]
         kendall[inner], spearman[inner] = sums[0] / scales[0], sums[1] / scales[1]
-        direct[inner] = near[place] | close
+        direct[inner] = near[positions] | close
         return direct
 
     def _crossings(self, ratios: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
@@ -304,8 +304,8 @@ class _Work:
         ranks = len(low) * self.ranks[self.finite].sum() - len(high) * self.ranks[~self.finite].sum()
         flipped = np.flatnonzero(self.flipped)
         sums: Array = np.array([signs.sum(), ranks], dtype=np.float64)
-        for one in flipped:
-            sums += self._gains(one, flipped) @ np.sign(self.x[one] - self.x[flipped]) / 2
+        for architecture in flipped:
+            sums += self._gains(architecture, flipped) @ np.sign(self.x[architecture] - self.x[flipped]) / 2
         return sums
 
     def _flipped_pairs(self, alphas: Array, betas: Array) -> tuple[Array, npt.NDArray[np.bool_]]:
@@ -314,30 +314,30 @@ class _Work:
         Returns:
             Shape ``(2, alphas, betas)``, and whether rounding would decide there.
         """
-        levels, place = np.unique(betas, return_inverse=True)
+        levels, positions = np.unique(betas, return_inverse=True)
         sums = np.zeros((2, len(alphas), len(levels)))
         near = np.zeros(sums.shape[1:], dtype=bool)
         flipped, others = np.flatnonzero(self.flipped), np.flatnonzero(self.finite & ~self.flipped)
         moving, still = others[self.y[others] != 0], others[self.y[others] == 0]
         x, y = self.x[moving], self.y[moving]
-        for done, one in enumerate(flipped):
+        for done, architecture in enumerate(flipped):
             # The flipped one's value less the other's has the sign of y up to the crossing, and the opposite one after.
-            gains, rest = self._gains(one, moving) * np.sign(y), self._gains(one, still)
+            gains, rest = self._gains(architecture, moving) * np.sign(y), self._gains(architecture, still)
             for row, alpha in enumerate(alphas):
                 with np.errstate(over="ignore"):
-                    at = (self.x[one] - alpha * x) / y
-                    slack = _ROUNDING * (abs(self.x[one]) + alpha * np.abs(x)) / np.abs(y)
+                    at = (self.x[architecture] - alpha * x) / y
+                    slack = _ROUNDING * (abs(self.x[architecture]) + alpha * np.abs(x)) / np.abs(y)
                 steps, close = _binned(levels, at, slack, gains)
-                signs = np.sign(self.x[one] - alpha * self.x[still])
+                signs = np.sign(self.x[architecture] - alpha * self.x[still])
                 sums[:, row] += (gains.sum(axis=1) + rest @ signs)[:, None] - 2 * np.cumsum(steps[:, :-1], axis=1)
                 near[row] |= close | (signs == 0).any()
             self.progress(len(flipped) + done, 2 * len(flipped))
-        return sums[:, :, place], near[:, place]
+        return sums[:, :, positions], near[:, positions]
 
-    def _gains(self, one: np.intp, others: npt.NDArray[np.intp]) -> Array:
+    def _gains(self, architecture: np.intp, others: npt.NDArray[np.intp]) -> Array:
         """By how much one architecture beats others: the sign of the accuracies' difference, and that of the ranks."""
-        signs: Array = np.sign(self.truth[one] - self.truth[others])
-        return np.stack([signs, self.ranks[one] - self.ranks[others]])
+        signs: Array = np.sign(self.truth[architecture] - self.truth[others])
+        return np.stack([signs, self.ranks[architecture] - self.ranks[others]])
 
     def _scales(self) -> tuple[float, float]:
         """The denominators of both sums, with the ties that all weights leave."""
@@ -348,7 +348,9 @@ class _Work:
         truths = pd.Series(self.truth).value_counts(sort=False).to_numpy(dtype=float)
         n = float(len(self.truth))
         pairs, cubes = n * (n - 1) / 2, n**3 - n
-        tied = [(float((each * (each - 1)).sum() / 2), float((each**3 - each).sum())) for each in (sizes, truths)]
+        tied = [
+            (float((counts * (counts - 1)).sum() / 2), float((counts**3 - counts).sum())) for counts in (sizes, truths)
+        ]
         kendall = np.sqrt((pairs - tied[0][0]) * (pairs - tied[1][0]))
         # Σ over pairs of sign · (r_i − r_j) is twice the covariance sum of the ranks.
         spearman = 2 * np.sqrt((cubes - tied[0][1]) * (cubes - tied[1][1])) / 12
@@ -363,7 +365,7 @@ def _binned(levels: Array, at: Array, slack: Array, weights: Iterable[Array]) ->
         shape ``(levels,)``.
     """
     bins = np.searchsorted(levels, at)
-    sums: Array = np.stack([np.bincount(bins, each, minlength=len(levels) + 1) for each in weights]).astype(float)
+    sums: Array = np.stack([np.bincount(bins, weight, minlength=len(levels) + 1) for weight in weights]).astype(float)
     near: npt.NDArray[np.bool_] = np.zeros(len(levels), dtype=bool)
     for places in (np.minimum(bins, len(levels) - 1), np.maximum(bins - 1, 0)):
         near[places[np.abs(levels[places] - at) <= slack]] = True
