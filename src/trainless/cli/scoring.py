@@ -358,7 +358,7 @@ def _hybrid_ranking(space: SearchSpace, scorer: Scorer, scores: pd.DataFrame) ->
 
 
 def _costs(scorer: Scorer) -> pd.DataFrame:
-    """Mean seconds a network and proxy, a pass shared by k proxies counting 1/k for each."""
+    """Mean seconds that each proxy would take alone for a network."""
     import pandas as pd
 
     kinds = [proxy.kind for proxy in scorer.proxies]

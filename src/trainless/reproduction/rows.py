@@ -109,8 +109,9 @@ def own_scores() -> OwnScores:
 def own_seconds() -> pd.DataFrame:
     """Read the mean seconds of a network in each proxy of our own, asked for together but for grasp.
 
-    A pass that k proxies share counts 1/k for each, so a proxy by itself takes longer. `benchmarks/own_scores.py`
-    measured 30 distinct networks, batch 64, two processes of one thread each on two cores.
+    They are of 30 distinct networks, batch 64, two processes of one thread each on two cores, and older than the
+    seconds of a score are: a pass that k proxies share counts 1/k for each, so a proxy by itself takes longer.
+    `benchmarks/own_scores.py` now measures what each would take alone.
 
     Returns:
         One row a proxy and one column a data set.

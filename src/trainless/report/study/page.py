@@ -37,7 +37,7 @@ CAPTIONS = {
     "top": "How accurate the best network is if the k best-scored are trained. The dashed line is the most accurate of "
     "all, the dotted one what k architectures drawn at random give on average. Thin grey lines are the other proxies; "
     "those that begin lower come in from below.",
-    "front": "A proxy on the front is worth its time: none is both as good and as quick. A mix takes as long as its "
+    "front": "A proxy on the front is worth its time: none is both as good and as quick. A mix counts as its "
     "parts together. Touch or point at the others to read their names.",
     "weights": "First every pair of weights of the grid, then the same by the ratio β/α, which alone decides the order "
     "of nearly all architectures. The straight lines are the two proxies, each with the other's weight 0. The best "

@@ -90,7 +90,7 @@ def _draw_costs(axes: Axes, costs: pd.DataFrame) -> None:
         bars = axes.barh(places[chosen], table["milliseconds"].to_numpy()[chosen], color=colour, label=kind)
         axes.bar_label(bars, [milliseconds(value) for value in table["milliseconds"][chosen]], padding=3, fontsize=9)
     axes.set_yticks(places, [str(name) for name in table.index], parse_math=False)
-    axes.set(title="Cost of each proxy", xlabel="milliseconds a network; a shared pass is divided among its proxies")
+    axes.set(title="Cost of each proxy", xlabel="milliseconds a network that each would take alone")
     axes.margins(x=0.14)
     axes.spines[["top", "right"]].set_visible(False)
     if len(table):

@@ -36,7 +36,7 @@ def quickstart_page(
         ranking: indexed by architecture, best first; columns ``rank``, ``hybrid``, ``logsynflow``, ``nwot``,
             ``parameters`` and ``flops`` (multiply-adds of one image).
         scores: one row an architecture and one column a proxy; may hold infinities and NaN.
-        costs: indexed by proxy; columns ``seconds`` (mean for one network) and ``kind``.
+        costs: indexed by proxy; columns ``seconds`` (mean for one network, each proxy alone) and ``kind``.
         protocol: how the scores came about, as name and value; shown in a box.
         title: headline of the page.
 
