@@ -65,7 +65,10 @@ def test_spaces_and_proxies_are_listed(run: Run) -> None:
     assert independent == {
         "params", "flops", "synflow", "logsynflow", "zen", "l2_norm", "linear_regions", "skipped_layers",
     }  # fmt: skip
-    assert document(run("spaces", "--json"))[1]["options"] == "width=16, depth=4"
+    assert {row["space"]: row["options"] for row in document(run("spaces", "--json"))} == {
+        "nasbench201": "channels=16, cells=5", "nasbench101": "channels=128, cells=3", "nats_size": "unit=8",
+        "mobile": "width=16, depth=4",
+    }  # fmt: skip
     code, out, _ = run("proxies")
     assert code == 0
     assert "Mellor et al." in out
