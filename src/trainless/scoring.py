@@ -97,10 +97,8 @@ class Scorer:
                 self.batch = Batch(self.batch.images[kept], self.batch.labels[kept], self.batch.task)
         elif reads_images:
             raise DataError(f"{self.note} Fewer than 2 remain: give a larger --batch-size or other images.")
-        else:
+        if not reads_images:
             self.note = ""
-        if self.note and reads_images:
-            warnings.warn(self.note, stacklevel=2)
         self.workers = workers
         self.store = Store(store) if isinstance(store, str | Path) else store
         _check_options(seed, initialization, dtype, device, workers, repeats)
@@ -130,7 +128,7 @@ class Scorer:
     def score(
         self, architectures: Iterable[str | Architecture], progress: Callable[[int, int], None] | None = None
     ) -> pd.DataFrame:
-        """Score architectures: one row an architecture, one column a proxy.
+        """Score architectures: one row an architecture, one column a proxy; a `note` is given as a warning.
 
         Args:
             architectures: published strings or `Architecture` values, in any order; duplicates are dropped.
@@ -144,6 +142,8 @@ class Scorer:
             ArchitectureError: a string is no architecture of the space.
             StoreError: the store cannot be read or written.
         """
+        if self.note:
+            warnings.warn(self.note, stacklevel=2)
         wanted = list(dict.fromkeys(self._parse(architecture) for architecture in architectures))
         stored = self.store.finished(self.run, self._versions) if self.store else {}
         units = self._units(wanted, stored)

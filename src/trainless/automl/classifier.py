@@ -179,7 +179,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         Raises:
             DataError: they have another shape; also a ValueError of scikit-learn, where its own checks refuse X.
         """
-        labels: NDArray[Any] = self.classes_[self.predict_proba(X).argmax(1)]
+        probabilities = self.predict_proba(X)  # says so where there is no fit yet
+        labels: NDArray[Any] = self.classes_[probabilities.argmax(1)]
         return labels
 
     def predict_proba(self, X: Any) -> NDArray[np.float32]:

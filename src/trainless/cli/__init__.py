@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Annotated
+import warnings
+from typing import Annotated, Any
 
 import typer
 
@@ -42,7 +43,9 @@ for _name, _group in (
 def main() -> None:
     """Run the command line; a wrong input ends with one sentence and exit code 2."""
     try:
-        code = app(prog_name="trainless", standalone_mode=False)
+        with warnings.catch_warnings():  # puts back how warnings are shown
+            warnings.showwarning = _note
+            code = app(prog_name="trainless", standalone_mode=False)
     except typer.TyperException as error:
         if error.format_message().startswith("Usage:"):  # a group without a command: its help, and no error
             print(error.format_message(), file=sys.stderr)
@@ -57,6 +60,10 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     else:
         sys.exit(code)
+
+
+def _note(message: Warning | str, *_: Any) -> None:
+    print(f"Note: {message}", file=sys.stderr)
 
 
 def _fail(message: str, code: int) -> None:

@@ -61,7 +61,7 @@ class RawScores(Estimator):
 
             def ask(architectures: Sequence[Architecture]) -> list[Estimate]:
                 rows = zip(architectures, score(architectures), strict=True)
-                return [self._estimate(architecture, row) for architecture, row in rows]
+                return [replace(self._estimate(architecture, row), note=scorer.note) for architecture, row in rows]
 
             yield ask
 

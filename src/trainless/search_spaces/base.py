@@ -51,6 +51,10 @@ class SearchSpace(ABC):
                     "one."
                 )
 
+    def __getstate__(self) -> dict[str, int]:
+        # What is kept for speed is made anew where a space is copied to, and two equal spaces look alike.
+        return dict(self.options)
+
     # What a space has to say.
 
     @abstractmethod
