@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from typing import Annotated, Any
+from typing import Annotated, TextIO
 
 import typer
 
@@ -62,7 +62,11 @@ def main() -> None:
         sys.exit(code)
 
 
-def _note(message: Warning | str, *_: Any) -> None:
+def _note(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None,
+    line: str | None = None,
+) -> None:  # fmt: skip
+    """Show a warning as one sentence, not as a place in the code."""
     print(f"Note: {message}", file=sys.stderr)
 
 
