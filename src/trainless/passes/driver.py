@@ -7,6 +7,7 @@ precision that was asked for, whatever modes of PyTorch are in force around it.
 
 from __future__ import annotations
 
+import gc
 import sys
 import time
 import warnings
@@ -103,7 +104,7 @@ def run_passes(
     """
     results = {}
     batch = (images,) if isinstance(images, torch.Tensor) else tuple(images)
-    with preserve_rng_state(), _usual_modes(batch[0].device.type):
+    with preserve_rng_state(), _usual_modes(batch[0].device.type), _no_collections():
         # Labels that were made in inference mode cannot be kept for a backward pass.
         labels = labels.clone() if labels is not None and labels.is_inference() else labels
         for spec, wanted in plan.items():
@@ -144,6 +145,18 @@ def _usual_modes(device: str) -> Iterator[None]:
             yield
     finally:
         torch.set_default_dtype(dtype)
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """No garbage collections: one goes through all that the process has loaded, and takes as long as a small pass."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class _Pass:

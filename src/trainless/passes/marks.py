@@ -14,6 +14,7 @@ import torch
 
 __all__ = ["Batched", "Origin", "batched", "by_image", "mark_batched", "mark_origin", "origin", "tensors_in"]
 
+_CONTAINERS = (list, tuple)
 _BATCHED, _ORIGIN = "_trainless_batched", "_trainless_origin"
 _serials = count()
 
@@ -77,7 +78,7 @@ def tensors_in(args: Any) -> Iterator[torch.Tensor]:
     for arg in args:
         if isinstance(arg, torch.Tensor):
             yield arg
-        elif isinstance(arg, list | tuple):
+        elif type(arg) in _CONTAINERS or isinstance(arg, tuple):
             yield from tensors_in(arg)
 
 

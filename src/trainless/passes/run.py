@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import fields, is_dataclass
 from functools import cached_property
 from typing import Any
@@ -151,8 +151,13 @@ class Run:
     @contextmanager
     def active(self) -> Iterator[None]:
         """Have the network compute with the copies, in forward passes and in what is recomputed in backward ones."""
-        with substituted(self.network, self.tensors, self.spec.mode == "train"):
+        _ = self.tracker  # it may have to run the network by itself
+        with self._substituted(self.tensors):
             yield
+
+    def _substituted(self, tensors: Mapping[str, torch.Tensor]) -> AbstractContextManager[None]:
+        by_id = {id(original): tensors[name] for name, original in self.originals.items()}
+        return substituted(self.network, by_id, self.spec.mode == "train")
 
     def forward(self, *inputs: Any) -> Any:
         """Run the network on what stands for images, the first dimension of each counting them."""
@@ -181,7 +186,7 @@ class Run:
     def follow(self, tensors: Mapping[str, torch.Tensor], inputs: Sequence[torch.Tensor]) -> tuple[WeightTracker, Any]:
         """Run the network once on any tensors in the place of its own, and tell what was seen and what came out."""
         tracker = WeightTracker(tensors, self.originals, like=self._like(inputs[0].device))
-        with substituted(self.network, tensors, self.spec.mode == "train"):
+        with self._substituted(tensors):
             return tracker, self._call(tracker, inputs)
 
     @property

@@ -17,7 +17,7 @@ __all__ = ["substituted"]
 
 
 @contextmanager
-def substituted(network: nn.Module, tensors: Mapping[str, torch.Tensor], training: bool) -> Iterator[None]:
+def substituted(network: nn.Module, tensors: Mapping[int, torch.Tensor], training: bool) -> Iterator[None]:
     """Put other tensors in the place of parameters and buffers, and the modules into one mode.
 
     On leaving, every module has its own tensors and mode again, and its attributes are what they were: those that are
@@ -25,13 +25,11 @@ def substituted(network: nn.Module, tensors: Mapping[str, torch.Tensor], trainin
 
     Args:
         network: the module.
-        tensors: by the names of `named_parameters` and `named_buffers`; one with several names is put in all places.
+        tensors: for each parameter and buffer by its ``id`` what is put in all its places.
         training: whether modules are in train mode. What computes a weight stays in evaluation mode: scores measure
             the weight that a spectral norm gives, and take no step of its power iteration.
     """
-    own = {id(t): tensors[name] for name, t in (*network.named_parameters(), *network.named_buffers())}
-    modules = list(network.modules())
-    seen: set[int] = set()
+    modules, seen = list(network.modules()), set[int]()
     restore = [_snapshot(module, seen) for module in modules]
     frozen = {inner for module in modules if isinstance(module, ParametrizationList) for inner in module.modules()}
     try:
@@ -41,7 +39,7 @@ def substituted(network: nn.Module, tensors: Mapping[str, torch.Tensor], trainin
             for members in (module._parameters, module._buffers):
                 for name, tensor in members.items():
                     if tensor is not None:
-                        members[name] = own[id(tensor)]  # type: ignore[assignment]
+                        members[name] = tensors[id(tensor)]  # type: ignore[assignment]
         yield
     finally:
         for undo in restore:
@@ -55,7 +53,10 @@ def _snapshot(module: nn.Module, seen: set[int]) -> Callable[[], None]:
         name: dict(value) for name, value in attributes.items() if name in ("_parameters", "_buffers", "_modules")
     }
     contents = [
-        undo for name, value in attributes.items() if name not in _MODULE_ATTRIBUTES for undo in _contents(value, seen)
+        undo
+        for name, value in attributes.items()
+        if name not in _MODULE_ATTRIBUTES and type(value) not in _VALUES
+        for undo in _contents(value, seen)
     ]
 
     def undo() -> None:
@@ -70,6 +71,7 @@ def _snapshot(module: nn.Module, seen: set[int]) -> Callable[[], None]:
     return undo
 
 
+_VALUES = frozenset({bool, int, float, str, type(None)})
 _MODULE_ATTRIBUTES = frozenset(vars(nn.Module())) - {"training"}
 
 

@@ -162,8 +162,8 @@ class WeightTracker(Observer):
         if decomposed is not None:
             with self:  # so that the functions inside are seen
                 return decomposed(*args, **kwargs)
-        mark, parts = self._look(args, kwargs)
-        if parts:
+        mark, parts, held = self._look(args, kwargs)
+        if held:
             args, kwargs = self._with_copies(args, kwargs)
         used = None
         if mark is not None and func in _WEIGHTED:
@@ -204,21 +204,23 @@ class WeightTracker(Observer):
             for take in takers:
                 take(parts[0].base)
 
-    def _look(self, args: Any, kwargs: Any) -> tuple[Batched | None, list[Origin]]:
-        """The mark of the first argument that depends on the images, and those of all that come of parameters."""
+    def _look(self, args: Any, kwargs: Any) -> tuple[Batched | None, list[Origin], bool]:
+        """The mark of what depends on the images, those of what comes of parameters, and whether copies are wanted."""
         mark: Batched | None = None
         parts: list[Origin] = []
+        held = False
         for tensor in tensors_in((*args, *kwargs.values()) if kwargs else args):
             found = batched(tensor)
             if found is not None:
                 mark = mark or found
             elif (made := origin(tensor)) is not None:
                 parts.append(made)
-            elif self.recomputes and mark is None and tensor.dim() and not isinstance(tensor, nn.Parameter):
+            elif self.recomputes and mark is None and tensor.dim() and type(tensor) is not nn.Parameter:
                 mark = Batched(0, len(tensor), -1)  # what was saved for a backward pass has lost its mark
-            elif isinstance(tensor, nn.Parameter) or (tensor.requires_grad and tensor.is_leaf):
+            elif type(tensor) is nn.Parameter or (tensor.requires_grad and tensor.is_leaf):
                 parts.append(self._registered(tensor))
-        return mark, parts
+                held = True
+        return mark, parts, held
 
     def _registered(self, parameter: torch.Tensor) -> Origin:
         """The mark of the copy of one of the network's own parameters; one that is registered nowhere gets it now."""
