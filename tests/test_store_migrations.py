@@ -155,7 +155,7 @@ def test_only_what_failed_is_tried_again(old: Path) -> None:
         table = scorer.score(work.CELLS[:2])
         assert table["odd_version"].tolist() == [2, 2]
         assert [(each.architecture, each.proxy) for each in scorer.failures] == [(work.DEAD, "snip")]
-        about = ["created", "peak_memory"]
+        about = ["created", "peak_memory", "spent"]
         pd.testing.assert_frame_equal(store.rows().drop(columns=about), before.drop(columns=about))
         shown = store.table(scorer.run)
         assert shown["odd_version"].tolist() == [2, 2], "of two versions the later one is shown"

@@ -233,5 +233,5 @@ def test_log_has_each_epoch_once_after_a_training_that_was_killed(tmp_path: Path
     assert list(scalars["accuracy/valid"].values()) == pytest.approx(result.valid_accuracies, rel=1e-6)
     rates = [RECIPE.rate_at(3 * epoch - 1, 9) for epoch in (1, 2, 3)]  # 41 images are 3 batches
     assert list(scalars["learning_rate"].values()) == pytest.approx(rates, rel=1e-6)
-    assert "| batch_size | 16 |" in log.Tensors("recipe/text_summary")[-1].tensor_proto.string_val[0].decode()
+    assert "| batch\\_size | 16 |" in log.Tensors("recipe/text_summary")[-1].tensor_proto.string_val[0].decode()
     assert log.Scalars("best/accuracy")[-1].value == pytest.approx(result.valid_accuracy, rel=1e-6)
