@@ -107,11 +107,10 @@ def own_scores() -> OwnScores:
 
 
 def own_seconds() -> pd.DataFrame:
-    """Read the mean seconds of a network in each proxy of our own, asked for together but for grasp.
+    """Read the mean seconds of a network in each proxy of our own.
 
-    They are of 30 distinct networks, batch 64, two processes of one thread each on two cores, and older than the
-    seconds of a score are: a pass that k proxies share counts 1/k for each, so a proxy by itself takes longer.
-    `benchmarks/own_scores.py` now measures what each would take alone.
+    They are of 30 distinct networks, batch 64, two processes of one thread each on two cores, measured by
+    `benchmarks/own_scores.py`: what each proxy would take alone, though they were asked for together.
 
     Returns:
         One row a proxy and one column a data set.
