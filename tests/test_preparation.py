@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import networks
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -96,8 +97,10 @@ class TestBatches:
             digits.task, digits.images[[0, 0, 1, 2]], digits.labels[[0, 0, 1, 2]], digits.class_names, digits.mean,
             digits.std,
         )  # fmt: skip
+        scorer = Scorer("nasbench201(channels=4, cells=1)", "params, snip", doubled, batch_size=4, workers=0)
         with pytest.warns(UserWarning, match="Of 4 images 1 copy is left out"):
-            scorer = Scorer("nasbench201", "params, snip", doubled, batch_size=4)
+            scorer.score([scorer.space.sample(np.random.default_rng(0))])
+        assert scorer.note.startswith("Of 4 images 1 copy is left out")
         assert len(scorer.batch.images) == len(scorer.protocol.images) == 3
         assert "batch=3" in scorer.run.fidelity
         same = ImageDataset(
