@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pandas as pd
 import pytest
 from torch import nn
@@ -66,8 +68,8 @@ class TestCosts:
             Costs(SMALL, TASK, table=table(energy=7.5)).check(["toy.energy"])
 
     @pytest.mark.data
-    def test_hw_nas_bench(self, real_data: object) -> None:
-        costs = Costs(SPACE, Task("cifar10", 10), table=benchmark_table("hw-nas-bench"))
+    def test_hw_nas_bench(self, real_data: Path) -> None:
+        costs = Costs(SPACE, Task("cifar10", 10), table=benchmark_table("hw-nas-bench", real_data))
         one = SPACE.parse("|nor_conv_3x3~0|+|nor_conv_3x3~0|none~1|+|nor_conv_3x3~0|avg_pool_3x3~1|skip_connect~2|")
         assert costs(one, "cifar10.edgegpu_latency") == pytest.approx(6.37392, rel=1e-5)
         assert costs(one, "ImageNet16-120.fpga_energy") == pytest.approx(13.1488, rel=1e-5)
