@@ -21,6 +21,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from trainless.search_spaces.blueprint import live_edges
+
 __all__ = [
     "MOST_EDGES",
     "MOST_VERTICES",
@@ -105,20 +107,12 @@ def pruned(graph: Graph) -> Graph | None:
         >>> pruned(Graph(0b111, (2,))), pruned(Graph(0b011, (2,))), pruned(Graph(0b001, (2,)))
         (Graph(edges=7, operations=(2,)), Graph(edges=1, operations=()), None)
     """
-    edges, last = edges_of(graph), graph.vertices - 1
-    reached, reaching = {0}, {last}
-    for source, target in edges:  # by target, so that a source is reached before it is left
-        if source in reached:
-            reached.add(target)
-    for source, target in sorted(edges, reverse=True):
-        if target in reaching:
-            reaching.add(source)
-    if last not in reached:
+    live = live_edges(edges_of(graph), 0, graph.vertices - 1)
+    if not live:
         return None
-    kept = sorted(reached & reaching)
-    number = {vertex: position for position, vertex in enumerate(kept)}
-    bits = sum(1 << edge_bit(number[a], number[b]) for a, b in edges if a in number and b in number)
-    return Graph(bits, tuple(graph.operations[vertex - 1] for vertex in kept[1:-1]))
+    number = {vertex: position for position, vertex in enumerate(sorted({vertex for edge in live for vertex in edge}))}
+    bits = sum(1 << edge_bit(number[source], number[target]) for source, target in live)
+    return Graph(bits, tuple(graph.operations[vertex - 1] for vertex in list(number)[1:-1]))
 
 
 @lru_cache(maxsize=1 << 16)
