@@ -17,6 +17,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from trainless.passes.marks import METADATA
+
 __all__ = ["Jet", "JetError", "hessian_form"]
 
 
@@ -79,7 +81,7 @@ class Jet(torch.Tensor):
         rule = _RULES.get(function)
         if rule is not None:
             return rule(*args, **(kwargs or {}))
-        if function in _METADATA:
+        if function in METADATA:  # it answers as the tensor would in whose place it stands
             with torch._C.DisableTorchFunctionSubclass():
                 return function(*args, **(kwargs or {}))
         raise JetError(f"jets have no rule for {getattr(function, '__name__', function)}")
@@ -342,13 +344,6 @@ def _dropout(input: Jet, p: float = 0.5, training: bool = True, inplace: bool = 
 
 _T = torch.Tensor
 _LINEAR_PRODUCT = _weighted(lambda x, weight, bias: torch.matmul(x, weight))
-# What a jet answers as the tensor would in whose place it stands.
-_METADATA = frozenset(
-    {_T.size, _T.dim, _T.ndimension, _T.numel, _T.is_floating_point, _T.is_complex, torch.is_floating_point,
-     torch.is_tensor, _T.__len__, torch.numel}
-    | {getattr(_T, name).__get__ for name in ("shape", "dtype", "device", "ndim", "requires_grad", "is_cuda", "layout",
-                                              "is_sparse", "is_quantized", "is_meta", "is_nested", "is_mkldnn")}
-)  # fmt: skip
 
 _RULES: dict[Any, Callable[..., Any]] = {
     F.conv1d: _weighted(F.conv1d),

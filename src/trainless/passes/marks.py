@@ -5,22 +5,41 @@ Marks are attributes of the tensors that a pass makes; a network's own tensors n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
-__all__ = ["Batched", "Origin", "batched", "by_image", "mark_batched", "mark_origin", "origin", "tensors_in"]
+__all__ = [
+    "METADATA",
+    "Batched",
+    "Origin",
+    "batched",
+    "by_image",
+    "mark_batched",
+    "mark_origin",
+    "origin",
+    "tensors_in",
+]
 
 _CONTAINERS = (list, tuple)
 _BATCHED, _ORIGIN = "_trainless_batched", "_trainless_origin"
+_PLAIN = frozenset({bool, int, float, str, type(None)})
 _serials = count()
 
+_T = torch.Tensor
+METADATA = frozenset(
+    {_T.size, _T.dim, _T.ndimension, _T.numel, _T.is_floating_point, _T.is_complex, torch.is_floating_point,
+     torch.is_tensor, _T.__len__, torch.numel}
+    | {getattr(_T, name).__get__ for name in ("shape", "dtype", "device", "ndim", "requires_grad", "is_cuda", "layout",
+                                              "is_sparse", "is_quantized", "is_meta", "is_nested", "is_mkldnn")}
+)  # fmt: skip
+"""Functions that tell of a tensor's form and make none."""
 
-@dataclass(frozen=True, slots=True)
-class Batched:
+
+class Batched(NamedTuple):
     """The mark of what depends on the images.
 
     Args:
@@ -73,13 +92,15 @@ def mark_origin(tensor: torch.Tensor, mark: Origin) -> None:
     setattr(tensor, _ORIGIN, mark)
 
 
-def tensors_in(args: Any) -> Iterator[torch.Tensor]:
+def tensors_in(args: Iterable[Any]) -> list[torch.Tensor]:
     """All tensors among arguments and within lists of them."""
+    found = []
     for arg in args:
         if isinstance(arg, torch.Tensor):
-            yield arg
-        elif type(arg) in _CONTAINERS or isinstance(arg, tuple):
-            yield from tensors_in(arg)
+            found.append(arg)
+        elif isinstance(arg, _CONTAINERS) and not _PLAIN.issuperset(map(type, arg)):
+            found.extend(tensors_in(arg))
+    return found
 
 
 def by_image(tensor: torch.Tensor) -> torch.Tensor:

@@ -77,7 +77,7 @@ _MODULE_ATTRIBUTES = frozenset(vars(nn.Module())) - {"training"}
 
 def _contents(value: Any, seen: set[int]) -> Iterator[Callable[[], None]]:
     """What puts back the contents of tensors, arrays, containers and objects, which may be changed in place."""
-    if isinstance(value, bool | int | float | str | None) or id(value) in seen:
+    if type(value) in _VALUES or id(value) in seen or (type(value) is tuple and _VALUES.issuperset(map(type, value))):
         return
     seen.add(id(value))
     inner: Iterable[Any] = ()

@@ -20,7 +20,7 @@ from torch import nn
 
 from trainless.errors import NetworkError
 from trainless.passes.decompositions import DECOMPOSITIONS
-from trainless.passes.marks import Batched, Origin, batched, mark_batched, mark_origin, origin, tensors_in
+from trainless.passes.marks import METADATA, Batched, Origin, batched, mark_batched, mark_origin, origin, tensors_in
 from trainless.passes.observers import Observer, Rules
 
 __all__ = ["Listener", "Weight", "WeightTracker", "plain_weights", "weight_layers"]
@@ -57,6 +57,7 @@ _PRODUCTS = frozenset({torch.matmul, _T.matmul, _T.__matmul__, torch.mm, _T.mm, 
 _REVERSED = frozenset({_T.__rmatmul__})
 _WEIGHTED = _CONVOLUTIONS | {F.linear, torch.einsum} | _PRODUCTS | _REVERSED
 
+_MARKED = (torch.Tensor, list, tuple)  # what a function gives that may hold marked tensors
 # What looks at the shape of its argument alone.
 _SHAPED = frozenset(
     {"zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like", "new_zeros", "new_ones",
@@ -158,6 +159,8 @@ class WeightTracker(Observer):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if func in METADATA:
+            return func(*args, **kwargs)
         decomposed = DECOMPOSITIONS.get(func)
         if decomposed is not None:
             with self:  # so that the functions inside are seen
@@ -333,7 +336,7 @@ class WeightTracker(Observer):
         name = _name(func)
         if name == "setitem":
             out = args[0]
-        if name in _SHAPED or not isinstance(out, torch.Tensor | list | tuple):
+        if name in _SHAPED or not isinstance(out, _MARKED):
             return
         for tensor in tensors_in((out,)):
             mark_batched(tensor, _dim_of_images(name, func, args, tensor, mark), mark.images)
