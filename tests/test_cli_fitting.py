@@ -65,8 +65,7 @@ def test_from_a_folder_to_predictions_and_exports(
     images = [path for path in photos.rglob("*.png") if path.name != "no picture.png"]
     assert {row["path"] for row in found} == {printable(str(path)) for path in images}
     folder, last = RunFolder.read(run), max(images)
-    channels, height, width = folder.input_shape
-    probabilities = folder.class_probabilities(read_pixels(last, channels == 1, height, width)[None])[0]
+    probabilities = folder.class_probabilities(read_pixels(last, folder.preprocessing)[None])[0]
     assert [float(found[-1][f"share of {name}"]) for name in folder.classes] == pytest.approx(
         list(probabilities), abs=1e-6
     )

@@ -355,7 +355,8 @@ class TestImageFolder:
             save(tmp_path / name / "1.png", noise(height, 6, 3))
         data = load_data(str(tmp_path), image_size=5, name="small")
         assert data.task == Task("small", classes=2, channels=3, height=5, width=5)
-        expected = Image.fromarray(noise(9, 6, 3)).resize((5, 5), Image.Resampling.BILINEAR)
+        rows_first = Image.fromarray(noise(9, 6, 3)).resize((5, 9), Image.Resampling.BILINEAR)
+        expected = rows_first.resize((5, 5), Image.Resampling.BILINEAR)
         assert np.array_equal(data.images[0].transpose(1, 2, 0), expected)
 
     @pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp"])

@@ -23,7 +23,7 @@ from trainless.automl.folders import RunFolder, write_run
 from trainless.automl.inference import class_probabilities
 from trainless.automl.pipeline import fit as fit_network
 from trainless.automl.plans import EVALUATIONS, Plan
-from trainless.data import ImageDataset, load_splits
+from trainless.data import ImageDataset
 from trainless.data.arrays import images_of, load_arrays, resize, value_range
 from trainless.data.dataset import draw
 from trainless.data.splitting import part_of
@@ -71,7 +71,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         space: a search space or its name.
         search_score: what the search maximises, as for `trainless.Search`.
         measure: what the network shall be good at, a name of `trainless.training.MEASURES`.
-        image_size: rows and columns to which images are resized; None takes what they propose, at most 64.
+        image_size: rows and columns to which images are resized; None takes what images, time and limits propose.
+        resize: how they are brought to a square: ``stretch``, ``pad`` or ``crop``; None lets their proportions decide.
         image_shape: channels, height and width of the images, for flat rows.
         mirror: whether a mirrored image is as good as the image; None says so of colour images.
         epochs: of the training. Given them, `time` does not count, the hyper-parameters are not tuned, and the same
@@ -112,6 +113,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         search_score: Any = "log-rank(flops, nwot)",
         measure: str = "accuracy",
         image_size: int | None = None,
+        resize: str | None = None,
         image_shape: tuple[int, int, int] | None = None,
         mirror: bool | None = None,
         epochs: int | None = None,
@@ -128,6 +130,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.search_score = search_score
         self.measure = measure
         self.image_size = image_size
+        self.resize = resize
         self.image_shape = image_shape
         self.mirror = mirror
         self.epochs = epochs
@@ -157,7 +160,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.input_shape_, self.values_ = X.shape[1:], value_range(X)
         data = load_arrays(self._images(X), codes, name="images")
         data = replace(data, class_names=tuple(map(str, self.classes_)))
-        splits = load_splits(data, seed=plan.seed, image_size=plan.image_size)
+        splits = plan.load(data)
         if X.ndim == 2 and self.image_shape is None and math.isqrt(X.shape[1]) ** 2 != X.shape[1]:
             warnings.warn(
                 f"Rows of {X.shape[1]} values are no square grey images, so they are filled up with black: give "
@@ -166,7 +169,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             )
         self.fitted_ = fit_network(splits, plan)
         self.network_, self._code = self.fitted_.network, self.fitted_.code
-        self._network_shape = self.fitted_.audit.image_shape
+        self._preprocessing = self.fitted_.audit.preprocessing
         self._examples = _some(splits.test)
         return self
 
@@ -202,7 +205,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
                 f"The images have the shape {X.shape[1:]}, but those of fit had {self.input_shape_}: give images of "
                 "that shape."
             )
-        images = resize(self._images(X), *self._network_shape[1:])
+        wanted = self._preprocessing
+        images = resize(self._images(X), wanted.height, wanted.width, wanted.resize)
         return class_probabilities(self.network_, images).astype(np.float32)
 
     def save(self, folder: str | os.PathLike[str]) -> dict[str, Path]:
@@ -254,7 +258,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             ) from error
         if len(loaded.input_shape_) == 1:
             loaded.n_features_in_ = loaded.input_shape_[0]
-        loaded.network_, loaded._network_shape = run.network(), run.input_shape
+        loaded.network_, loaded._preprocessing = run.network(), run.preprocessing
         source = Path(folder, "network.py").read_text(encoding="utf-8")
         loaded._code = PlainCode(source, loaded.network_.state_dict())
         return loaded
@@ -283,7 +287,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         return Plan(
             time=self.time if self.epochs is None else None, limits=limits, space=self.space, score=self.search_score,
             measure=self.measure, photographs=self.mirror, image_size=self.image_size, seed=int(seed),
-            workers=self.workers, epochs=self.epochs, evaluations=self.evaluations,
+            workers=self.workers, epochs=self.epochs, evaluations=self.evaluations, resize=self.resize,
         )  # fmt: skip
 
     def _check_parameters(self) -> None:

@@ -20,6 +20,7 @@ from trainless.automl.model_card import facts, model_card
 from trainless.automl.results import Fitted
 from trainless.data import ImageDataset
 from trainless.data.dataset import draw
+from trainless.data.preprocessing import Preprocessing
 from trainless.errors import InputError, TrainlessError
 from trainless.export import FORMATS, load_plain, write_onnx, write_plain, write_torchscript
 from trainless.files import write_text
@@ -134,6 +135,24 @@ class RunFolder:
     def classes(self) -> tuple[str, ...]:
         """Names of the classes."""
         return tuple(self.facts["classes"])
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What has to happen to an image; runs of earlier versions stretched all of them.
+
+        Raises:
+            InputError: the document of facts has something else there.
+        """
+        document = self.facts.get("preprocessing")
+        if document is None:
+            return Preprocessing(*self.input_shape)
+        found = Preprocessing.of(document)
+        if found.input_shape != self.input_shape:
+            raise InputError(
+                f"{_FACTS} in '{self.path}' tells of images of shape {found.input_shape} and {self.input_shape}, "
+                "expected one of both: fit it again."
+            )
+        return found
 
     @property
     def input_shape(self) -> tuple[int, int, int]:

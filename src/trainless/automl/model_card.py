@@ -31,6 +31,7 @@ def facts(fitted: Fitted) -> dict[str, object]:
         **{COSTS[name].column: value for name, value in fitted.costs.items()},
         "limits": dict(fitted.limits.most),
         "classes": list(fitted.test.class_names),
+        "preprocessing": fitted.audit.preprocessing.document(fitted.test.class_names),
         "evaluations": len(fitted.search.evaluations),
         "epochs": fitted.training.epochs,
         "seconds": sum(fitted.seconds.values()),

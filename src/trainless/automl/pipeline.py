@@ -22,7 +22,7 @@ from trainless.automl.sizes import EPOCHS, Size, choose_size
 from trainless.automl.time_budget import TimeBudget
 from trainless.automl.tuning import is_out_of_memory, tune
 from trainless.costs import COSTS, Candidate, cost_named
-from trainless.data import ImageDataset, Splits, audit, load_splits
+from trainless.data import ImageDataset, Splits, audit
 from trainless.data.audits import Audit
 from trainless.errors import InputError
 from trainless.estimators.training_cache import fingerprint
@@ -76,7 +76,7 @@ def fit(
         InputError: nothing within the limits was found, or something of the plan cannot be used.
     """
     _check_alone(plan)
-    splits = source if isinstance(source, Splits) else load_splits(source, seed=plan.seed, image_size=plan.image_size)
+    splits = source if isinstance(source, Splits) else plan.load(source)
     checkpoint = FitCheckpoint(folder, _key(plan, splits))
     budget = TimeBudget(plan.time or math.inf, used=checkpoint.values.get("elapsed", 0.0))
     seconds, notes = dict[str, float](), list[str]()

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from trainless.automl.time_budget import TimeBudget
+from trainless.data import ImageDataset, Splits, load_splits
+from trainless.data.preprocessing import check_resize
+from trainless.data.sizes import affordable_size
 from trainless.errors import InputError
 from trainless.scoring import check_run
 from trainless.search import Budget, Limits, search_score
@@ -34,7 +39,7 @@ class Plan:
         score: as for `trainless.Search`; the log-rank sum of FLOPs and NWOT is the most robust that is known here.
         measure: what the network shall be good at, a name of `trainless.training.MEASURES`.
         photographs: whether images may be mirrored; None decides by their number of channels.
-        image_size: rows and columns of the images; None takes what the data propose.
+        image_size: rows and columns of the images; None takes what data, time and limits propose.
         seed: decides everything random.
         workers: processes of the search, and most threads of the training; 0 is one thread of this process, None one a
             core.
@@ -42,6 +47,8 @@ class Plan:
             the same seed gives the same network, trained on one thread, unless latency is limited, which is measured.
         evaluations: most architectures that the search scores.
         devices: where the network is trained; recipes are tried in one process there. The search is on the CPU.
+        resize: how images are brought to a square, a name of `trainless.data.preprocessing.RESIZES`; None lets the data
+            decide.
 
     Raises:
         InputError: a value cannot be used.
@@ -66,6 +73,7 @@ class Plan:
     epochs: int | None = None
     evaluations: int = EVALUATIONS
     devices: Devices = field(default_factory=Devices)
+    resize: str | None = None
 
     def __post_init__(self) -> None:
         if (self.time is None) == (self.epochs is None):
@@ -84,7 +92,36 @@ class Plan:
                 "several with trainless.training.train."
             )
         self.devices.resolved()
+        if self.resize is not None:
+            check_resize(self.resize)
         # What a search would refuse, before time goes into measuring how large networks may be.
         check_run(self.seed, self.workers)
         strategy(self.strategy, search_space(self.space), self.seed)
         search_score(self.score)
+
+    def load(
+        self, source: str | os.PathLike[str] | ImageDataset, fractions: Sequence[float] = (0.6, 0.2, 0.2)
+    ) -> Splits:
+        """Read images as the fit takes them: in parts, of a size that the time and the limits allow.
+
+        Args:
+            source: what `trainless.data.load_splits` takes.
+            fractions: shares of train, valid and test.
+
+        Raises:
+            DataError: the images cannot be used.
+
+        Example:
+            >>> Plan(time=60).load("digits").train.task.input_shape
+            (1, 16, 16)
+        """
+        return load_splits(
+            source, fractions=fractions, seed=self.seed, image_size=self.image_size, resize=self.resize,
+            at_most=self.affordable_size,
+        )  # fmt: skip
+
+    def affordable_size(self, images: int) -> int:
+        """Estimate the largest rows and columns of so many images, by time and limits."""
+        threads = (os.cpu_count() or 1) if self.workers is None else self.workers
+        most = {name: self.limits.most.get(name) for name in ("flops", "latency", "memory")}
+        return affordable_size(images, seconds=self.time, threads=threads, **most)

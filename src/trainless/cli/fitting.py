@@ -32,6 +32,7 @@ from trainless.terminal import print_json, print_rows, progress, records, write_
 if TYPE_CHECKING:
     from trainless.automl import Fitted, Plan
     from trainless.data import Splits
+    from trainless.data.preprocessing import Preprocessing
 
 __all__ = ["export", "fit", "fit_shown", "predict", "trust"]
 
@@ -59,7 +60,12 @@ def fit(
     measure: Annotated[
         str, typer.Option(help="What it shall be good at: accuracy, balanced-accuracy, macro-f1, log-loss.")
     ] = "accuracy",
-    image_size: Annotated[int | None, typer.Option(help="Rows and columns of the images; default by the data.")] = None,
+    image_size: Annotated[
+        int | None, typer.Option(help="Rows and columns of the images; default by data, time and limits.")
+    ] = None,
+    resize: Annotated[
+        str | None, typer.Option(help="To a square by: stretch, pad, crop; default pad where many images are wide.")
+    ] = None,
     mirror: Annotated[
         bool | None, typer.Option(help="Whether a mirrored image is as good; default yes for colour images.")
     ] = None,
@@ -86,7 +92,6 @@ def fit(
     from trainless.automl import Plan
     from trainless.automl.model_card import facts
     from trainless.data import drop_leaks as without_leaks
-    from trainless.data import load_splits
     from trainless.search import Limits
 
     if os.path.exists(out / "fit.json") and not overwrite:  # not Path.exists, which raises where a name is too long
@@ -94,12 +99,9 @@ def fit(
     limits = Limits(most)
     plan = Plan(
         _seconds(time, epochs), limits, space, strategy, score, measure, mirror, image_size, seed, workers, epochs,
-        evaluations, devices_of(accelerator, devices, precision),
+        evaluations, devices_of(accelerator, devices, precision), resize,
     )  # fmt: skip
-    splits = load_splits(
-        find_data(data), fractions=(1 - valid_share - test_share, valid_share, test_share), seed=seed,
-        image_size=image_size,
-    )  # fmt: skip
+    splits = plan.load(find_data(data), (1 - valid_share - test_share, valid_share, test_share))
     written = fit_shown(without_leaks(splits) if drop_leaks else splits, plan, out, quiet=as_json)
     if as_json:
         print_json(facts(written))
@@ -174,7 +176,7 @@ def predict(
     network, names, found, broken = folder.network(), list[str](), list[Any](), list[str]()
     with progress("predicting") as update:
         for start in range(0, len(paths), _AT_ONCE):
-            pixels, unread = _read(paths[start : start + _AT_ONCE], folder.input_shape)
+            pixels, unread = _read(paths[start : start + _AT_ONCE], folder.preprocessing)
             names += [printable(str(path)) for path, _ in pixels]
             broken += unread
             if pixels:
@@ -213,15 +215,14 @@ def _image_files(path: Path) -> Iterator[Path]:
         raise InputError(f"There is no '{path}': give a folder of images, or one image.")
 
 
-def _read(paths: list[Path], shape: tuple[int, int, int]) -> tuple[list[tuple[Path, Any]], list[str]]:
+def _read(paths: list[Path], preprocessing: Preprocessing) -> tuple[list[tuple[Path, Any]], list[str]]:
     from trainless.data.image_files import read_pixels
     from trainless.errors import DataError
 
-    channels, height, width = shape
     read, broken = [], []
     for path in paths:
         try:
-            read.append((path, read_pixels(path, channels == 1, height, width)))
+            read.append((path, read_pixels(path, preprocessing)))
         except DataError as error:
             broken.append(printable(str(error)))
     return read, broken

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from trainless.data.dataset import ImageDataset, LabelledImages, channel_statistics
+from trainless.data.pixels import resized_image
 from trainless.data.sizes import check_memory
 from trainless.errors import DataError
 from trainless.types import Task
@@ -167,13 +168,14 @@ def read_npz(path: Path) -> LabelledImages:
     return LabelledImages(path.stem, images, numbered.astype(np.int64), tuple(str(label) for label in originals))
 
 
-def resize(images: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uint8]:
-    """Resize images bilinearly, with smoothing where they shrink, and without keeping their proportions.
+def resize(images: NDArray[np.uint8], height: int, width: int, how: str = "stretch") -> NDArray[np.uint8]:
+    """Resize images bilinearly, with smoothing where they shrink.
 
     Args:
         images: uint8, images x channels x height x width.
         height: rows of the result, in pixels.
         width: columns of the result, in pixels.
+        how: ``stretch``, ``pad`` or ``crop``, as `trainless.data.pixels.resized_image` does.
 
     Raises:
         DataError: the result needs more memory than there is.
@@ -188,7 +190,7 @@ def resize(images: NDArray[np.uint8], height: int, width: int) -> NDArray[np.uin
     resized = np.empty((*images.shape[:2], height, width), np.uint8)
     for number, channel in np.ndindex(images.shape[:2]):
         plane = Image.fromarray(np.ascontiguousarray(images[number, channel]))
-        resized[number, channel] = plane.resize((width, height), Image.Resampling.BILINEAR)
+        resized[number, channel] = resized_image(plane, height, width, how)
     return resized
 
 

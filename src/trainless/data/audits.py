@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from trainless.data.dataset import ImageDataset
 from trainless.data.duplicates import digests, group, nearly_constant
 from trainless.data.image_files import BrokenFile
+from trainless.data.preprocessing import RESIZES, Preprocessing, count_wide
 from trainless.data.sizes import ImageSize
 from trainless.data.splits import Splits, load_splits
 from trainless.files import printable
@@ -61,6 +62,8 @@ class Audit:
         copies: images with the same pixels as an earlier one of their own part.
         leaks: images with the same pixels as one of an earlier part, in the order train, valid, test.
         dropped: leaks that were left out, for each part.
+        resize: how the images were brought to their size, a name of `trainless.data.preprocessing.RESIZES`.
+        deep_white: the value that is white in files of 16 bits.
 
     Example:
         >>> report = audit("digits")
@@ -79,6 +82,13 @@ class Audit:
     copies: tuple[Copy, ...]
     leaks: tuple[Copy, ...]
     dropped: dict[str, int]
+    resize: str = "stretch"
+    deep_white: int = 65535
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What happened to the images, and has to happen to new ones."""
+        return Preprocessing(*self.image_shape, self.resize, self.deep_white)
 
     @property
     def total(self) -> int:
@@ -109,6 +119,7 @@ class Audit:
             ("classes", self._classes()),
             ("imbalance", f"{self.imbalance:.2f} images of the largest class for one of the smallest, in train"),
             ("sizes found", self._sizes()),
+            ("resized", self._resized()),
             ("broken files", f"{len(self.broken):,}" + _examples([f"{path} ({why})" for path, why in self.broken])),
             ("nearly constant", f"{len(self.constant):,}" + _examples(self.constant)),
             ("copies in a part", f"{len(self.copies):,}" + _examples([copy.image for copy in self.copies])),
@@ -162,6 +173,13 @@ class Audit:
         more = len(self.sizes) - len(named)
         return ", ".join(named) + (f" and {more:,} more" if more else "")
 
+    def _resized(self) -> str:
+        if all(size[:2] == self.image_shape[1:] for size in self.sizes):
+            return "no"
+        wide, all_of_them = count_wide(self.sizes), sum(size.images for size in self.sizes)
+        more = f"; {wide:,} of {all_of_them:,} images are wider or taller than 4:3: see --resize" if wide else ""
+        return RESIZES[self.resize] + more
+
     def _dropped(self) -> str:
         left_out = ", ".join(f"{part} {number:,}" for part, number in self.dropped.items() if number)
         return f" (left out: {left_out})" if left_out else ""
@@ -203,6 +221,8 @@ def audit(source: str | os.PathLike[str] | ImageDataset | Splits, *, image_size:
         copies=tuple(copy for copy in copies if copy.part == copy.of_part),
         leaks=tuple(copy for copy in copies if copy.part != copy.of_part),
         dropped=dict(splits.dropped),
+        resize=splits.resize,
+        deep_white=splits.deep_white,
     )
 
 

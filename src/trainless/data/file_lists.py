@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from trainless.data.dataset import LabelledImages
 from trainless.data.image_files import BrokenFile, Header, read_header, read_pixels
-from trainless.data.sizes import ImageSize, check_memory, propose_size
+from trainless.data.preprocessing import Preprocessing, choose_resize
+from trainless.data.sizes import ImageSize, MostPixels, check_memory, propose_size
 from trainless.errors import DataError
 
 __all__ = ["PARTS", "PART_NAMES", "FileList", "Reading", "check_known", "read_file_list", "scan_file_list"]
@@ -79,12 +80,14 @@ class Reading(NamedTuple):
         listing: their files.
         sizes: sizes of the images before resizing, the most common first.
         broken: files that could not be read.
+        preprocessing: how the files became images.
     """
 
     labelled: LabelledImages
     listing: FileList
     sizes: tuple[ImageSize, ...]
     broken: tuple[BrokenFile, ...]
+    preprocessing: Preprocessing
 
 
 def check_known(found: Iterable[tuple[str, str]], known: Collection[str], source: str) -> None:
@@ -142,19 +145,23 @@ def read_file_list(listing: FileList, image_size: int | None = None) -> Labelled
     headers = [read_header(path) for path in listing.paths]
     height, width = (image_size, image_size) if image_size else _common_size(headers)
     images = _room(headers, height, width)
+    preprocessing = Preprocessing(*images.shape[1:])
     for number, path in enumerate(listing.paths):
-        images[number] = read_pixels(path, images.shape[1] == 1, height, width)
+        images[number] = read_pixels(path, preprocessing)
     return LabelledImages(listing.name, images, listing.labels, listing.class_names)
 
 
 def scan_file_list(
-    listing: FileList, image_size: int | None = None, *, at_most: int = 64, max_broken: float = 0.05
-) -> Reading:
+    listing: FileList, image_size: int | None = None, *, resize: str | None = None, at_most: MostPixels = 64,
+    max_broken: float = 0.05,
+) -> Reading:  # fmt: skip
     """Read the files of a list that can be decoded, and note those that cannot, each with its reason.
 
     Args:
         listing: the files.
         image_size: rows and columns of the result; None takes what `propose_size` proposes.
+        resize: how images are brought to a square, a name of `trainless.data.preprocessing.RESIZES`; None takes what
+            `choose_resize` chooses.
         at_most: largest size to propose.
         max_broken: share of the files that may be broken.
 
@@ -179,9 +186,10 @@ def scan_file_list(
     sizes = _sizes(headers.values())
     size = image_size or propose_size(sizes, at_most)
     images, kept = _room(list(headers.values()), size, size), list[int]()
+    preprocessing = Preprocessing(images.shape[1], size, size, resize or choose_resize(sizes))
     for number in headers:
         try:
-            images[len(kept)] = read_pixels(listing.paths[number], images.shape[1] == 1, size, size)
+            images[len(kept)] = read_pixels(listing.paths[number], preprocessing)
             kept.append(number)
         except DataError as error:
             broken[number] = BrokenFile.of(listing.paths[number], error)
@@ -189,7 +197,7 @@ def scan_file_list(
     found = listing.where(kept)
     _check_classes(found)
     labelled = LabelledImages(found.name, images[: len(kept)], found.labels, found.class_names)
-    return Reading(labelled, found, sizes, tuple(broken[number] for number in sorted(broken)))
+    return Reading(labelled, found, sizes, tuple(broken[number] for number in sorted(broken)), preprocessing)
 
 
 def _headers(listing: FileList) -> tuple[dict[int, Header], dict[int, BrokenFile]]:

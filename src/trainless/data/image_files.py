@@ -1,6 +1,6 @@
 """Image files: size and mode from their headers, pixels as bytes.
 
-The EXIF orientation is applied, transparency is laid on white, 16-bit values are divided by 257 and rounded, and of
+The EXIF orientation is applied, transparency is laid on white, 16-bit values are reduced to 8 bits and rounded, and of
 several frames the first counts.
 """
 
@@ -16,17 +16,16 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
+from trainless.data.pixels import DEEP_MODES, FORMATS, DepthError, prepare
+from trainless.data.preprocessing import Preprocessing
 from trainless.errors import DataError
 
 __all__ = ["SUFFIXES", "BrokenFile", "Header", "is_image_name", "read_header", "read_pixels"]
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
-# Files are recognised by content, so without this list a renamed file could reach any decoder, Ghostscript included.
-_FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
-_DEEP_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "I;16N"})
-_GREY_MODES = _DEEP_MODES | {"1", "F", "L", "LA", "La"}
+_GREY_MODES = frozenset({*DEEP_MODES, "1", "F", "L", "LA", "La"})
 _QUARTER_TURNS = (5, 6, 7, 8)  # values of the EXIF orientation that swap width and height
 # What Pillow's decoders raise on damaged files.
 _DECODER_ERRORS = (
@@ -109,14 +108,12 @@ def read_header(path: Path) -> Header:
         return Header(height, width, _is_grey(image))
 
 
-def read_pixels(path: Path, grey: bool, height: int, width: int) -> NDArray[np.uint8]:
-    """Decode one image as channels x height x width, resized bilinearly without keeping its proportions.
+def read_pixels(path: Path, preprocessing: Preprocessing) -> NDArray[np.uint8]:
+    """Decode one image as a network gets it: bytes, channels x height x width.
 
     Args:
         path: the file.
-        grey: one channel instead of three.
-        height: rows of the result, in pixels.
-        width: columns of the result, in pixels.
+        preprocessing: size, colour, and how the image is brought to them.
 
     Raises:
         DataError: the file is damaged or no image.
@@ -125,15 +122,16 @@ def read_pixels(path: Path, grey: bool, height: int, width: int) -> NDArray[np.u
         >>> import tempfile
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     Image.new("L", (8, 6), 7).save(Path(folder, "1.png"))
-        ...     read_pixels(Path(folder, "1.png"), True, 1, 2).tolist()
+        ...     read_pixels(Path(folder, "1.png"), Preprocessing(1, 1, 2)).tolist()
         [[[7, 7]]]
     """
-    with _opened(path) as opened:
-        opened.load()
-        image = _flatten(_reduce_depth(ImageOps.exif_transpose(opened), path)).convert("L" if grey else "RGB")
-        if image.size != (width, height):
-            image = image.resize((width, height), Image.Resampling.BILINEAR)
-        return np.asarray(image, np.uint8).reshape(height, width, -1).transpose(2, 0, 1)
+    wanted = preprocessing
+    with _opened(path) as image:
+        image.load()
+        try:
+            return prepare(image, *wanted.input_shape, wanted.resize, wanted.deep_white)
+        except DepthError as error:
+            raise DataError(f"Image '{path}' has {error}: save it as a picture of 8 bits.") from None
 
 
 @contextmanager
@@ -141,7 +139,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     """Open an image without decoding it; whatever goes wrong inside names the file."""
     try:
         # Pillow warns of large pictures and of damaged EXIF data, from which nothing follows.
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_FORMATS) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as image:
             yield image
     except DataError:
         raise
@@ -172,24 +170,3 @@ def _is_turned(image: Image.Image) -> bool:
     if image.format == "TIFF" or (image.format == "PNG" and "exif" not in image.info):
         return False
     return image.getexif().get(ExifTags.Base.Orientation) in _QUARTER_TURNS
-
-
-def _reduce_depth(image: Image.Image, path: Path) -> Image.Image:
-    """Turn an image of 16 bits into one of 8, which `convert` would do by clipping."""
-    if image.mode not in _DEEP_MODES | {"F"}:
-        return image
-    values = np.asarray(image)
-    if image.mode == "F" or values.min() < 0 or values.max() > 0xFFFF:
-        raise DataError(
-            f"Image '{path}' has values from {values.min()} to {values.max()}, which are neither 8 nor 16 bits: save "
-            "it as a picture of 8 bits."
-        )
-    return Image.fromarray(((values.astype(np.uint32) + 128) // 257).astype(np.uint8))
-
-
-def _flatten(image: Image.Image) -> Image.Image:
-    """Lay what is transparent on white: the colour below is arbitrary."""
-    if not image.has_transparency_data:
-        return image
-    layer = image.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", layer.size, "white"), layer)

@@ -13,14 +13,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from trainless.data.arrays import resize
+from trainless.data.arrays import resize as resized_images
 from trainless.data.cifar import is_cifar_folder, read_cifar_test
 from trainless.data.dataset import ImageDataset, LabelledImages, channel_statistics
 from trainless.data.duplicates import digests, group
 from trainless.data.file_lists import PARTS, check_known, scan_file_list
 from trainless.data.image_files import BrokenFile
 from trainless.data.loading import open_source, split_source
-from trainless.data.sizes import ImageSize, propose_size
+from trainless.data.preprocessing import Preprocessing, check_resize, choose_resize
+from trainless.data.sizes import ImageSize, MostPixels, propose_size
 from trainless.data.splitting import choose, part_of
 from trainless.errors import DataError
 from trainless.types import Task
@@ -41,6 +42,8 @@ class Splits:
         sizes: sizes of the images before resizing, the most common first.
         broken: files that could not be read and were left out.
         dropped: images left out by `drop_leaks`, for each part.
+        resize: how the images were brought to their size, a name of `trainless.data.preprocessing.RESIZES`.
+        deep_white: the value that is white in files of 16 bits.
 
     Example:
         >>> splits = load_splits("digits")
@@ -56,11 +59,18 @@ class Splits:
     sizes: tuple[ImageSize, ...] = ()
     broken: tuple[BrokenFile, ...] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
+    resize: str = "stretch"
+    deep_white: int = 65535
 
     @property
     def parts(self) -> dict[str, ImageDataset]:
         """The three parts by name, in the order train, valid, test."""
         return {"train": self.train, "valid": self.valid, "test": self.test}
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """What happened to the images, and has to happen to new ones."""
+        return Preprocessing(*self.train.task.input_shape, self.resize, self.deep_white)
 
 
 class _Found(NamedTuple):
@@ -69,6 +79,8 @@ class _Found(NamedTuple):
     labelled: LabelledImages
     parts: NDArray[np.str_]
     sizes: tuple[ImageSize, ...]
+    resize: str
+    deep_white: int = 65535
     files: tuple[str, ...] = ()
     broken: tuple[BrokenFile, ...] = ()
 
@@ -79,7 +91,8 @@ def load_splits(
     fractions: Sequence[float] = (0.6, 0.2, 0.2),
     seed: int = 0,
     image_size: int | None = None,
-    at_most: int = 64,
+    resize: str | None = None,
+    at_most: MostPixels = 64,
     name: str | None = None,
     max_broken: float = 0.05,
 ) -> Splits:
@@ -99,7 +112,9 @@ def load_splits(
             say how the training images are split.
         seed: which images are split off.
         image_size: rows and columns to which all images are resized; None takes `trainless.data.propose_size`.
-        at_most: largest size to propose.
+        resize: how images are brought to a square: ``stretch`` changes their proportions, ``pad`` adds grey on both
+            sides, ``crop`` cuts off on both sides; None takes `trainless.data.preprocessing.choose_resize`.
+        at_most: largest size to propose, or what gives it for a number of images.
         name: name of the data set; None takes that of the source.
         max_broken: share of the files that may be broken.
 
@@ -114,7 +129,9 @@ def load_splits(
     """
     source, image_size, name = split_source(source, image_size, name)
     _check_options(fractions, image_size, max_broken)
-    found = _find(source, image_size, at_most, max_broken)
+    if resize is not None:
+        check_resize(resize)
+    found = _find(source, image_size, resize, at_most, max_broken)
     found = found._replace(labelled=found.labelled._replace(name=name or found.labelled.name))
     _check_numbers(found.labelled.name, len(found.labelled.class_names), found.parts)
     propose_size(found.sizes)  # images of a pixel or two are refused whatever size was asked for
@@ -123,8 +140,9 @@ def load_splits(
     data = _datasets(found.labelled, parts)
     files = {part: tuple(compress(found.files, parts == part)) for part in PARTS} if found.files else {}
     return Splits(
-        data["train"], data["valid"], data["test"], given=given, files=files, sizes=found.sizes, broken=found.broken
-    )
+        data["train"], data["valid"], data["test"], given=given, files=files, sizes=found.sizes, broken=found.broken,
+        resize=found.resize, deep_white=found.deep_white,
+    )  # fmt: skip
 
 
 def drop_leaks(splits: Splits) -> Splits:
@@ -159,37 +177,43 @@ def drop_leaks(splits: Splits) -> Splits:
 
 
 def _find(
-    source: str | os.PathLike[str] | ImageDataset, image_size: int | None, at_most: int, max_broken: float
-) -> _Found:
+    source: str | os.PathLike[str] | ImageDataset, image_size: int | None, resize: str | None, at_most: MostPixels,
+    max_broken: float,
+) -> _Found:  # fmt: skip
     if isinstance(source, ImageDataset):
         labelled = LabelledImages(source.task.name, source.images, source.labels, source.class_names)
-        return _of_arrays(labelled, None, image_size, at_most)
+        return _of_arrays(labelled, None, image_size, resize, at_most)
     found = open_source(source)
     if isinstance(found, LabelledImages):
         path = Path(source).expanduser()
         test = read_cifar_test(path) if path.is_dir() and source != "digits" and is_cifar_folder(path) else None
-        return _of_arrays(found, test, image_size, at_most)
+        return _of_arrays(found, test, image_size, resize, at_most)
     _check_numbers(found.name, len(found.class_names), np.array(found.parts))  # before thousands of files are read
-    reading = scan_file_list(found, image_size, at_most=at_most, max_broken=max_broken)
+    reading = scan_file_list(found, image_size, resize=resize, at_most=at_most, max_broken=max_broken)
     return _Found(
         reading.labelled,
         np.array(reading.listing.parts),
         reading.sizes,
+        reading.preprocessing.resize,
+        reading.preprocessing.deep_white,
         tuple(map(str, reading.listing.paths)),
         reading.broken,
     )
 
 
-def _of_arrays(train: LabelledImages, test: LabelledImages | None, image_size: int | None, at_most: int) -> _Found:
+def _of_arrays(
+    train: LabelledImages, test: LabelledImages | None, image_size: int | None, resize: str | None, at_most: MostPixels
+) -> _Found:
     sets = [train] if test is None else [train, test]
     height, width = train.images.shape[2:]
     sizes = (ImageSize(height, width, sum(len(part.labels) for part in sets)),)
     size = propose_size(sizes, at_most) if image_size is None else image_size
-    resized = [resize(part.images, size, size) for part in sets]
+    how = resize or choose_resize(sizes)
+    resized = [resized_images(part.images, size, size, how) for part in sets]
     images = np.concatenate(resized) if test else resized[0]  # which may be all that memory has room for
     labels = np.concatenate([part.labels for part in sets])
     parts = np.repeat(["train", "test"][: len(sets)], [len(part.labels) for part in sets])
-    return _Found(train._replace(images=images, labels=labels), parts, sizes)
+    return _Found(train._replace(images=images, labels=labels), parts, sizes, how)
 
 
 def _completed(found: _Found, shares: dict[str, float], seed: int) -> NDArray[np.str_]:

@@ -44,13 +44,12 @@ def fit_form(workspace: Workspace, form: FitForm, folder: Path, tell: Tell) -> N
     Raises:
         InputError: the form or its data cannot be used.
     """
-    from trainless.data import load_splits
     from trainless.fit_artifacts import fit_to_folder
 
     tell({"event": "progress", "stage": "reading", "done": 0, "total": 0})
     source, plan = workspace.source(form.data), form.plan()
     check_source(source, workspace.root(form.data))
-    splits = load_splits(source, seed=plan.seed, image_size=plan.image_size)
+    splits = plan.load(source)
     teller = Teller(tell, folder, splits.train.task)
     fit_to_folder(
         splits, plan, folder, command=form.command(str(source), str(folder)), progress=teller.progress,

@@ -36,13 +36,13 @@ def preview_data(workspace: Workspace, form: FitForm) -> dict[str, Any]:
         >>> found["classes"], found["images"], [name for name, _ in found["examples"]][:3]
         (10, 1797, ['0', '1', '2'])
     """
-    from trainless.data import audit, load_splits
+    from trainless.data import audit
 
     try:
-        seed, image_size = form.split()
+        plan = form.plan()
         source = workspace.source(form.data)
         check_source(source, workspace.root(form.data))
-        splits = load_splits(source, seed=seed, image_size=image_size)
+        splits = plan.load(source)
         report = audit(splits)
     except TrainlessError as error:
         return {"error": str(error)}
@@ -71,19 +71,19 @@ def classify_image(workspace: Workspace, run: str, name: str, content: bytes) ->
 
     from trainless.automl.folders import RunFolder
     from trainless.data.image_files import read_header, read_pixels
+    from trainless.data.preprocessing import Preprocessing
 
     try:
         folder = RunFolder.read(workspace.run(run))
-        channels, height, width = folder.input_shape
         with tempfile.TemporaryDirectory() as temporary:
             path = Path(temporary, "image")
             path.write_bytes(content)
             try:
                 header = read_header(path)
-                pixels = read_pixels(path, channels == 1, height, width)
+                pixels = read_pixels(path, folder.preprocessing)
                 shrink = min(1.0, _SHOWN / max(header.height, header.width))
                 size = max(1, round(shrink * header.height)), max(1, round(shrink * header.width))
-                given = png_url(read_pixels(path, header.grey, *size))
+                given = png_url(read_pixels(path, Preprocessing(1 if header.grey else 3, *size)))
             except TrainlessError as error:
                 return {"error": str(error).replace(str(path), name)}
         probabilities = folder.class_probabilities(pixels[np.newaxis])[0].tolist()
