@@ -42,7 +42,7 @@ class Preprocessing:
         >>> Preprocessing(3, 64, 64, "pda")
         Traceback (most recent call last):
             ...
-        trainless.errors.UnknownNameError: There is no resize 'pda': did you mean 'pad'?
+        trainless.errors.UnknownNameError: There is no resize 'pda': did you mean 'pad'? Known: crop, pad, stretch.
     """
 
     channels: int
