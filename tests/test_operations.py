@@ -13,9 +13,12 @@ from torch import nn
 
 from trainless.operations import (
     Cell,
+    Divide,
+    GlobalMaxPool,
     ReductionBlock,
     Residual,
     SqueezeExcite,
+    Whitening,
     Zero,
     average_pooling,
     conv_bn_relu,
@@ -110,6 +113,60 @@ class TestAveragePooling:
             window = x[:, :, max(row - 1, 0) : row + 2, max(column - 1, 0) : column + 2]
             expected[:, :, row, column] = window.mean((2, 3))
         torch.testing.assert_close(average_pooling()(x), expected)
+
+
+def correlated(count: int = 20) -> torch.Tensor:
+    """Images whose neighbouring pixels and channels are alike."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(count, 3, 9, 8, generator=generator)
+    return F.avg_pool2d(noise, 3, 1)[:, [0, 0, 1]] + 0.3 * noise[:, :, 1:-1, 1:-1]
+
+
+class TestWhitening:
+    def test_before_it_has_seen_images_its_filters_are_orthonormal_and_the_first_constant(self) -> None:
+        layer = Whitening(3)
+        filters = layer.convolution.weight.flatten(1)
+        torch.testing.assert_close(filters @ filters.t(), torch.eye(27))
+        torch.testing.assert_close(filters[0], torch.full((27,), 27**-0.5))
+        assert torch.equal(layer.convolution.weight, Whitening(3).convolution.weight)
+        assert not any(weight.requires_grad for weight in layer.parameters())
+
+    def test_the_values_of_a_patch_become_uncorrelated_with_variance_1(self) -> None:
+        layer, x = Whitening(3), correlated()
+        layer.derive(x, epsilon=1e-9)
+        values = layer(x).transpose(0, 1).flatten(1)
+        torch.testing.assert_close(values @ values.t() / values.shape[1], torch.eye(27), atol=1e-4, rtol=0)
+
+    def test_its_filters_are_eigenvectors_by_falling_eigenvalues(self) -> None:
+        # Moments by loops over pixels and NumPy, in place of unfolded images.
+        layer, x = Whitening(2), correlated()[:, :2]
+        layer.derive(x)
+        padded = F.pad(x, (1, 1, 1, 1)).double().numpy()
+        patches = np.array([
+            padded[:, :, row : row + 3, column : column + 3].reshape(len(x), -1)
+            for row, column in itertools.product(range(7), range(6))
+        ]).reshape(-1, 18)  # fmt: skip
+        moments = patches.T @ patches / len(patches)
+        filters = layer.convolution.weight.detach().flatten(1).double().numpy()
+        variances = np.sort(np.linalg.eigvalsh(moments))[::-1]
+        # A filter is an eigenvector v / sqrt(λ + ε), so that its moment is λ / (λ + ε).
+        np.testing.assert_allclose(filters @ moments @ filters.T, np.diag(variances / (variances + 1e-2)), atol=1e-4)
+        np.testing.assert_allclose((filters**2).sum(1), 1 / (variances + 1e-2), rtol=1e-4)
+        assert (filters[range(18), np.abs(filters).argmax(1)] > 0).all()
+
+    def test_channels_without_any_variance_stay_finite(self) -> None:
+        layer = Whitening(1)
+        layer.derive(torch.zeros(3, 1, 4, 4))
+        assert layer.convolution.weight.isfinite().all()
+
+
+class TestHeads:
+    def test_the_largest_value_of_a_channel_is_kept(self) -> None:
+        x = images()
+        assert torch.equal(GlobalMaxPool()(x), F.adaptive_max_pool2d(x, 1))
+
+    def test_a_divisor_divides(self) -> None:
+        assert torch.equal(Divide(4)(images()), images() * 0.25)
 
 
 class TestZero:

@@ -165,7 +165,7 @@ def _measure_latency(candidate: Candidate) -> float:
 COSTS: dict[str, Cost] = {
     cost.name: cost
     for cost in (
-        Cost("params", "parameters", "trainable parameters", _count_parameters, Effort.COUNTED, "parameters"),
+        Cost("params", "parameters", "number of parameters", _count_parameters, Effort.COUNTED, "parameters"),
         Cost(
             "flops", "multiply-adds", "multiply-adds for one image", _count_multiply_adds, Effort.COUNTED, "flops",
             examples=("100M", "2G", "800000"),

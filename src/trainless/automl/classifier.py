@@ -63,7 +63,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     for the images of `fit`, then kept as bytes; new images are scaled by the same two numbers and cut off beyond them.
 
     Args:
-        max_params: most trainable parameters; None is no limit, as for all limits.
+        max_params: most parameters; None is no limit, as for all limits.
         max_flops: most multiply-adds for one image.
         max_latency: most milliseconds for one image on this machine.
         max_memory: most MiB for the inference of one image.

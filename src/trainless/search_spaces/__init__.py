@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from trainless.search_spaces.base import SearchSpace
+from trainless.search_spaces.convnet import ConvNet
 from trainless.search_spaces.finite import FiniteSpace
 from trainless.search_spaces.mobile import Mobile
 from trainless.search_spaces.nasbench101 import NASBench101
@@ -18,6 +19,7 @@ SEARCH_SPACES: dict[str, type[SearchSpace]] = {
     "nasbench101": NASBench101,
     "nats_size": NATSSize,
     "mobile": Mobile,
+    "convnet": ConvNet,
 }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, ClassVar
 
@@ -94,6 +94,34 @@ class SearchSpace(ABC):
             task: the shape of an image and the number of classes; images need not be square.
         """
 
+    def propose(self, rng: np.random.Generator) -> Architecture:
+        """Draw one architecture of any size; a space most of which is heavy draws light ones as often."""
+        return self.sample(rng)
+
+    def sample_within(
+        self, rng: np.random.Generator, is_within: Callable[[Architecture], bool], draws: int = 10_000
+    ) -> Architecture | None:
+        """Draw one architecture that is within limits, of those that `propose` draws.
+
+        Args:
+            rng: the source of all randomness.
+            is_within: whether an architecture may be drawn.
+            draws: how many may be refused.
+
+        Returns:
+            The first that is within, or None where none of so many is.
+
+        Example:
+            >>> from trainless.search_spaces import search_space
+            >>> space, task = search_space("nasbench201"), Task("toy", 10)
+            >>> rng = np.random.default_rng(0)
+            >>> cell = space.sample_within(rng, lambda cell: space.parameters(cell, task) < 80_000)
+            >>> space.parameters(cell, task)
+            73306
+        """
+        proposals = (self.propose(rng) for _ in range(draws))
+        return next(filter(is_within, proposals), None)
+
     # What follows from its options. A space that has more to say of its sizes overrides these.
 
     @property
@@ -142,7 +170,7 @@ class SearchSpace(ABC):
         return self.blueprint(architecture, task).build()
 
     def parameters(self, architecture: Architecture, task: Task) -> int:
-        """Count the trainable parameters of the network as it is written, by a closed form."""
+        """Count the parameters of the network as it is written, frozen ones included, by a closed form."""
         return self.blueprint(architecture, task).parameters
 
     def flops(self, architecture: Architecture, task: Task) -> int:

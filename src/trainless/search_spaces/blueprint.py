@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Blueprint", "Draft", "Edge", "Part", "live_edges"]
 
 Value = TypeVar("Value", str, int)
+Step = tuple[str, int, Mapping[str, Any]]
 
 _HEAD = "head"
 # A space of thousands is counted through by these alone.
@@ -59,7 +60,7 @@ class Part(tuple[Node, ...]):
 
     @cached_property
     def parameters(self) -> int:
-        """Number of trainable parameters."""
+        """Number of parameters, frozen ones included."""
         return sum(node.parameters for node in self)
 
     @cached_property
@@ -112,11 +113,47 @@ class Draft:
         self.nodes += nodes
         self.channels, self.size = channels, size
 
-    def classify(self, classes: int) -> None:
-        """Add global average pooling and a linear layer: the modules ``pool``, ``flatten`` and ``head``."""
-        self.add("pool", "global_pool", block=_HEAD)
+    def chain(self, name: str, steps: Sequence[Step], *, has_shortcut: bool = False, **settings: Any) -> None:
+        """Add one module of several operations, one after another, with a shortcut around all of them or without.
+
+        Args:
+            name: path of the module.
+            steps: for each operation its key, the channels that it gives and settings of its own.
+            has_shortcut: whether what the module reads is added to what the last operation gives.
+            settings: of every node.
+
+        Example:
+            >>> draft = Draft(Task("toy", classes=2, channels=4, height=9, width=9))
+            >>> draft.chain("body", [("conv", 8, {"kernel": 3}), ("relu", 8, {}), ("conv", 4, {})], has_shortcut=True)
+            >>> draft.blueprint().build().body.body
+            Sequential(
+              (0): Conv2d(4, 8, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), bias=False)
+              (1): ReLU()
+              (2): Conv2d(8, 4, kernel_size=(1, 1), stride=(1, 1), bias=False)
+            )
+        """
+        nodes = [self.node(name, "skip_connect", **settings)] if has_shortcut else []
+        for number, (operation, channels, own) in enumerate(steps, 1):
+            source = str(number - 1) if number > 1 else INPUT
+            target = str(number) if number < len(steps) else OUTPUT
+            node = self.node(name, operation, channels, source=source, target=target, **settings, **own)
+            nodes.append(node)
+            self.extend([], node.channels, node.output_size)
+        self.extend(nodes, self.channels, self.size)
+
+    def classify(self, classes: int, pooling: str = "global_pool", divisor: int = 1) -> None:
+        """Add global pooling and a linear layer: the modules ``pool``, ``flatten`` and ``head``.
+
+        Args:
+            classes: number of classes.
+            pooling: key of the pooling.
+            divisor: what the logits are divided by, in a module ``scale``.
+        """
+        self.add("pool", pooling, block=_HEAD)
         self.add("flatten", "flatten", block=_HEAD)
         self.add("head", "linear", classes, block=_HEAD)
+        if divisor != 1:
+            self.add("scale", "divide", divisor=divisor, block=_HEAD)
 
     def blueprint(self, pictured: str = "", captions: Mapping[str, str] | None = None) -> Blueprint:
         """Give the network that was written; the arguments are those of `Blueprint`."""
@@ -152,7 +189,7 @@ class Blueprint(NamedTuple):
 
     @property
     def parameters(self) -> int:
-        """Number of trainable parameters."""
+        """Number of parameters, frozen ones included."""
         return sum(map(_PARAMETERS, self.parts))
 
     @property

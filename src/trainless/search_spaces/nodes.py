@@ -79,6 +79,7 @@ class Node:
         block: what the part of the network is called that its module ends, with each repetition; ``"head"`` is the
             classifier, and what has no name belongs to the next.
         label: what pictures call it; the operation, unless a benchmark has a name of its own.
+        divisor: what values are divided by.
 
     Example:
         >>> node = Node("features.2", "relu_conv_bn", 16, 16, (32, 32), kernel=3, repeat=5)
@@ -104,6 +105,7 @@ class Node:
     position: int = 0
     block: str = ""
     label: str = ""
+    divisor: int = 1
 
     @property
     def record(self) -> Operation:
@@ -119,7 +121,7 @@ class Node:
 
     @property
     def parameters(self) -> int:
-        """Trainable parameters of all its repetitions."""
+        """Parameters of all its repetitions, frozen ones included."""
         return self.repeat * sum(layer.parameters for layer in self.record.layers(self))
 
     @property
@@ -176,6 +178,10 @@ def _inverted_residual(node: Node) -> list[Layer]:
     ]
 
 
+def _whitening(node: Node) -> list[Layer]:
+    return [_convolution(node.inputs, node.channels, node.kernel, node.size, normalised=False)]
+
+
 def _linear(node: Node) -> list[Layer]:
     return [Layer((node.inputs + 1) * node.channels, node.inputs * node.channels)]
 
@@ -207,6 +213,37 @@ def _build_conv_bn_relu(node: Node) -> torch.nn.Module:
     from trainless.operations import conv_bn_relu
 
     return conv_bn_relu(node.inputs, node.channels, node.kernel, node.stride, node.groups)
+
+
+def _build_activated(activation: str) -> Callable[[Node], torch.nn.Module]:
+    def build(node: Node) -> torch.nn.Module:
+        from torch import nn
+
+        from trainless.operations import conv_bn
+
+        return nn.Sequential(
+            *conv_bn(node.inputs, node.channels, node.kernel, node.stride, node.groups), getattr(nn, activation)()
+        )
+
+    return build
+
+
+def _build_whitening(node: Node) -> torch.nn.Module:
+    from trainless.operations import Whitening
+
+    return Whitening(node.inputs, node.kernel)
+
+
+def _build_global_max_pool(node: Node) -> torch.nn.Module:
+    from trainless.operations import GlobalMaxPool
+
+    return GlobalMaxPool()
+
+
+def _build_divide(node: Node) -> torch.nn.Module:
+    from trainless.operations import Divide
+
+    return Divide(node.divisor)
 
 
 def _build_conv_bn(node: Node) -> torch.nn.Module:
@@ -282,15 +319,21 @@ OPERATIONS: Mapping[str, Operation] = {
     "sigmoid": Operation(_plain("Sigmoid")),
     "elu": Operation(_plain("ELU")),
     "silu": Operation(_plain("SiLU")),
+    "gelu": Operation(_plain("GELU")),
     "relu_conv_bn": Operation(_build_relu_conv_bn, _convolutions),
     "conv_bn_relu": Operation(_build_conv_bn_relu, _convolutions),
+    "conv_bn_silu": Operation(_build_activated("SiLU"), _convolutions),
+    "conv_bn_gelu": Operation(_build_activated("GELU"), _convolutions),
     "conv_bn": Operation(_build_conv_bn, _convolutions),
+    "whitening": Operation(_build_whitening, _whitening),
     "cut": Operation(_build_cut),
     "max_pool": Operation(_build_max_pooling),
     "avg_pool_3x3": Operation(_build_average_pooling),
     "reduction": Operation(_build_reduction, _reduction),
     "inverted_residual": Operation(_build_inverted_residual, _inverted_residual),
     "global_pool": Operation(_plain("AdaptiveAvgPool2d", 1), size=lambda node: (1, 1)),
+    "global_max_pool": Operation(_build_global_max_pool, size=lambda node: (1, 1)),
     "flatten": Operation(_plain("Flatten")),
     "linear": Operation(_build_linear, _linear),
+    "divide": Operation(_build_divide),
 }

@@ -167,7 +167,7 @@ class SearchSpaceContract:
             for architecture, _ in self.drawn():
                 with torch.device("meta"):
                     network, image = self.space.build(architecture, task), torch.empty(1, *task.input_shape)
-                counted = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+                counted = sum(parameter.numel() for parameter in network.parameters())
                 closed = self.space.parameters(architecture, task)
                 assert closed == counted, f"{architecture} has {counted} parameters for {task}, not {closed}"
                 with FlopCounterMode(display=False) as counter:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from trainless.data import ImageDataset
 from trainless.errors import InputError
 from trainless.hardware import limited_threads
-from trainless.initialization import initialize
+from trainless.initialization import derive_from_data, initialize
 from trainless.seeding import generator, preserve_rng_state
 from trainless.training.devices import Devices
 from trainless.training.measures import measure_named
@@ -50,7 +50,8 @@ def train(
 
     Args:
         network: maps images to one number for each class. Its convolutions, linear layers and normalisations are drawn
-            anew, by `trainless.initialization.initialize`; other weights start as they are.
+            anew, by `trainless.initialization.initialize`, but those that are frozen; a whitening layer takes its
+            weights from the training images; other weights start as they are.
         train_set: images to learn from.
         valid_set: images to choose the best epoch by.
         epochs: most passes over the training images.
@@ -108,6 +109,7 @@ def train(
         _check_network(network, train_set.task)
         if resume is None:
             initialize(network, generator=generator(seed, "weights"))
+            derive_from_data(network, train_set)
         else:
             _restore(network, resume)
         with logged(log_folder, chosen, epochs, steps, measure, resume, on_epoch) as told:
