@@ -136,13 +136,14 @@ class FeatureObserver:
     Attributes:
         rules: what to give an `Observer`.
         variances: for each batch normalisation that ran: variance per channel, number of values behind it, momentum.
-        features: input of the last global average pooling, or None where none was seen.
+        features: input of the last global pooling, by averages or ``amax``, or None where none was seen.
     """
 
     def __init__(self) -> None:
         self.variances: list[tuple[torch.Tensor, int, float]] = []
         self.features: torch.Tensor | None = None
-        pools = (F.adaptive_avg_pool2d, F.avg_pool2d, torch.mean, torch.Tensor.mean)
+        averages = (F.adaptive_avg_pool2d, F.avg_pool2d, torch.mean, torch.Tensor.mean)
+        pools = (*averages, torch.amax, torch.Tensor.amax)
         self.rules: Rules = {F.batch_norm: self._batch_norm, **dict.fromkeys(pools, self._pool)}
 
     def _batch_norm(
