@@ -207,7 +207,8 @@ class GlobalMaxPool(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Compute the maxima, shape ``(images, channels, 1, 1)``."""
-        return torch.amax(x, (2, 3), keepdim=True)
+        largest: torch.Tensor = torch.amax(x, (2, 3), keepdim=True)
+        return largest
 
 
 class Whitening(nn.Module):
@@ -278,7 +279,7 @@ _AT_ONCE = 2**18  # patches that are laid out, which takes some hundred bytes ea
 def _cosines(size: int) -> torch.Tensor:
     """The orthonormal basis of the discrete cosine transform, a row each, the constant first."""
     numbers = torch.arange(size, dtype=torch.float64)
-    rows = torch.cos(torch.pi / size * numbers[:, None] * (numbers + 0.5)) * (2 / size) ** 0.5
+    rows: torch.Tensor = torch.cos(torch.pi / size * numbers[:, None] * (numbers + 0.5)) * (2 / size) ** 0.5
     rows[0] /= 2**0.5
     return rows
 

@@ -122,5 +122,11 @@ def _convolution(stage: Stage, inputs: int, stride: int = 1, *, pools: bool = Fa
     if not pools:
         return [*steps, (activated, stage.channels, {"kernel": kernel, "stride": stride})]
     # Pooled before they are normalised, there are a quarter of the values to normalise.
-    operations = (("conv", {"kernel": kernel}), ("max_pool", _HALVES), ("batch_norm", {}), (stage.activation, {}))
-    return [*steps, *((operation, stage.channels, settings) for operation, settings in operations)]
+    channels = stage.channels
+    return [
+        *steps,
+        ("conv", channels, {"kernel": kernel}),
+        ("max_pool", channels, _HALVES),
+        ("batch_norm", channels, {}),
+        (stage.activation, channels, {}),
+    ]
