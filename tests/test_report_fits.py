@@ -15,12 +15,13 @@ from test_report_page import StudyPage, check_whole
 from test_report_searches import GRAPH, ODD, block, check_loads_nothing, make_search, read, text_of, texts
 
 from trainless.automl import Fitted, TestResult
+from trainless.automl.comparison import Comparison, Rival
 from trainless.data.audits import Audit, Copy
 from trainless.data.sizes import ImageSize
 from trainless.errors import InputError, UnknownNameError
 from trainless.export import PlainCode
 from trainless.report import fit_figure, fit_page
-from trainless.report.fit.views import class_table, commonest_share, confusion_shares, stage_table
+from trainless.report.fit.views import class_table, confusion_shares, stage_table
 from trainless.search import Limits
 from trainless.training import Recipe, TrainingResult
 
@@ -30,10 +31,17 @@ CONFUSION = np.array([[9, 1, 0, 0], [2, 4, 2, 0], [0, 0, 5, 0], [0, 0, 0, 0]])
 
 
 def make_test(confusion: np.ndarray = CONFUSION, names: tuple[str, ...] = NAMES) -> TestResult:
-    measures = {"accuracy": 78.26, "balanced-accuracy": 80.0, "macro-f1": 79.0, "log-loss": -0.7125}
+    measures = {"accuracy": 78.26, "balanced-accuracy": 80.0, "macro-f1": 79.0, "log-loss": 0.7125}
     right = int(confusion.trace())
     interval = binomtest(right, int(confusion.sum())).proportion_ci(0.95, "wilson")
     return TestResult(right / confusion.sum(), interval.low, interval.high, measures, confusion, names)
+
+
+def make_comparison(measure: str = "accuracy") -> Comparison:
+    """The network of a fit beside two classifiers that it beats, whatever the measure."""
+    value, commonest, linear = (0.7125, 1.25, 1.0) if measure == "log-loss" else (78.26, 43.48, 60.87)
+    rivals = Rival("guessing the commonest class", commonest, 9.0, 5.0, 12.0), Rival("a line", linear, 5.0, 2.0, 8.0)
+    return Comparison(measure, value, 0.9 * value, 1.1 * value, 23, rivals)
 
 
 def make_audit(names: tuple[str, ...] = NAMES) -> Audit:
@@ -53,8 +61,8 @@ def make_fitted() -> Fitted:
     training = TrainingResult(80.0, 3, 2, 9.0, (1.5, 1.0, 0.75), (60.0, 80.0, 75.0))
     return Fitted(
         title="pets: a network", space="nasbench201, cells=1", architecture=search.best, graph=GRAPH,
-        network=torch.nn.Identity(), code=PlainCode("", {}), test=make_test(), training=training, recipe=recipe,
-        trials=trials, search=search, audit=make_audit(), measure="accuracy",
+        network=torch.nn.Identity(), code=PlainCode("", {}), test=make_test(), comparison=make_comparison(),
+        training=training, recipe=recipe, trials=trials, search=search, audit=make_audit(),
         costs={"params": 12_345, "flops": 2_500_000, "latency": 1.2345, "memory": 0.5},
         limits=Limits(parameters=20_000, latency=1),
         seconds={"search": 1.0, "training": 3.0}, notes=("Beware of the yak.",),
@@ -83,7 +91,6 @@ class TestViews:
             confusion_shares(CONFUSION),
             [[0.9, 0.1, 0, 0], [0.25, 0.5, 0.25, 0], [0, 0, 1, 0], [math.nan] * 4],
         )
-        assert commonest_share(make_test()) == 10 / 23
 
     def test_classes_the_worst_first(self) -> None:
         table = class_table(make_test())
@@ -121,7 +128,7 @@ class TestFitPage:
         for text in (
             "recognises <strong>78.26 %</strong> of 23 test images",
             f"(95 % interval {100 * interval.low:.2f} to {100 * interval.high:.2f} %)",
-            "would be right for 43.5 %.",
+            "On the same images guessing the commonest class comes to 43.48 %; a line comes to 60.87 %.",
             "<strong>12.3 k parameters</strong>, 2.5 M multiply-adds, 1.23 ms latency",
             "and 0.5 MiB memory for one image on one thread",
             "Limits: params 12,345 of at most 20,000; latency 1.23 of at most 1 ms (above it when measured anew).",
@@ -131,11 +138,31 @@ class TestFitPage:
             assert text in page.text
 
     def test_the_measure_that_decided_is_told(self) -> None:
-        text = fit_page(replace(make_fitted(), measure="log-loss", limits=Limits()))
-        assert "Its log loss, by which networks and recipes were chosen on other images, is <strong>0.7125 nats" in text
+        text = fit_page(replace(make_fitted(), comparison=make_comparison("log-loss"), limits=Limits()))
+        assert (
+            "The log loss of the network, by which it was chosen on other images, is <strong>0.7125 nats</strong> on "
+            "23 test images (95 % interval 0.6412 to 0.7837 nats), by which no choice was made. It recognises 78.26 %"
+        ) in text
         assert "the best by log loss is clearly better." in text
         assert "No limit was set." in text
-        assert "<strong>79.00 %</strong>" in fit_page(replace(make_fitted(), measure="macro-f1"))
+        assert "a line comes to 1.0000 nats." in text
+        trials = read(text).rows(0)[2]
+        assert trials[0] == "−70.1250"  # what was maximised, turned
+
+    def test_warnings_stand_before_all_else(self, page: StudyPage) -> None:
+        assert 'class="warning"' not in page.text
+        beaten = Rival("a <coin>", 80.0, -1.74, -9.0, 5.0)
+        training = TrainingResult(80.0, 2, 2, 9.0)
+        fitted = replace(make_fitted(), comparison=replace(make_comparison(), rivals=(beaten,)), training=training)
+        text = fit_page(fitted)
+        first, second = (
+            text.index(f'<p class="warning">Warning: {sentence}')
+            for sentence in (
+                "The network is no better than a &lt;coin&gt;: accuracy 78.26 % beside 80.00 % on 23 test images",
+                "The network was trained for 2 epoch(s), too few to learn from",
+            )
+        )
+        assert first < second < text.index('<p class="lead">')
 
     def test_training(self, page: StudyPage) -> None:
         loss = block(page, "loss")["data"][0]

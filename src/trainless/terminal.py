@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from trainless.files import write_file, write_text
@@ -46,23 +47,35 @@ class Update:
 
 
 @contextmanager
-def progress(name: str) -> Iterator[Update]:
-    """Show a progress bar with rate and time left on standard error, where that is a terminal."""
+def progress(name: str, *, begun: float | None = None, deadline: float | None = None) -> Iterator[Update]:
+    """Show a progress bar with rate, elapsed and left time on standard error, where that is a terminal.
+
+    Args:
+        name: what is being done.
+        begun: value of `time.monotonic` from which time is counted over all stages; None counts in each anew.
+        deadline: value of `time.monotonic` at which all stages end, where that is known beforehand.
+    """
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn
+    from rich.text import Text
+
+    class Times(ProgressColumn):
+        def render(self, task: Any) -> Text:
+            now = time.monotonic()
+            elapsed = task.elapsed if begun is None else now - begun
+            left = task.time_remaining if deadline is None else max(0.0, deadline - now)
+            return Text(f"elapsed {_clock(elapsed)}, left {_clock(left)}")
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.fields[name]}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"),
-               TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())  # fmt: skip
+    columns = (
+        TextColumn("{task.fields[name]}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), Times()
+    )  # fmt: skip
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         yield Update(bar, name)
+
+
+def _clock(seconds: float | None) -> str:
+    return "-:--:--" if seconds is None else str(timedelta(seconds=int(seconds)))
 
 
 def records(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -70,7 +70,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         time: seconds that `fit` may take.
         space: a search space or its name.
         search_score: what the search maximises, as for `trainless.Search`.
-        measure: what the network shall be good at, a name of `trainless.training.MEASURES`.
+        measure: what the network shall be good at, a name of `trainless.training.MEASURES`; None is accuracy, or
+            balanced accuracy where the largest class has ten times as many images as the smallest.
         image_size: rows and columns to which images are resized; None takes what images, time and limits propose.
         resize: how they are brought to a square: ``stretch``, ``pad`` or ``crop``; None lets their proportions decide.
         image_shape: channels, height and width of the images, for flat rows.
@@ -111,7 +112,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         time: float = 600,
         space: str | SearchSpace = "nasbench201",
         search_score: Any = "log-rank(flops, nwot)",
-        measure: str = "accuracy",
+        measure: str | None = None,
         image_size: int | None = None,
         resize: str | None = None,
         image_shape: tuple[int, int, int] | None = None,

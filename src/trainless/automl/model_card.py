@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import asdict
 from importlib.metadata import version
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from trainless.automl.results import Fitted
 from trainless.costs import COSTS
 from trainless.markdown import escape, table_of_texts
+from trainless.training.scales import SCALES
 
 __all__ = ["facts", "model_card"]
 
@@ -18,13 +20,19 @@ _PACKAGES = ("trainless", "torch", "lightning", "optuna", "numpy", "scikit-learn
 
 def facts(fitted: Fitted) -> dict[str, object]:
     """Collect accuracy, costs, limits and protocol of a fit as one document of plain values, for JSON."""
+    comparison = fitted.comparison
     return {
+        "warnings": fitted.warnings,
+        "measure": fitted.measure,
+        "measure_value": comparison.value,
+        "measure_low": comparison.low,
+        "measure_high": comparison.high,
+        "baselines": [asdict(rival) for rival in comparison.rivals],
         "test_accuracy": fitted.test.accuracy,
         "test_accuracy_low": fitted.test.low,
         "test_accuracy_high": fitted.test.high,
         "test_images": fitted.test.images,
         "measures": dict(fitted.test.measures),
-        "measure": fitted.measure,
         "valid_accuracy": fitted.training.valid_accuracy / 100,
         "architecture": fitted.architecture,
         "space": fitted.space,
@@ -57,8 +65,8 @@ def model_card(fitted: Fitted, command: str = "") -> str:
     test = fitted.test
     parts = [
         f"# {escape(fitted.title)}",
-        f"**Accuracy on {test.images:,} test images: {test.accuracy:.2%}** (95 % interval {test.low:.2%} to "
-        f"{test.high:.2%}, Wilson). No choice was made by these images.",
+        *(f"**Warning: {escape(sentence)}**" for sentence in fitted.warnings),
+        _headline(fitted),
         "## What it is",
         table_of_texts(("what", "value"), [
             ("input", f"float32 images from 0 to 1, {' x '.join(map(str, fitted.audit.image_shape))}"),
@@ -70,8 +78,7 @@ def model_card(fitted: Fitted, command: str = "") -> str:
         ]),
         "## How good it is",
         table_of_texts(("measure on test images", "value"), [
-            (name, f"{-value:.4f} nats" if name == "log-loss" else f"{value:.2f} %")
-            for name, value in test.measures.items()
+            (SCALES[name].title, SCALES[name].text(value)) for name, value in test.measures.items()
         ]),
         _classes(fitted),
         "## The data",
@@ -85,6 +92,19 @@ def model_card(fitted: Fitted, command: str = "") -> str:
         table_of_texts(("package", "version"), versions().items()),
     ]  # fmt: skip
     return "\n\n".join(parts) + "\n"
+
+
+def _headline(fitted: Fitted) -> str:
+    test, comparison = fitted.test, fitted.comparison
+    how = "Wilson" if fitted.measure == "accuracy" else "bootstrap"
+    said = (
+        f"**{comparison.scale.title.capitalize()} on {test.images:,} test images: "
+        f"{comparison.scale.text(comparison.value)}** (95 % interval {comparison.interval()}, {how}). No choice was "
+        f"made by these images. On them {'; '.join(map(escape, comparison.beside()))}."
+    )
+    if fitted.measure == "accuracy":
+        return said
+    return f"{said} Accuracy: {test.accuracy:.2%} ({test.low:.2%} to {test.high:.2%}, Wilson)."
 
 
 def _classes(fitted: Fitted) -> str:

@@ -14,7 +14,9 @@ from typing import Any
 
 import torch
 
+from trainless.automl.baselines import baseline_logits
 from trainless.automl.checkpoint import FitCheckpoint
+from trainless.automl.comparison import compare
 from trainless.automl.inference import compute_logits
 from trainless.automl.plans import Plan
 from trainless.automl.results import Fitted, TestResult
@@ -35,6 +37,7 @@ from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
 from trainless.training import MEASURES, Devices, Recipe, TrainingResult, TrainingState, train
 from trainless.training.measures import measure_named
+from trainless.training.scales import SCALES
 from trainless.training.train import finished
 from trainless.types import Architecture, Task
 
@@ -47,6 +50,7 @@ _LEAST_TRIALS = 5  # fewer than these say little: the time is better spent on th
 _BATCHES = ((5000, 64), (2000, 32), (0, 16))  # from how many training images on a batch has how many of them
 _TELLING = 400  # validation images from which on recipes can be told apart, at a standard error of a percent or two
 _BALANCED = ("balanced-accuracy", "macro-f1")  # measures for which rare classes count as much as others
+_RIVAL_SHARE, _RIVAL_SECONDS = 0.02, 3.0  # of the time, for simple classifiers to compare with
 _SCORED = 64  # images that architectures are scored on, or all where there are fewer
 _SPEED_KEPT = 0.85  # share of the time that is planned for: the rest is for what is slower than measured
 
@@ -56,7 +60,7 @@ Progress = Callable[[str, int, int], None]
 
 def fit(
     source: str | os.PathLike[str] | ImageDataset | Splits, plan: Plan, *, audited: Audit | None = None,
-    folder: Path | None = None, progress: Progress | None = None,
+    folder: Path | None = None, begun: float | None = None, progress: Progress | None = None,
     on_epoch: Callable[[TrainingState], None] | None = None, write: Callable[[Fitted], Fitted] | None = None,
 ) -> Fitted:  # fmt: skip
     """Search, tune, train and test a network for labelled images.
@@ -67,6 +71,7 @@ def fit(
         audited: what `trainless.data.audit` found in the images, where it was called already.
         folder: where the search keeps its scores, as ``search.db``, the trainings their logs, in ``tensorboard``, and
             the fit what it goes on with after an interrupt; None keeps them nowhere.
+        begun: value of `time.monotonic` from which the time of the plan counts; None counts from this call.
         progress: called with stage, what is done and all of it.
         on_epoch: called with where the training stands after each of its epochs.
         write: called with what came out, before the fit forgets how it came to it; gives what is returned.
@@ -75,16 +80,24 @@ def fit(
         DataError: the images cannot be used.
         InputError: nothing within the limits was found, or something of the plan cannot be used.
     """
+    begun = time.monotonic() if begun is None else begun
     _check_alone(plan)
     splits = source if isinstance(source, Splits) else plan.load(source)
     checkpoint = FitCheckpoint(folder, _key(plan, splits))
-    budget = TimeBudget(plan.time or math.inf, used=checkpoint.values.get("elapsed", 0.0))
+    before = checkpoint.values.get("elapsed", 0.0)
+    budget = TimeBudget(plan.time or math.inf, used=before + time.monotonic() - begun)
     seconds, notes = dict[str, float](), list[str]()
     report = audited or audit(splits)
     notes += report.advice()
+    if plan.measure is None:
+        plan = _with_measure(plan, report, notes)
     task = splits.train.task
+    told = progress or _quiet
+    told("baselines", 0, 0)
+    rivals = _rivals(plan, splits)
     seconds["data"] = budget.elapsed
 
+    told("sizing", 0, 0)
     size = _size(plan, splits, budget, checkpoint)
     if size.index:
         broken = ["break the limits too often"] if plan.limits.most else []
@@ -105,22 +118,28 @@ def fit(
     seconds["training"] = budget.elapsed - sum(seconds.values())
     checkpoint.keep(elapsed=budget.elapsed)
 
+    told("testing", 0, 0)
     mean, std = splits.train.mean, splits.train.std
     title = f"{splits.train.task.name}: {architecture} of {size.space.name}"
     code = plain_code(network, task.input_shape, splits.train.class_names, mean, std, title)
     plain = module_of(code)
-    tested = _tested(plain, splits.test)
+    logits, labels = compute_logits(plain, splits.test.images), torch.tensor(splits.test.labels)
     costs = _costs(size.space, architecture, task)
     seconds["test"] = budget.elapsed - sum(seconds.values())
     fitted = Fitted(
         title=title, space=size.space.label, architecture=found.best, graph=size.space.graph(architecture),
-        network=plain, code=code, test=tested, training=result, recipe=recipe, trials=trials, search=found,
-        audit=report, measure=plan.measure, costs=costs, limits=plan.limits, seconds=seconds,
+        network=plain, code=code, test=_test_result(logits, labels, splits.test.class_names),
+        comparison=compare(_measure(plan), logits, rivals, labels, seed=plan.seed), training=result, recipe=recipe,
+        trials=trials, search=found, audit=report, costs=costs, limits=plan.limits, seconds=seconds,
         notes=tuple(notes), protocol=_protocol(plan, splits, size.space, recipe, result),
     )  # fmt: skip
     written = write(fitted) if write else fitted
     checkpoint.finish()
     return written
+
+
+def _quiet(stage: str, done: int, total: int) -> None:
+    """Tell nobody."""
 
 
 def _costs(space: SearchSpace, architecture: Architecture, task: Task) -> dict[str, float]:
@@ -138,6 +157,27 @@ def _check_alone(plan: Plan) -> None:
             f"This process is one of several that train together, but a fit starts its {plan.devices.processes} "
             "processes itself: run it as one, without torchrun."
         )
+
+
+def _with_measure(plan: Plan, report: Audit, notes: list[str]) -> Plan:
+    """The plan with the measure that suits the data, where none was asked for."""
+    if not report.is_unequal:
+        return replace(plan, measure="accuracy")
+    notes.append(
+        "As classes are so unequal and no measure was asked for, balanced accuracy decides and the training weighs "
+        "classes by the inverse of their images: --measure accuracy (measure in Python) leaves it at accuracy."
+    )
+    return replace(plan, measure="balanced-accuracy")
+
+
+def _measure(plan: Plan) -> str:
+    return plan.measure or "accuracy"
+
+
+def _rivals(plan: Plan, splits: Splits) -> dict[str, torch.Tensor]:
+    """What simple classifiers say of the test images."""
+    seconds = math.inf if plan.time is None else min(_RIVAL_SECONDS, _RIVAL_SHARE * plan.time)
+    return baseline_logits(splits, _measure(plan), balanced=plan.measure in _BALANCED, seconds=seconds)
 
 
 def _key(plan: Plan, splits: Splits) -> str:
@@ -231,7 +271,7 @@ def _tuned(
         return first, []
     recipe, trials = _with_memory(first, lambda chosen: tune(
         network_of, splits.train, splits.valid, first=chosen, epochs=_TRIAL_EPOCHS, deadline=budget.tuning_end,
-        measure=plan.measure, photographs=photographs, seed=plan.seed, threads=size.threads,
+        measure=_measure(plan), photographs=photographs, seed=plan.seed, threads=size.threads,
         devices=replace(plan.devices, devices=1), log_folder=checkpoint.logs("trials"),
         kept=checkpoint.journal(),
         progress=partial(progress, "tuning") if progress else None,
@@ -259,11 +299,14 @@ def _train(
         if on_epoch:
             on_epoch(state)
 
+    if progress:
+        progress("training", last.epochs if last else 0, _planned(plan, splits, budget, size, last))
+
     def attempt(chosen: Recipe) -> TrainingResult:
         nonlocal used
         used = chosen
         return train(
-            network, splits.train, splits.valid, epochs=epochs, seed=plan.seed, recipe=chosen, measure=plan.measure,
+            network, splits.train, splits.valid, epochs=epochs, seed=plan.seed, recipe=chosen, measure=_measure(plan),
             deadline=None if plan.epochs else budget.training_end, epoch_seconds=size.seconds * len(splits.train),
             threads=size.threads, resume=last, on_epoch=report, devices=plan.devices,
             prefer_last=True,
@@ -275,13 +318,24 @@ def _train(
     except KeyboardInterrupt:
         if last is None:
             raise
-        result = finished(network, last, plan.measure)
+        result = finished(network, last, _measure(plan))
     if last is not None and last.progress < 0.99:
         notes.append(
             f"The training ended after {result.epochs} epochs, at {last.progress:.0%} of its schedule, by an interrupt "
             "or for want of time."
         )
     return network, result, used
+
+
+def _planned(plan: Plan, splits: Splits, budget: TimeBudget, size: Size, last: TrainingState | None) -> int:
+    """How many epochs the training may come to; 0 where nothing tells."""
+    if last is not None:
+        return round(last.epochs / last.progress)
+    if plan.epochs:
+        return plan.epochs
+    epoch_seconds = size.seconds * len(splits.train)
+    left = budget.training_end - time.monotonic()
+    return 0 if math.isnan(epoch_seconds) else max(1, min(_MOST_EPOCHS, int(_SPEED_KEPT * left / epoch_seconds)))
 
 
 def _with_memory(recipe: Recipe, attempt: Callable[[Recipe], Any], notes: list[str]) -> Any:
@@ -296,13 +350,13 @@ def _with_memory(recipe: Recipe, attempt: Callable[[Recipe], Any], notes: list[s
         notes.append(f"Memory did not suffice: the batch was halved to {recipe.batch_size} images.")
 
 
-def _tested(network: torch.nn.Module, data: ImageDataset) -> TestResult:
-    logits, labels, classes = compute_logits(network, data.images), torch.tensor(data.labels), data.task.classes
+def _test_result(logits: torch.Tensor, labels: torch.Tensor, class_names: tuple[str, ...]) -> TestResult:
+    classes = len(class_names)
     confusion = torch.bincount(labels * classes + logits.argmax(1), minlength=classes**2).view(classes, classes).numpy()
     right = int(confusion.trace())
     low, high = wilson_interval(right, len(labels))
-    measures = {name: measure_named(name, classes)(logits, labels) for name in MEASURES}
-    return TestResult(right / len(labels), low, high, measures, confusion, data.class_names)
+    measures = {name: SCALES[name].turned(measure_named(name, classes)(logits, labels)) for name in MEASURES}
+    return TestResult(right / len(labels), low, high, measures, confusion, class_names)
 
 
 def _protocol(

@@ -37,7 +37,8 @@ class Plan:
         space: a search space or its name.
         strategy: as for `trainless.Search`.
         score: as for `trainless.Search`; the log-rank sum of FLOPs and NWOT is the most robust that is known here.
-        measure: what the network shall be good at, a name of `trainless.training.MEASURES`.
+        measure: what the network shall be good at, a name of `trainless.training.MEASURES`; None is balanced accuracy
+            where the classes are so unequal that `trainless.data.audit` advises it, and else accuracy.
         photographs: whether images may be mirrored; None decides by their number of channels.
         image_size: rows and columns of the images; None takes what data, time and limits propose.
         seed: decides everything random.
@@ -65,7 +66,7 @@ class Plan:
     space: str | SearchSpace = "nasbench201"
     strategy: str = "evolution"
     score: str = "log-rank(flops, nwot)"
-    measure: str = "accuracy"
+    measure: str | None = None
     photographs: bool | None = None
     image_size: int | None = None
     seed: int = 0
@@ -85,7 +86,7 @@ class Plan:
         else:
             TimeBudget(self.time or 0.0)
         Budget(self.evaluations)
-        measure_named(self.measure, 2)
+        measure_named(self.measure or "accuracy", 2)
         if self.devices.nodes > 1:
             raise InputError(
                 f"The number of nodes is {self.devices.nodes}, but a fit is of one machine: train what it finds on "

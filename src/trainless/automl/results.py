@@ -15,6 +15,7 @@ from trainless.costs import cost_named
 if TYPE_CHECKING:
     import torch
 
+    from trainless.automl.comparison import Comparison
     from trainless.data.audits import Audit
     from trainless.export import PlainCode
     from trainless.search import Limits, SearchResult
@@ -32,7 +33,7 @@ class TestResult:
         accuracy: share of the images whose class was found, from 0 to 1.
         low: lower end of the 95 % interval of the accuracy (Wilson).
         high: its upper end.
-        measures: by name of `trainless.training.MEASURES`, its value; percent, or nats with the sign turned.
+        measures: by name of `trainless.training.MEASURES`, its value; percent, or nats, of which less is better.
         confusion: number of images by true class (rows) and guessed class (columns).
         class_names: one name a class, in that order.
 
@@ -81,13 +82,13 @@ class Fitted:
         network: maps float32 images with values from 0 to 1 to one number a class; plain PyTorch, in eval mode.
         code: the same as code and weights.
         test: what it does on the test images.
+        comparison: the same beside simple classifiers.
         training: its training, measured on the validation images.
         recipe: how it was trained.
         trials: one row a recipe that was tried: ``trial``, ``recipe`` (hyper-parameter and value), ``measure``,
-            ``epochs``, ``state``.
+            ``epochs``, ``state``; the measure as it is maximised, log loss with its sign turned.
         search: the search that found it.
         audit: what is in the data.
-        measure: what decided between networks and recipes, a name of `trainless.training.MEASURES`.
         costs: by name all of `trainless.costs.COSTS`, measured on this machine where they are measured.
         limits: what the network may cost.
         seconds: by stage, the time it took: ``data``, ``search``, ``tuning``, ``training``, ``test``.
@@ -105,18 +106,28 @@ class Fitted:
     network: torch.nn.Module
     code: PlainCode
     test: TestResult
+    comparison: Comparison
     training: TrainingResult
     recipe: Recipe
     trials: Sequence[Mapping[str, Any]]
     search: SearchResult
     audit: Audit
-    measure: str
     costs: Mapping[str, float]
     limits: Limits
     seconds: Mapping[str, float]
     notes: tuple[str, ...] = ()
     protocol: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, Path] = field(default_factory=dict)
+
+    @property
+    def measure(self) -> str:
+        """What decided between networks and recipes, a name of `trainless.training.MEASURES`."""
+        return self.comparison.measure
+
+    @property
+    def warnings(self) -> list[str]:
+        """Why the network may be of little use, as sentences; empty where it is not."""
+        return self.comparison.warnings(self.training.epochs)
 
     def held(self) -> list[str]:
         """Say of each limit what the network has and the most that it may have.

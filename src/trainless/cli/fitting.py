@@ -6,7 +6,9 @@ import os
 import shlex
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -58,8 +60,12 @@ def fit(
     strategy: Annotated[str, typer.Option(help="How architectures are proposed.")] = "evolution",
     score: Annotated[str, typer.Option(help="A proxy or an aggregation.")] = "log-rank(flops, nwot)",
     measure: Annotated[
-        str, typer.Option(help="What it shall be good at: accuracy, balanced-accuracy, macro-f1, log-loss.")
-    ] = "accuracy",
+        str | None,
+        typer.Option(
+            help="What it shall be good at: accuracy, balanced-accuracy, macro-f1, log-loss; default accuracy, or "
+            "balanced-accuracy where classes are very unequal."
+        ),
+    ] = None,
     image_size: Annotated[
         int | None, typer.Option(help="Rows and columns of the images; default by data, time and limits.")
     ] = None,
@@ -81,6 +87,9 @@ def fit(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the network that an earlier fit wrote to --out.")
     ] = False,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="End with exit code 1 where the network is of little use.")
+    ] = False,
     accelerator: Accelerator = "cpu",
     devices: DeviceCount = 1,
     precision: Precision = "32-true",
@@ -89,6 +98,7 @@ def fit(
     as_json: Json = False,
 ) -> None:
     """Find, train, test and export a network for labelled images, within a time."""
+    begun = monotonic()
     from trainless.automl import Plan
     from trainless.automl.model_card import facts
     from trainless.data import drop_leaks as without_leaks
@@ -101,10 +111,14 @@ def fit(
         _seconds(time, epochs), limits, space, strategy, score, measure, mirror, image_size, seed, workers, epochs,
         evaluations, devices_of(accelerator, devices, precision), resize,
     )  # fmt: skip
-    splits = plan.load(find_data(data), (1 - valid_share - test_share, valid_share, test_share))
-    written = fit_shown(without_leaks(splits) if drop_leaks else splits, plan, out, quiet=as_json)
+    with interruptible("Nothing was kept yet: run the same command again."), progress("reading"):
+        splits = plan.load(find_data(data), (1 - valid_share - test_share, valid_share, test_share))
+        splits = without_leaks(splits) if drop_leaks else splits
+    written = fit_shown(splits, plan, out, begun=begun, quiet=as_json)
     if as_json:
         print_json(facts(written))
+    if strict and written.warnings:
+        raise typer.Exit(1)
 
 
 def _seconds(time: str | None, epochs: int | None) -> float | None:
@@ -115,35 +129,64 @@ def _seconds(time: str | None, epochs: int | None) -> float | None:
     return None if epochs is not None else parse_time(time or "10m")
 
 
-def fit_shown(splits: Splits, plan: Plan, out: Path, *, quiet: bool = False) -> Fitted:
-    """Show what is in the data, fit with a progress bar, and tell what came out; only the bar where it is quiet."""
+def fit_shown(splits: Splits, plan: Plan, out: Path, *, begun: float | None = None, quiet: bool = False) -> Fitted:
+    """Show what is in the data, fit with a progress bar, and tell what came out; only the bar where it is quiet.
+
+    Args:
+        splits: the images.
+        plan: settings of the fit.
+        out: folder for the network and all else.
+        begun: value of `time.monotonic` from which the time of the plan counts; None counts from here.
+        quiet: show nothing but the bar.
+    """
     from trainless.data import audit
     from trainless.fit_artifacts import fit_to_folder
 
+    begun = monotonic() if begun is None else begun
+    deadline = None if plan.time is None else begun + plan.time
     audited = audit(splits)
     if not quiet:
         typer.echo(str(audited))
-    advice = f"Scores are in {out}/search.db: run the same command again, they are not computed again."
-    with new_folder(out), interruptible(advice), progress("reading") as update:
+    with (
+        new_folder(out),
+        interruptible(partial(_kept, out)),
+        progress("comparing", begun=begun, deadline=deadline) as update,
+    ):
         stages: list[str] = []
 
         def told(stage: str, done: int, total: int) -> None:
             if stage not in stages:
                 stages.append(stage)
                 update.stage(stage)
-            update(done, total)
+            if total:
+                update(done, total)
 
         command = shlex.join(["trainless", *sys.argv[1:]])
-        written = fit_to_folder(splits, plan, out, audited=audited, command=command, progress=told)
+        written = fit_to_folder(splits, plan, out, audited=audited, command=command, begun=begun, progress=told)
     if not quiet:
         _tell(written, out)
     return written
 
 
+def _kept(out: Path) -> str:
+    """What an interrupted fit left, and how to go on."""
+    kept = [str(out / name) for name in ("search.db", "unfinished.pt") if (out / name).exists()]
+    if not kept:
+        return "Nothing was kept yet: run the same command again."
+    return f"What is done is kept in {' and '.join(kept)}: run the same command again, it goes on from there."
+
+
 def _tell(written: Fitted, out: Path) -> None:
-    test = written.test
-    typer.echo(f"\nTest accuracy {test.accuracy:.2%} on {test.images:,} images (95 % interval {test.low:.2%} to "
-               f"{test.high:.2%}).")  # fmt: skip
+    test, comparison = written.test, written.comparison
+    typer.echo()
+    for warning in written.warnings:
+        typer.echo(f"Warning: {warning}")
+    typer.echo(
+        f"Test {comparison.scale.title} {comparison.scale.text(comparison.value)} on {test.images:,} images (95 % "
+        f"interval {comparison.interval()}); {'; '.join(comparison.beside())}."
+    )
+    if written.measure != "accuracy":
+        typer.echo(f"Test accuracy {test.accuracy:.2%} (95 % interval {test.low:.2%} to {test.high:.2%}).")
     costs = [f"{COSTS[name].amount(value)} {COSTS[name].title}" for name, value in written.costs.items()]
     typer.echo(f"{', '.join(costs)} for one image here.")
     for said in written.held():

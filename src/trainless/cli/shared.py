@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -98,12 +98,12 @@ def cause(error: Exception) -> str:
 
 
 @contextmanager
-def interruptible(advice: str) -> Iterator[None]:
-    """Turn Ctrl-C into one sentence and exit code 130."""
+def interruptible(advice: str | Callable[[], str]) -> Iterator[None]:
+    """Turn Ctrl-C into one sentence and exit code 130; what it advises may depend on how far things came."""
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo(f"trainless: interrupted. {advice}", err=True)
+        typer.echo(f"trainless: interrupted. {advice if isinstance(advice, str) else advice()}", err=True)
         raise typer.Exit(130) from None
 
 

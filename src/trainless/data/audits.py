@@ -127,6 +127,11 @@ class Audit:
             ("copies, other class", f"{self.conflicts:,}"),
         ]
 
+    @property
+    def is_unequal(self) -> bool:
+        """Whether accuracy says little, because the classes are of so unequal size."""
+        return self.imbalance >= _UNEQUAL
+
     def advice(self) -> list[str]:
         """Say what should be looked at before training, in sentences; empty where nothing was found.
 
@@ -146,7 +151,7 @@ class Audit:
             (unknown, "{} class(es) have no image in train, so they will never be predicted: add some."),
             (rare, f"{{}} class(es) have fewer than {_FEW} images in train: add some."),
             (untested, "{} class(es) have no image in test, so nothing will be known about them: add some."),
-            (int(self.imbalance) * (self.imbalance >= _UNEQUAL), "Classes are unequal by a factor of {}: prefer "
+            (int(self.imbalance) * self.is_unequal, "Classes are unequal by a factor of {}: prefer "
              "balanced accuracy or macro-F1, by which the training weighs classes."),
         ]  # fmt: skip
         return [sentence.format(number) for number, sentence in found if number]

@@ -143,7 +143,12 @@ class Choosing:
             ui.html("<h2><i>3</i> Time</h2>")
             with ui.element("div").classes("grid"):
                 _field(form, "time", "Time for all of it", "", "such as 90s, 20m or 1h")
-                _select(form, "measure", "It shall be good at", {name: name.replace("-", " ") for name in MEASURES})
+                _select(
+                    form,
+                    "measure",
+                    "It shall be good at",
+                    {"": "what suits the data", **{name: name.replace("-", " ") for name in MEASURES}},
+                )
             usual = FitForm()
             is_open = any(getattr(form, name) != getattr(usual, name) for name in _MORE)
             with ui.expansion("More", value=is_open).classes("more"), ui.element("div").classes("grid"):

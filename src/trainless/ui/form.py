@@ -29,7 +29,7 @@ class FitForm(_LimitFields):  # type: ignore[misc]
         time: for all of it, such as ``20m``.
         max_params: most parameters, such as ``0.5M``; so for each cost of `trainless.costs.COSTS`.
         space: search space.
-        measure: what the network shall be good at.
+        measure: what the network shall be good at; empty where the data decide.
         seed: decides everything random.
         image_size: rows and columns of the images.
         epochs: of the training, instead of the time.
@@ -47,7 +47,7 @@ class FitForm(_LimitFields):  # type: ignore[misc]
     data: str = "digits"
     time: str = "10m"
     space: str = "nasbench201"
-    measure: str = "accuracy"
+    measure: str = ""
     seed: str = "0"
     image_size: str = ""
     epochs: str = ""
@@ -105,8 +105,8 @@ class FitForm(_LimitFields):  # type: ignore[misc]
         seed, image_size = self.split()
         epochs, evaluations = _whole(self.epochs, "Epochs"), _whole(self.evaluations, "Architectures")
         plan = Plan(
-            time=None if epochs else self._seconds(), limits=self.limits(), space=self.space, measure=self.measure,
-            image_size=image_size, seed=seed, epochs=epochs,
+            time=None if epochs else self._seconds(), limits=self.limits(), space=self.space,
+            measure=self.measure or None, image_size=image_size, seed=seed, epochs=epochs,
         )  # fmt: skip
         return replace(plan, evaluations=evaluations) if evaluations else plan
 

@@ -10,6 +10,7 @@ from nicegui import events, run, ui
 
 from trainless.costs import COSTS
 from trainless.report.common.formats import compact, duration, percent
+from trainless.training.scales import SCALES
 from trainless.ui.addresses import run_address
 from trainless.ui.charts import bars, confusion_table, training_curve
 from trainless.ui.previews import classify_image
@@ -40,6 +41,8 @@ class Showing:
         self.window, self.run, facts = window, summary.name, summary.facts
         self._workspace = window.session.workspace
         ui.html(_headline(self.run, facts), sanitize=False)
+        for sentence in facts.get("warnings", ()):
+            ui.html(f'<p class="alert" role="alert">{escape(str(sentence))}</p>', sanitize=False)
         if facts["notes"]:
             notes = "".join(f"<li>{escape(str(note))}</li>" for note in facts["notes"])
             ui.html(f'<ul class="advice">{notes}</ul>', sanitize=False)
@@ -111,7 +114,6 @@ class Showing:
 
 
 def _headline(name: str, facts: Mapping[str, Any]) -> str:
-    low, high = 100 * facts["test_accuracy_low"], 100 * facts["test_accuracy_high"]
     tiles = [
         (cost.title, f"{compact(facts[cost.column])} {cost.unit}".rstrip())
         for cost in COSTS.values() if cost.column in facts
@@ -119,10 +121,25 @@ def _headline(name: str, facts: Mapping[str, Any]) -> str:
     costs = "".join(f"<div><dt>{what}</dt><dd>{value}</dd></div>" for what, value in tiles)
     return (
         f'<h1>{escape(name)}</h1><section class="result"><div class="accuracy">'
-        f"<b>{percent(facts['test_accuracy'], 2)}</b>"
-        f"<span>of {facts['test_images']:,} test images are recognised<br>95 % interval {low:.2f} to {high:.2f} %; no "
-        f'choice was made by these images</span></div><dl class="tiles">{costs}</dl>'
+        f"{_measured(facts)}; no choice was made by these images</span></div>"
+        f'<dl class="tiles">{costs}</dl>'
         '<p class="note">For one image on one thread of the machine that found it.</p></section>'
+    )
+
+
+def _measured(facts: Mapping[str, Any]) -> str:
+    """What the network was chosen by, or the accuracy of a run of an earlier version, which says no more."""
+    scale = SCALES.get(str(facts.get("measure")))
+    if facts.get("measure") == "accuracy" or scale is None or "measure_value" not in facts:
+        low, high = 100 * facts["test_accuracy_low"], 100 * facts["test_accuracy_high"]
+        return (
+            f"<b>{percent(facts['test_accuracy'], 2)}</b><span>of {facts['test_images']:,} test images are recognised"
+            f"<br>95 % interval {low:.2f} to {high:.2f} %"
+        )
+    low, high = facts["measure_low"], facts["measure_high"]
+    return (
+        f"<b>{scale.text(facts['measure_value'])}</b><span>{scale.title} on {facts['test_images']:,} test images"
+        f"<br>95 % interval {low:{scale.form}} to {scale.text(high)}; accuracy {percent(facts['test_accuracy'], 2)}"
     )
 
 

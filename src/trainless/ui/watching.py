@@ -16,14 +16,19 @@ from trainless.ui.window import Window
 __all__ = ["Watching", "candidate_table"]
 
 _STAGES = {
-    "reading": "Read", "searching": "Search", "tuning": "Tune", "training": "Train", "writing": "Test and write",
+    "reading": "Read", "sizing": "Measure", "searching": "Search", "tuning": "Tune", "training": "Train",
+    "writing": "Test and write",
 }  # fmt: skip
+_PARTS = {"baselines": "reading", "testing": "writing"}
 _SAID = {
     "": "It is starting.",
     "reading": "The images are being read.",
+    "baselines": "Simple classifiers are being fitted, to compare with.",
+    "sizing": "How fast networks learn here is being measured.",
     "searching": "Architectures are being scored, none is trained.",
     "tuning": "Short trainings compare recipes.",
     "training": "The network is being trained.",
+    "testing": "It is being tested.",
     "writing": "It is being tested and written.",
 }
 
@@ -110,7 +115,8 @@ def _table_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _steps(job: Job) -> str:
     names = list(_STAGES)
-    current = names.index(job.stage) if job.stage in names else 0
+    shown = _PARTS.get(job.stage, job.stage)
+    current = names.index(shown) if shown in names else 0
     parts = []
     for stage, (name, label) in enumerate(_STAGES.items()):
         kind = "now" if stage == current else "past" if stage < current else "next"

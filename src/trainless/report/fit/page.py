@@ -2,41 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from trainless.costs import COSTS
 from trainless.report.common.columns import Column, Table, columns_of, table_of
-from trainless.report.common.formats import cost_text, number
+from trainless.report.common.formats import cost_text
 from trainless.report.common.pages import render
 from trainless.report.fit.plots import accuracy_plot, confusion_plot, loss_plot, recall_plot
-from trainless.report.fit.views import class_table, commonest_share, stage_table, trial_table
+from trainless.report.fit.views import class_table, stage_table, trial_table
 from trainless.report.search.page import graph_context, search_context
 from trainless.report.search.views import check
 
 if TYPE_CHECKING:
     from trainless.automl.results import Fitted, TestResult
     from trainless.training import TrainingResult
+    from trainless.training.scales import Scale
 
 __all__ = ["fit_page"]
 
 _WORST = 20
-
-
-class _Measure(NamedTuple):
-    name: str
-    unit: str
-    form: str
-    higher_is_better: bool
-
-
-_MEASURES = {
-    "accuracy": _Measure("accuracy", "%", ".2f", True),
-    "balanced-accuracy": _Measure("balanced accuracy", "%", ".2f", True),
-    "macro-f1": _Measure("macro-F1", "%", ".2f", True),
-    "log-loss": _Measure("log loss", "nats", ".4f", False),
-}
 
 
 def fit_page(fitted: Fitted) -> str:
@@ -57,9 +43,8 @@ def fit_page(fitted: Fitted) -> str:
         "fit/page.html.j2",
         title=f"A network for {fitted.audit.name}",
         fitted=fitted,
-        commonest=commonest_share(fitted.test),
-        measure=_MEASURES[fitted.measure],
-        measured=_measured(fitted),
+        comparison=fitted.comparison,
+        scale=fitted.comparison.scale,
         costs=[cost_text(COSTS[name], value) for name, value in fitted.costs.items()],
         limits=fitted.held(),
         graph=graph_context(fitted.graph),
@@ -70,15 +55,6 @@ def fit_page(fitted: Fitted) -> str:
         advice=fitted.audit.advice(),
         stages=table_of(stage_table(fitted), stages, "stage"),
     )
-
-
-def _measured(fitted: Fitted) -> str:
-    """The value of what decided, where it is not the accuracy."""
-    if fitted.measure == "accuracy" or fitted.measure not in fitted.test.measures:
-        return ""
-    measure = _MEASURES[fitted.measure]
-    value = fitted.test.measures[fitted.measure]
-    return f"{number(value if measure.higher_is_better else -value, measure.form)} {measure.unit}"
 
 
 def _training(result: TrainingResult) -> dict[str, Any] | None:
@@ -108,12 +84,12 @@ def _trials(fitted: Fitted) -> dict[str, Any] | None:
     if not fitted.trials:
         return None
     table, same = trial_table(fitted)
-    return {"table": _trials_shown(table, _MEASURES[fitted.measure]), "same": same}
+    return {"table": _trials_shown(table, fitted.comparison.scale), "same": same}
 
 
-def _trials_shown(table: pd.DataFrame, measure: _Measure) -> Table:
+def _trials_shown(table: pd.DataFrame, scale: Scale) -> Table:
     known = [
-        Column("measure", f"validation {measure.name}, {measure.unit}", measure.form, measure.higher_is_better),
+        Column("measure", f"validation {scale.title}, {scale.unit}", scale.form, scale.higher_is_better),
         Column("epochs", "epochs", ",.0f", None),
         Column("course", "trained", "", None),
     ]

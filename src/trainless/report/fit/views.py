@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "class_table",
-    "commonest_share",
     "confusion_shares",
     "stage_table",
     "trial_table",
@@ -37,11 +36,6 @@ def confusion_shares(confusion: npt.NDArray[np.int64]) -> Array:
     shares = np.full(confusion.shape, np.nan)
     np.divide(confusion, totals, out=shares, where=totals > 0)
     return shares
-
-
-def commonest_share(test: TestResult) -> float:
-    """Give the share of the images that are of the commonest class: what is right by guessing it always."""
-    return float(test.confusion.sum(1).max() / test.images)
 
 
 def class_table(test: TestResult) -> pd.DataFrame:
@@ -78,9 +72,8 @@ def trial_table(fitted: Fitted) -> tuple[pd.DataFrame, dict[str, str]]:
     trials = pd.DataFrame(list(fitted.trials))
     values = pd.DataFrame([{name: str(value) for name, value in recipe.items()} for recipe in trials["recipe"]])
     same = [str(name) for name in values if len(values) > 1 and values[name].nunique(dropna=False) == 1]
-    sign = -1 if fitted.measure == "log-loss" else 1
     table = pd.DataFrame({
-        "measure": sign * trials["measure"].astype(float),
+        "measure": trials["measure"].astype(float).map(fitted.comparison.scale.turned),
         "epochs": trials["epochs"],
         "course": trials["state"].map(lambda state: _STATES.get(state, state)),
     })  # fmt: skip
