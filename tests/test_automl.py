@@ -17,10 +17,10 @@ from scipy.stats import binomtest
 from trainless.automl import Fitted, Plan, TestResult, TimeBudget, fit
 from trainless.automl.checkpoint import FitCheckpoint
 from trainless.automl.folders import RunFolder, write_run
-from trainless.automl.pipeline import _test_result, _with_memory
+from trainless.automl.pipeline import _test_result, _with_measure, _with_memory
 from trainless.automl.sizes import choose_size
 from trainless.automl.tuning import tune
-from trainless.data import Splits, load_splits
+from trainless.data import Splits, audit, load_splits
 from trainless.errors import InputError
 from trainless.search import Limits
 from trainless.search_spaces import NASBench201, search_space
@@ -208,6 +208,15 @@ class TestParts:
         assert found.recall.tolist() == [0, 0, 0, 1, 0, 0, 0, 0, 0, 0]
         empty = TestResult(1.0, 0.5, 1.0, {}, np.array([[2, 0], [0, 0]]), ("a", "b"))
         assert np.isnan(empty.recall[1])
+
+    def test_unequal_classes_decide_what_is_measured(self, digits: Splits) -> None:
+        plan, notes = Plan(time=60), list[str]()
+        equal = audit(digits)
+        assert _with_measure(plan, equal, notes).measure == "accuracy"
+        assert notes == []
+        unequal = replace(equal, counts={**equal.counts, "train": (9, *(90,) * 9)})
+        assert _with_measure(plan, unequal, notes).measure == "balanced-accuracy"
+        assert "As classes are so unequal and no measure was asked for, balanced accuracy decides" in notes[0]
 
     def test_times(self) -> None:
         clock = TimeBudget(1000, used=400)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import shutil
 import sys
@@ -116,6 +117,32 @@ def test_by_epochs_with_shares_and_without_leaks(command: Command, photos: Path,
 
     # A copy stays in train and leaves test; a third of what is not given validates, as the shares say.
     assert parts() == "given: train 40, valid 20, test 18; given: test"
+
+
+@pytest.mark.slow
+def test_a_useless_network_is_no_success(command: Command, photos: Path, tmp_path: Path) -> None:
+    arguments = (
+        "fit",
+        photos,
+        "--epochs",
+        1,
+        "--evaluations",
+        2,
+        "--workers",
+        0,
+        "--overwrite",
+        "--out",
+        tmp_path / "run",
+    )
+    code, out, _ = command(*arguments, "--space", "nasbench201(channels=4, cells=1)", "--strict")
+    assert code == 1
+    warnings = [line for line in out.splitlines() if line.startswith("Warning: ")]
+    assert "The network was trained for 1 epoch(s), too few to learn from" in warnings[-1]
+    assert out.index(warnings[-1]) < out.index("Test accuracy ")
+    facts = json.loads((tmp_path / "run" / "fit.json").read_text())
+    assert [f"Warning: {sentence}" for sentence in facts["warnings"]] == warnings
+    card = (tmp_path / "run" / "model_card.md").read_text()
+    assert card.index("**Warning: ") < card.index("**Accuracy on ")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import math
 import time
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,6 @@ from numpy.typing import NDArray
 from trainless.data import ImageDataset, Splits
 from trainless.data.arrays import resize
 from trainless.data.dataset import draw
-from trainless.data.splitting import part_of
 from trainless.training.measures import measure_named
 
 __all__ = ["COMMONEST", "baseline_logits"]
@@ -27,6 +27,7 @@ _MANY_CLASSES = 100  # from which on half of them are enough, for the time that 
 _IMAGES = (1000, 5000)  # to learn from: always as many as the first, up to the second where few classes leave time
 _NUMBERS = 2e8  # images x pixels x classes, which a step goes through
 _STEPS = 100
+_LEAST_LOGIT = math.log(1e-4)
 _STRENGTHS = (
     0.01,
     0.1,
@@ -59,8 +60,7 @@ def baseline_logits(
         True
     """
     shares = _shares(splits.train).log().expand(len(splits.test), -1)
-    linear = _linear(splits, measure, balanced, seconds) if len(set(splits.train.labels.tolist())) > 1 else {}
-    return {COMMONEST: shares, **linear}
+    return {COMMONEST: shares, **_linear(splits, measure, balanced, seconds)}
 
 
 def _shares(data: ImageDataset) -> torch.Tensor:
@@ -76,28 +76,30 @@ def _linear(splits: Splits, measure: str, balanced: bool, seconds: float) -> dic
     height, width = min(task.height, longest), min(task.width, longest)
     most = int(np.clip(_NUMBERS / (task.channels * height * width * task.classes), *_IMAGES))
     chosen = draw(splits.train.labels, min(most, len(splits.train)), np.random.default_rng(0), balanced=False)
-    few = part_of(splits.train, np.isin(np.arange(len(splits.train)), chosen))
-    if len(set(few.labels.tolist())) < 2:
+    labels = splits.train.labels[chosen]
+    if len(np.unique(labels)) < 2:  # of a class that is so rare that none was drawn nothing can be learned
         return {}
-    learnt, *others = (_pixels(part, height, width) for part in (few, splits.valid, splits.test))
-    mean, deviation = learnt.mean(0), learnt.std() or 1.0
+    learnt, *others = (
+        _pixels(images, height, width)
+        for images in (splits.train.images[chosen], splits.valid.images, splits.test.images)
+    )
+    mean = learnt.mean(0)
+    deviation = (learnt - mean).std() or 1.0
     valid, test = ((pixels - mean) / deviation for pixels in others)
     worth, kept = measure_named(measure, task.classes), torch.empty(0)
-    for regression in _fitted((learnt - mean) / deviation, few.labels, balanced, start + seconds):
-        found = worth(_logits(regression, valid, few), torch.tensor(splits.valid.labels))
-        if found > best or not len(kept):
-            best, kept = found, _logits(regression, test, few)
+    for regression in _fitted((learnt - mean) / deviation, labels, balanced, start + seconds):
+        found = worth(_logits(regression, valid, task.classes), torch.tensor(splits.valid.labels))
+        if found > best:
+            best, kept = found, _logits(regression, test, task.classes)
     return {f"a linear classifier on {height} x {width} pixels": kept}
 
 
-def _pixels(data: ImageDataset, height: int, width: int) -> NDArray[np.float64]:
-    small = resize(data.images, height, width)
+def _pixels(images: NDArray[np.uint8], height: int, width: int) -> NDArray[np.float64]:
+    small = resize(images, height, width)
     return small.reshape(len(small), -1) / 255
 
 
-def _fitted(
-    pixels: NDArray[np.float64], labels: NDArray[np.int64], balanced: bool, deadline: float
-) -> Iterator[object]:
+def _fitted(pixels: NDArray[np.float64], labels: NDArray[np.int64], balanced: bool, deadline: float) -> Iterator[Any]:
     """Logistic regressions of other and other penalties, as far as there is time."""
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
@@ -117,8 +119,8 @@ def _fitted(
         yield regression
 
 
-def _logits(regression: object, pixels: NDArray[np.float64], data: ImageDataset) -> torch.Tensor:
-    """Log-probabilities of all classes; those that it met no image of are as rare as they can be."""
-    found = np.full((len(pixels), data.task.classes), -math.log(len(data) + data.task.classes))
-    found[:, regression.classes_] = regression.predict_log_proba(pixels)  # type: ignore[attr-defined]
+def _logits(regression: Any, pixels: NDArray[np.float64], classes: int) -> torch.Tensor:
+    """Log-probabilities of all classes; one that it met no image of is as improbable as can be told from none."""
+    found = np.full((len(pixels), classes), _LEAST_LOGIT)
+    found[:, regression.classes_] = regression.predict_log_proba(pixels)
     return torch.tensor(found)

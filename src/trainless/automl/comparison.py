@@ -66,7 +66,7 @@ class Comparison:
     Example:
         >>> rival = Rival("a coin", 50.0, -2.0, -9.0, 5.0)
         >>> print(*Comparison("accuracy", 48.0, 38.5, 57.7, 100, (rival,)).warnings(epochs=1), sep="\\n")
-        The network is no better than a coin: accuracy 48.00 % beside 50.00 % on 100 test images (better by -2.00 %, \
+        The network is no better than a coin: accuracy 48.00 % beside 50.00 % on 100 test images (gain -2.00 %, \
 95 % interval -9.00 to 5.00).
         The network was trained for 1 epoch(s), too few to learn from: give more time, or ask for smaller images or a \
 smaller network.
@@ -111,7 +111,7 @@ smaller network.
         relation = "worse" if rival.high < 0 else "no better" if rival.gain <= 0 else "not shown to be better"
         return (
             f"The network is {relation} than {rival.name}: {scale.title} {scale.text(self.value)} beside "
-            f"{scale.text(rival.value)} on {self.images:,} test images (better by {scale.text(rival.gain)}, 95 % "
+            f"{scale.text(rival.value)} on {self.images:,} test images (gain {scale.text(rival.gain)}, 95 % "
             f"interval {rival.low:{scale.form}} to {rival.high:{scale.form}})."
         )
 
@@ -189,4 +189,5 @@ def _on_draws(measure: str, counts: Array, logits: torch.Tensor, labels: torch.T
     top, bottom = (found, true) if measure == "balanced-accuracy" else (2 * found, true + guessed)
     ratios = np.full(top.shape, np.nan)
     np.divide(top, bottom, out=ratios, where=bottom > 0)
-    return 100 * np.nanmean(ratios, axis=1)
+    mean_ratio: Array = 100 * np.nanmean(ratios, axis=1)
+    return mean_ratio
