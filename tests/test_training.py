@@ -33,6 +33,10 @@ from trainless.types import Task
 
 SPACE = search_space("nasbench201", channels=4, cells=1)
 AUGMENTED = Recipe(mirror=True, shift=1 / 8)
+ALL_SWITCHES = Recipe(
+    optimizer="muon", mirror=True, alternating=True, shift=1 / 8, reflected=True, cutout=0.25, mixup=0.4, cutmix=1.0,
+    label_smoothing=0.1, average=0.1, balanced=True, batch_size=8, learning_rate=0.02, weight_decay=0.01,
+)  # fmt: skip
 CELL = "|{0}~0|+|{0}~0|{0}~1|+|{0}~0|{0}~1|{0}~2|"
 CONVOLUTIONS, NOTHING = CELL.format("nor_conv_3x3"), CELL.format("none")
 
@@ -253,6 +257,29 @@ class TestTrain:
         assert (continued.train_losses, continued.valid_accuracies) == (result.train_losses, result.valid_accuracies)
         assert [each.epochs for each in again] == list(range(epoch + 1, 4))
         assert all(torch.equal(value, before.weights[name]) for name, value in state.weights.items())
+
+    def test_goes_on_from_any_epoch_with_all_switches_on(self) -> None:
+        def convolutional() -> nn.Module:
+            layers = nn.Conv2d(3, 8, 3, bias=False), nn.BatchNorm2d(8), nn.ReLU(), nn.Dropout(0.2), nn.Flatten()
+            return nn.Sequential(*layers, nn.Linear(288, 2))
+
+        states: list[TrainingState] = []
+        options: dict[str, Any] = {"epochs": 4, "seed": 3, "recipe": ALL_SWITCHES}
+        whole = convolutional()
+        result = train(whole, toy(41), toy(20, 1), on_epoch=states.append, **options)
+        for epoch in (1, 2, 3):
+            file = io.BytesIO()
+            torch.save(vars(states[epoch - 1]), file)
+            file.seek(0)
+            state = TrainingState(**torch.load(file, weights_only=True))
+            resumed, again = convolutional(), list[TrainingState]()
+            continued = train(resumed, toy(41), toy(20, 1), resume=state, on_epoch=again.append, **options)
+            assert_equal_weights(whole, resumed)
+            for name, value in states[-1].averaged_weights.items():
+                assert torch.equal(value, again[-1].averaged_weights[name])
+                assert torch.equal(states[-1].weights[name], again[-1].weights[name])
+            assert continued.train_losses == result.train_losses
+            assert continued.valid_accuracies == result.valid_accuracies
 
     def test_stops_where_nothing_comes_of_it(self) -> None:
         states: list[TrainingState] = []

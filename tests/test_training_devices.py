@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 import torch
-from test_training import AUGMENTED, toy
+from test_training import ALL_SWITCHES, AUGMENTED, toy
 from torch import nn
 
 from trainless.errors import InputError, ScoringError
@@ -48,6 +49,19 @@ class Fatal(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         if self.training and os.environ.get("LOCAL_RANK") == "1":
             os.kill(os.getpid(), signal.SIGKILL)
+        return self.body(x)
+
+
+class Slower(nn.Module):
+    """Takes longer in one precision than in the other, when it learns."""
+
+    def __init__(self, precision: str) -> None:
+        super().__init__()
+        self.precision, self.body = precision, nn.Sequential(nn.Flatten(), nn.Linear(192, 2))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training and (self.precision == "bf16-mixed") == torch.is_autocast_enabled("cpu"):
+            time.sleep(0.005)
         return self.body(x)
 
 
@@ -92,6 +106,15 @@ class TestProcesses:
         assert_equal_results(together, result)
         assert [each.epochs for each in seen] == [2, 3]
         assert seen[-1].optimizer["state"].keys() == states[-1].optimizer["state"].keys()  # the idle ones have none
+
+    def test_two_come_to_what_one_comes_to_with_all_switches_on(self) -> None:
+        recipe = replace(ALL_SWITCHES, batch_size=16)
+        expected, result, states = trained(recipe=recipe, epochs=2)
+        network, together, seen = trained(recipe=recipe, epochs=2, devices=TWO)
+        assert_alike(network, expected)
+        assert_equal_results(together, result)
+        for name, value in states[-1].averaged_weights.items():
+            assert torch.allclose(value, seen[-1].averaged_weights[name], atol=1e-5), name
 
     def test_torchrun_starts_them_as_well(
         self, alone: tuple[nn.Module, TrainingResult, list[TrainingState]], tmp_path: Path
@@ -189,10 +212,21 @@ class TestDevices:
         assert Devices("auto").resolved().accelerator == "cpu"
 
     @pytest.mark.parametrize("known", ["amx_bf16", "avx512_bf16", "avx2"])
-    def test_bfloat16_where_there_are_instructions_for_it(self, known: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_bfloat16_is_open_where_there_are_instructions_for_it(
+        self, known: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {known: True})
-        expected = "32-true" if known == "avx2" else "bf16-mixed"
-        assert Devices(precision="auto").resolved().precision == expected
+        assert Devices(precision="auto").resolved().precision == ("32-true" if known == "avx2" else "auto")
+
+    def test_the_faster_precision_is_taken_and_kept(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+        options: dict[str, Any] = {"epochs": 2, "recipe": RECIPE, "devices": Devices(precision="auto")}
+        states: list[TrainingState] = []
+        result = train(Slower("32-true"), *DATA, on_epoch=states.append, **options)
+        assert result.precision == states[0].precision == "bf16-mixed"
+        assert train(Slower("bf16-mixed"), *DATA, **options).precision == "32-true"
+        # One that goes on does not choose anew.
+        assert train(Slower("bf16-mixed"), *DATA, resume=states[0], **options).precision == "bf16-mixed"
 
     def test_nodes_need_a_launcher(self) -> None:
         with pytest.raises(InputError, match="The processes started are 1, but 2 nodes with 1 devices each"):

@@ -17,9 +17,16 @@ from trainless.initialization import initialize
 from trainless.search_spaces import search_space
 from trainless.seeding import derive_seed, generator
 from trainless.training import MEASURES, Recipe, TrainingState, train
-from trainless.training.batches import Batches, erased, mixed
+from trainless.training.batches import (
+    Batches,
+    alternately_mirrored,
+    cut_and_mixed,
+    erased,
+    mirrored_and_shifted,
+    mixed,
+)
 from trainless.training.measures import measure_named
-from trainless.training.recipes import learning_rate_at
+from trainless.training.recipes import fit_recipe, learning_rate_at
 from trainless.training.train import _class_weights
 from trainless.types import Task
 
@@ -66,6 +73,60 @@ class TestMixed:
         assert 850 < len(apart) < 1150
         # The larger of x and 1 - x for x of Beta(1/2, 1/2), the arcsine law: mean 1/2 + 1/pi.
         assert abs(apart.mean() - (0.5 + 1 / math.pi)) < 4 * apart.std() / math.sqrt(len(apart))
+
+
+class TestCutAndMixed:
+    def test_a_rectangle_of_another_image_and_targets_by_area(self) -> None:
+        stream, areas = torch.Generator().manual_seed(1), set[float]()
+        images = torch.arange(6.0).view(6, 1, 1, 1).expand(-1, 2, 12, 8)
+        for _ in range(50):
+            found, targets = cut_and_mixed(images, torch.eye(6), stream, 1.0)
+            changed = found != images
+            rows, columns = changed.any(1).any(2).sum(1), changed.any(1).any(1).sum(1)
+            assert torch.equal(changed.flatten(1).sum(1), 2 * rows * columns)  # a rectangle, of all channels
+            assert torch.allclose((targets * torch.arange(6.0)).sum(1), found.mean((1, 2, 3)), atol=1e-6)
+            assert torch.allclose(targets.sum(1), torch.ones(6))
+            areas.add(round(float(rows.max() * columns.max()) / 96, 6))
+        assert len(areas) > 20
+        assert max(areas) > 0.6
+
+    def test_the_area_is_of_a_beta_distribution(self) -> None:
+        stream = torch.Generator().manual_seed(0)
+        images = torch.tensor([0.0, 1.0]).view(2, 1, 1, 1).expand(2, 1, 64, 64)
+        drawn = np.array([float(cut_and_mixed(images, torch.eye(2), stream, 1.0)[0][0].mean()) for _ in range(800)])
+        areas = drawn[drawn > 0]  # half of the pairs are an image with itself
+        assert 330 < len(areas) < 470
+        # A uniform area has a side s of density 2s, of which s - s^2/4 is inside where its middle is uniform.
+        expected = 2 / 4 - 2 / 5 / 2 + 2 / 6 / 16
+        assert abs(areas.mean() - expected) < 4 * areas.std() / math.sqrt(len(areas))
+
+
+class TestMirroredAndShifted:
+    def test_what_is_reflected_is_what_numpy_reflects(self) -> None:
+        image = torch.arange(2 * 8 * 17.0).reshape(1, 2, 8, 17)
+        padded = torch.tensor(np.pad(image.numpy(), ((0, 0), (0, 0), (1, 1), (2, 2)), mode="reflect"))
+        shifted = [padded[:, :, y : y + 8, x : x + 17] for y in range(3) for x in range(5)]
+        images = image.expand(300, -1, -1, -1)
+        drawn = mirrored_and_shifted(images, torch.Generator().manual_seed(0), False, 1 / 8, reflected=True)
+        counts = [int((drawn == expected).flatten(1).all(1).sum()) for expected in shifted]
+        assert sum(counts) == 300
+        assert min(counts) > 5  # of 20 expected each
+
+    def test_each_image_is_mirrored_in_every_second_epoch(self) -> None:
+        data, recipe = toy([0, 1, 2] * 20), Recipe(mirror=True, alternating=True)
+        plain = torch.cat([images for images, _ in Batches(data, 7)])
+        seen = []
+        for epoch in range(4):
+            batches = Batches(data, 7).shuffled(epoch, recipe, alternately_mirrored(60, epoch, seed=3))
+            images = torch.cat([images for images, _ in batches])
+            straight, turned = ((images[:, None] == shown).flatten(2).all(2) for shown in (plain, plain.flip(3)))
+            assert (straight | turned).any(0).all()
+            seen.append(turned.any(0))
+        assert torch.equal(seen[0], ~seen[1])
+        assert torch.equal(seen[0], seen[2])
+        assert torch.equal(seen[1], seen[3])
+        assert 15 < int(seen[0].sum()) < 45
+        assert not torch.equal(alternately_mirrored(60, 0, seed=3), alternately_mirrored(60, 0, seed=4))
 
 
 class TestMeasures:
@@ -115,6 +176,36 @@ class TestTraining:
         for mine, weight in zip(seen[-1].weights.values(), plain.parameters(), strict=True):
             assert torch.allclose(mine, weight, atol=1e-5)
 
+    def test_the_average_of_weights_is_validated_and_kept(self) -> None:
+        data, others = toy([0, 0, 0, 0, 1, 1, 1, 2]), toy([0, 1, 2] * 11)
+        recipe = Recipe("sgd", 0.5, 0.0, "cosine", batch_size=4, average=0.06)
+        network, plain, states = linear(), linear(), list[TrainingState]()
+        result = train(network, data, others, epochs=2, seed=3, recipe=recipe, on_epoch=states.append)
+        initialize(plain, generator=generator(3, "weights"))
+        optimizer = torch.optim.SGD(plain.parameters(), 0.5, momentum=0.9, nesterov=True)
+        averages = [weight.detach().clone() for weight in plain.parameters()]
+        steps = [step for epoch in range(2) for step in Batches(data, 4).shuffled(derive_seed(3, "images", epoch))]
+        for number, (images, labels) in enumerate(steps):
+            optimizer.param_groups[0]["lr"] = 0.25 * (1 + math.cos(math.pi * number / 4))
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(plain(images), labels).backward()
+            optimizer.step()
+            left = math.exp(-0.25 / min(0.06, 0.1 * 0.25 * (number + 1)))
+            averages = [
+                left * average + (1 - left) * weight.detach()
+                for average, weight in zip(averages, plain.parameters(), strict=True)
+            ]
+        for name, average, weight in zip(("1.weight", "1.bias"), averages, plain.parameters(), strict=True):
+            assert torch.allclose(states[-1].averaged_weights[name], average, atol=1e-5)
+            assert torch.allclose(states[-1].weights[name], weight, atol=1e-5)
+        images, labels = next(iter(Batches(others, 99)))
+        for state in states:
+            network.load_state_dict(state.averaged_weights)
+            right = float((network(images).argmax(1) == labels).double().mean())
+            assert state.valid_accuracies[-1] == pytest.approx(100 * right)
+        best = states[result.best_epoch - 1]
+        assert all(torch.equal(states[-1].best_weights[name], value) for name, value in best.averaged_weights.items())
+
     def test_class_weights_of_what_is_not_there(self) -> None:
         assert _class_weights(toy([0, 0, 0, 2])).tolist() == pytest.approx([4 / 6, 0.0, 2.0])
 
@@ -158,7 +249,7 @@ class TestRecipe:
     @pytest.mark.parametrize(
         ("options", "message"),
         [
-            ({"optimizer": "adam"}, "optimizer of the training is 'adam', expected one of adamw, sgd"),
+            ({"optimizer": "adam"}, "optimizer of the training is 'adam', expected one of adamw, muon, sgd"),
             ({"schedule": "step"}, "schedule of the training is 'step'"),
             ({"learning_rate": 0}, "learning rate is 0"),
             ({"learning_rate": float("nan")}, "learning rate is nan"),
@@ -168,8 +259,23 @@ class TestRecipe:
             ({"cutout": 1.5}, "cutout of the training is 1.5"),
             ({"mixup": float("inf")}, "mixup of the training is inf"),
             ({"label_smoothing": 2}, "label_smoothing of the training is 2"),
+            ({"cutmix": -1}, "cutmix of the training is -1"),
+            ({"average": 1.5}, "average of the training is 1.5, expected a number from 0 to 1"),
         ],
     )
     def test_refusals(self, options: dict[str, Any], message: str) -> None:
         with pytest.raises(InputError, match=message):
             Recipe(**options)
+
+
+class TestFitRecipe:
+    def test_nothing_is_mirrored_or_hidden_that_is_no_photograph(self) -> None:
+        recipe = fit_recipe(300, photographs=False, epochs=100)
+        assert (recipe.mirror, recipe.shift, recipe.cutout, recipe.cutmix) == (False, 0.0, 0.0, 0.0)
+        assert recipe.batch_size == 16
+
+    def test_many_epochs_mix_images(self) -> None:
+        short, long = (fit_recipe(9000, photographs=True, epochs=epochs, balanced=True) for epochs in (8, 60))
+        assert (short.cutout > 0, short.cutmix, long.cutout, long.cutmix > 0) == (True, 0.0, 0.0, True)
+        assert short.balanced
+        assert long.balanced

@@ -271,7 +271,7 @@ def _tuned(
         return first, []
     recipe, trials = _with_memory(first, lambda chosen: tune(
         network_of, splits.train, splits.valid, first=chosen, epochs=_TRIAL_EPOCHS, deadline=budget.tuning_end,
-        measure=_measure(plan), photographs=photographs, seed=plan.seed, threads=size.threads,
+        measure=_measure(plan), seed=plan.seed, threads=size.threads,
         devices=replace(plan.devices, devices=1), log_folder=checkpoint.logs("trials"),
         kept=checkpoint.journal(),
         progress=partial(progress, "tuning") if progress else None,
@@ -370,7 +370,7 @@ def _protocol(
         + (" or a tenth of the time" if plan.time else ""),
         "limits": str(plan.limits),
         "training": "; ".join(f"{name} {value}" for name, value in asdict(recipe).items()),
-        "trained on": _place(plan.devices.resolved()),
+        "trained on": _place(replace(plan.devices.resolved(), precision=result.precision)),
         "epochs": f"{result.epochs}; the weights of epoch {result.best_epoch} were kept: the last, unless the best by "
         f"{plan.measure} on validation images is better by more than one standard error",
         "time": f"{plan.time:g} s" if plan.time else "not limited",

@@ -32,28 +32,31 @@ def is_out_of_memory(error: Exception) -> bool:
     )
 
 
-def suggest_recipe(trial: optuna.Trial, photographs: bool) -> Recipe:
-    """Sample the hyper-parameters of a training.
+def suggest_recipe(trial: optuna.Trial, first: Recipe) -> Recipe:
+    """Sample the hyper-parameters of a training: the learning rate around that of a recipe, what hides and mixes images.
 
     Args:
         trial: of an Optuna study.
-        photographs: whether a mirrored image is as good as the image.
+        first: gives the middle of the learning rates, and what is not sampled, such as the optimizer and mirroring.
 
     Example:
         >>> import optuna
         >>> fixed = {"learning_rate": 0.01, "weight_decay": 0.1, "batch_size": 32, "shift": 0.125, "cutout": 0.0,
-        ...          "mixup": 0.2, "label_smoothing": 0.1}
-        >>> suggest_recipe(optuna.trial.FixedTrial(fixed), photographs=False).batch_size
+        ...          "mixup": 0.2, "cutmix": 0.0, "label_smoothing": 0.1}
+        >>> suggest_recipe(optuna.trial.FixedTrial(fixed), Recipe()).batch_size
         32
     """
-    return Recipe(
-        learning_rate=trial.suggest_float("learning_rate", 3e-4, 3e-2, log=True),
+    return replace(
+        first,
+        learning_rate=trial.suggest_float(
+            "learning_rate", first.learning_rate / 10, first.learning_rate * 10, log=True
+        ),
         weight_decay=trial.suggest_float("weight_decay", 1e-3, 0.3, log=True),
         batch_size=trial.suggest_categorical("batch_size", [16, 32, 64, 128]),
-        mirror=photographs,
         shift=trial.suggest_categorical("shift", [0.0, 0.0625, 0.125]),
         cutout=trial.suggest_categorical("cutout", [0.0, 0.25]),
         mixup=trial.suggest_categorical("mixup", [0.0, 0.2]),
+        cutmix=trial.suggest_categorical("cutmix", [0.0, 1.0]),
         label_smoothing=trial.suggest_categorical("label_smoothing", [0.0, 0.1]),
     )
 
@@ -67,7 +70,6 @@ def tune(
     epochs: int,
     deadline: float,
     measure: str = "accuracy",
-    photographs: bool = False,
     seed: int = 0,
     threads: int = 1,
     devices: Devices | None = None,
@@ -85,7 +87,6 @@ def tune(
         epochs: of one trial.
         deadline: value of `time.monotonic` after which no trial begins and no epoch shall end.
         measure: a name of `trainless.training.MEASURES`.
-        photographs: whether images may be mirrored.
         seed: decides what is drawn.
         threads: threads of the training.
         devices: as for `train`.
@@ -126,7 +127,7 @@ def tune(
 
         def attempt(trial: optuna.Trial) -> float:
             is_first = not _tried(study)
-            recipe = first if is_first else replace(suggest_recipe(trial, photographs), balanced=first.balanced)
+            recipe = first if is_first else suggest_recipe(trial, first)
             trial.set_user_attr("recipe", asdict(recipe))
             try:
                 result = train(

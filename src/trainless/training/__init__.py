@@ -6,8 +6,8 @@ from streams of their own, so that nothing that ran before changes it.
 
 from trainless.training.devices import Devices
 from trainless.training.measures import MEASURES
-from trainless.training.recipes import Recipe
+from trainless.training.recipes import Recipe, fit_recipe
 from trainless.training.results import TrainingResult, TrainingState
 from trainless.training.train import train
 
-__all__ = ["MEASURES", "Devices", "Recipe", "TrainingResult", "TrainingState", "train"]
+__all__ = ["MEASURES", "Devices", "Recipe", "TrainingResult", "TrainingState", "fit_recipe", "train"]

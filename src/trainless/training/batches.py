@@ -1,4 +1,4 @@
-"""Normalised batches of images in memory, with augmentation: mirroring, shifts, cutout, mixup."""
+"""Normalised batches of images in memory, with augmentation: mirroring, shifts, cutout, mixup, CutMix."""
 
 from __future__ import annotations
 
@@ -10,9 +10,12 @@ import numpy as np
 import torch
 
 from trainless.data import ImageDataset
+from trainless.seeding import generator
 from trainless.training.recipes import Recipe
 
-__all__ = ["Batches", "batch_count", "erased", "mirrored_and_shifted", "mixed"]
+__all__ = [
+    "Batches", "alternately_mirrored", "batch_count", "cut_and_mixed", "erased", "mirrored_and_shifted", "mixed",
+]  # fmt: skip
 
 
 class Batches:
@@ -37,36 +40,76 @@ class Batches:
         self._classes = dataset.task.classes
         self._seed: int | None = None
         self._recipe: Recipe | None = None
+        self._mirrored: torch.Tensor | None = None
 
     def __len__(self) -> int:
         return self._number
 
+    @property
+    def count(self) -> int:
+        """Number of images."""
+        return len(self._labels)
+
     def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         stream = None if self._seed is None else torch.Generator().manual_seed(self._seed)
-        count = len(self._labels)
-        order = torch.arange(count) if stream is None else torch.randperm(count, generator=stream)
+        order = torch.arange(self.count) if stream is None else torch.randperm(self.count, generator=stream)
         for chosen in order.tensor_split(self._number):
             images, targets = (self._images[chosen].float() / 255 - self._mean) / self._std, self._labels[chosen]
             if stream is not None and self._recipe is not None:
-                images, targets = self._augmented(images, targets, self._recipe, stream)
+                mirror = self._recipe.mirror if self._mirrored is None else self._mirrored[chosen]
+                images, targets = self._augmented(images, targets, self._recipe, mirror, stream)
             yield images.contiguous(memory_format=torch.channels_last), targets
 
     def _augmented(
-        self, images: torch.Tensor, labels: torch.Tensor, recipe: Recipe, stream: torch.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+        self, images: torch.Tensor, labels: torch.Tensor, recipe: Recipe, mirror: bool | torch.Tensor,
+        stream: torch.Generator,
+    ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
         if recipe.mirror or recipe.shift:
-            images = mirrored_and_shifted(images, stream, recipe.mirror, recipe.shift)
+            images = mirrored_and_shifted(images, stream, mirror, recipe.shift, recipe.reflected)
         if recipe.cutout:
             images = erased(images, stream, recipe.cutout)
-        if recipe.mixup:
-            return mixed(images, torch.nn.functional.one_hot(labels, self._classes).float(), stream, recipe.mixup)
-        return images, labels
+        if not (recipe.mixup or recipe.cutmix):
+            return images, labels
+        targets = torch.nn.functional.one_hot(labels, self._classes).float()
+        is_cut = bool(torch.rand(1, generator=stream) < 0.5) if recipe.mixup and recipe.cutmix else bool(recipe.cutmix)
+        return (
+            cut_and_mixed(images, targets, stream, recipe.cutmix)
+            if is_cut
+            else mixed(images, targets, stream, recipe.mixup)
+        )
 
-    def shuffled(self, seed: int, recipe: Recipe | None = None) -> Batches:
-        """Give the same images in an order drawn by a seed, and augmented by a recipe."""
+    def shuffled(self, seed: int, recipe: Recipe | None = None, mirrored: torch.Tensor | None = None) -> Batches:
+        """Give the same images in an order drawn by a seed, and augmented by a recipe.
+
+        Args:
+            seed: decides order and augmentation.
+            recipe: how they are augmented; None leaves them as they are.
+            mirrored: which of the images the recipe mirrors, shape ``(images,)``; None draws for each by chance.
+        """
         other = copy.copy(self)
         other._seed, other._recipe = seed, recipe
+        other._mirrored = mirrored if recipe is not None and recipe.mirror else None
         return other
+
+
+def alternately_mirrored(images: int, epoch: int, seed: int) -> torch.Tensor:
+    """Choose the images that are mirrored in an epoch: about half, and in the next epoch the others.
+
+    Two epochs show each image both ways; by chance only half of them would be shown so.
+
+    Source: Jordan, 94% on CIFAR-10 in 3.29 Seconds on a Single GPU, 2024.
+
+    Args:
+        images: number of images.
+        epoch: its number.
+        seed: decides in which epochs an image is mirrored.
+
+    Example:
+        >>> first, second = alternately_mirrored(6, 0, seed=0), alternately_mirrored(6, 1, seed=0)
+        >>> bool((first ^ second).all())
+        True
+    """
+    return (torch.randint(2, (images,), generator=generator(seed, "mirror")) + epoch) % 2 == 1
 
 
 def batch_count(images: int, size: int) -> int:
@@ -80,17 +123,19 @@ def batch_count(images: int, size: int) -> int:
 
 
 def mirrored_and_shifted(
-    images: torch.Tensor, stream: torch.Generator, mirror: bool = True, shift: float = 1 / 8
-) -> torch.Tensor:
+    images: torch.Tensor, stream: torch.Generator, mirror: bool | torch.Tensor = True, shift: float = 1 / 8,
+    reflected: bool = False,
+) -> torch.Tensor:  # fmt: skip
     """Mirror each image left to right with probability 1/2, and shift it by up to a share of its height and width.
 
-    What is shifted in is zero, the mean colour of normalised images.
+    What is shifted in is zero, the mean colour of normalised images, or the image's reflection at its border.
 
     Args:
         images: shape ``(images, channels, height, width)``.
         stream: the source of all randomness.
-        mirror: whether to mirror.
+        mirror: whether to mirror, or which images, shape ``(images,)``.
         shift: largest shift, as a share of height and width; an eighth is 4 pixels of 32, as is usual for CIFAR.
+        reflected: whether reflection fills what is shifted in.
 
     Example:
         >>> mirrored_and_shifted(torch.ones(2, 3, 7, 7), torch.Generator().manual_seed(0)).unique()
@@ -100,9 +145,10 @@ def mirrored_and_shifted(
     down, across = int(height * shift), int(width * shift)
     rows = torch.arange(height) + torch.randint(2 * down + 1, (count, 1), generator=stream)
     columns = torch.arange(width) + torch.randint(2 * across + 1, (count, 1), generator=stream)
-    mirrored = (torch.rand(count, 1, generator=stream) < 0.5) & mirror
+    by_chance = torch.rand(count, 1, generator=stream) < 0.5
+    mirrored = mirror[:, None] if isinstance(mirror, torch.Tensor) else by_chance & mirror
     columns = torch.where(mirrored, columns.flip(1), columns)
-    padded = torch.nn.functional.pad(images, (across, across, down, down))
+    padded = torch.nn.functional.pad(images, (across, across, down, down), mode="reflect" if reflected else "constant")
     numbers = torch.arange(count)[:, None, None]
     return padded[numbers, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
@@ -149,8 +195,46 @@ def mixed(
         >>> probabilities.sum(1)
         tensor([1., 1.])
     """
-    # torch's own Beta takes no generator: NumPy's draws from a seed of this one.
-    seed = int(torch.randint(2**31, (1,), generator=stream))
-    share = float(np.random.default_rng(seed).beta(alpha, alpha))
+    share = _beta(stream, alpha)
     others = torch.randperm(len(images), generator=stream)
     return tuple(share * batch + (1 - share) * batch[others] for batch in (images, targets))  # type: ignore[return-value]
+
+
+def cut_and_mixed(
+    images: torch.Tensor, targets: torch.Tensor, stream: torch.Generator, alpha: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Put a rectangle of another image of the batch into each, and mix targets by area (Yun et al. 2019, "CutMix").
+
+    The rectangle has the image's shape and a random middle; where a part of it lies outside, what is inside counts.
+
+    Args:
+        images: shape ``(images, channels, height, width)``.
+        targets: class probabilities, shape ``(images, classes)``.
+        stream: the source of all randomness.
+        alpha: both parameters of the Beta distribution from which the area outside the batch's rectangle is drawn.
+
+    Example:
+        >>> images, targets = torch.arange(2.0).view(2, 1, 1, 1).expand(-1, -1, 8, 8), torch.eye(2)
+        >>> found, probabilities = cut_and_mixed(images, targets, torch.Generator().manual_seed(0), 1.0)
+        >>> bool(torch.allclose(found.mean((1, 2, 3)), probabilities[:, 1]))
+        True
+    """
+    side = math.sqrt(1 - _beta(stream, alpha))
+    rows, columns = (_span(pixels, round(pixels * side), stream) for pixels in images.shape[2:])
+    others = torch.randperm(len(images), generator=stream)
+    images = images.clone()
+    images[:, :, rows, columns] = images[others][:, :, rows, columns]
+    area = images[0, 0, rows, columns].numel() / images[0, 0].numel()
+    return images, (1 - area) * targets + area * targets[others]
+
+
+def _span(pixels: int, length: int, stream: torch.Generator) -> slice:
+    """A length of pixels around a random one, as far as it is inside."""
+    first = int(torch.randint(pixels, (1,), generator=stream)) - length // 2
+    return slice(max(0, first), max(0, first + length))
+
+
+def _beta(stream: torch.Generator, alpha: float) -> float:
+    # torch's own Beta takes no generator: NumPy's draws from a seed of this one.
+    seed = int(torch.randint(2**31, (1,), generator=stream))
+    return float(np.random.default_rng(seed).beta(alpha, alpha))

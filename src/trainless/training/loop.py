@@ -19,10 +19,12 @@ from lightning.pytorch.plugins.environments import LightningEnvironment  # type:
 from lightning.pytorch.strategies import DDPStrategy
 
 from trainless.seeding import derive_seed
-from trainless.training.batches import Batches
+from trainless.training.averages import AveragedNetwork
+from trainless.training.batches import Batches, alternately_mirrored
 from trainless.training.devices import Devices
 from trainless.training.distributed import Joined, agreed, backend_of, join, summed
 from trainless.training.measures import Measure
+from trainless.training.precision import faster_precision
 from trainless.training.recipes import Recipe
 from trainless.training.results import TrainingState
 
@@ -80,8 +82,12 @@ class TrainingModule(L.LightningModule):
         self.weights, self.deadline, self.patience, self.on_epoch = weights, deadline, patience, on_epoch
         self.last = epochs if until is None else min(epochs, until)
         self.standing = resume or TrainingState({}, {}, {}, [], [], [], 0.0)
+        self.averaged = AveragedNetwork(network, recipe.average) if recipe.average else None
+        if self.averaged and self.standing.averaged_weights:
+            self.averaged.network.load_state_dict(self.standing.averaged_weights)
         self.start = time.monotonic() - self.standing.seconds
         self.epoch_seconds = epoch_seconds
+        self.precision = self.standing.precision
         self.begun = list[float]()  # when the epochs of this run began
         self.handler = signal.getsignal(signal.SIGTERM)
 
@@ -129,7 +135,9 @@ class TrainingModule(L.LightningModule):
 
     def train_dataloader(self) -> Batches:
         """Give the images to learn from in the order of this epoch."""
-        return self.train_images.shuffled(derive_seed(self.seed, "images", self.done), self.recipe)
+        images, seed = self.train_images, derive_seed(self.seed, "images", self.done)
+        mirrored = alternately_mirrored(images.count, self.done, self.seed) if self.recipe.alternating else None
+        return images.shuffled(seed, self.recipe, mirrored)
 
     def val_dataloader(self) -> Batches:
         """Give the images to validate with."""
@@ -162,6 +170,12 @@ class TrainingModule(L.LightningModule):
         self.loss, self.learned = self.loss + float(loss.detach()) * len(targets), self.learned + len(targets)
         return loss
 
+    def on_train_batch_end(self, outputs: object, batch: object, number: int) -> None:
+        """Take the weights after a step into their average."""
+        if self.averaged:
+            step = self.share / len(self.train_images)
+            self.averaged.update(self.network, step, self.standing.progress + (number + 1) * step)
+
     def _loss(self, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """The loss of this process: the mean over all processes, as of gradients, is that of the whole batch."""
         weights = None if self.weights is None else self.weights.to(images.device)
@@ -184,7 +198,7 @@ class TrainingModule(L.LightningModule):
 
     def on_validation_start(self) -> None:
         """Take the mean of what the processes know of the images that they met, for batch normalisation."""
-        for buffer in self.network.buffers():
+        for buffer in (*self.network.buffers(), *(self.averaged.buffers() if self.averaged else ())):
             if self._is_shared and buffer.is_floating_point():
                 summed(buffer).div_(self.trainer.world_size)
 
@@ -197,8 +211,8 @@ class TrainingModule(L.LightningModule):
 
     def _logits(self, images: torch.Tensor) -> torch.Tensor:
         if not self._is_shared or len(images) < self.trainer.world_size:
-            return self.network(images)  # type: ignore[no-any-return]
-        own = self.network(self._share(images))
+            return self.validated(images)  # type: ignore[no-any-return]
+        own = self.validated(self._share(images))
         whole = own.new_zeros(len(images), *own.shape[1:])
         self._share(whole).copy_(own)
         return summed(whole)
@@ -213,17 +227,20 @@ class TrainingModule(L.LightningModule):
         before, logits, labels = self.standing, torch.cat(self.logits).cpu(), torch.cat(self.labels).cpu()
         accuracy = 100 * float((logits.argmax(1) == labels).double().mean())
         accuracy, measured = self._agreed((accuracy, self.measure(logits, labels)))
-        weights = {name: value.detach().to("cpu", copy=True) for name, value in self.network.state_dict().items()}
+        weights = _copied(self.network.state_dict())
+        averaged = _copied(self.averaged.network.state_dict()) if self.averaged else {}
         is_best = measured > max(before.valid_measures, default=-math.inf)
         self.standing = TrainingState(
             weights=weights,
-            best_weights=weights if is_best else before.best_weights,
+            averaged_weights=averaged,
+            best_weights=(averaged or weights) if is_best else before.best_weights,
             optimizer=_copied(self.optimizer.state_dict()),
             train_losses=[*before.train_losses, self._mean_loss()],
             valid_accuracies=[*before.valid_accuracies, accuracy],
             valid_measures=[*before.valid_measures, measured],
             seconds=time.monotonic() - self.start,
             progress=before.progress + self.share,
+            precision=self.precision,
         )
         if self.on_epoch and self.trainer.global_rank == 0:
             self.on_epoch(self.standing)
@@ -231,17 +248,22 @@ class TrainingModule(L.LightningModule):
 
     def _validate(self) -> None:
         """Do what Lightning leaves out after an epoch that ended early."""
-        self.network.eval()
+        self.validated.eval()
         with torch.inference_mode():
             for batch in self.valid_images:
                 self.validation_step(batch, 0)
-        self.network.train()
+        self.validated.train()
 
     def _mean_loss(self) -> float:
         mean = self.loss / self.learned
         if not self._is_shared:
             return mean
         return float(summed(torch.tensor(mean, dtype=torch.float64, device=self.device))) / self.trainer.world_size
+
+    @property
+    def validated(self) -> torch.nn.Module:
+        """The network whose weights are validated and kept."""
+        return self.averaged or self.network
 
     @property
     def _is_shared(self) -> bool:
@@ -253,7 +275,7 @@ class TrainingModule(L.LightningModule):
 
 
 def _copied(value: Any) -> Any:
-    """What an optimizer keeps, copied to the memory of the CPU."""
+    """A state of tensors and plain containers, copied to the memory of the CPU."""
     if isinstance(value, torch.Tensor):
         return value.detach().to("cpu", copy=True)
     if isinstance(value, dict):
@@ -268,13 +290,14 @@ def fit(module: TrainingModule, devices: Devices) -> TrainingState:
         join(devices)
         is_finished = agreed(is_finished)
     if not is_finished:
+        module.precision = _precision(module, devices)
         with _quiet(), _interruptible():
             L.Trainer(
                 accelerator="cuda" if devices.accelerator == "gpu" else "cpu",
                 devices=devices.devices,
                 num_nodes=devices.nodes,
                 strategy=_strategy(module, devices),
-                precision=devices.precision,  # type: ignore[arg-type]
+                precision=module.precision,  # type: ignore[arg-type]
                 sync_batchnorm=devices.processes > 1 and devices.accelerator == "gpu",  # PyTorch has it for GPUs alone
                 # One process alone stays alone, whatever cluster it may be on.
                 plugins=[Joined() if devices.processes > 1 else LightningEnvironment()],
@@ -287,6 +310,15 @@ def fit(module: TrainingModule, devices: Devices) -> TrainingState:
                 enable_model_summary=False,
             ).fit(module)
     return module.standing
+
+
+def _precision(module: TrainingModule, devices: Devices) -> str:
+    """What was asked for, or had been chosen, or is measured to be faster."""
+    if devices.precision != "auto":
+        return devices.precision
+    known = module.standing.precision if module.done else ""
+    found = known or faster_precision(module.network, *next(iter(module.train_images)), module.recipe, devices)
+    return agreed(found) if devices.processes > 1 else found
 
 
 def _strategy(module: TrainingModule, devices: Devices) -> DDPStrategy | str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 __all__ = ["TrainingResult", "TrainingState"]
@@ -18,13 +18,15 @@ class TrainingState:
 
     Args:
         weights: the network's state.
-        best_weights: the network's state after the best epoch.
+        best_weights: the network's state after the best epoch; where weights are averaged, that of the average.
         optimizer: the optimizer's state.
         train_losses: mean cross-entropy of each epoch, while the weights changed.
         valid_accuracies: accuracy on the validation images after each epoch, in percent.
         valid_measures: what decides the best epoch, higher is better; the accuracies where nothing else was asked for.
         seconds: time spent so far.
         progress: share of the schedule of the learning rate that is done, from 0 to 1.
+        averaged_weights: the moving average of the network's states, where the recipe has one; empty otherwise.
+        precision: in which it trains, ``"32-true"`` or ``"bf16-mixed"``.
 
     Example:
         >>> accuracies = [20.0, 45.0, 45.0]
@@ -40,6 +42,13 @@ class TrainingState:
     valid_measures: Sequence[float]
     seconds: float
     progress: float = 0.0
+    averaged_weights: Mapping[str, Any] = field(default_factory=dict)
+    precision: str = "32-true"
+
+    @property
+    def validated_weights(self) -> Mapping[str, Any]:
+        """The network's state that was validated last: the average where there is one."""
+        return self.averaged_weights or self.weights
 
     @property
     def epochs(self) -> int:
@@ -67,6 +76,7 @@ class TrainingResult:
         valid_accuracies: accuracy on the validation images after each epoch, in percent.
         valid_measure: what decided the best epoch, there, where it is another than the accuracy.
         reason: why a training in a run-off came to nothing, with an accuracy of NaN; empty otherwise.
+        precision: in which it was trained, ``"32-true"`` or ``"bf16-mixed"``; validation is in float32 always.
 
     Example:
         >>> TrainingResult(45.0, 3, 2, 1.0, (2.0, 1.5, 1.4), (20.0, 45.0, 44.0)).valid_accuracy
@@ -81,6 +91,7 @@ class TrainingResult:
     valid_accuracies: tuple[float, ...] = ()
     valid_measure: float | None = None
     reason: str = ""
+    precision: str = "32-true"
 
     @property
     def worth(self) -> float:

@@ -152,11 +152,11 @@ def finished(
     network.to(device="cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     accuracies, best, weights = tuple(state.valid_accuracies), state.best_epoch, state.best_weights
     if images and measure != "log-loss" and state.valid_measures[-1] >= _as_good(max(state.valid_measures), images):
-        best, weights = state.epochs, state.weights
+        best, weights = state.epochs, state.validated_weights
     network.load_state_dict(weights)
     return TrainingResult(
         accuracies[best - 1], state.epochs, best, state.seconds, tuple(state.train_losses), accuracies,
-        None if measure == "accuracy" else state.valid_measures[best - 1],
+        None if measure == "accuracy" else state.valid_measures[best - 1], precision=state.precision,
     )  # fmt: skip
 
 
