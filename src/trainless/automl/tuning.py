@@ -33,7 +33,7 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def suggest_recipe(trial: optuna.Trial, first: Recipe) -> Recipe:
-    """Sample the hyper-parameters of a training: the learning rate around that of a recipe, what hides and mixes images.
+    """Sample the hyper-parameters of a training: the learning rate around a recipe's, what hides and what mixes images.
 
     Args:
         trial: of an Optuna study.
