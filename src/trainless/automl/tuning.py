@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 __all__ = ["is_out_of_memory", "suggest_recipe", "tune"]
 
 
+_RATES = {"adamw": (3e-4, 3e-2), "muon": (2e-3, 2e-1), "sgd": (1e-2, 1.0)}
+
+
 def is_out_of_memory(error: Exception) -> bool:
     """Tell whether a training failed for want of memory.
 
@@ -33,11 +36,11 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def suggest_recipe(trial: optuna.Trial, first: Recipe) -> Recipe:
-    """Sample the hyper-parameters of a training: the learning rate around a recipe's, what hides and what mixes images.
+    """Sample the hyper-parameters of a training: steps of the optimizer, what hides and what mixes images.
 
     Args:
         trial: of an Optuna study.
-        first: gives the middle of the learning rates, and what is not sampled, such as the optimizer and mirroring.
+        first: gives what is not sampled, such as the optimizer and mirroring.
 
     Example:
         >>> import optuna
@@ -48,9 +51,7 @@ def suggest_recipe(trial: optuna.Trial, first: Recipe) -> Recipe:
     """
     return replace(
         first,
-        learning_rate=trial.suggest_float(
-            "learning_rate", first.learning_rate / 10, first.learning_rate * 10, log=True
-        ),
+        learning_rate=trial.suggest_float("learning_rate", *_RATES[first.optimizer], log=True),
         weight_decay=trial.suggest_float("weight_decay", 1e-3, 0.3, log=True),
         batch_size=trial.suggest_categorical("batch_size", [16, 32, 64, 128]),
         shift=trial.suggest_categorical("shift", [0.0, 0.0625, 0.125]),

@@ -77,5 +77,5 @@ class MirrorAveraged(nn.Module):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Compute the mean logits, shape ``(images, classes)``."""
         logits: torch.Tensor = self.network(torch.cat((images, images.flip(3))))
-        mean: torch.Tensor = logits.unflatten(0, (2, -1)).mean(0)  # type: ignore[no-untyped-call]
+        mean: torch.Tensor = logits.unflatten(0, (2, -1)).mean(0)
         return mean
