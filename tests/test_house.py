@@ -38,6 +38,7 @@ ORDER = (
     "operations",
     "initialization",
     "hardware",
+    "backbones",
     "search_spaces",
     "passes",
     "proxies",

@@ -22,6 +22,7 @@ from trainless.training import Recipe
 CELLS = search_space("nasbench201", channels=4, cells=1)
 # Values that the options of registered things take, where not every value of their type will do.
 CHOSEN: dict[str, some.SearchStrategy[Any]] = {
+    "backbone": some.sampled_from(["all", "lite0", "lite2"]),
     "model": some.sampled_from(["gp", "boosting"]),
     "proxies": some.sampled_from(["none", "flops nwot", "synflow:log"]),
     "base": some.sampled_from(

@@ -28,7 +28,7 @@ from torch.utils.checkpoint import checkpoint
 
 from trainless.errors import NetworkError
 from trainless.evaluation import Scores, score
-from trainless.proxies import PROXIES
+from trainless.proxies import PROXIES, proxies
 
 EVERYTHING = [name for name in PROXIES if name not in ("skipped_layers", "zen:repeated")]
 ZEN = {"zen": "no global average pooling", "zen:running": "no global average pooling"}
@@ -823,7 +823,7 @@ def test_frozen_parameters_count_but_do_not_learn() -> None:
 
 def test_default_scores_a_network_without_global_pooling() -> None:
     scores = score(build("lenet"), *batch())
-    assert {name for name in PROXIES if ":" not in name} - {"skipped_layers"} == set(scores)
+    assert {record.name for record in proxies("all")} - {"skipped_layers"} == set(scores)
     assert set(scores.reasons) == {"zen", "linear_regions"}
     assert scores.notes == ()
 

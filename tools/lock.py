@@ -1,6 +1,6 @@
 """Write requirements.lock: the exact versions, in this environment, of all that the project and its tests need.
 
-Run it with the Python of an environment in which the project is installed with its extras dev, export and ui:
+Run it with the Python of an environment in which the project is installed with all of these extras:
 
     python tools/lock.py
 """
@@ -16,11 +16,11 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-LOCKED = ("dev", "export", "ui")  # extras whose parts the tests use
+LOCKED = ("dev", "export", "pretrained", "ui")  # extras whose parts the tests use
 ROOT = Path(__file__).resolve().parent.parent
 HEADER = """\
 # The one lock file: both commands of README.md install from it, so that a run next year meets the versions of today.
-# Made by tools/lock.py from the dependencies and the extras dev, export, ui of pyproject.toml, with all that they need.
+# Made by tools/lock.py from the dependencies and the extras dev, export, pretrained, ui of pyproject.toml, and theirs.
 """
 
 
@@ -41,7 +41,7 @@ def closure(requirements: Iterable[str]) -> dict[str, str]:
         try:
             installed = distribution(name)
         except PackageNotFoundError:
-            raise SystemExit(f"{name} is not installed: run `pip install -e .[dev,export,ui]` first.") from None
+            raise SystemExit(f"{name} is not installed: run `pip install -e .[{','.join(LOCKED)}]` first.") from None
         found[name] = Version(installed.version).public  # a local build such as +cpu is the machine's own affair
         needs = [Requirement(text) for text in installed.requires or []]
         for wanted in {"", *requirement.extras}:

@@ -319,6 +319,7 @@ def build_network(protocol: ScoringSettings, architecture: Architecture, seed: i
     network = protocol.space.build(architecture, protocol.task)
     generator = torch.Generator().manual_seed(derive_seed(seed, "weights", str(architecture)))
     initialize(network, protocol.initialization, generator)
+    protocol.space.start(network, architecture)
     return network
 
 

@@ -14,6 +14,7 @@ __all__ = [
     "GlobalMaxPool",
     "ReductionBlock",
     "Residual",
+    "Resize",
     "SqueezeExcite",
     "Whitening",
     "Zero",
@@ -22,6 +23,7 @@ __all__ = [
     "conv_bn_relu",
     "inverted_residual",
     "relu_conv_bn",
+    "same_conv_bn",
 ]
 
 
@@ -74,6 +76,41 @@ def conv_bn_relu(inputs: int, outputs: int, kernel_size: int, stride: int = 1, g
         torch.Size([2, 8, 4, 4])
     """
     return nn.Sequential(*conv_bn(inputs, outputs, kernel_size, stride, groups), nn.ReLU())
+
+
+def same_conv_bn(
+    inputs: int, outputs: int, kernel_size: int, stride: int, groups: int, size: tuple[int, int]
+) -> nn.Sequential:
+    """Build convolution without bias and batch normalisation as TensorFlow has them: padding "same", epsilon 0.001.
+
+    There a step of 2 over an even number of pixels pads one pixel more behind than before, where PyTorch pads both
+    sides alike.
+
+    Args:
+        inputs: channels that come in.
+        outputs: channels that go out.
+        kernel_size: rows and columns of the kernel, odd.
+        stride: step of the convolution.
+        groups: as for `conv_bn`.
+        size: rows and columns that come in.
+
+    Example:
+        >>> [type(layer).__name__ for layer in same_conv_bn(4, 8, 3, 2, 1, (6, 6))]
+        ['ZeroPad2d', 'Conv2d', 'BatchNorm2d']
+        >>> [type(layer).__name__ for layer in same_conv_bn(4, 8, 3, 2, 1, (5, 5))]
+        ['Conv2d', 'BatchNorm2d']
+    """
+    # What the windows of all steps cover beyond the image.
+    (above, below), (left, right) = (
+        (missing // 2, missing - missing // 2)
+        for missing in (max((-(-pixels // stride) - 1) * stride + kernel_size - pixels, 0) for pixels in size)
+    )
+    is_even = (above, left) == (below, right)
+    convolution = nn.Conv2d(
+        inputs, outputs, kernel_size, stride, (above, left) if is_even else 0, groups=groups, bias=False
+    )
+    pad = [] if is_even else [nn.ZeroPad2d((left, right, above, below))]
+    return nn.Sequential(*pad, convolution, nn.BatchNorm2d(outputs, eps=1e-3))
 
 
 def inverted_residual(
@@ -282,6 +319,28 @@ def _cosines(size: int) -> torch.Tensor:
     rows: torch.Tensor = torch.cos(torch.pi / size * numbers[:, None] * (numbers + 0.5)) * (2 / size) ** 0.5
     rows[0] /= 2**0.5
     return rows
+
+
+class Resize(nn.Module):
+    """Resizes images to a square by bilinear interpolation, without aliasing where they become smaller.
+
+    Args:
+        pixels: rows and columns of what it gives.
+        antialias: whether each pixel is a mean over all that it stands for; for images that become smaller.
+
+    Example:
+        >>> Resize(6)(torch.ones(1, 3, 4, 4)).shape
+        torch.Size([1, 3, 6, 6])
+    """
+
+    def __init__(self, pixels: int, antialias: bool = False) -> None:
+        super().__init__()
+        self.pixels, self.antialias = pixels, antialias
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Compute the resized images."""
+        size = [self.pixels, self.pixels]
+        return nn.functional.interpolate(x, size=size, mode="bilinear", antialias=self.antialias)
 
 
 class SqueezeExcite(nn.Module):

@@ -11,12 +11,15 @@ from trainless.proxies.counts import COUNTS
 from trainless.proxies.flow import FLOW
 from trainless.proxies.gradients import GRADIENTS
 from trainless.proxies.jacobian import JACOBIAN
+from trainless.proxies.transferability import TRANSFERABILITY
 from trainless.proxies.zen import ZEN
 
 __all__ = ["PROXIES", "Proxy", "proxies", "proxy"]
 
 PROXIES: dict[str, Proxy] = {
-    record.name: record for family in (COUNTS, FLOW, ZEN, GRADIENTS, JACOBIAN, ACTIVATIONS) for record in family
+    record.name: record
+    for family in (COUNTS, FLOW, ZEN, GRADIENTS, JACOBIAN, ACTIVATIONS, TRANSFERABILITY)
+    for record in family
 }
 
 
@@ -38,7 +41,9 @@ def proxy(name: str | Proxy) -> Proxy:
 
 
 def proxies(names: str | Iterable[str | Proxy] = "all") -> list[Proxy]:
-    """Look up several proxies: a list, or text with commas; ``"all"`` stands for all of them without variants.
+    """Look up several proxies: a list, or text with commas.
+
+    ``"all"`` stands for all that are meant for untrained networks, without variants.
 
     Raises:
         UnknownNameError: a name is unknown.
@@ -51,8 +56,12 @@ def proxies(names: str | Iterable[str | Proxy] = "all") -> list[Proxy]:
     parts = [part.strip() for part in names.split(",") if part.strip()] if isinstance(names, str) else list(names)
     chosen: dict[str, Proxy] = {}
     for part in parts:
-        group = [record for record in PROXIES.values() if ":" not in record.name] if part == "all" else [proxy(part)]
+        group = _usual() if part == "all" else [proxy(part)]
         chosen.update({record.name: record for record in group})
     if not chosen:
         raise InputError(f"No proxy is named in {names!r}: name at least one, or 'all'.")
     return list(chosen.values())
+
+
+def _usual() -> list[Proxy]:
+    return [record for record in PROXIES.values() if ":" not in record.name and record not in TRANSFERABILITY]

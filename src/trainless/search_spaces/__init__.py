@@ -9,6 +9,7 @@ from trainless.search_spaces.mobile import Mobile
 from trainless.search_spaces.nasbench101 import NASBench101
 from trainless.search_spaces.nasbench201 import NASBench201
 from trainless.search_spaces.nats_size import NATSSize
+from trainless.search_spaces.pretrained import Pretrained
 from trainless.search_spaces.product import ProductSpace
 from trainless.specs import look_up, refuse_options
 
@@ -20,6 +21,7 @@ SEARCH_SPACES: dict[str, type[SearchSpace]] = {
     "nats_size": NATSSize,
     "mobile": Mobile,
     "convnet": ConvNet,
+    "pretrained": Pretrained,
 }
 
 

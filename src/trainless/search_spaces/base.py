@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -51,7 +51,7 @@ class SearchSpace(ABC):
                     "one."
                 )
 
-    def __getstate__(self) -> dict[str, int]:
+    def __getstate__(self) -> dict[str, Any]:
         # What is kept for speed is made anew where a space is copied to, and two equal spaces look alike.
         return dict(self.options)
 
@@ -125,7 +125,7 @@ class SearchSpace(ABC):
     # What follows from its options. A space that has more to say of its sizes overrides these.
 
     @property
-    def options(self) -> Mapping[str, int]:
+    def options(self) -> Mapping[str, Any]:
         """What its networks depend on besides the architecture and the task; part of a stored score's key."""
         return {field.name: getattr(self, field.name) for field in fields(self)}  # type: ignore[arg-type]
 
@@ -158,6 +158,9 @@ class SearchSpace(ABC):
     def thin(self) -> SearchSpace:
         """Give the same architectures with as few channels and repeated cells as there can be."""
         return type(self)(**(dict.fromkeys(self.options, 1) | dict(self.least)))
+
+    def start(self, network: torch.nn.Module, architecture: Architecture) -> None:  # noqa: B027
+        """Put in the weights that networks of the space start from, in place of drawn ones; most spaces have none."""
 
     # What follows from the blueprint.
 

@@ -74,6 +74,7 @@ class Node:
         has_bias: whether its convolution has a bias, which normalised ones need not.
         expansion: how many times wider an inverted residual is inside.
         squeezed: channels inside a squeeze-excite; 0 leaves it out.
+        pixels: rows and columns to which images are resized.
         repeat: how often its module follows upon itself, as ``"features.2"``, ``"features.3"`` and so on.
         position: when it runs: before nodes of higher positions, and after those of its own that are written before.
         block: what the part of the network is called that its module ends, with each repetition; ``"head"`` is the
@@ -101,6 +102,7 @@ class Node:
     has_bias: bool = False
     expansion: int = 1
     squeezed: int = 0
+    pixels: int = 0
     repeat: int = 1
     position: int = 0
     block: str = ""
@@ -252,6 +254,24 @@ def _build_conv_bn(node: Node) -> torch.nn.Module:
     return conv_bn(node.inputs, node.channels, node.kernel, node.stride)
 
 
+def _build_same_conv_bn(node: Node) -> torch.nn.Module:
+    from trainless.operations import same_conv_bn
+
+    return same_conv_bn(node.inputs, node.channels, node.kernel, node.stride, node.groups, node.size)
+
+
+def _build_same_conv_bn_relu6(node: Node) -> torch.nn.Module:
+    from torch import nn
+
+    return nn.Sequential(*_build_same_conv_bn(node).children(), nn.ReLU6())
+
+
+def _build_resize(node: Node) -> torch.nn.Module:
+    from trainless.operations import Resize
+
+    return Resize(node.pixels, antialias=node.pixels < max(node.size))
+
+
 def _build_max_pooling(node: Node) -> torch.nn.Module:
     from torch import nn
 
@@ -326,6 +346,10 @@ OPERATIONS: Mapping[str, Operation] = {
     "conv_bn_gelu": Operation(_build_activated("GELU"), _convolutions),
     "conv_bn": Operation(_build_conv_bn, _convolutions),
     "whitening": Operation(_build_whitening, _whitening),
+    "conv_bn_relu6": Operation(_build_activated("ReLU6"), _convolutions),
+    "same_conv_bn": Operation(_build_same_conv_bn, _convolutions),
+    "same_conv_bn_relu6": Operation(_build_same_conv_bn_relu6, _convolutions),
+    "resize": Operation(_build_resize, size=lambda node: (node.pixels, node.pixels)),
     "cut": Operation(_build_cut),
     "max_pool": Operation(_build_max_pooling),
     "avg_pool_3x3": Operation(_build_average_pooling),

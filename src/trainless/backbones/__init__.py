@@ -1,0 +1,10 @@
+"""Pretrained backbones: their architecture, where their weights come from, and what these were trained on."""
+
+from __future__ import annotations
+
+from trainless.backbones.base import Backbone
+from trainless.backbones.efficientnet_lite import Block, EfficientNetLite
+from trainless.backbones.known import BACKBONES, backbones
+from trainless.backbones.weights import read_weights
+
+__all__ = ["BACKBONES", "Backbone", "Block", "EfficientNetLite", "backbones", "read_weights"]

@@ -1,0 +1,264 @@
+"""Networks cut from pretrained backbones: which one, after which block, at which resolution, with which head."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from trainless.backbones import Backbone, Block, backbones, read_weights
+from trainless.backbones.efficientnet_lite import HEAD, STEM
+from trainless.errors import ArchitectureError, InputError
+from trainless.search_spaces.base import Choices
+from trainless.search_spaces.blueprint import Blueprint, Draft
+from trainless.search_spaces.nodes import INPUT, OUTPUT
+from trainless.search_spaces.product import ProductSpace
+from trainless.types import Architecture, Task
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["HIDDEN", "RESOLUTIONS", "Cut", "Pretrained"]
+
+RESOLUTIONS = (32, 48, 64, 96, 128, 160, 192, 224)
+"""Rows and columns to which images are resized within the network."""
+
+HIDDEN = (0, 64, 256)
+"""Widths of the hidden layer of a head; 0 is none, so that the head is linear."""
+
+_WHOLE = "all"
+_TEXT = re.compile(r"(\w+)-(b\d+|all)-r(\d+)-(linear|h\d+)")
+_EXAMPLE = "lite0-b9-r64-linear"
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What an architecture of the space is made of.
+
+    Args:
+        backbone: the pretrained network.
+        depth: after how many blocks it is cut; one more than it has takes its last convolution too.
+        pixels: rows and columns to which images are resized.
+        hidden: width of the head's hidden layer; 0 is none.
+    """
+
+    backbone: Backbone
+    depth: int
+    pixels: int
+    hidden: int
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The blocks that are kept."""
+        return self.backbone.architecture.blocks[: self.depth]
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the last convolution is kept."""
+        return self.depth == self.backbone.cuts
+
+    @property
+    def features(self) -> int:
+        """Number of features that the head reads."""
+        return HEAD if self.is_whole else self.blocks[-1].channels
+
+
+@dataclass(frozen=True)
+class Pretrained(ProductSpace):
+    """The first blocks of a pretrained EfficientNet-Lite with a head of one's own.
+
+    A network resizes its images, unless they have the size, runs the stem and the first blocks of a backbone, maybe
+    its last convolution, averages over all pixels, and ends in a linear layer, or in one hidden layer with ReLU and a
+    linear one. It is built, counted and drawn without any weights; `start` puts the pretrained ones in.
+
+    Images are to be normalised by the mean and standard deviation of the backbone. Grey ones are taken for colour
+    images of three equal channels: the weights of the first convolution are added up.
+
+    Source: Tan and Le, EfficientNet, ICML 2019 (the Lite variants of 2020); early cuts as in Yosinski et al., How
+    transferable are features in deep neural networks?, NeurIPS 2014.
+
+    Args:
+        backbone: a name of `trainless.backbones.BACKBONES`, ``"all"`` of them, or a file with weights, as
+            `trainless.backbones.backbones` takes it.
+
+    Raises:
+        InputError: there is no such backbone.
+
+    Example:
+        >>> space = Pretrained()
+        >>> len(space), str(space[0])
+        (1464, 'lite0-b1-r32-linear')
+        >>> space.parameters(space.parse("lite0-b9-r64-linear"), Task("photos", 10, height=64, width=64))
+        361418
+    """
+
+    name = "pretrained"
+    noun = "network"
+
+    backbone: str = "all"
+
+    def __post_init__(self) -> None:
+        _ = self.backbones  # refuses what is none
+
+    @property
+    def options(self) -> Mapping[str, str]:
+        """The backbone."""
+        return {"backbone": self.backbone}
+
+    @cached_property
+    def backbones(self) -> tuple[Backbone, ...]:
+        """The backbones that networks are cut from."""
+        return backbones(self.backbone)
+
+    @cached_property
+    def choices(self) -> Choices:
+        """Where a backbone is cut, the resolution, and the head."""
+        cuts = [f"{known.name}-{_depth_text(known, depth)}" for known in self.backbones for depth in _depths(known)]
+        return tuple(cuts), RESOLUTIONS, tuple("linear" if width == 0 else f"h{width}" for width in HIDDEN)
+
+    @property
+    def expected(self) -> str:
+        """What a genotype has to be, for messages."""
+        ends = ", ".join(f"{known.name}-b1 to {known.name}-{_WHOLE}" for known in self.backbones)
+        return f"a cut ({ends}), a resolution ({', '.join(map(str, RESOLUTIONS))}) and a head (linear, h64, h256)"
+
+    def text(self, genotype: tuple[str | int, ...]) -> str:
+        """Write backbone and cut, resolution and head."""
+        cut, pixels, head = genotype
+        return f"{cut}-r{pixels}-{head}"
+
+    def parse(self, text: str) -> Architecture:
+        """Read an architecture's string: backbone, ``b`` and number of blocks or ``all``, resolution, head.
+
+        Raises:
+            ArchitectureError: the string is no architecture of the space.
+
+        Example:
+            >>> Pretrained("lite0").parse("lite1-b3-r64-linear")
+            Traceback (most recent call last):
+                ...
+            trainless.errors.ArchitectureError: 'lite1-b3-r64-linear' is no architecture of pretrained: expected a ...
+        """
+        read = _TEXT.fullmatch(text.strip())
+        if read:
+            try:
+                return self.make([f"{read[1]}-{read[2]}", int(read[3]), read[4]])
+            except ArchitectureError:
+                pass
+        raise ArchitectureError(
+            f"'{text.strip()}' is no architecture of pretrained: expected {self.expected}, in a form like '{_EXAMPLE}'."
+        )
+
+    def cut(self, architecture: Architecture) -> Cut:
+        """Tell what an architecture is made of.
+
+        Example:
+            >>> space = Pretrained()
+            >>> cut = space.cut(space.parse("lite1-all-r96-h64"))
+            >>> cut.backbone.name, len(cut.blocks), cut.features, cut.pixels, cut.hidden
+            ('lite1', 21, 1280, 96, 64)
+        """
+        where, resolution, head = self.codes(architecture)
+        known, depth = self._cuts[where]
+        return Cut(known, depth, RESOLUTIONS[resolution], HIDDEN[head])
+
+    @cached_property
+    def _cuts(self) -> tuple[tuple[Backbone, int], ...]:
+        return tuple((known, depth) for known in self.backbones for depth in _depths(known))
+
+    def blueprint(self, architecture: Architecture, task: Task) -> Blueprint:
+        """Describe the network; in pictures it is a chain of stem, blocks and head."""
+        cut, draft = self.cut(architecture), Draft(task)
+        plain = "same_conv_bn" if cut.backbone.is_tensorflow else "conv_bn"
+        activated = f"{plain}_relu6"
+        captions = {"stem": f"{STEM} channels, 3×3 conv at {cut.pixels}×{cut.pixels} pixels"}
+        if draft.size != (cut.pixels, cut.pixels):
+            draft.add("resize", "resize", pixels=cut.pixels)
+        draft.add("features.0", activated, STEM, kernel=3, stride=2, block="stem")
+        for number, block in enumerate(cut.blocks, 1):
+            captions[f"block {number}"] = _caption(block)
+            _add_block(draft, f"features.{number}", f"block {number}", block, activated, plain)
+        if cut.is_whole:
+            captions["last"] = f"{HEAD} channels, 1×1 conv"
+            draft.add(f"features.{cut.depth}", activated, HEAD, block="last")
+        if cut.hidden:
+            draft.add("pool", "global_pool", block="head")
+            draft.add("flatten", "flatten", block="head")
+            draft.add("hidden", "linear", cut.hidden, block="head")
+            draft.add("activation", "relu", block="head")
+            draft.add("head", "linear", task.classes, block="head")
+        else:
+            draft.classify(task.classes)
+        captions["head"] = f"pool, {f'{cut.hidden} hidden, ' if cut.hidden else ''}linear"
+        return draft.blueprint(captions=captions)
+
+    def start(self, network: torch.nn.Module, architecture: Architecture) -> None:
+        """Put the pretrained weights into a network that was built here; the head stays as it is.
+
+        Raises:
+            InputError: the weights are not installed, or images are neither grey nor of three colours.
+            DataError: they cannot be read.
+        """
+        import torch
+        from torch import nn
+
+        weights = read_weights(self.cut(architecture).backbone)
+        modules = [module for module in network.modules() if isinstance(module, nn.Conv2d | nn.BatchNorm2d)]
+        with torch.no_grad():
+            for module, layer in zip(modules, weights, strict=False):  # of those after the cut there is no module
+                module.load_state_dict(_fitting(layer, module), strict=False)
+
+    # It comes in one size only, for the weights have one.
+
+    def resized(self, fraction: float) -> Pretrained:
+        """Give the space itself: pretrained weights are of one width."""
+        if not 0 < fraction <= 1:
+            raise InputError(f"The fraction is {fraction}, expected one above 0 and at most 1.")
+        return self
+
+    def thin(self) -> Pretrained:
+        """Give the space itself: pretrained weights are of one width."""
+        return self
+
+
+def _depths(backbone: Backbone) -> range:
+    return range(1, backbone.cuts + 1)
+
+
+def _depth_text(backbone: Backbone, depth: int) -> str:
+    return _WHOLE if depth == backbone.cuts else f"b{depth}"
+
+
+def _caption(block: Block) -> str:
+    step = f", stride {block.stride}" if block.stride > 1 else ""
+    return f"{block.channels} channels, {block.kernel}×{block.kernel}, expand {block.expansion}{step}"
+
+
+def _add_block(draft: Draft, name: str, block_name: str, block: Block, activated: str, plain: str) -> None:
+    """Add widening, depthwise and narrowing convolution as one module, with a shortcut around it where there is one."""
+    hidden, widens = block.inputs * block.expansion, block.expansion > 1
+    if block.has_shortcut:
+        draft.add(name, "skip_connect", block=block_name)
+    if widens:
+        draft.add(name, activated, hidden, target="wide", block=block_name)
+    draft.add(
+        name, activated, hidden, kernel=block.kernel, stride=block.stride, groups=hidden,
+        source="wide" if widens else INPUT, target="convolved", block=block_name,
+    )  # fmt: skip
+    draft.add(name, plain, block.channels, source="convolved", target=OUTPUT, block=block_name)
+
+
+def _fitting(layer: Mapping[str, torch.Tensor], module: torch.nn.Module) -> Mapping[str, torch.Tensor]:
+    """The weights of a layer, those of the first convolution added up for grey images."""
+    import torch
+
+    if not isinstance(module, torch.nn.Conv2d) or module.weight.shape == layer["weight"].shape:
+        return layer
+    if module.in_channels != 1:
+        raise InputError(
+            f"The images have {module.in_channels} channels, but pretrained weights are for 3, or for grey ones: give "
+            "images of 1 or 3 channels."
+        )
+    return {"weight": layer["weight"].sum(1, keepdim=True)}
