@@ -29,8 +29,13 @@ from torch.utils.checkpoint import checkpoint
 from trainless.errors import NetworkError
 from trainless.evaluation import Scores, score
 from trainless.proxies import PROXIES, proxies
+from trainless.proxies.transferability import TRANSFERABILITY
 
-EVERYTHING = [name for name in PROXIES if name not in ("skipped_layers", "zen:repeated")]
+# What reads features takes them from linear layers, so there a product that is written otherwise is another network.
+EVERYTHING = [
+    name for name in PROXIES
+    if name not in ("skipped_layers", "zen:repeated", *(record.name for record in TRANSFERABILITY))
+]  # fmt: skip
 ZEN = {"zen": "no global average pooling", "zen:running": "no global average pooling"}
 TINY = {"linear_regions": "^on images of 3 x 3 pixels: RuntimeError: "}
 FIXED_SIZE = {**ZEN, **TINY}
