@@ -272,7 +272,7 @@ class TestImageFolder:
         assert data.labels.tolist() == [0, 0, 1, 1]
         assert data.images[:, 0, 0, 0].tolist() == [40, 30, 10, 20]
 
-    @pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "webp"])
+    @pytest.mark.parametrize("suffix", ["png", "bmp", "tif", "webp", "jp2"])
     def test_lossless_formats_keep_every_pixel(self, tmp_path: Path, suffix: str) -> None:
         pixels = noise(2, 6, 7, 3)
         options = {"lossless": True} if suffix == "webp" else {}
@@ -280,7 +280,9 @@ class TestImageFolder:
             save(tmp_path / name / f"1.{suffix}", image, **options)
         assert np.array_equal(load_data(tmp_path).images, pixels.transpose(0, 3, 1, 2))
 
-    @pytest.mark.parametrize(("suffix", "form"), [("jpg", "JPEG"), ("JPEG", "JPEG"), ("jpeg", "MPO")])
+    @pytest.mark.parametrize(
+        ("suffix", "form"), [("jpg", "JPEG"), ("JPEG", "JPEG"), ("jpeg", "MPO"), ("jfif", "JPEG"), ("avif", "AVIF")]
+    )
     def test_jpeg(self, tmp_path: Path, suffix: str, form: str) -> None:
         for name, colour in ("a", (200, 100, 50)), ("b", (0, 0, 0)):
             save(tmp_path / name / f"1.{suffix}", Image.new("RGB", (16, 16), colour), format=form)
@@ -359,14 +361,14 @@ class TestImageFolder:
         expected = rows_first.resize((5, 5), Image.Resampling.BILINEAR)
         assert np.array_equal(data.images[0].transpose(1, 2, 0), expected)
 
-    @pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp"])
+    @pytest.mark.parametrize("suffix", ["png", "jpg", "tif", "webp", "avif"])
     def test_orientation_is_applied(self, tmp_path: Path, suffix: str) -> None:
         pixels = np.zeros((16, 32), np.uint8)
         pixels[:, 16:] = 255  # 6: to be turned clockwise by a quarter, which puts the right half at the bottom
         exif = Image.Exif()
         exif[0x0112] = 6
         for name in "ab":
-            save(tmp_path / name / f"1.{suffix}", Image.fromarray(pixels).convert("RGB"), exif=exif)
+            save(tmp_path / name / f"1.{suffix}", Image.fromarray(pixels).convert("RGB"), exif=exif.tobytes())
         data = load_data(tmp_path)
         assert data.task.input_shape == (3, 32, 16)
         assert data.images[:, :, :14].max() < 20
@@ -384,13 +386,12 @@ class TestImageFolder:
         assert data.class_names == ("cat", "dog")
         assert data.images.tolist() == [[[[0, 0], [0, 0]]]] * 2
 
-    @pytest.mark.parametrize("names", [("train", "bus"), ("val", "test")])
-    def test_other_folders_are_classes(self, tmp_path: Path, names: tuple[str, ...]) -> None:
-        for name in names:
+    def test_a_class_may_be_called_like_a_part(self, tmp_path: Path) -> None:
+        for name in ("train", "bus"):
             save(tmp_path / name / "1.png", np.zeros((2, 2), np.uint8))
-        assert load_data(tmp_path).class_names == tuple(sorted(names))
+        assert load_data(tmp_path).class_names == ("bus", "train")
 
-    @pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "gif", "webp"])
+    @pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "gif", "webp", "avif", "jp2"])
     @pytest.mark.parametrize("kept", [0.0, 0.6])
     def test_damaged_file_is_named(self, tmp_path: Path, suffix: str, kept: float) -> None:
         save(tmp_path / "a/1.png", noise(40, 40))
@@ -420,7 +421,7 @@ class TestImageFolder:
     def test_class_folder_without_images(self, tmp_path: Path) -> None:
         save(tmp_path / "a/1.png", noise(4, 4))
         (tmp_path / "b").mkdir()
-        with pytest.raises(DataError, match="b' holds no images"):
+        with pytest.raises(DataError, match=r"1 class folder.*left out: 1 class folder\(s\) without an image .*: b\)"):
             load_data(tmp_path)
 
 

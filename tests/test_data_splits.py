@@ -165,12 +165,6 @@ class TestBrokenFiles:
         with pytest.raises(DataError, match=r"Class 'c' of .* has no image that can be read"):
             load_splits(tmp_path, max_broken=0.5)
 
-    def test_an_empty_class_folder(self, tmp_path: Path) -> None:
-        fill(tmp_path, 4)
-        (tmp_path / "empty").mkdir()
-        with pytest.raises(DataError, match="empty' holds no images"):
-            load_splits(tmp_path)
-
     def test_an_unreadable_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         # Rights do not stop the superuser, who may run this.
         fill(tmp_path, 4)

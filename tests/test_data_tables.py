@@ -114,7 +114,7 @@ class TestRefusals:
 
     def test_no_text(self, tmp_path: Path) -> None:
         table = tmp_path / "pets.csv"
-        table.write_bytes(b"path,label\n\xff\xfe.png,a\n")
+        table.write_bytes(b"path,label\n\x00\x01.png,a\n")
         assert "cannot be read as a CSV file" in refused(table)
         table.write_bytes(b"path,label\n" + b"x" * 200_000 + b",a\n")
         assert "cannot be read as a CSV file" in refused(table)

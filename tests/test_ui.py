@@ -152,11 +152,12 @@ class TestUploads:
 
     def test_images_and_tables_are_unpacked_and_nothing_else(self, tmp_path: Path) -> None:
         entries = {"pets/cat/1.png": png(), "pets/dog/2.JPG": b"..", "pets/network.py": b"import os",
-                   "pets/fit.json": b"{}", "__MACOSX/pets/cat/._1.png": b"..", "pets/.hidden/3.png": b".."}  # fmt: skip
+                   "pets/fit.json": b"{}", "__MACOSX/pets/cat/._1.png": b"..", "pets/.hidden/3.png": b"..",
+                   "pets/cat/4.CR2": b".."}  # fmt: skip
         found = unpack(self.archive(entries), "my pets!.zip", tmp_path)
         assert found == tmp_path / "my-pets" / "pets"
         names = {path.relative_to(found).as_posix() for path in found.rglob("*") if path.is_file()}
-        assert names == {"cat/1.png", "dog/2.JPG"}
+        assert names == {"cat/1.png", "dog/2.JPG", "cat/4.CR2"}  # of the last the audit tells
         assert unpack(self.archive(entries), "my pets!.zip", tmp_path).parent.name == "my-pets-2"
 
     def test_a_table_is_found(self, tmp_path: Path) -> None:
@@ -211,12 +212,20 @@ class TestPlaces:
             workspace.source("data:link")
         pets = class_folders(workspace.data / "pets")
         (pets / "cat" / "other.png").symlink_to(tmp_path / "secret" / "cat" / "1.png")
-        with pytest.raises(DataError, match=r"'.*other.png' of 'pets' lies outside the folder"):
-            check_source(workspace.source("data:pets"), workspace.data)
-        (pets / "cat" / "other.png").unlink()
-        check_source(workspace.source("data:pets"), workspace.data)
         (pets / "bird").symlink_to(tmp_path / "secret" / "cat")
-        assert "lies outside" in preview_data(workspace, FitForm(data="data:pets"))["error"]
+        check_source(workspace.source("data:pets"), workspace.data)
+        found = preview_data(workspace, FitForm(data="data:pets"))
+        assert (found["classes"], found["images"]) == (2, 24)
+        assert dict(found["rows"])["left out"] == "2 link(s) that lead outside of the folder: bird, cat/other.png"
+
+    def test_collections_of_links_that_leave(self, workspace: Workspace, tmp_path: Path) -> None:
+        class_folders(tmp_path / "secret")
+        for name in ("cat", "dog"):
+            (workspace.data / "links").mkdir(exist_ok=True)
+            (workspace.data / "links" / name).symlink_to(tmp_path / "secret" / name)
+        with pytest.raises(DataError, match=r"'.*.png' of 'links' lies outside the folder"):
+            check_source(workspace.source("data:links"), workspace.data)
+        assert "lies outside" in preview_data(workspace, FitForm(data="data:links"))["error"]
 
     def test_tables_that_leave(self, workspace: Workspace, tmp_path: Path) -> None:
         class_folders(tmp_path / "secret")

@@ -248,7 +248,7 @@ def predict(
 
 
 def _image_files(path: Path) -> Iterator[Path]:
-    from trainless.data.image_files import is_image_name
+    from trainless.data.image_formats import is_image_name
 
     if path.is_file():
         yield path

@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 from trainless.data.dataset import ImageDataset
 from trainless.data.duplicates import digests, group, nearly_constant
 from trainless.data.image_files import BrokenFile
+from trainless.data.left_out import LeftOut, examples, summary
 from trainless.data.preprocessing import RESIZES, Preprocessing, count_wide
 from trainless.data.sizes import ImageSize
 from trainless.data.splits import Splits, load_splits
-from trainless.files import printable
 
 __all__ = ["Audit", "Copy", "audit"]
 
 _FEW = 10  # images of a class to train on
 _UNEQUAL = 10  # images of the largest class for one of the smallest
-_SHOWN = 5  # names, sizes or classes written out in a row
+_SHOWN = 5  # sizes or classes written out in a row
 
 
 class Copy(NamedTuple):
@@ -64,6 +64,8 @@ class Audit:
         dropped: leaks that were left out, for each part.
         resize: how the images were brought to their size, a name of `trainless.data.preprocessing.RESIZES`.
         deep_white: the value that is white in files of 16 bits.
+        left_out: what else was found in the source and is no part of the data.
+        remarks: sentences on how the source was read, where it could be read otherwise.
 
     Example:
         >>> report = audit("digits")
@@ -84,6 +86,8 @@ class Audit:
     dropped: dict[str, int]
     resize: str = "stretch"
     deep_white: int = 65535
+    left_out: tuple[LeftOut, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -112,7 +116,7 @@ class Audit:
             >>> audit("digits").rows()[1]
             ('images', '1,797: train 1,078, valid 360, test 359 (valid, test split off at random)')
         """
-        leaks = f"{len(self.leaks):,}" + _examples([f"{copy.image} = {copy.of_image}" for copy in self.leaks])
+        leaks = f"{len(self.leaks):,}" + examples([f"{copy.image} = {copy.of_image}" for copy in self.leaks])
         return [
             ("data set", f"{self.name}: {len(self.class_names):,} classes, networks see {_times(self.image_shape)}"),
             ("images", self._images()),
@@ -120,9 +124,10 @@ class Audit:
             ("imbalance", f"{self.imbalance:.2f} images of the largest class for one of the smallest, in train"),
             ("sizes found", self._sizes()),
             ("resized", self._resized()),
-            ("broken files", f"{len(self.broken):,}" + _examples([f"{path} ({why})" for path, why in self.broken])),
-            ("nearly constant", f"{len(self.constant):,}" + _examples(self.constant)),
-            ("copies in a part", f"{len(self.copies):,}" + _examples([copy.image for copy in self.copies])),
+            ("left out", summary(self.left_out) or "0"),
+            ("broken files", f"{len(self.broken):,}" + examples([f"{path} ({why})" for path, why in self.broken])),
+            ("nearly constant", f"{len(self.constant):,}" + examples(self.constant)),
+            ("copies in a part", f"{len(self.copies):,}" + examples([copy.image for copy in self.copies])),
             ("leaks between parts", leaks + self._dropped()),
             ("copies, other class", f"{self.conflicts:,}"),
         ]
@@ -154,7 +159,7 @@ class Audit:
             (int(self.imbalance) * self.is_unequal, "Classes are unequal by a factor of {}: prefer "
              "balanced accuracy or macro-F1, by which the training weighs classes."),
         ]  # fmt: skip
-        return [sentence.format(number) for number, sentence in found if number]
+        return [*self.remarks, *(sentence.format(number) for number, sentence in found if number)]
 
     def __str__(self) -> str:
         width = max(len(what) for what, _ in self.rows())
@@ -228,6 +233,8 @@ def audit(source: str | os.PathLike[str] | ImageDataset | Splits, *, image_size:
         dropped=dict(splits.dropped),
         resize=splits.resize,
         deep_white=splits.deep_white,
+        left_out=splits.left_out,
+        remarks=splits.remarks,
     )
 
 
@@ -272,12 +279,3 @@ def _bytes(name: str) -> bytes | None:
 
 def _times(shape: Sequence[int]) -> str:
     return " x ".join(map(str, shape))
-
-
-def _examples(names: Sequence[str]) -> str:
-    if not names:
-        return ""
-    # A file's name may be no text, which neither a terminal nor a page could show.
-    shown = [printable(name) for name in names[:_SHOWN]]
-    more = len(names) - _SHOWN
-    return ": " + ", ".join(shown) + (f" and {more:,} more" if more > 0 else "")

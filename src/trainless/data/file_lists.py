@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,23 +16,14 @@ from numpy.typing import NDArray
 
 from trainless.data.dataset import LabelledImages
 from trainless.data.image_files import BrokenFile, Header, read_header, read_pixels
+from trainless.data.left_out import LeftOut
 from trainless.data.preprocessing import Preprocessing, choose_resize
 from trainless.data.sizes import ImageSize, MostPixels, check_memory, propose_size
 from trainless.errors import DataError
 
-__all__ = ["PARTS", "PART_NAMES", "FileList", "Reading", "check_known", "read_file_list", "scan_file_list"]
+__all__ = ["FileList", "Reading", "case_remark", "check_known", "in_class_order", "read_file_list", "scan_file_list"]
 
-PARTS = ("train", "valid", "test")
-# What folders and tables call them.
-PART_NAMES = {
-    "train": "train",
-    "training": "train",
-    "val": "valid",
-    "valid": "valid",
-    "validation": "valid",
-    "test": "test",
-    "testing": "test",
-}
+_NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +36,8 @@ class FileList:
         labels: int64, one per file, from 0 to the number of class names - 1.
         class_names: one name per class.
         parts: ``"train"``, ``"valid"`` or ``"test"`` of each file; all are ``"train"`` where nothing is given.
+        left_out: what was found beside them and is no part of the data.
+        remarks: sentences on how the source was read, where it could be read otherwise.
 
     Example:
         >>> FileList("pets", (Path("1.png"), Path("2.png")), np.arange(2), ("cat", "dog"), ("train", "test")).only_train
@@ -54,6 +49,8 @@ class FileList:
     labels: NDArray[np.int64]
     class_names: tuple[str, ...]
     parts: tuple[str, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def only_train(self) -> bool:
@@ -63,12 +60,11 @@ class FileList:
     def where(self, chosen: Iterable[int]) -> FileList:
         """Keep some of the files, by number; the classes stay."""
         kept = list(chosen)
-        return FileList(
-            self.name,
-            tuple(self.paths[number] for number in kept),
-            self.labels[kept],
-            self.class_names,
-            tuple(self.parts[number] for number in kept),
+        return replace(
+            self,
+            paths=tuple(self.paths[number] for number in kept),
+            labels=self.labels[kept],
+            parts=tuple(self.parts[number] for number in kept),
         )
 
 
@@ -90,6 +86,36 @@ class Reading(NamedTuple):
     preprocessing: Preprocessing
 
 
+def in_class_order(names: Iterable[str]) -> tuple[str, ...]:
+    """Sort names of classes: as numbers where all are such, otherwise as text.
+
+    Example:
+        >>> in_class_order(["10", "9", "-1"]), in_class_order(["v10", "v9"])
+        (('-1', '9', '10'), ('v10', 'v9'))
+    """
+    found = set(names)
+    if all(map(_NUMBER.fullmatch, found)):
+        return tuple(sorted(found, key=lambda name: (Fraction(name), name)))
+    return tuple(sorted(found))
+
+
+def case_remark(names: Iterable[str]) -> tuple[str, ...]:
+    """Say that names of classes differ in case alone, if some do: they may be letters, or one class by mistake.
+
+    Example:
+        >>> case_remark(["Cat", "cat", "dog"])
+        ("Classes 'Cat' and 'cat' differ in case alone: if they are the same, join them.",)
+    """
+    first = dict[str, str]()
+    pairs = [(known, name) for name in sorted(names) if (known := first.setdefault(name.casefold(), name)) != name]
+    if not pairs:
+        return ()
+    more = f" and {len(pairs) - 1:,} more pair(s)" if len(pairs) > 1 else ""
+    return (
+        f"Classes '{pairs[0][0]}' and '{pairs[0][1]}'{more} differ in case alone: if they are the same, join them.",
+    )
+
+
 def check_known(found: Iterable[tuple[str, str]], known: Collection[str], source: str) -> None:
     """Refuse a class that a part has and the training part lacks.
 
@@ -109,7 +135,8 @@ def check_known(found: Iterable[tuple[str, str]], known: Collection[str], source
     """
     for name, part in sorted(found):
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
+            same = [other for other in known if other.casefold() == name.casefold()]
+            near = same or difflib.get_close_matches(name, known, n=1)
             hint = f" (did you mean '{near[0]}'?)" if near else ""
             raise DataError(
                 f"'{source}' has class '{name}' in {part} but not in train{hint}: add images of it to train or remove "

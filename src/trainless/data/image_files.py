@@ -11,6 +11,7 @@ import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,13 +19,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, UnidentifiedImageError
 
+from trainless.data.image_formats import has_heif
 from trainless.data.pixels import DEEP_MODES, FORMATS, DepthError, prepare
 from trainless.data.preprocessing import Preprocessing
 from trainless.errors import DataError
 
-__all__ = ["SUFFIXES", "BrokenFile", "Header", "is_image_name", "read_header", "read_pixels"]
+__all__ = ["BrokenFile", "Header", "read_header", "read_pixels"]
 
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 _GREY_MODES = frozenset({*DEEP_MODES, "1", "F", "L", "LA", "La"})
 _QUARTER_TURNS = (5, 6, 7, 8)  # values of the EXIF orientation that swap width and height
 # What Pillow's decoders raise on damaged files.
@@ -34,6 +35,7 @@ _DECODER_ERRORS = (
     SyntaxError,
     ArithmeticError,
     LookupError,
+    RuntimeError,
     TypeError,
     ValueError,
     struct.error,
@@ -76,16 +78,6 @@ class BrokenFile(NamedTuple):
             BrokenFile(path='1.png', reason="Image '1.png' has values from -3 to 4.")
         """
         return cls(str(path), _cause(error.__cause__ or error))
-
-
-def is_image_name(name: str) -> bool:
-    """Tell by its suffix whether a file should be an image; what begins with a dot is hidden.
-
-    Example:
-        >>> is_image_name("cat.JPG"), is_image_name(".cat.jpg"), is_image_name("cat.txt")
-        (True, False, False)
-    """
-    return not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES
 
 
 def read_header(path: Path) -> Header:
@@ -139,12 +131,24 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     """Open an image without decoding it; whatever goes wrong inside names the file."""
     try:
         # Pillow warns of large pictures and of damaged EXIF data, from which nothing follows.
-        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=FORMATS) as image:
+        with warnings.catch_warnings(action="ignore"), Image.open(path, formats=_formats()) as image:
             yield image
     except DataError:
         raise
     except _DECODER_ERRORS as error:
         raise DataError(f"Image '{path}' is damaged or no image ({_cause(error)}): replace or remove it.") from error
+
+
+def _formats() -> tuple[str, ...]:
+    return (*FORMATS, _heif_format()) if has_heif() else FORMATS
+
+
+@cache
+def _heif_format() -> str:
+    from pillow_heif import register_heif_opener
+
+    register_heif_opener()
+    return "HEIF"
 
 
 def _cause(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from trainless.data.arrays import read_digits, read_npz, resize
 from trainless.data.cifar import is_cifar_file, is_cifar_folder, read_cifar_file, read_cifar_folder
-from trainless.data.csv_files import list_csv
+from trainless.data.csv_files import TABLE_SUFFIXES, list_csv
 from trainless.data.dataset import ImageDataset, LabelledImages, channel_statistics
 from trainless.data.file_lists import FileList, read_file_list
 from trainless.data.folders import list_image_folder
@@ -124,7 +124,7 @@ def _open(path: Path, only_train: bool) -> LabelledImages | FileList:
         return read_cifar_folder(path) if is_cifar_folder(path) else list_image_folder(path, only_train=only_train)
     if path.suffix.lower() == ".npz":
         return read_npz(path)
-    if path.suffix.lower() == ".csv":
+    if path.suffix.lower() in TABLE_SUFFIXES:
         return list_csv(path, only_train=only_train)
     if is_cifar_file(path):
         return read_cifar_file(path)

@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 __all__ = ["DEEP_MODES", "FILL", "FORMATS", "DepthError", "crop_box", "fit_size", "prepare", "resized_image"]
 
 # Files are recognised by content, so without this list a renamed file could reach any decoder, Ghostscript included.
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP", "AVIF", "JPEG2000")
 DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 FILL = 128  # grey beside what is padded, in the middle of black and white
 

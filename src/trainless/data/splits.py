@@ -17,9 +17,11 @@ from trainless.data.arrays import resize as resized_images
 from trainless.data.cifar import is_cifar_folder, read_cifar_test
 from trainless.data.dataset import ImageDataset, LabelledImages, channel_statistics
 from trainless.data.duplicates import digests, group
-from trainless.data.file_lists import PARTS, check_known, scan_file_list
+from trainless.data.file_lists import check_known, scan_file_list
 from trainless.data.image_files import BrokenFile
+from trainless.data.left_out import LeftOut
 from trainless.data.loading import open_source, split_source
+from trainless.data.part_names import PARTS
 from trainless.data.preprocessing import Preprocessing, check_resize, choose_resize
 from trainless.data.sizes import ImageSize, MostPixels, propose_size
 from trainless.data.splitting import choose, part_of
@@ -44,6 +46,8 @@ class Splits:
         dropped: images left out by `drop_leaks`, for each part.
         resize: how the images were brought to their size, a name of `trainless.data.preprocessing.RESIZES`.
         deep_white: the value that is white in files of 16 bits.
+        left_out: what else was found in the source and is no part of the data.
+        remarks: sentences on how the source was read, where it could be read otherwise.
 
     Example:
         >>> splits = load_splits("digits")
@@ -61,6 +65,8 @@ class Splits:
     dropped: Mapping[str, int] = field(default_factory=dict)
     resize: str = "stretch"
     deep_white: int = 65535
+    left_out: tuple[LeftOut, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     @property
     def parts(self) -> dict[str, ImageDataset]:
@@ -83,6 +89,8 @@ class _Found(NamedTuple):
     deep_white: int = 65535
     files: tuple[str, ...] = ()
     broken: tuple[BrokenFile, ...] = ()
+    left_out: tuple[LeftOut, ...] = ()
+    remarks: tuple[str, ...] = ()
 
 
 def load_splits(
@@ -98,10 +106,10 @@ def load_splits(
 ) -> Splits:
     """Read a labelled set of images in three parts: as they are given, the missing ones split off from training.
 
-    Given are the parts of a folder with ``train`` and maybe ``valid`` (or ``val``, ``validation``) and ``test``
-    inside, of a CSV file with a column ``split``, and the test batch of a CIFAR folder. What is missing is split off
-    at random, with the same share of every class (`trainless.data.split`), and with all copies of an image in one
-    part: images count as copies if they have the same pixels after resizing.
+    Given are the parts of a folder with ``train`` and maybe ``valid`` and ``test`` inside, by any usual name, of a CSV
+    file with a column ``split``, and the test batch of a CIFAR folder. What is missing is split off at random, with the
+    same share of every class (`trainless.data.split`), and with all copies of an image in one part: images count as
+    copies if they have the same pixels after resizing. The order in which a disk lists its files changes nothing.
 
     All parts are normalised by the mean and standard deviation of the training part's pixels, except CIFAR-10, which
     has published constants. Files that cannot be read are left out and noted.
@@ -142,6 +150,7 @@ def load_splits(
     return Splits(
         data["train"], data["valid"], data["test"], given=given, files=files, sizes=found.sizes, broken=found.broken,
         resize=found.resize, deep_white=found.deep_white,
+        left_out=found.left_out, remarks=found.remarks,
     )  # fmt: skip
 
 
@@ -198,6 +207,8 @@ def _find(
         reading.preprocessing.deep_white,
         tuple(map(str, reading.listing.paths)),
         reading.broken,
+        reading.listing.left_out,
+        reading.listing.remarks,
     )
 
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 
-from trainless.data.image_files import is_image_name
+from trainless.data.csv_files import TABLE_SUFFIXES
+from trainless.data.image_formats import is_image_name, unread_format
 from trainless.errors import DataError
 
 __all__ = ["Allowance", "unpack"]
@@ -122,7 +123,9 @@ def _relative_path(entry: zipfile.ZipInfo, name: str) -> PurePosixPath | None:
     if stat.S_ISLNK(entry.external_attr >> 16):
         raise DataError(f"'{name}' holds '{entry.filename}', a link to another place: nothing was unpacked.")
     hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
-    if entry.is_dir() or hidden or not (is_image_name(path.name) or path.suffix.lower() == ".csv"):
+    # Images that are not read are told of in the audit, by their names.
+    wanted = is_image_name(path.name) or path.suffix.lower() in TABLE_SUFFIXES or unread_format(path.name)
+    if entry.is_dir() or hidden or not wanted:
         return None
     if entry.flag_bits & 1:
         raise DataError(f"'{name}' is encrypted: give a zip archive without a password.")
@@ -150,10 +153,10 @@ def _inner(target: Path) -> Path:
     inside = list(target.iterdir())
     while len(inside) == 1 and inside[0].is_dir() and any(_leads(path) for path in inside[0].iterdir()):
         target, inside = inside[0], list(inside[0].iterdir())
-    tables = [path for path in inside if path.suffix.lower() == ".csv"]
+    tables = [path for path in inside if path.suffix.lower() in TABLE_SUFFIXES]
     return tables[0] if len(tables) == 1 else target
 
 
 def _leads(path: Path) -> bool:
     """Whether what lies here is more than the images of one class."""
-    return path.is_dir() or path.suffix.lower() == ".csv"
+    return path.is_dir() or path.suffix.lower() in TABLE_SUFFIXES

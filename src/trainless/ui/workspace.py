@@ -11,9 +11,11 @@ from typing import Any
 
 from trainless.costs import COSTS
 from trainless.data.cifar import is_cifar_folder
+from trainless.data.csv_files import TABLE_SUFFIXES
 from trainless.data.file_lists import FileList
-from trainless.data.image_files import is_image_name
+from trainless.data.image_formats import is_image_name
 from trainless.data.loading import open_source
+from trainless.data.part_names import named_parts
 from trainless.errors import DataError, InputError
 
 __all__ = ["FILES", "RunSummary", "Workspace", "check_source"]
@@ -203,12 +205,13 @@ def check_source(source: str | Path, root: Path) -> None:
     """
     if isinstance(source, str):
         return
-    inside = list(source.iterdir()) if source.is_dir() else [source]
+    is_list = source.suffix.lower() in TABLE_SUFFIXES or (source.is_dir() and not is_cifar_folder(source))
+    # Links that lead out of a list of images are left out of it, unless it consists of nothing else.
+    inside = list(source.iterdir()) if source.is_dir() and not is_list else [source]
     _check_inside(inside, root, source)
-    if source.suffix.lower() == ".csv" or (source.is_dir() and not is_cifar_folder(source)):
-        found = open_source(source)
-        if isinstance(found, FileList):
-            _check_inside(found.paths, root, source)
+    found = open_source(source) if is_list else None
+    if isinstance(found, FileList):
+        _check_inside(found.paths, root, source)
 
 
 def _check_inside(paths: list[Path] | tuple[Path, ...], root: Path, source: Path) -> None:
@@ -259,14 +262,14 @@ def _data_sets(root: Path) -> Iterator[Path]:
         is_whole = _is_data_folder(here, folders, names)
         if is_whole or len(here.relative_to(root).parts) >= _DEPTH:
             folders.clear()
-        files = [here / name for name in sorted(names) if name.lower().endswith((".csv", ".npz"))]
+        files = [here / name for name in sorted(names) if name.lower().endswith((*TABLE_SUFFIXES, ".npz"))]
         for path in [*([here] if is_whole else []), *files]:
             found += 1
             yield path
 
 
 def _is_data_folder(here: Path, folders: list[str], names: list[str]) -> bool:
-    if "train" in folders:
+    if "train" in named_parts(folders).values():
         return True
     if any(name.startswith(("data_batch_1", "train")) and name.endswith((".bin", "_1", "train")) for name in names):
         return is_cifar_folder(here)

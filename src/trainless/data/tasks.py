@@ -1,0 +1,61 @@
+"""The task that the labels of a table are for: one class for each image, or another one, which is refused."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+
+from trainless.errors import DataError
+
+__all__ = ["check_task"]
+
+_REAL = re.compile(r"[-+]?([0-9]+([.,][0-9]*)?|[.,][0-9]+)([eE][-+]?[0-9]+)?")
+_LIST = re.compile(r"\[.*\]|\{.*\}|\(.*\)")
+_NAME = re.compile(r"\w[^;|]*")
+
+
+def check_task(source: str, labels: Sequence[tuple[int, str]]) -> None:
+    """Refuse labels that are no names of classes: real numbers, or several names for one image.
+
+    Whole numbers are classes. Several names are separated by ``;`` or ``|``, stand in brackets, or are separated by
+    commas where each of them is a label elsewhere too: a class may well be called "tench, Tinca tinca".
+
+    Args:
+        source: where they were found.
+        labels: line and label of each image.
+
+    Raises:
+        DataError: the labels are such.
+
+    Example:
+        >>> check_task("pets.csv", [(2, "cat;dog"), (3, "dog")])  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        trainless.errors.DataError: 'cat;dog' on line 2 of 'pets.csv' names several classes (cat, dog), so the task ...
+    """
+    if all(_REAL.fullmatch(label) for _, label in labels):
+        for line, label in labels:
+            if not float(label.replace(",", ".")).is_integer():
+                raise DataError(
+                    f"All labels of '{source}' are numbers, such as '{label}' on line {line}, so the task is taken for "
+                    "regression, and only classification is done here: give names of classes, such as 'size "
+                    f"{label}' if that is one."
+                )
+    by_comma = {label: _split(label, ",") for label in {label for _, label in labels}}
+    occurrences = Counter(name for names in by_comma.values() for name in set(names))
+    for line, label in labels:
+        names = _split(label, "[;|]") if all(map(_NAME.fullmatch, _split(label, "[;|]"))) else [label]
+        if _LIST.fullmatch(label) or all(occurrences[name] > 1 for name in by_comma[label]):
+            names = by_comma[label]
+        if len(set(names)) > 1:
+            raise DataError(
+                f"'{label}' on line {line} of '{source}' names several classes ({', '.join(names)}), so the task is "
+                "taken for multi-label classification, and only one class for each image is learned here: give one, "
+                "or write names of classes without such signs."
+            )
+
+
+def _split(label: str, sign: str) -> list[str]:
+    inside = label[1:-1] if _LIST.fullmatch(label) else label
+    return [name.strip(" \t'\"") for name in re.split(sign, inside) if name.strip(" \t'\"")]
