@@ -1,0 +1,337 @@
+"""Train networks of the convnet space for the same time, and hold scores and costs against what they come to.
+
+    python benchmarks/convnet_trainings.py [draw measure train score report] [--networks 100] [--least 0.02M]
+        [--most 0.3M] [--data cifar-10-batches-bin image-batches/cifar100_960.npz] [--budgets 20 40 80] [--seeds 0]
+        [--recipe fit] [--precision auto] [--out convnet-trainings] [--workers 2]
+
+Each step goes on where it was left, and without any named all of them run, in this order:
+
+- draw: the networks, with parameters between two limits; as many of each tenth of the range of multiply-adds, in
+  logarithms, so that fast and slow ones are among them. More --networks add to those that are there.
+- measure: seconds of the processor that a step of each network takes by one thread, the least of several.
+- train: each network for each budget on each data set. A budget, in seconds of one thread, is turned into a number of
+  steps by what was measured, so that what else the machine does meanwhile decides nothing. The seed decides which
+  quarter of the images, of fewer than 2,000 which half, is held out; the accuracy on them after the last epoch counts.
+  The recipe is that of `trainless fit` for so many images and epochs, or one such as 'recipe(mirror=yes, shift=0.1)'.
+- score: all zero-cost proxies of each network on each data set.
+- report: Spearman's correlations of every score, every cost and the logarithm of the epochs with the accuracy, with
+  95 % bootstrap intervals over networks, for each data set and budget; and the table of all there is, table.csv.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+import multiprocessing
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from common import data_folder, machine, print_table
+
+from trainless.costs import COSTS
+from trainless.data import ImageDataset, load_data, split
+from trainless.hardware import limited_threads
+from trainless.metrics import evaluate
+from trainless.scoring import Scorer
+from trainless.search_spaces import search_space
+from trainless.seeding import derive_seed, generator
+from trainless.specs import look_up
+from trainless.training import Devices, Recipe, fit_recipe, train
+from trainless.training.batches import Batches, batch_count
+from trainless.training.precision import faster_precision
+from trainless.types import Architecture, Task
+
+SPACE = search_space("convnet")
+STEPS = ("draw", "measure", "train", "score", "report")
+LIMITED_FOR = Task("cifar10", 10)
+STRATA, DRAWS = 10, 400  # DRAWS for each network that is wanted of a stratum
+FEW_IMAGES = 2000
+MEASURED_STEPS, MEASURED_SECONDS = 20, 2.0
+
+
+class Training(NamedTuple):
+    """One training to be done."""
+
+    data: str
+    architecture: str
+    budget: float
+    seed: int
+    step_seconds: float
+    recipe: str
+    precision: str
+
+
+def main() -> None:
+    """Run the steps that are named."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("steps", nargs="*", metavar="step", help=f"of {', '.join(STEPS)}")
+    parser.add_argument("--networks", type=int, default=100)
+    parser.add_argument("--least", default="0.02M")
+    parser.add_argument("--most", default="0.3M")
+    parser.add_argument("--data", nargs="+", default=["cifar-10-batches-bin", "image-batches/cifar100_960.npz"])
+    parser.add_argument("--budgets", nargs="+", type=float, default=[20, 40, 80])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--recipe", default="fit")
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--out", type=Path, default=Path("convnet-trainings"))
+    parser.add_argument("--workers", type=int, default=os.cpu_count())
+    arguments = parser.parse_args()
+    steps = arguments.steps or STEPS
+    if not set(steps) <= set(STEPS):
+        parser.error(f"the steps are {', '.join(steps)}, expected some of {', '.join(STEPS)}")
+    recipe_of(arguments.recipe, images=FEW_IMAGES)  # refused here, where it cannot be read
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    print(machine())
+    for step in STEPS:
+        if step in steps:
+            {"draw": draw, "measure": measure, "train": train_all, "score": score, "report": report}[step](arguments)
+
+
+def recipe_of(text: str, images: int, epochs: float = 16.0) -> Recipe:
+    """The recipe of `trainless fit` for photographs, or one that is written out."""
+    if text == "fit":
+        return fit_recipe(images, photographs=True, epochs=epochs)
+    return look_up("training", text, {"recipe": Recipe})()
+
+
+# Files.
+
+
+def appended(path: Path, row: dict[str, object]) -> None:
+    """Append a row to a CSV file, which has a header."""
+    is_new = not path.exists()
+    with path.open("a", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(row))
+        if is_new:
+            writer.writeheader()
+        writer.writerow(row)
+
+
+def table_of(path: Path) -> pd.DataFrame:
+    """What is in a CSV file; nothing where it is not there yet."""
+    return pd.read_csv(path) if path.exists() else pd.DataFrame()
+
+
+def networks(arguments: argparse.Namespace) -> list[Architecture]:
+    """The networks that were drawn."""
+    table = table_of(arguments.out / "networks.csv")
+    return [SPACE.parse(text) for text in table.get("architecture", [])][: arguments.networks]
+
+
+def dataset_of(source: str) -> ImageDataset:
+    """A data set by its place among the real data, or by its name."""
+    path = data_folder() / source
+    return load_data(path if path.exists() else source)
+
+
+def parts_of(source: str, seed: int) -> tuple[ImageDataset, ImageDataset]:
+    """The images to learn from, and those that are held out."""
+    dataset = dataset_of(source)
+    return split(dataset, 0.25 if len(dataset) >= FEW_IMAGES else 0.5, seed)
+
+
+# The steps.
+
+
+def draw(arguments: argparse.Namespace) -> None:
+    """Draw networks until there are enough, as many of each stratum of multiply-adds."""
+    path, known = (
+        arguments.out / "networks.csv",
+        set(networks(argparse.Namespace(**vars(arguments) | {"networks": None}))),
+    )
+    least, most = (COSTS["params"].parse(text, "the limit") for text in (arguments.least, arguments.most))
+    rng = np.random.default_rng(derive_seed(0, "convnet trainings"))
+    wanted = math.ceil(arguments.networks / STRATA)
+    found: dict[Architecture, int] = {}
+    for _ in range(DRAWS * wanted):
+        architecture = SPACE.sample_within(rng, lambda drawn: least <= SPACE.parameters(drawn, LIMITED_FOR) <= most)
+        if architecture is None:
+            raise SystemExit(f"No network has {arguments.least} to {arguments.most} parameters.")
+        architecture = SPACE.canonical(architecture)
+        found[architecture] = SPACE.flops(architecture, LIMITED_FOR)
+    logs = np.log(list(found.values()))
+    low, high = np.quantile(logs, (0.02, 0.98))
+    stratum = np.clip((STRATA * (logs - low) / (high - low)).astype(int), 0, STRATA - 1)
+    architectures = np.array(list(found), dtype=object)
+    rounds = [architectures[stratum == number][:wanted] for number in range(STRATA)]
+    chosen = [group[index] for index in range(wanted) for group in rounds if index < len(group)]
+    for architecture in chosen[: arguments.networks]:
+        if architecture not in known:
+            appended(path, {
+                "architecture": str(architecture), "parameters": SPACE.parameters(architecture, LIMITED_FOR),
+                "multiply_adds": found[architecture],
+            })  # fmt: skip
+    print(f"{len(networks(arguments))} networks, {math.exp(low):,.0f} to {math.exp(high):,.0f} multiply-adds")
+
+
+def measure(arguments: argparse.Namespace) -> None:
+    """Measure seconds a step."""
+    path, devices = arguments.out / "seconds.csv", Devices(precision=arguments.precision).resolved()
+    for source in arguments.data:
+        dataset, done = parts_of(source, seed=0)[0], measured(arguments, source)
+        recipe = recipe_of(arguments.recipe, len(dataset))
+        images, labels = next(iter(Batches(dataset, recipe.batch_size).shuffled(0, recipe)))
+        for architecture in networks(arguments):
+            if str(architecture) in done:
+                continue
+            with limited_threads(1):
+                network = SPACE.build(architecture, dataset.task).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+                precision = devices.precision
+                if precision == "auto":
+                    precision = faster_precision(network, images, labels, recipe)
+                seconds = step_seconds(network, images, labels, recipe, precision)
+            appended(path, {
+                "data": source, "architecture": str(architecture), "recipe": arguments.recipe,
+                "asked_precision": arguments.precision, "precision": precision, "step_seconds": seconds,
+            })  # fmt: skip
+        print(f"{source}: a step takes {measured_range(arguments, source)} ms")
+
+
+def step_seconds(
+    network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, recipe: Recipe, precision: str
+) -> float:
+    """The shortest of several steps, in time of the processor: what others compute meanwhile is not in it."""
+    optimizer, times = recipe.make_optimizer(network), list[float]()
+    while len(times) < 3 or (len(times) < MEASURED_STEPS and sum(times) < MEASURED_SECONDS):
+        start = time.process_time()
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16-mixed"):
+            loss = torch.nn.functional.cross_entropy(network(images), labels)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        times.append(time.process_time() - start)
+    return min(times[1:])
+
+
+def measured(arguments: argparse.Namespace, source: str) -> dict[str, tuple[float, str]]:
+    """Seconds a step and precision of the networks that were measured on a data set by the recipe."""
+    table = table_of(arguments.out / "seconds.csv")
+    if table.empty:
+        return {}
+    table = table[(table["data"] == source) & (table["recipe"] == arguments.recipe)
+                  & (table["asked_precision"] == arguments.precision)]  # fmt: skip
+    return {row.architecture: (row.step_seconds, row.precision) for row in table.itertuples()}
+
+
+def measured_range(arguments: argparse.Namespace, source: str) -> str:
+    """The shortest and the longest of all steps, in milliseconds."""
+    times = [1000 * seconds for seconds, _ in measured(arguments, source).values()]
+    return f"{min(times):.1f} to {max(times):.1f}"
+
+
+def train_all(arguments: argparse.Namespace) -> None:
+    """Train what is not trained yet, shorter budgets first."""
+    path, units = arguments.out / "trainings.csv", list[Training]()
+    table = table_of(path)
+    done = set() if table.empty else set(zip(
+        table["data"], table["architecture"], table["budget"], table["seed"], table["recipe"], table["precision"],
+        strict=True,
+    ))  # fmt: skip
+    for budget in sorted(arguments.budgets):
+        for seed in arguments.seeds:
+            for source in arguments.data:
+                times = measured(arguments, source)
+                for architecture in map(str, networks(arguments)):
+                    if architecture in times:
+                        seconds, precision = times[architecture]
+                        if (source, architecture, budget, seed, arguments.recipe, precision) not in done:
+                            units.append(
+                                Training(source, architecture, budget, seed, seconds, arguments.recipe, precision)
+                            )
+    print(f"{len(units)} trainings of {sum(unit.budget for unit in units) / 3600:.1f} h of one thread in all")
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(arguments.workers, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
+        waiting = [pool.submit(trained, unit) for unit in units]
+        try:
+            for number, future in enumerate(as_completed(waiting), 1):
+                row = future.result()
+                appended(path, row)
+                print(f"{number} of {len(units)}: {row['accuracy']:.2f} % on {row['data']} after {row['epochs']:.1f} "
+                      f"epochs, {row['budget']:g} s: {row['architecture']}", flush=True)  # fmt: skip
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def trained(unit: Training) -> dict[str, object]:
+    """Train a network for as many steps as there is time for."""
+    (train_set, held_out), architecture = parts_of(unit.data, unit.seed), SPACE.parse(unit.architecture)
+    batch = recipe_of(unit.recipe, len(train_set)).batch_size
+    epochs = unit.budget / (unit.step_seconds * batch_count(len(train_set), batch))
+    whole = max(1, int(epochs))
+    recipe = recipe_of(unit.recipe, len(train_set), epochs)
+    result = train(
+        SPACE.build(architecture, train_set.task), stretched(train_set, epochs / whole, unit.seed), held_out,
+        epochs=whole, seed=unit.seed, recipe=recipe, devices=Devices(precision=unit.precision),
+    )  # fmt: skip
+    return {
+        **unit._asdict(), "parameters": SPACE.parameters(architecture, train_set.task),
+        "multiply_adds": SPACE.flops(architecture, train_set.task), "epochs": epochs,
+        "accuracy": result.valid_accuracies[-1], "train_images": len(train_set), "held_out_images": len(held_out),
+    }  # fmt: skip
+
+
+def stretched(dataset: ImageDataset, factor: float, seed: int) -> ImageDataset:
+    """As many times the images, some of which are there once more than others: parts of an epoch are steps too."""
+    count = max(2, round(factor * len(dataset)))
+    order = torch.randperm(len(dataset), generator=generator(seed, "stretched")).numpy()
+    chosen = np.resize(order, count)
+    return replace(dataset, images=dataset.images[chosen], labels=dataset.labels[chosen])
+
+
+def score(arguments: argparse.Namespace) -> None:
+    """Score the networks by all zero-cost proxies."""
+    for source in arguments.data:
+        dataset, _ = parts_of(source, seed=0)
+        scorer = Scorer(SPACE, "all", dataset, workers=arguments.workers, store=arguments.out / "scores.db")
+        scores = scorer.score(networks(arguments))
+        scores.rename_axis("architecture").to_csv(scores_file(arguments, source))
+        print(f"{source}: {scores.size} scores, of which {len(scorer.failures)} failed")
+
+
+def scores_file(arguments: argparse.Namespace, source: str) -> Path:
+    """Where the scores on a data set are."""
+    return Path(arguments.out) / f"scores-{Path(source).stem}.csv"
+
+
+def report(arguments: argparse.Namespace) -> None:
+    """Write the table of all there is, and print how scores and costs rank the networks."""
+    trainings, parts = table_of(arguments.out / "trainings.csv"), []
+    for source, part in trainings.groupby("data", sort=False):
+        scores = table_of(scores_file(arguments, str(source)))
+        parts.append(part if scores.empty else part.merge(scores, on="architecture", how="left"))
+    table = pd.concat(parts)
+    table.to_csv(arguments.out / "table.csv", index=False)
+    names = [name for name in table.columns[len(trainings.columns) :] if name not in ("params", "flops")]
+    for (source, budget), part in table.groupby(["data", "budget"], sort=False):
+        print_correlations(f"{source}, {budget:g} s", part, names)
+
+
+def print_correlations(title: str, part: pd.DataFrame, names: Sequence[str]) -> None:
+    """Print one data set and budget, the mean of its seeds; of a cost less is better."""
+    means = part.groupby("architecture").mean(numeric_only=True)
+    columns = {
+        "log epochs": np.log(means["epochs"]), "-step_seconds": -means["step_seconds"],
+        "parameters": means["parameters"], "multiply_adds": means["multiply_adds"],
+        **{name: means[name] for name in names},
+    }  # fmt: skip
+    found = evaluate(pd.DataFrame(columns), means["accuracy"], k=min(10, len(means)), resamples=1000)
+    accuracies = means["accuracy"]
+    print(f"\n{title}: {len(means)} networks, {accuracies.min():.2f} to {accuracies.max():.2f} %, "
+          f"{means['epochs'].min():.1f} to {means['epochs'].max():.1f} epochs\n")  # fmt: skip
+    print_table(
+        ("", "Spearman", "95 % interval"),
+        [(row.Index, row.spearman, f"{row.spearman_low:.2f} to {row.spearman_high:.2f}") for row in found.itertuples()],
+    )
+
+
+if __name__ == "__main__":
+    main()
