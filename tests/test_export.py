@@ -125,7 +125,7 @@ def test_onnx_computes_the_same_for_any_number_of_images(tmp_path: Path) -> None
     assert write_onnx(load_plain(tmp_path), images(500), tmp_path / FORMATS["onnx"]) < 1e-4
     session = onnxruntime.InferenceSession(tmp_path / FORMATS["onnx"])
     for count in (1, 3):
-        (found,) = session.run(["scores"], {"images": images(count).numpy()})
+        (found,) = session.run(["logits"], {"images": images(count).numpy()})
         with torch.no_grad():
             assert np.allclose(found, network(normalised(images(count))), atol=1e-4)
 

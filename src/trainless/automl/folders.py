@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,15 @@ from trainless.data import ImageDataset
 from trainless.data.dataset import draw
 from trainless.data.preprocessing import Preprocessing
 from trainless.errors import InputError, TrainlessError
-from trainless.export import FORMATS, load_plain, write_onnx, write_plain, write_torchscript
-from trainless.files import write_text
+from trainless.export import FORMATS, load_plain, write_formats, write_plain, write_preprocessing
+from trainless.export.formats import PREPROCESSING
+from trainless.export.script import PREDICT
+from trainless.files import write_file, write_text
 
 __all__ = ["RunFolder", "write_run"]
 
 _FACTS = "fit.json"
+_PLAIN = ("network.py", FORMATS["safetensors"])
 _COMPARED = 500  # images on which an exported file is compared with the network
 
 
@@ -47,41 +51,43 @@ def write_run(fitted: Fitted, folder: Path, images: ImageDataset, *, command: st
         InputError: the folder cannot be written; what was there is as it was.
     """
     notes = list(fitted.notes)
-    with _staged(folder) as partial:
-        source, weights = write_plain(fitted.code, partial, {"architecture": fitted.architecture})
+    with _staged(folder) as staged:
+        source, weights = write_plain(fitted.code, staged, {"architecture": fitted.architecture})
         names = {"code": source.name, "weights": weights.name, "card": "model_card.md", "facts": _FACTS}
+        wanted, classes = fitted.audit.preprocessing, fitted.test.class_names
+        names["preprocessing"] = write_preprocessing(staged, wanted, classes).name
         try:
-            write_onnx(fitted.network, real_images(images), partial / FORMATS["onnx"])
-            names["onnx"] = FORMATS["onnx"]
+            exported = write_formats(fitted.network, wanted, classes, ["onnx"], staged, real_images(images))
+            names |= {kind: path.name for kind, path in exported.items()}
         except TrainlessError as error:  # the network is worth having without
             notes.append(str(error))
         files = {kind: folder / name for kind, name in names.items()}
         kept = {"scores": folder / "search.db", "tensorboard": folder / LOGS}
         files |= {name: path for name, path in kept.items() if path.exists()}
         written = replace(fitted, files={**fitted.files, **files}, notes=tuple(notes))
-        write_text(partial / names["card"], model_card(written, command))
+        write_text(staged / names["card"], model_card(written, command))
         document = {**facts(written), "input_shape": list(fitted.audit.image_shape), **_curves(written)}
-        write_text(partial / _FACTS, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+        write_text(staged / _FACTS, json.dumps(document, indent=1, ensure_ascii=False) + "\n")
     return written
 
 
 @contextmanager
 def _staged(folder: Path) -> Iterator[Path]:
     """A folder for files that replace those of another once all are written, and the network in any form that was."""
-    partial = folder / ".partial"
+    staged = folder / ".partial"
     try:
-        shutil.rmtree(partial, ignore_errors=True)  # of a call that was killed
-        partial.mkdir(parents=True)
-        yield partial
-        for name in {_FACTS, *FORMATS.values()}:
+        shutil.rmtree(staged, ignore_errors=True)  # of a call that was killed
+        staged.mkdir(parents=True)
+        yield staged
+        for name in {_FACTS, PREPROCESSING, PREDICT, *FORMATS.values()}:
             (folder / name).unlink(missing_ok=True)
         # Facts come last: without them the folder is none of a fit.
-        for path in sorted(partial.iterdir(), key=lambda path: path.name == _FACTS):
+        for path in sorted(staged.iterdir(), key=lambda path: path.name == _FACTS):
             path.replace(folder / path.name)
     except OSError as error:
         raise InputError(f"The folder {folder} cannot be written ({error.strerror or error}): give another.") from error
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        shutil.rmtree(staged, ignore_errors=True)
 
 
 def _curves(fitted: Fitted) -> dict[str, Any]:
@@ -183,22 +189,40 @@ class RunFolder:
         """Compute the class probabilities of images as bytes, shape ``(images, classes)``."""
         return class_probabilities(self.network(), images)
 
-    def export(self, names: Iterable[str], images: torch.Tensor | None = None) -> dict[str, Path]:
-        """Write the network in other formats.
+    def export(
+        self, names: Iterable[str], images: torch.Tensor | None = None, *, folder: Path | None = None,
+        softmax: bool = False,
+    ) -> dict[str, Path]:  # fmt: skip
+        """Write the network in other formats, with the facts that say how they are used.
 
         Args:
             names: of `trainless.export.FORMATS`.
             images: float32 values from 0 to 1 on which it is compared; None takes random ones.
+            folder: where to, made if it is not there; None takes that of the fit.
+            softmax: give probabilities in place of logits, in all formats but the plain weights.
 
         Returns:
-            The file of each format.
+            By kind, the files.
+
+        Raises:
+            InputError: the folder of the fit is damaged, or the other cannot be written.
+            TrainlessError: a file would answer otherwise than the network; it is not written.
         """
-        network = self.network()
+        network, target, wanted = self.network(), folder or self.path, self.preprocessing
         if images is None:
             images = torch.rand(_COMPARED, *self.input_shape, generator=torch.Generator().manual_seed(0))
-        writers = {"onnx": write_onnx, "torchscript": write_torchscript}
-        written = {name: self.path / FORMATS[name] for name in names}
-        for name, path in written.items():
-            if name in writers:  # the weights are there already
-                writers[name](network, images, path)
-        return written
+        chosen = list(names)
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+            copied = [self.path / name for name in _PLAIN] if "safetensors" in chosen else []
+            for path in copied:
+                if not (target / path.name).exists() or not path.samefile(target / path.name):
+                    write_file(target / path.name, partial(shutil.copyfile, path))
+        except OSError as error:
+            raise InputError(
+                f"The folder {target} cannot be made ({error.strerror or error}): give another."
+            ) from error
+        written = {"safetensors": target / FORMATS["safetensors"], "code": target / _PLAIN[0]} if copied else {}
+        others = [name for name in chosen if name != "safetensors"]
+        written |= write_formats(network, wanted, self.classes, others, target, images, softmax=softmax)
+        return {**written, "preprocessing": write_preprocessing(target, wanted, self.classes)}

@@ -10,6 +10,7 @@ import numpy as np
 
 from trainless.automl.results import Fitted
 from trainless.costs import COSTS
+from trainless.export import usage
 from trainless.markdown import escape, table_of_texts
 from trainless.training.scales import SCALES
 
@@ -69,13 +70,13 @@ def model_card(fitted: Fitted, command: str = "") -> str:
         _headline(fitted),
         "## What it is",
         table_of_texts(("what", "value"), [
-            ("input", f"float32 images from 0 to 1, {' x '.join(map(str, fitted.audit.image_shape))}"),
-            ("output", f"one number for each of {len(test.class_names)} classes, the highest is the guess"),
             ("architecture", fitted.architecture),
             ("search space", fitted.space),
             *((COSTS[name].summary, COSTS[name].amount(value)) for name, value in fitted.costs.items()),
             ("limits", "; ".join(fitted.held()) or "none"),
         ]),
+        "## How it is used",
+        table_of_texts(("what", "how"), _use(fitted)),
         "## How good it is",
         table_of_texts(("measure on test images", "value"), [
             (SCALES[name].title, SCALES[name].text(value)) for name, value in test.measures.items()
@@ -105,6 +106,13 @@ def _headline(fitted: Fitted) -> str:
     if fitted.measure == "accuracy":
         return said
     return f"{said} Accuracy: {test.accuracy:.2%} ({test.low:.2%} to {test.high:.2%}, Wilson)."
+
+
+def _use(fitted: Fitted) -> list[tuple[str, str]]:
+    """What goes in and comes out, the preparation of an image, and the classes in the order of the output."""
+    stated = usage(fitted.audit.preprocessing, fitted.test.class_names)
+    names = ", ".join(f"{number} {name}" for number, name in enumerate(stated.pop("classes")))
+    return [*((name, str(value)) for name, value in stated.items()), ("classes, in order", names)]
 
 
 def _classes(fitted: Fitted) -> str:

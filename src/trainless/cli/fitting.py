@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -200,11 +201,13 @@ def _tell(written: Fitted, out: Path) -> None:
 
 def predict(
     run: RunFolder,
-    images: Annotated[Path, typer.Argument(help="A folder of images, searched through and through, or one image.")],
+    images: Annotated[
+        Path, typer.Argument(help="A folder of images, searched through and through, also class folders; or one image.")
+    ],
     csv: Annotated[Path | None, typer.Option(help="Write one row an image to this CSV file.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Tell the class of new images."""
+    """Tell the class of new images; in class folders also how many are right."""
     import numpy as np
     import pandas as pd
 
@@ -216,35 +219,65 @@ def predict(
     paths = list(_image_files(images))
     if not paths:
         raise InputError(f"There are no images in '{images}', expected files such as .png or .jpg: check the path.")
-    network, names, found, broken = folder.network(), list[str](), list[Any](), list[str]()
+    network, wanted, read, found, broken = (
+        folder.network(),
+        folder.preprocessing,
+        list[Path](),
+        list[Any](),
+        list[str](),
+    )
     with progress("predicting") as update:
         for start in range(0, len(paths), _AT_ONCE):
-            pixels, unread = _read(paths[start : start + _AT_ONCE], folder.preprocessing)
-            names += [printable(str(path)) for path, _ in pixels]
+            pixels, unread = _read(paths[start : start + _AT_ONCE], wanted)
+            read += [path for path, _ in pixels]
             broken += unread
             if pixels:
                 found.append(class_probabilities(network, np.stack([image for _, image in pixels])))
             update(min(start + _AT_ONCE, len(paths)), len(paths))
-    if not names:
+    if not read:
         raise InputError(f"None of the {len(paths)} images in '{images}' can be read, such as {broken[0]}")
-    shares = np.concatenate(found)
-    best = shares.argmax(1)
+    shares, classes = np.concatenate(found), np.array(folder.classes)
+    best, labels = shares.argmax(1), [_label(path, images, folder.classes) for path in read]
     rows = pd.DataFrame({
-        "path": names, "class": np.array(folder.classes)[best], "share": shares[np.arange(len(best)), best],
+        "path": [printable(str(path)) for path in read], "class": classes[best],
+        "share": shares[np.arange(len(best)), best],
     })  # fmt: skip
+    if any(labels):
+        rows.insert(1, "label", pd.Series(labels, dtype=object))
+    shown: list[dict[str, Any]] = rows.to_dict(orient="records")  # type: ignore[assignment]
     for number, name in enumerate(folder.classes):
         rows[f"share of {name}"] = shares[:, number]
     for reason in broken:
         typer.echo(f"trainless: left out: {reason}", err=True)
     if csv:
         write_file(csv, lambda path: rows.to_csv(path, index=False))
-    shown: list[dict[str, Any]] = rows[["path", "class", "share"]].to_dict(orient="records")  # type: ignore[assignment]
+    right = [guess == label for guess, label in zip(classes[best], labels, strict=True) if label]
     if as_json:
-        print_json(shown)
+        named = [dict(zip(folder.classes, row, strict=True)) for row in shares.tolist()]
+        print_json([{**row, "probabilities": row_shares} for row, row_shares in zip(shown, named, strict=True)])
         return
     print_rows(shown[:20])
     if len(shown) > 20:
         typer.echo(f"{len(shown) - 20:,} more: take --csv or --json for all.")
+    if right:
+        typer.echo(_accuracy(right, len(read)))
+
+
+def _label(path: Path, folder: Path, classes: Sequence[str]) -> str | None:
+    """The class that the nearest folder around an image is named after, below the folder that was given."""
+    known, parents = set(classes), path.relative_to(folder).parts[:-1] if folder.is_dir() else ()
+    return next((name for name in reversed(parents) if name in known), None)
+
+
+def _accuracy(right: list[bool], images: int) -> str:
+    from trainless.metrics import wilson_interval
+
+    low, high = wilson_interval(sum(right), len(right))
+    those = f"{len(right):,} images" if len(right) == images else f"the {len(right):,} of {images:,} images"
+    return (
+        f"Accuracy {sum(right) / len(right):.2%} on {those} in folders named after a class (95 % interval {low:.2%} to "
+        f"{high:.2%})."
+    )
 
 
 def _image_files(path: Path) -> Iterator[Path]:
@@ -273,19 +306,33 @@ def _read(paths: list[Path], preprocessing: Preprocessing) -> tuple[list[tuple[P
 
 def export(
     run: RunFolder,
-    format: Annotated[str, typer.Option(help="onnx, torchscript, safetensors; several with commas.")] = "onnx",
+    format: Annotated[
+        str,
+        typer.Option(help="onnx, onnx-uint8 (RGB bytes of any size), torchscript, safetensors, or all; with commas."),
+    ] = "onnx",
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write to, made if needed; default that of the fit.")
+    ] = None,
+    softmax: Annotated[
+        bool, typer.Option("--softmax", help="Give probabilities in place of logits, in all but safetensors.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
-    """Write the network in other formats, each compared with it."""
+    """Write the network in other formats, each compared with it, with what has to happen to an image before."""
     from trainless.automl.folders import RunFolder as Folder
     from trainless.errors import UnknownNameError
     from trainless.export import FORMATS
 
     names = [name.strip() for name in format.split(",") if name.strip()]
     for name in names or [""]:
-        if name not in FORMATS:
-            raise UnknownNameError("format", name, FORMATS)
-    written = Folder.read(run).export(names)
+        if name not in (*FORMATS, "all"):
+            raise UnknownNameError("format", name, [*FORMATS, "all"])
+    if softmax and set(names) == {"safetensors"}:
+        raise InputError(
+            "The format safetensors has no output of its own: leave --softmax out, or give another format."
+        )
+    with new_folder(out) if out else nullcontext():
+        written = Folder.read(run).export(list(FORMATS) if "all" in names else names, folder=out, softmax=softmax)
     print_rows([{"format": name, "file": str(path)} for name, path in written.items()], as_json)
 
 

@@ -1,0 +1,90 @@
+"""Tell the class of images by the network beside this file: needs onnxruntime, Pillow and NumPy, and nothing else.
+
+    python predict.py IMAGE_OR_FOLDER ... [--json]
+
+From Python: ``Classifier().probabilities(path)`` gives a probability for each of ``Classifier().classes``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+from PIL import Image
+
+from trainless.data.pixels import FORMATS, prepare
+
+SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+
+
+class Classifier:
+    """The network of an ONNX file, and all that has to happen to an image before it; the file says both.
+
+    Args:
+        path: the file that ``trainless export --format onnx`` wrote; None takes ``model.onnx`` beside this one.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.session = onnxruntime.InferenceSession(
+            path or Path(__file__).with_name("model.onnx"), providers=["CPUExecutionProvider"]
+        )
+        facts = self.session.get_modelmeta().custom_metadata_map
+        self.classes: list[str] = json.loads(facts["classes"])
+        self.shape = tuple(int(facts[name]) for name in ("channels", "height", "width"))
+        self.resize, self.deep_white = facts["resize"], int(facts["deep_white"])
+
+    def probabilities(self, path: Path | str) -> NDArray[np.float64]:
+        """Give the probability of each class for one image file."""
+        with warnings.catch_warnings(), Image.open(path, formats=FORMATS) as image:
+            warnings.simplefilter("ignore")  # Pillow warns of large pictures and of damaged EXIF data
+            image.load()
+            channels, height, width = self.shape
+            pixels = prepare(image, channels, height, width, self.resize, self.deep_white)
+        (found,) = self.session.run(None, {"images": pixels[None].astype(np.float32) / np.float32(255)})
+        numbers: NDArray[np.float64] = found[0].astype(np.float64)
+        if self.session.get_outputs()[0].name == "logits":
+            numbers = np.exp(numbers - numbers.max())
+        shares: NDArray[np.float64] = numbers / numbers.sum()
+        return shares
+
+
+def image_files(path: Path) -> list[Path]:
+    """Find the images in a folder, or give the file."""
+    if not path.is_dir():
+        return [path]
+    files = (file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and not file.name.startswith("."))
+    return sorted(file for file in files if file.is_file())
+
+
+def main() -> int:
+    """Print path, class and probability of each image; exit code 1 where one cannot be read."""
+    parser = argparse.ArgumentParser(description="Tell the class of images.")
+    parser.add_argument("images", nargs="+", type=Path, help="images, or folders of images")
+    parser.add_argument("--json", action="store_true", help="print one JSON document with all probabilities")
+    arguments = parser.parse_args()
+    classifier, rows, broken = Classifier(), [], 0
+    for path in [file for given in arguments.images for file in image_files(given)]:
+        try:
+            shares = classifier.probabilities(path)
+        except Exception as error:  # whatever Pillow raises on a damaged file
+            print(f"left out: {path} ({error})", file=sys.stderr)
+            broken += 1
+            continue
+        guess, named = classifier.classes[int(shares.argmax())], zip(classifier.classes, shares.tolist(), strict=True)
+        rows.append({"path": str(path), "class": guess, "share": float(shares.max()), "probabilities": dict(named)})
+    if arguments.json:
+        print(json.dumps(rows, indent=1))
+    else:
+        for row in rows:
+            print(f"{row['path']}\t{row['class']}\t{row['share']:.4f}")
+    return 1 if broken or not rows else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
