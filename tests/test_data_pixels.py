@@ -13,7 +13,7 @@ from trainless.data.arrays import resize
 from trainless.data.image_files import read_pixels
 from trainless.data.pixels import crop_box, fit_size, prepare, resized_image
 from trainless.data.preprocessing import Preprocessing, choose_resize
-from trainless.data.sizes import ImageSize, affordable_size
+from trainless.data.sizes import ImageSize, affordable_size, propose_size
 from trainless.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -97,6 +97,13 @@ class TestChoice:
     )
     def test_by_proportions(self, sizes: list[tuple[int, int, int]], expected: str) -> None:
         assert choose_resize([ImageSize(*size) for size in sizes]) == expected
+
+    def test_the_size_of_padded_images_has_their_pixels(self) -> None:
+        wide, tall = ImageSize(20, 80, 5), ImageSize(160, 40, 4)
+        assert propose_size([wide], resize="pad") == 40
+        assert propose_size([wide, tall], resize="pad") == 40
+        assert propose_size([wide, tall], resize="crop") == 16  # 20, a multiple of 8
+        assert propose_size([tall], 200, resize="pad") == 80
 
     def test_holds_in_training_data_and_for_new_files(self, wide: Path) -> None:
         splits = load_splits(wide, image_size=32)

@@ -16,6 +16,7 @@ from trainless.training.scales import SCALES
 
 __all__ = ["facts", "model_card"]
 
+_SAID = ("input", "output", "colour", "orientation", "alpha", "frames", "depth", "resizing", "filter", "scaling")
 _PACKAGES = ("trainless", "torch", "lightning", "optuna", "numpy", "scikit-learn")
 
 
@@ -112,7 +113,8 @@ def _use(fitted: Fitted) -> list[tuple[str, str]]:
     """What goes in and comes out, the preparation of an image, and the classes in the order of the output."""
     stated = usage(fitted.audit.preprocessing, fitted.test.class_names)
     names = ", ".join(f"{number} {name}" for number, name in enumerate(stated.pop("classes")))
-    return [*((name, str(value)) for name, value in stated.items()), ("classes, in order", names)]
+    said = [(name, value) for name, value in stated.items() if name in _SAID]
+    return [*said, ("classes, in order", names)]
 
 
 def _classes(fitted: Fitted) -> str:

@@ -211,9 +211,10 @@ def scan_file_list(
     headers, broken = _headers(listing)
     _check_broken(listing, broken, max_broken)
     sizes = _sizes(headers.values())
-    size = image_size or propose_size(sizes, at_most)
+    how = resize or choose_resize(sizes)
+    size = image_size or propose_size(sizes, at_most, how)
     images, kept = _room(list(headers.values()), size, size), list[int]()
-    preprocessing = Preprocessing(images.shape[1], size, size, resize or choose_resize(sizes))
+    preprocessing = Preprocessing(images.shape[1], size, size, how)
     for number in headers:
         try:
             images[len(kept)] = read_pixels(listing.paths[number], preprocessing)

@@ -40,17 +40,19 @@ class ImageSize(NamedTuple):
     images: int
 
 
-def propose_size(sizes: Sequence[ImageSize], at_most: MostPixels = 64) -> int:
+def propose_size(sizes: Sequence[ImageSize], at_most: MostPixels = 64, resize: str = "stretch") -> int:
     """Propose the rows and columns to which images are resized.
 
-    It is the median of the images' shorter sides, so that half of them at least lose no detail to enlarging. Where
-    these sides differ it is rounded down to a multiple of 8. Below 16 it is 16: networks halve images several times,
-    and of smaller ones hardly a pixel would be left. What exceeds the upper bound is the upper bound.
+    It is the median of the images' shorter sides, so that half of them at least lose no detail to enlarging; where they
+    are padded, the median of the squares of as many pixels, for the shorter sides shrink then. Where these sides differ
+    it is rounded down to a multiple of 8. Below 16 it is 16: networks halve images several times, and of smaller ones
+    hardly a pixel would be left. What exceeds the upper bound is the upper bound.
 
     Args:
         sizes: the sizes found, each with its number of images.
         at_most: upper bound, in pixels: a network's cost grows with its square. Or what gives it for the number of
             images.
+        resize: how the images are brought to it, a name of `trainless.data.preprocessing.RESIZES`.
 
     Raises:
         DataError: the upper bound is below 4 pixels, or so is the median.
@@ -60,22 +62,30 @@ def propose_size(sizes: Sequence[ImageSize], at_most: MostPixels = 64) -> int:
         28
         >>> propose_size([ImageSize(45, 60, 30), ImageSize(50, 50, 20)], at_most=224)
         40
-        >>> propose_size([ImageSize(480, 640, 100)])
-        64
+        >>> propose_size([ImageSize(480, 640, 100)]), propose_size([ImageSize(20, 80, 9)], resize="pad")
+        (64, 40)
     """
     most = at_most if isinstance(at_most, int) else at_most(sum(size.images for size in sizes))
     if most < _SMALLEST:
         raise DataError(f"Images of at most {most} pixels were asked for: allow at least {_SMALLEST}.")
-    shorter, counts = (np.array(values) for values in zip(*((min(h, w), n) for h, w, n in sizes), strict=True))
-    order = np.argsort(shorter)
-    median = int(shorter[order][np.searchsorted(np.cumsum(counts[order]), counts.sum() / 2)])
-    if median < _SMALLEST:
+    shorter = _median([(min(height, width), images) for height, width, images in sizes])
+    if shorter < _SMALLEST:
         raise DataError(
-            f"Half of the images are at most {median} pixel(s) high or wide, but a network needs {_SMALLEST}: give "
+            f"Half of the images are at most {shorter} pixel(s) high or wide, but a network needs {_SMALLEST}: give "
             "larger images."
         )
-    differ = shorter.min() < shorter.max()
+    if resize == "pad":
+        sides = [(math.isqrt(height * width), images) for height, width, images in sizes]
+    else:
+        sides = [(min(height, width), images) for height, width, images in sizes]
+    median, differ = _median(sides), len({side for side, _ in sides}) > 1
     return min(max(median // _STEP * _STEP if differ else median, _LEAST_PROPOSED), most)
+
+
+def _median(counted: Sequence[tuple[int, int]]) -> int:
+    """The lower median of numbers of which each is there so many times."""
+    numbers, counts = (np.array(values) for values in zip(*sorted(counted), strict=True))
+    return int(numbers[np.searchsorted(np.cumsum(counts), counts.sum() / 2)])
 
 
 def affordable_size(

@@ -218,8 +218,8 @@ def _of_arrays(
     sets = [train] if test is None else [train, test]
     height, width = train.images.shape[2:]
     sizes = (ImageSize(height, width, sum(len(part.labels) for part in sets)),)
-    size = propose_size(sizes, at_most) if image_size is None else image_size
     how = resize or choose_resize(sizes)
+    size = propose_size(sizes, at_most, how) if image_size is None else image_size
     resized = [resized_images(part.images, size, size, how) for part in sets]
     images = np.concatenate(resized) if test else resized[0]  # which may be all that memory has room for
     labels = np.concatenate([part.labels for part in sets])
