@@ -22,12 +22,14 @@ from scipy.stats import binomtest
 from torch import nn
 
 from trainless.automl.folders import RunFolder
+from trainless.data.image_formats import image_suffixes
 from trainless.data.pixels import prepare
 from trainless.data.preprocessing import Preprocessing
 from trainless.errors import InputError, TrainlessError
 from trainless.export import plain_code, usage, write_onnx_bytes, write_plain
 from trainless.export.byte_input import preparation
 from trainless.export.formats import _written
+from trainless.export.standalone import SUFFIXES
 
 CLASSES = ("cat", "dog", 'a "mouse"')
 WANTED = Preprocessing(3, 24, 32, "pad", 4095)
@@ -159,6 +161,9 @@ class TestProgram:
         assert "left out" in done.stderr
         assert "text.png" in done.stderr
         assert re.fullmatch(rf"{re.escape(str(tmp_path / 'black.png'))}\t[^\t]+\t[01]\.\d{{4}}\n", done.stdout)
+
+    def test_finds_the_files_that_predict_finds(self) -> None:
+        assert set(SUFFIXES) == image_suffixes() - {".heic", ".heics", ".heif", ".heifs", ".hif"}  # of an extra
 
     def test_nothing_else_can_be_imported_there(self, tmp_path: Path) -> None:
         for name in ("torch", "trainless", "pandas"):

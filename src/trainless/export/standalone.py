@@ -20,7 +20,10 @@ from PIL import Image
 
 from trainless.data.pixels import FORMATS, prepare
 
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+SUFFIXES = (
+    ".apng", ".avif", ".avifs", ".bmp", ".dib", ".gif", ".j2c", ".j2k", ".jfif", ".jp2", ".jpc", ".jpe", ".jpeg",
+    ".jpf", ".jpg", ".jpx", ".png", ".tif", ".tiff", ".webp",
+)  # fmt: skip
 
 
 class Classifier:
