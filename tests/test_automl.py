@@ -17,8 +17,9 @@ from scipy.stats import binomtest
 from trainless.automl import Fitted, Plan, TestResult, TimeBudget, fit
 from trainless.automl.checkpoint import FitCheckpoint
 from trainless.automl.folders import RunFolder, write_run
-from trainless.automl.pipeline import _test_result, _with_measure, _with_memory
+from trainless.automl.pipeline import _test_result, _with_measure
 from trainless.automl.sizes import choose_size
+from trainless.automl.stages import with_memory
 from trainless.automl.tuning import tune
 from trainless.data import Splits, audit, load_splits
 from trainless.errors import InputError
@@ -66,7 +67,7 @@ class TestFit:
             "The networks are those of nasbench201, channels=2, cells=1: larger ones break the limits too often or are "
             f"too slow to be trained for {epochs} epochs in time."
         ) in fitted.notes
-        assert set(fitted.seconds) == {"data", "search", "tuning", "training", "test"}
+        assert set(fitted.seconds) == {"data", "sizing", "search", "tuning", "training", "test"}
 
     def test_the_folder_holds_what_is_needed(self, run: tuple[Fitted, Path], digits: Splits) -> None:
         fitted, folder = run
@@ -155,11 +156,11 @@ class TestParts:
             return recipe.batch_size
 
         notes: list[str] = []
-        assert _with_memory(Recipe(batch_size=64), attempt, notes) == 16
+        assert with_memory(Recipe(batch_size=64), attempt, notes) == 16
         assert tried == [64, 32, 16]
         assert notes[-1] == "Memory did not suffice: the batch was halved to 16 images."
         with pytest.raises(RuntimeError, match="something else"):
-            _with_memory(Recipe(), lambda _: (_ for _ in ()).throw(RuntimeError("something else")), [])
+            with_memory(Recipe(), lambda _: (_ for _ in ()).throw(RuntimeError("something else")), [])
 
     def test_tuning_tries_the_first_recipe_first_and_takes_the_best(self, digits: Splits) -> None:
         small = replace(digits.train, images=digits.train.images[:200], labels=digits.train.labels[:200])
@@ -222,7 +223,10 @@ class TestParts:
         clock = TimeBudget(1000, used=400)
         assert 599 < clock.left <= 600
         assert clock.closing == 30
-        assert clock.search_end - clock.start == pytest.approx(100)
+        assert (clock.sizing, clock.search) == (100, 100)
+        assert clock.tuning_end - clock.start == pytest.approx(400)
+        # Test and export take their seconds where there is little time, but not most of it.
+        assert (TimeBudget(60).closing, TimeBudget(20).closing) == (12, 8)
 
 
 @pytest.mark.slow

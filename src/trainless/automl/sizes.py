@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import torch
 
+from trainless.automl.reach import check_reachable
+from trainless.automl.speeds import SpeedModel, Work, work_of
+from trainless.costs import Effort, cost_named
 from trainless.errors import InputError
 from trainless.hardware import limited_threads
 from trainless.search import Costs, Limits
@@ -30,7 +33,11 @@ _OUTSIDE = 3  # of them may break a limit, so that it leaves nineteen of twenty
 _DRAWN = 200  # of the smallest size at most, until one is within the limits
 _WORTH = 1 / 3  # with a quarter of the multiply-adds a size has to be faster by 4 to the power of this, so by 1.6
 _MEASURED_SECONDS = 0.5
-_HOPELESS = 3.0  # times the time that there is: what would take longer, by its multiply-adds, is not measured
+_MEASUREMENTS = 6  # into as many parts the time for them is cut
+_LEAST_STEPS = 2
+_HOPE = 0.8  # of a predicted time, so that a size that might be fast enough is measured
+
+CostOf = Callable[[SearchSpace, Architecture, str], float]
 
 
 @dataclass(frozen=True)
@@ -53,12 +60,13 @@ class Size:
 
 def choose_size(
     space: SearchSpace, task: Task, limits: Limits, images: int, seconds: float, *, epochs: int = EPOCHS,
-    seed: int = 0, most_threads: int = 1, batch: int = 64,
+    seed: int = 0, most_threads: int = 1, batch: int = 64, share: float = math.inf, cost: CostOf | None = None,
 ) -> Size:  # fmt: skip
     """Choose the largest size of a space that the limits leave whole and at which a heavy network gets its epochs.
 
     If none does, it is the smallest. But a size that is hardly faster than the one before is not worth it: layers of
-    few channels take nearly as long as wider ones.
+    few channels take nearly as long as wider ones. The smallest size is measured, the times of the others are predicted
+    by a `SpeedModel`, and what they make the choice is measured too, until the choice is one that was measured.
 
     Args:
         space: the search space in the size that is wanted.
@@ -70,9 +78,11 @@ def choose_size(
         seed: which networks are measured.
         most_threads: that the training may have.
         batch: images in a step.
+        share: seconds that all of this may take; beyond, predictions decide.
+        cost: what an architecture of a size costs, by name; None takes `trainless.search.Costs`.
 
     Raises:
-        InputError: no network of any size is within the limits.
+        InputError: no network of any size is within the limits; it names the least cost that was found.
 
     Example:
         >>> from trainless.search_spaces import search_space
@@ -80,34 +90,64 @@ def choose_size(
         >>> choose_size(search_space("nasbench201"), task, Limits(), 1000, 1e9).index
         0
     """
-    smallest, flops, last = None, 0, space.sizes[-1]
-    for index, resized, heavy in _within(space, task, limits, seed):
-        if seconds == math.inf:
-            return Size(resized, index, math.nan, 1)
-        wanted, before = resized.flops(heavy, task), smallest
-        if before and before.seconds * images * epochs * wanted / flops > _HOPELESS * seconds and resized != last:
-            continue  # a measurement takes time, on a machine with much else to do too much
-        alone = seconds_an_image(resized, heavy, task, batch=batch)
-        measured = Size(resized, index, alone, 1)
-        if most_threads > 1:
-            together = seconds_an_image(resized, heavy, task, batch=batch, threads=most_threads, most=alone)
-            if together < alone:
-                measured = Size(resized, index, together, most_threads)
-        if before and before.seconds / measured.seconds < (flops / wanted) ** _WORTH:
-            return before
-        smallest, flops = measured, wanted
-        if smallest.seconds * images * epochs <= seconds:
-            return smallest
-    if smallest is None:
-        raise InputError(
-            f"None of {len(space.sizes) * _DRAWN:,} networks of {space.name}, large and small, is within the limits "
-            f"({limits}): widen them."
-        )
-    return smallest
+    end = time.monotonic() + share
+    cost = cost or _costs_of(task)
+    check_reachable(space.sizes[-1], limits, partial(cost, space.sizes[-1]), seed=seed)
+    sizes = _within(space, task, limits, seed, cost)
+    if seconds == math.inf:
+        index, resized, _ = next(sizes)
+        return Size(resized, index, math.nan, 1)
+    heavy, model, known = list(sizes), SpeedModel(), dict[int, Size]()
+    works = [work_of(resized.blueprint(network, task)) for _, resized, network in heavy]
+    chosen = len(heavy) - 1
+    while not known or time.monotonic() + _LEAST_STEPS * batch * model.predict(works[chosen]) < end:
+        known[chosen] = _measured(heavy[chosen], task, batch, most_threads, share)
+        model.add(works[chosen], known[chosen].seconds)
+        times = [known[n].seconds if n in known else _HOPE * model.predict(work) for n, work in enumerate(works)]
+        if (chosen := _choice(times, works, seconds / (images * epochs))) in known:
+            return known[chosen]
+    times = [known[n].seconds if n in known else model.predict(work) for n, work in enumerate(works)]
+    chosen = _choice(times, works, seconds / (images * epochs))
+    index, resized, _ = heavy[chosen]
+    return known.get(chosen, Size(resized, index, times[chosen], max(size.threads for size in known.values())))
+
+
+def _choice(times: Sequence[float], works: Sequence[Work], most: float) -> int:
+    """The first that is fast enough, or that the next is hardly faster than; else the last."""
+    for number in range(len(times) - 1):
+        lighter = works[number].multiply_adds / works[number + 1].multiply_adds
+        if times[number] <= most or times[number] / times[number + 1] < lighter**_WORTH:
+            return number
+    return len(times) - 1
+
+
+def _measured(
+    heavy: tuple[int, SearchSpace, Architecture], task: Task, batch: int, most_threads: int, share: float
+) -> Size:  # fmt: skip
+    """The time of a heavy network on one thread, or on all where that is faster."""
+    index, space, network = heavy
+    limit = min(_MEASURED_SECONDS, share / _MEASUREMENTS)
+    alone = seconds_an_image(space, network, task, batch=batch, seconds=limit)
+    if most_threads > 1:
+        together = seconds_an_image(
+            space, network, task, batch=batch, threads=most_threads, most=alone, seconds=limit
+        )  # fmt: skip
+        if together < alone:
+            return Size(space, index, together, most_threads)
+    return Size(space, index, alone, 1)
+
+
+def _costs_of(task: Task) -> CostOf:
+    known: dict[SearchSpace, Costs] = {}
+
+    def cost(space: SearchSpace, architecture: Architecture, name: str) -> float:
+        return known.setdefault(space, Costs(space, task))(architecture, name)
+
+    return cost
 
 
 def _within(
-    space: SearchSpace, task: Task, limits: Limits, seed: int
+    space: SearchSpace, task: Task, limits: Limits, seed: int, cost: CostOf
 ) -> Iterator[tuple[int, SearchSpace, Architecture]]:  # fmt: skip
     """Index, space and a heavy network of the sizes that are nearly all within the limits, or else of the smallest.
 
@@ -115,28 +155,35 @@ def _within(
     """
     sizes, has_room = list(enumerate(space.sizes)), False
     for index, resized in sizes:
-        heavy = _heavy(resized, task, limits, seed, most_outside=_OUTSIDE)
+        heavy = _heavy(resized, task, limits, seed, cost, most_outside=_OUTSIDE)
         if heavy is not None:
             has_room = True
             yield index, resized, heavy
     if not has_room:
         for index, resized in reversed(sizes):
-            heavy = _heavy(resized, task, limits, seed, most_outside=_DRAWN - 1)
+            heavy = _heavy(resized, task, limits, seed, cost, most_outside=_DRAWN - 1)
             if heavy is not None:
                 yield index, resized, heavy
                 return
+        raise InputError(
+            f"None of {len(sizes) * _DRAWN:,} networks of {space.name}, large and small, is within the limits "
+            f"({limits}): widen them."
+        )
 
 
-def _heavy(space: SearchSpace, task: Task, limits: Limits, seed: int, *, most_outside: int) -> Architecture | None:
+def _heavy(
+    space: SearchSpace, task: Task, limits: Limits, seed: int, cost: CostOf, *, most_outside: int
+) -> Architecture | None:  # fmt: skip
     """The heaviest of some architectures within the limits, by multiply-adds; None where too many are outside.
 
-    Scores favour the heavy ones. No more are drawn than decide it, as a limit may have to be measured each time.
+    Scores favour the heavy ones. No more are drawn than decide it, as a cost may have to be computed each time.
     """
-    costs, rng = Costs(space, task), np.random.default_rng(derive_seed(seed, "sizes"))
+    rng = np.random.default_rng(derive_seed(seed, "sizes"))
+    is_counted = all(cost_named(name).effort == Effort.COUNTED for name in limits.most)
     within, outside = list[Architecture](), 0
-    while len(within) + outside < _ENOUGH or not within:
+    while len(within) + outside < (_ENOUGH if is_counted else _ENOUGH // 4) or not within:
         drawn = space.sample(rng)
-        if not limits.broken(partial(costs, drawn)):
+        if not limits.broken(partial(cost, space, drawn)):
             within.append(drawn)
         elif outside == most_outside:
             return None
@@ -147,7 +194,7 @@ def _heavy(space: SearchSpace, task: Task, limits: Limits, seed: int, *, most_ou
 
 def seconds_an_image(
     space: SearchSpace, architecture: Architecture, task: Task, *, batch: int = 64, threads: int = 1,
-    most: float = math.inf,
+    most: float = math.inf, seconds: float = _MEASURED_SECONDS,
 ) -> float:  # fmt: skip
     """Measure the training time of an image in seconds: forward, backward and a step of the optimizer.
 
@@ -158,6 +205,7 @@ def seconds_an_image(
         batch: images in a step.
         threads: threads of the training.
         most: no second step is measured where the first takes more than twice this.
+        seconds: of steps, after two of them.
 
     Returns:
         Seconds, the median of several steps after the first, which is slower.
@@ -168,8 +216,8 @@ def seconds_an_image(
         labels = torch.arange(batch) % task.classes
         optimizer = torch.optim.AdamW(network.parameters(), fused=False)
         taken: list[float] = []
-        end = time.monotonic() + _MEASURED_SECONDS
-        while len(taken) < 2 or (time.monotonic() < end and taken[1] < 2 * most * batch):
+        end = time.monotonic() + seconds
+        while len(taken) < _LEAST_STEPS or (time.monotonic() < end and taken[1] < 2 * most * batch):
             start = time.perf_counter()
             optimizer.zero_grad()
             torch.nn.functional.cross_entropy(network(images), labels).backward()

@@ -9,10 +9,13 @@ from trainless.errors import InputError
 
 __all__ = ["TimeBudget"]
 
-_SEARCH = 0.1  # share of the time after which the search has to end
+_SIZING = 0.1  # share of the time in which the size of the networks is chosen
+_SEARCH = 0.1  # share of the search
 _TUNING = 0.4  # share after which the tuning has to end
 _CLOSING = 0.15  # share kept for test, export and report, at most _CLOSING_SECONDS
 _CLOSING_SECONDS = 30.0
+_LEAST_CLOSING = 12.0  # seconds that these take where little is to be tested, but no more than the next share
+_MOST_CLOSING = 0.4
 
 
 @dataclass
@@ -25,8 +28,8 @@ class TimeBudget:
 
     Example:
         >>> time_budget = TimeBudget(100.0, used=30.0)
-        >>> 69 < time_budget.left <= 70, round(time_budget.search_end - time_budget.start), time_budget.closing
-        (True, 10, 15.0)
+        >>> 69 < time_budget.left <= 70, time_budget.search, time_budget.closing
+        (True, 10.0, 15.0)
     """
 
     seconds: float
@@ -51,12 +54,18 @@ class TimeBudget:
     @property
     def closing(self) -> float:
         """Seconds kept for test, export and report."""
-        return min(_CLOSING * self.seconds, _CLOSING_SECONDS)
+        usual = max(_LEAST_CLOSING, min(_CLOSING * self.seconds, _CLOSING_SECONDS))
+        return min(_MOST_CLOSING * self.seconds, usual)
 
     @property
-    def search_end(self) -> float:
-        """Value of `time.monotonic` at which the search has to end."""
-        return self.start + _SEARCH * self.seconds
+    def sizing(self) -> float:
+        """Seconds in which the size of the networks has to be chosen."""
+        return _SIZING * self.seconds
+
+    @property
+    def search(self) -> float:
+        """Seconds of the search."""
+        return _SEARCH * self.seconds
 
     @property
     def tuning_end(self) -> float:

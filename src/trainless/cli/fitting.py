@@ -193,6 +193,7 @@ def _tell(written: Fitted, out: Path) -> None:
     for said in written.held():
         typer.echo(f"Limit: {said}")
     typer.echo(f"{written.architecture} of {written.space}")
+    typer.echo(f"Search: {written.protocol['scored']}.")
     for note in written.notes:
         typer.echo(f"Note: {note}")
     print_rows([{"what": name, "file": str(path)} for name, path in written.files.items()])

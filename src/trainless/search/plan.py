@@ -78,7 +78,7 @@ class SearchPlan:
     @property
     def measured_costs(self) -> list[str]:
         """Those of them that are measured."""
-        return [name for name in self.named_costs if cost_named(name).is_measured]
+        return [name for name in self.named_costs if cost_named(name).is_measured and name not in self.costs.predicted]
 
     @property
     def table(self) -> str:
@@ -141,12 +141,17 @@ class SearchPlan:
             "cheaper scores": "; ".join(cheaper),
             "run-off": str(self.run_off or ""),
             **dict.fromkeys(self.measured_costs, f"measured on {self.costs.device}, one image, 1 thread"),
+            **dict.fromkeys(self._predicted_costs, "predicted for each architecture, not measured"),
             "repeatable": self._repeatable(),
             "seed": str(self.setting.seed),
             "data": self._images(),
             "not finite": NON_FINITE_POLICY,
         }
         return {name: text for name, text in protocol.items() if text}
+
+    @property
+    def _predicted_costs(self) -> list[str]:
+        return [name for name in self.named_costs if name in self.costs.predicted]
 
     def _images(self) -> str:
         data, batch = self.setting.data, self.batch
@@ -159,6 +164,8 @@ class SearchPlan:
             return "no: how far a budget of time reaches depends on the machine"
         if self.measured_costs:
             return f"with this store only: {' and '.join(self.measured_costs)} was measured"
+        if self._predicted_costs:
+            return f"no: {' and '.join(self._predicted_costs)} was predicted, by measurements"
         return "yes, whatever the number of workers"
 
 

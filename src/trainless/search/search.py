@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ from trainless.specs import parse_spec
 from trainless.store import Store
 from trainless.strategies import STRATEGIES, Strategy, SuccessiveHalving, strategy, strategy_spec
 from trainless.tables import BenchmarkTable
+from trainless.types import Architecture
 
 __all__ = ["Search"]
 
@@ -71,6 +73,7 @@ class Search:
         fidelities: the reduced evaluations of a strategy with several rungs, the cheapest first; they decide the number
             of rungs of one that is named. None halves width, depth and batch from rung to rung.
         run_off: trains the best-scored few in the end, and the best validated one is what is found; None does not.
+        predicted: costs that are told by a function of the architecture in place of being measured, by name.
 
     Raises:
         InputError: an argument cannot be used; the message says which, what was expected and what to do.
@@ -101,6 +104,7 @@ class Search:
         table: BenchmarkTable | None = None,
         fidelities: Sequence[Fidelity] | None = None,
         run_off: RunOff | None = None,
+        predicted: Mapping[str, Callable[[Architecture], float]] = MappingProxyType({}),
     ) -> None:
         budget = budget if isinstance(budget, Budget) else parse_budget(str(budget))
         self.seed, self.objectives = seed, checked_objectives(objectives)
@@ -117,7 +121,7 @@ class Search:
         self.space, self.store, self.strategy = setting.space, setting.store, strategy
         self._rungs = None if fidelities is None else len(fidelities) + 1
         made = self._strategy()
-        costs = Costs(setting.space, scorer.batch.task, table=table, device=device)
+        costs = Costs(setting.space, scorer.batch.task, table=table, device=device, predicted=predicted)
         self.plan = SearchPlan(
             strategy=self._written_strategy(), proposals=batch or made.batch, score=searched,
             estimator=searched.source(batch_size, device), setting=setting, run=scorer.run, batch=scorer.batch,

@@ -1,0 +1,328 @@
+"""The stages of a fit: size, search, tuning and training, each within its share of the time."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainless.automl.checkpoint import FitCheckpoint
+from trainless.automl.latencies import LatencyModel, first_within
+from trainless.automl.plans import Plan
+from trainless.automl.sizes import EPOCHS, CostOf, Size, choose_size
+from trainless.automl.time_budget import TimeBudget
+from trainless.automl.tuning import is_out_of_memory, tune
+from trainless.data import Splits
+from trainless.data.audits import Audit
+from trainless.errors import InputError
+from trainless.search import Budget, Costs, Search, SearchResult
+from trainless.search_spaces import search_space
+from trainless.search_spaces.base import SearchSpace
+from trainless.training import Recipe, TrainingResult, TrainingState, train
+from trainless.training.train import finished
+from trainless.types import Architecture
+
+__all__ = [
+    "BALANCED",
+    "MOST_EPOCHS",
+    "Course",
+    "Progress",
+    "choose_network",
+    "fit_size",
+    "network_of",
+    "search",
+    "train_network",
+    "tune_recipe",
+    "with_memory",
+]
+
+BALANCED = ("balanced-accuracy", "macro-f1")
+"""Measures for which rare classes count as much as others."""
+MOST_EPOCHS = 200
+"""Most epochs of a training that only the time ends."""
+
+_STEPS = 2000  # that a heavy network shall get at least in the time of its training, of few images by more epochs
+_TRIAL_EPOCHS = 9
+_LEAST_TRIALS = 5  # fewer than these say little: the time is better spent on the training
+_BATCHES = ((5000, 64), (2000, 32), (0, 16))  # from how many training images on a batch has how many of them
+_TELLING = 400  # validation images from which on recipes can be told apart, at a standard error of a percent or two
+_SCORED = 64  # images that architectures are scored on, or all where there are fewer
+_LEAST_SCORED = 16  # of them, where the time would not suffice for as many architectures otherwise
+_WANTED = 40  # architectures that the time of the search shall suffice for
+_FORWARD = 1 / 3  # of the time of a training step
+_WORKER_SECONDS = 15.0  # a search of fewer is done before other processes have begun
+_SPEED_KEPT = 0.85  # share of the time that is planned for: the rest is for what is slower than measured
+_FINALISTS = 10  # that are measured at most, before the fastest is taken
+
+Progress = Callable[[str, int, int], None]
+"""Called with the name of a stage, what is done of it and all of it, 0 where that is not known."""
+
+
+@dataclass
+class Course:
+    """What the stages of a fit share.
+
+    Args:
+        plan: settings of the fit.
+        splits: the images.
+        report: what the audit found in them.
+        budget: the time there is.
+        checkpoint: what is kept for an interrupted fit to go on.
+        folder: where the search keeps its scores; None keeps them nowhere.
+        progress: called with the name of a stage, what is done of it and all of it; None tells nobody.
+        notes: what one should know, as sentences.
+        seconds: by stage, the time it took.
+    """
+
+    plan: Plan
+    splits: Splits
+    report: Audit
+    budget: TimeBudget
+    checkpoint: FitCheckpoint
+    folder: Path | None
+    progress: Progress | None
+    notes: list[str]
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def tell(self, stage: str, done: int, total: int) -> None:
+        """Say what is being done, and how far it is."""
+        if self.progress:
+            self.progress(stage, done, total)
+
+    def lap(self, stage: str) -> None:
+        """Note that a stage ends here."""
+        self.seconds[stage] = self.budget.elapsed - sum(self.seconds.values())
+
+    @property
+    def measure(self) -> str:
+        """What the network shall be good at."""
+        return self.plan.measure or "accuracy"
+
+    @property
+    def batch(self) -> int:
+        """Images in a step of the training, as long as nothing is tuned."""
+        return next(batch for least, batch in _BATCHES if len(self.splits.train) >= least)
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that a heavy network shall get."""
+        return max(EPOCHS, math.ceil(_STEPS * self.batch / len(self.splits.train)))
+
+    @property
+    def has_tuning(self) -> bool:
+        """Whether recipes can be told apart."""
+        return len(self.splits.valid) >= _TELLING
+
+    def latency_model(self) -> LatencyModel:
+        """Give what predicts latencies, with what an interrupted fit had measured."""
+        return LatencyModel(self.splits.train.task, self.checkpoint.values.get("latencies", {}))
+
+    def planned_epochs(self, size: Size) -> int:
+        """How many epochs there may be time for from now on; 0 where nothing tells."""
+        if self.plan.epochs:
+            return self.plan.epochs
+        epoch_seconds = size.seconds * len(self.splits.train)
+        left = self.budget.training_end - time.monotonic()
+        return 0 if math.isnan(epoch_seconds) else max(1, min(MOST_EPOCHS, int(_SPEED_KEPT * left / epoch_seconds)))
+
+
+def fit_size(course: Course, latencies: LatencyModel) -> Size:
+    """Choose the size of the space for the time; measured once, for a second measurement could say another.
+
+    Raises:
+        InputError: no network is within the limits.
+    """
+    plan, budget, kept = course.plan, course.budget, course.checkpoint.values
+    space = search_space(plan.space)
+    if "size" in kept:
+        index, seconds, threads = kept["size"]
+        return Size(space.sizes[index], index, seconds, threads)
+    course.tell("sizing", 0, 0)
+    available = math.inf
+    if plan.time:
+        begun = budget.tuning_end if course.has_tuning else time.monotonic() + budget.sizing + budget.search
+        available = _SPEED_KEPT * (budget.training_end - begun)
+    size = choose_size(
+        space, course.splits.train.task, plan.limits, len(course.splits.train), available, epochs=course.epochs,
+        seed=plan.seed, most_threads=max(1, (os.cpu_count() or 1) if plan.workers is None else plan.workers),
+        batch=course.batch, share=budget.sizing, cost=_costs_of(course, latencies),
+    )  # fmt: skip
+    course.checkpoint.keep(
+        size=[size.index, size.seconds, size.threads], latencies=latencies.measured, elapsed=budget.elapsed
+    )
+    if size.index:
+        broken = ["break the limits too often"] if plan.limits.most else []
+        slow = [f"are too slow to be trained for {course.epochs} epochs in time"] if plan.time else []
+        course.notes.append(f"The networks are those of {size.space.label}: larger ones {' or '.join(broken + slow)}.")
+    return size
+
+
+def _costs_of(course: Course, latencies: LatencyModel) -> CostOf:
+    """What networks of any size cost, with the latency predicted."""
+    known: dict[SearchSpace, Costs] = {}
+
+    def cost(space: SearchSpace, architecture: Architecture, name: str) -> float:
+        if space not in known:
+            predicted = {"latency": partial(latencies.predict, space)}
+            known[space] = Costs(space, course.splits.train.task, predicted=predicted)
+        return known[space](architecture, name)
+
+    return cost
+
+
+def search(course: Course, size: Size, latencies: LatencyModel) -> SearchResult:
+    """Search the architecture with the highest score, for a tenth of the time."""
+    plan, kept, train_set = course.plan, course.checkpoint.values, course.splits.train
+    seconds = kept.get("search_seconds", max(1.0, course.budget.search))
+    course.checkpoint.keep(search_seconds=seconds)
+    scored = _SCORED
+    if plan.time and not math.isnan(size.seconds):
+        affordable = seconds / (_WANTED * _FORWARD * size.seconds)
+        scored = round(min(_SCORED, max(_LEAST_SCORED, affordable)))
+    made = Search(
+        size.space, plan.strategy, plan.score, train_set, limits=plan.limits, seed=plan.seed,
+        budget=Budget(plan.evaluations, seconds if plan.time else None),
+        workers=0 if plan.time and seconds < _WORKER_SECONDS else plan.workers, batch_size=min(scored, len(train_set)),
+        store=None if course.folder is None else course.folder / "search.db",
+        predicted={"latency": partial(latencies.predict, size.space)} if "latency" in plan.limits.most else {},
+    )  # fmt: skip
+    return made.run(partial(course.tell, "searching"), resume=course.folder is not None and made.is_begun())
+
+
+def choose_network(course: Course, size: Size, found: SearchResult) -> Architecture:
+    """Give the best-scored architecture that keeps the limit on the latency when it is measured.
+
+    Raises:
+        InputError: none of those that were measured does.
+    """
+    space, most = size.space, course.plan.limits.most.get("latency")
+    if "architecture" in course.checkpoint.values:
+        return space.parse(course.checkpoint.values["architecture"])
+    best = space.parse(found.best)
+    if most is not None:
+        ranked = found.evaluations[found.evaluations["score"].notna()].sort_values("score", ascending=False)
+        column = ranked["latency_ms"]
+        names = [*ranked["architecture"].head(_FINALISTS), str(ranked.loc[column.idxmin(), "architecture"])]
+        finalists = [best, *(space.parse(name) for name in names)]
+        chosen, measured = first_within(space, dict.fromkeys(finalists), course.splits.train.task, most)
+        if chosen is None:
+            least = min(latency.high for _, latency in measured)
+            raise InputError(
+                f"None of {len(measured)} networks of {space.label} keeps latency at most {most:g} ms when it is "
+                f"measured, with a margin: widen the limit; the fastest has {least:.3g} ms."
+            )
+        best = chosen
+        if len(measured) > 1:
+            course.notes.append(
+                f"{len(measured) - 1} network(s) with a higher score were left out: measured, with spread and a "
+                f"margin, they are above the limit of {most:g} ms."
+            )
+    course.checkpoint.keep(architecture=str(best), elapsed=course.budget.elapsed)
+    return best
+
+
+def network_of(space: SearchSpace, architecture: Architecture, splits: Splits) -> torch.nn.Module:
+    """Build the network without what leads nowhere."""
+    return space.build(space.canonical(architecture), splits.train.task)
+
+
+def tune_recipe(
+    course: Course, size: Size, build: Callable[[], torch.nn.Module]
+) -> tuple[Recipe, list[dict[str, Any]]]:  # fmt: skip
+    """Choose the recipe of the training, by short trainings where there is time and they can be told apart."""
+    plan, splits, kept = course.plan, course.splits, course.checkpoint.values
+    if "recipe" in kept:
+        return Recipe(**kept["recipe"]), kept["trials"]
+    photographs = splits.train.task.channels == 3 if plan.photographs is None else plan.photographs
+    first = Recipe(
+        mirror=photographs,
+        shift=1 / 8 if photographs else 0.0,
+        batch_size=course.batch,
+        balanced=course.measure in BALANCED,
+    )
+    recipe, trials = first, list[dict[str, Any]]()
+    if not plan.epochs and _is_worth_tuning(course, size):
+        course.tell("tuning", 0, 0)
+        recipe, trials = with_memory(first, lambda chosen: tune(
+            build, splits.train, splits.valid, first=chosen, epochs=_TRIAL_EPOCHS, deadline=course.budget.tuning_end,
+            measure=course.measure, seed=plan.seed, threads=size.threads,
+            devices=replace(plan.devices, devices=1), log_folder=course.checkpoint.logs("trials"),
+            kept=course.checkpoint.journal(), progress=partial(course.tell, "tuning"),
+        ), course.notes)  # fmt: skip
+    course.checkpoint.keep(elapsed=course.budget.elapsed, recipe=asdict(recipe), trials=trials)
+    return recipe, trials
+
+
+def _is_worth_tuning(course: Course, size: Size) -> bool:
+    if not course.has_tuning:
+        course.notes.append(
+            f"{len(course.splits.valid)} validation images cannot tell recipes of training apart, {_TELLING} might: "
+            "the time went into the training, by the recipe that is tried first otherwise."
+        )
+        return False
+    trial_seconds = _TRIAL_EPOCHS * size.seconds * len(course.splits.train)
+    if course.budget.tuning_end - time.monotonic() < _LEAST_TRIALS * trial_seconds:
+        course.notes.append("There was no time to tune the training: it has the recipe that is tried first otherwise.")
+        return False
+    return True
+
+
+def train_network(
+    course: Course, size: Size, network: torch.nn.Module, recipe: Recipe,
+    on_epoch: Callable[[TrainingState], None] | None,
+) -> tuple[TrainingResult, Recipe]:  # fmt: skip
+    """Train with the epochs asked for, or those there is time for; Ctrl-C ends it with the best so far."""
+    plan, splits, budget, kept = course.plan, course.splits, course.budget, course.checkpoint
+    before, used = kept.values.get("training"), recipe
+    last = TrainingState(**before) if before else None
+    course.tell("training", last.epochs if last else 0, course.planned_epochs(size))
+
+    def report(state: TrainingState) -> None:
+        nonlocal last
+        last = state
+        kept.keep(soon=False, elapsed=budget.elapsed, training=vars(state))
+        course.tell("training", state.epochs, round(state.epochs / state.progress))
+        if on_epoch:
+            on_epoch(state)
+
+    def attempt(chosen: Recipe) -> TrainingResult:
+        nonlocal used
+        used = chosen
+        return train(
+            network, splits.train, splits.valid, epochs=plan.epochs or MOST_EPOCHS, seed=plan.seed, recipe=chosen,
+            measure=course.measure, deadline=None if plan.epochs else budget.training_end,
+            epoch_seconds=size.seconds * len(splits.train), threads=size.threads, resume=last, on_epoch=report,
+            devices=plan.devices, prefer_last=True, log_folder=kept.logs("training"),
+        )  # fmt: skip
+
+    try:
+        result = with_memory(recipe, attempt, course.notes)
+    except KeyboardInterrupt:
+        if last is None:
+            raise
+        result = finished(network, last, course.measure)
+    if last is not None and last.progress < 0.99:
+        course.notes.append(
+            f"The training ended after {result.epochs} epochs, at {last.progress:.0%} of its schedule, by an interrupt "
+            "or for want of time."
+        )
+    return result, used
+
+
+def with_memory(recipe: Recipe, attempt: Callable[[Recipe], Any], notes: list[str]) -> Any:
+    """Try, and again with half the batch where memory does not suffice, which is noted."""
+    while True:
+        try:
+            return attempt(recipe)
+        except (RuntimeError, MemoryError) as error:
+            if recipe.batch_size < 4 or not is_out_of_memory(error):
+                raise
+        recipe = replace(recipe, batch_size=recipe.batch_size // 2)
+        notes.append(f"Memory did not suffice: the batch was halved to {recipe.batch_size} images.")
