@@ -43,7 +43,7 @@ def run(digits: Splits, tmp_path_factory: pytest.TempPathFactory) -> tuple[Fitte
     plan = Plan(time=25, limits=Limits(parameters=6000), space=SMALL, workers=0, seed=1)
     fitted = fit(digits, plan, folder=folder, progress=lambda stage, *_: stages.append(stage))
     told = list(dict.fromkeys(stages))
-    assert [stage for stage in told if stage != "tuning"] == ["baselines", "sizing", "searching", "training", "testing"]
+    assert [stage for stage in told if stage != "tuning"] == ["sizing", "baselines", "searching", "training", "testing"]
     assert told.index("tuning") == 3 if "tuning" in told else True  # a slow machine has no time for it
     return write_run(fitted, folder, digits.test, command="trainless fit digits"), folder
 
@@ -67,7 +67,7 @@ class TestFit:
             "The networks are those of nasbench201, channels=2, cells=1: larger ones break the limits too often or are "
             f"too slow to be trained for {epochs} epochs in time."
         ) in fitted.notes
-        assert set(fitted.seconds) == {"data", "sizing", "search", "tuning", "training", "test"}
+        assert set(fitted.seconds) == {"data", "sizing", "baselines", "search", "tuning", "training", "test"}
 
     def test_the_folder_holds_what_is_needed(self, run: tuple[Fitted, Path], digits: Splits) -> None:
         fitted, folder = run

@@ -38,6 +38,8 @@ def work_of(blueprint: Blueprint) -> Work:
     """
     values = 0
     for node in blueprint.nodes:
+        if node.operation == "none" or node.record.is_identity:
+            continue
         read, written = (int(np.prod(size)) for size in (node.size, node.output_size))
         values += node.repeat * node.expansion * (node.inputs * read + node.channels * written)
     return Work(blueprint.multiply_adds, values)

@@ -19,7 +19,7 @@ _STAGES = {
     "reading": "Read", "sizing": "Measure", "searching": "Search", "tuning": "Tune", "training": "Train",
     "writing": "Test and write",
 }  # fmt: skip
-_PARTS = {"baselines": "reading", "testing": "writing"}
+_PARTS = {"baselines": "sizing", "testing": "writing"}
 _SAID = {
     "": "It is starting.",
     "reading": "The images are being read.",

@@ -1,0 +1,139 @@
+"""What the stages of a fit decide by: predicted times and latencies, reachable limits, measured finalists."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from trainless.automl import latencies
+from trainless.automl.latencies import WHOLE, LatencyModel, first_within, is_within
+from trainless.automl.reach import check_reachable, least_found
+from trainless.automl.sizes import choose_size
+from trainless.automl.speeds import SpeedModel, Work, work_of
+from trainless.errors import InputError
+from trainless.hardware import Latency
+from trainless.search import Costs, Limits, Search
+from trainless.search_spaces import search_space
+from trainless.search_spaces.base import SearchSpace
+from trainless.types import Architecture, Task
+
+TASK = Task("toy", 10, height=16, width=16)
+SPACE = search_space("nasbench201(channels=4, cells=1)")
+FULL = SPACE.make(["nor_conv_3x3"] * 6)
+EMPTY = SPACE.parse("|none~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|")
+
+
+class TestSpeeds:
+    def test_times_that_are_sums_are_found_again(self) -> None:
+        model, works = SpeedModel(), [Work(10_000, 300), Work(20_000, 900), Work(1_000, 800)]
+        for work in works:
+            model.add(work, 2e-9 * work.multiply_adds + 5e-8 * work.values)
+        assert model.predict(Work(7_000, 100)) == pytest.approx(2e-9 * 7_000 + 5e-8 * 100)
+
+    def test_no_time_is_negative(self) -> None:
+        model = SpeedModel()
+        model.add(Work(1_000, 100), 1e-3)
+        model.add(Work(2_000, 100), 1e-3)  # more multiply-adds, no more time
+        assert model.predict(Work(10**6, 0)) >= 0
+
+    def test_work_is_that_of_the_blueprint(self) -> None:
+        found = work_of(SPACE.blueprint(FULL, TASK))
+        assert found.multiply_adds == SPACE.flops(FULL, TASK)
+        assert found.values > work_of(SPACE.blueprint(EMPTY, TASK)).values > TASK.channels * 16 * 16
+
+    def test_few_sizes_are_measured_and_not_for_longer_than_their_share(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        measured: list[SearchSpace] = []
+
+        def seconds(space: SearchSpace, architecture: Architecture, *_: object, **__: object) -> float:
+            measured.append(space)
+            time.sleep(0.05)
+            work = work_of(space.blueprint(architecture, TASK))
+            return 1e-9 * work.multiply_adds + 1e-8 * work.values
+
+        monkeypatch.setattr("trainless.automl.sizes.seconds_an_image", seconds)
+        space = search_space("nasbench201")
+        found = choose_size(space, TASK, Limits(), 1000, 60.0, epochs=10)
+        assert len(space.sizes) == 7
+        assert measured[0] == space.sizes[-1]
+        assert len(measured) <= 3
+        assert found.space == measured[-1]
+        measured.clear()
+        assert choose_size(space, TASK, Limits(), 1000, 60.0, epochs=10, share=0.01).space == found.space
+        assert len(measured) == 1
+
+
+class TestReach:
+    def test_the_least_that_is_found_is_the_least_there_is(self) -> None:
+        space, task = search_space("nasbench201(channels=2, cells=1)"), Task("toy", 10)
+        least = min(space.parameters(architecture, task) for architecture in space)
+        cost = Costs(space, task)
+        assert least_found(space, {"params": 1.0}, cost)["params"] == least
+        check_reachable(space, Limits(params=least), cost)
+        with pytest.raises(InputError, match=f"the least that was found has {least:,} parameters"):
+            check_reachable(space, Limits(params=least - 1), cost)
+
+    def test_each_limit_has_its_own_least(self) -> None:
+        with pytest.raises(InputError, match=r"parameters and [\d,]+ multiply-adds, each limit by itself"):
+            check_reachable(SPACE, Limits(params=10, flops=10), Costs(SPACE, TASK))
+
+    def test_what_is_not_known_breaks_a_limit(self) -> None:
+        with pytest.raises(InputError, match="widen them"):
+            check_reachable(SPACE, Limits(latency=5), lambda *_: float("nan"))
+
+
+class TestLatencies:
+    def test_a_sum_of_operations(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        kinds: list[str] = []
+
+        def milliseconds(node: object) -> float:
+            kinds.append(str(node))
+            return 0.5
+
+        monkeypatch.setattr(latencies, "_milliseconds", milliseconds)
+        model = LatencyModel(TASK)
+        nodes = [
+            node for node in SPACE.blueprint(SPACE.canonical(FULL), TASK).nodes
+            if node.operation not in ("none", "skip_connect")
+        ]  # fmt: skip
+        assert model.predict(SPACE, FULL) == pytest.approx(0.5 * sum(node.repeat for node in nodes))
+        assert len(kinds) == len(set(kinds)) < len(nodes)  # each kind once
+        again = LatencyModel(TASK, {**model.measured, WHOLE: 2.0})
+        before = len(kinds)
+        assert again.predict(SPACE, FULL) == 2 * model.predict(SPACE, FULL)
+        assert len(kinds) == before
+
+    @pytest.mark.parametrize("name", ["nasbench201", "mobile", "convnet"])
+    def test_all_operations_of_a_space_can_be_measured(self, name: str) -> None:
+        space, rng = search_space(name), np.random.default_rng(0)
+        task, state = Task("toy", 10, height=32, width=32), torch.get_rng_state()
+        model = LatencyModel(task)
+        for _ in range(2):
+            assert 0 < model.predict(space, space.sample(rng)) < 1e4
+        assert torch.equal(torch.get_rng_state(), state)
+
+    def test_the_next_candidate_where_the_best_is_too_slow(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        known = {FULL: Latency(4.0, 3.9, 4.9, 20, 1, 1, "cpu"), EMPTY: Latency(4.5, 4.4, 4.7, 20, 1, 1, "cpu")}
+        monkeypatch.setattr(latencies, "measured_latency", lambda space, architecture, task: known[architecture])
+        # The upper quartile counts, with a margin.
+        chosen, measured = first_within(SPACE, [FULL, EMPTY], TASK, 5.0)
+        assert chosen == EMPTY
+        assert [architecture for architecture, _ in measured] == [FULL, EMPTY]
+        assert first_within(SPACE, [FULL, EMPTY], TASK, 4.0)[0] is None
+        assert is_within(known[FULL], 4.9 * 1.05)
+
+    def test_a_search_by_predictions_measures_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def refuse(*_: object, **__: object) -> Latency:
+            raise AssertionError("measured")
+
+        monkeypatch.setattr("trainless.hardware.measure_latency", refuse)
+        search = Search(
+            SPACE, "random", "params", budget=5, limits=Limits(latency=3), workers=0,
+            predicted={"latency": lambda architecture: 2.0 if "nor_conv_3x3" in str(architecture) else 4.0},
+        )  # fmt: skip
+        found = search.run()
+        assert set(found.evaluations["latency_ms"]) == {2.0}
+        assert found.evaluations["architecture"].str.contains("nor_conv_3x3").all()
+        assert found.protocol["latency"] == "predicted for each architecture, not measured"
