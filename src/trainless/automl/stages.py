@@ -208,8 +208,8 @@ def choose_network(course: Course, size: Size, found: SearchResult) -> Architect
     best = space.parse(found.best)
     if most is not None:
         ranked = found.evaluations[found.evaluations["score"].notna()].sort_values("score", ascending=False)
-        column = ranked["latency_ms"]
-        names = [*ranked["architecture"].head(_FINALISTS), str(ranked.loc[column.idxmin(), "architecture"])]
+        fastest = ranked.sort_values("latency_ms")["architecture"].head(1)
+        names = [*ranked["architecture"].head(_FINALISTS), *fastest]
         finalists = [best, *(space.parse(name) for name in names)]
         chosen, measured = first_within(space, dict.fromkeys(finalists), course.splits.train.task, most)
         if chosen is None:
