@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import struct
+import zlib
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,7 @@ from PIL import Image
 
 from trainless.data import Splits, audit, load_data, load_splits
 from trainless.data.folders import list_image_folder
+from trainless.data.image_files import read_pixels
 from trainless.data.image_formats import has_heif, image_suffixes
 from trainless.data.part_names import named_parts, part_of_name
 from trainless.errors import DataError
@@ -341,3 +345,65 @@ class TestFormats:
         (tmp_path / "cat" / "7.heic").write_bytes((tmp_path / "cat" / "0.HEIC").read_bytes()[:200])
         with pytest.raises(DataError, match=r"7\.heic' is damaged or no image"):
             load_data(tmp_path)
+
+
+class TestDepth:
+    def deep(self, folder: Path, largest: int, number: int = 6, name: str = "cat", first: int = 0) -> Path:
+        """Images of 16 bits, of which the first is dark and the last has the largest value."""
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for image in range(number):
+            pixels = np.full((6, 6), largest * (image + 1) // number, np.uint16)
+            pixels[image % 6, 0] = first
+            Image.fromarray(pixels).save(folder / name / f"{image}.png")
+        return folder
+
+    @pytest.mark.parametrize(
+        ("largest", "white"), [(200, 255), (1000, 1023), (4095, 4095), (3000, 4095), (16000, 16383), (60000, 65535)]
+    )
+    def test_white_is_what_the_largest_value_needs(self, largest: int, white: int, tmp_path: Path) -> None:
+        self.deep(tmp_path, largest)
+        self.deep(tmp_path, largest // 3, name="dog", first=1)
+        splits = load_splits(tmp_path, image_size=6)
+        assert splits.deep_white == splits.train.deep_white == splits.preprocessing.deep_white == white
+        pixels = {
+            Path(name).relative_to(tmp_path).as_posix(): image
+            for part, names in splits.files.items()
+            for name, image in zip(names, splits.parts[part].images, strict=True)
+        }
+        for name, value in ("cat/5.png", largest), ("cat/0.png", largest // 6), ("dog/5.png", largest // 3):
+            assert abs(int(pixels[name].max()) - 255 * value / white) <= 0.5
+        shown = dict(audit(splits).rows()).get("files of 16 bits")
+        assert shown == (None if white == 65535 else f"{white:,} is white: values have {white.bit_length()} bits")
+
+    def test_images_of_8_bits_are_as_they_were(self, tmp_path: Path) -> None:
+        self.deep(tmp_path, 4095)
+        make(tmp_path, "dog")
+        data = load_data(tmp_path)
+        assert data.images[data.labels == 0].max() == 255
+        assert np.array_equal(data.images[6, 0], np.asarray(Image.open(tmp_path / "dog" / "0.png")))
+        assert load_splits(data).preprocessing.deep_white == data.deep_white == 4095
+
+    def test_new_images_have_the_scale_of_those_that_were_trained_on(self, tmp_path: Path) -> None:
+        splits = load_splits(self.deep(self.deep(tmp_path, 4095), 4095, name="dog", first=9), image_size=6)
+        Image.fromarray(np.array([[1000, 4095, 9000]], np.uint16)).save(tmp_path / "new.png")
+        wanted = replace(splits.preprocessing, height=1, width=3)
+        assert read_pixels(tmp_path / "new.png", wanted).tolist() == [[[62, 255, 255]]]  # 255 / 4095 of each
+
+    def test_damaged_ones_do_not_count(self, tmp_path: Path) -> None:
+        self.deep(self.deep(tmp_path, 4095, 20), 4095, 20, "dog", 9)
+        whole = (tmp_path / "dog" / "0.png").read_bytes()
+        (tmp_path / "dog" / "cut.png").write_bytes(whole[:-30])
+        Image.fromarray(np.array([[70_000]], np.int32)).save(tmp_path / "cat" / "32bits.tif")
+        splits = load_splits(tmp_path)
+        assert splits.deep_white == 4095
+        assert [Path(path).name for path, _ in splits.broken] == ["32bits.tif", "cut.png"]
+
+    def test_deep_colours_are_told(self, tmp_path: Path) -> None:
+        make(tmp_path, "cat", "dog")
+        rows = b"".join(b"\0" + np.full(18, 4095 * row // 6, ">u2").tobytes() for row in range(6))
+        chunks = (b"IHDR", struct.pack(">2I5B", 6, 6, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")
+        parts = [struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+                 for kind, data in chunks]  # fmt: skip
+        (tmp_path / "cat" / "deep.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+        (remark,) = audit(tmp_path).advice()[:1]
+        assert remark.startswith("1 image(s) have 16 bits for each colour, of which the upper 8 are read")

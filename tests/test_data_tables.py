@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,67 @@ class TestReading:
         listing = list_csv(write(tmp_path, text, 2, "utf-8-sig"))
         assert listing.class_names == ("a;, b", "ö")
 
+    @pytest.mark.parametrize(
+        ("encoding", "is_told"),
+        [("utf-8", False), ("utf-8-sig", False), ("utf-16", False), ("cp1252", True), ("latin-1", True)],
+    )
+    def test_encodings(self, encoding: str, is_told: bool, tmp_path: Path) -> None:
+        table = write(tmp_path, "path;label\n0.png;Bär\n1.png;Käfer\n", 2, encoding)
+        listing = list_csv(table)
+        assert listing.class_names == ("Bär", "Käfer")
+        assert [remark.startswith("'pets.csv' is no UTF-8") for remark in listing.remarks] == [True] * is_told
+
+    @pytest.mark.parametrize(
+        "header",
+        ["filename,class", "File Name,Class-Name", "image_id,category", "img_path,target", "IMAGE,label,class,notes",
+         "path,label,filename"],
+    )  # fmt: skip
+    def test_other_names_of_columns(self, header: str, tmp_path: Path) -> None:
+        more = "," * (header.count(",") - 1)
+        listing = list_csv(write(tmp_path, f"{header}\n0.png,a{more}\n1.png,b{more}\n", 2))
+        assert (listing.class_names, listing.labels.tolist()) == (("a", "b"), [0, 1])
+
+    def test_tab_separated_with_a_line_for_spreadsheets(self, tmp_path: Path) -> None:
+        table = write(tmp_path, "sep=\t\n\nfilename\tclass\n0.png\tb, c\n\t\n1.png\ta\n", 2).rename(
+            tmp_path / "pets.TSV"
+        )
+        assert load_data(table).class_names == ("a", "b, c")
+        table.write_text("sep=\t\nfilename\tclass\n0.png\ta\nno.png\tb\n")
+        assert "no.png', on line 4" in refused(table)
+
+    def test_paths_of_other_systems(self, tmp_path: Path) -> None:
+        names = ["cat/1.png", "cat/one.JPG", "dog/Käfer.png", "dog/2.png"]
+        for number, name in enumerate(names):
+            save(tmp_path / name, number)
+        save(tmp_path / "dog" / "with\\backslash.png", 9)
+        cells = ["cat\\1.png", ".\\cat\\one", unicodedata.normalize("NFD", "dog/Käfer.png"), "dog/2",
+                 "dog/with\\backslash.png"]  # fmt: skip
+        table = write(tmp_path, "path,label\n" + "".join(f"{cell},{n % 2}\n" for n, cell in enumerate(cells)))
+        found = [path.relative_to(tmp_path).as_posix() for path in list_csv(table).paths]
+        assert found == [*names, "dog/with\\backslash.png"]
+
+    def test_numbers_are_sorted_as_such(self, tmp_path: Path) -> None:
+        table = write(tmp_path, "path,label\n" + "".join(f"{n}.png,{n}\n" for n in range(12)), 12)
+        assert list_csv(table).class_names == tuple(map(str, range(12)))
+
+    def test_parts_by_any_name(self, tmp_path: Path) -> None:
+        parts = ["TRAIN", "Training set", "dev", "eval", "train"]
+        rows = "".join(f"{n}.png,{'ab'[n % 2]},{part}\n" for n, part in enumerate(parts))
+        listing = list_csv(write(tmp_path, "path,label,Subset\n" + rows, 5))
+        assert listing.parts == ("train", "train", "valid", "test", "train")
+
+    def test_a_column_that_only_sounds_like_parts_is_ignored(self, tmp_path: Path) -> None:
+        listing = list_csv(write(tmp_path, "path,label,set\n0.png,a,winter\n1.png,b,\n", 2))
+        assert listing.only_train
+
+    def test_what_is_left_out(self, tmp_path: Path) -> None:
+        table = write(tmp_path, "path,label\n0.png,a\n1.png,b\n2.svg,b\ngone.png,a\n", 2)
+        (tmp_path / "2.svg").touch()
+        (tmp_path / "gone.png").symlink_to("nowhere")
+        listing = list_csv(table)
+        assert [path.name for path in listing.paths] == ["0.png", "1.png"]
+        assert [path for path, _ in listing.left_out] == ["2.svg", "gone.png"]
+
     def test_absolute_paths_and_other_folders(self, tmp_path: Path) -> None:
         save(tmp_path / "far/0.png", 7)
         table = write(tmp_path / "near", f"path,label\n../far/0.png,a\n{tmp_path / 'near' / '0.png'},b\n", 1)
@@ -74,6 +136,42 @@ class TestReading:
         assert list_csv(write(tmp_path, "path,label\n" + rows, 11)).class_names == ("class 0", "class 1")
 
 
+class TestTasks:
+    @pytest.mark.parametrize(
+        ("labels", "told"),
+        [
+            (["a;b", "c"], "'a;b' on line 2 of"),
+            (["c", "a|b"], "names several classes (a, b), so the task is taken for multi-label classification"),
+            (["['cat', 'dog']", "['cat']"], "names several classes (cat, dog)"),
+            (['"cat, dog"', "cat", '"dog, mouse"', "mouse"], "names several classes (cat, dog)"),
+            (["1", "2.5"], "such as '2.5' on line 3, so the task is taken for regression"),
+            (["0,5", "-1e-3"], "are numbers, such as '0,5' on line 2, so the task is taken for regression"),
+        ],
+    )
+    def test_others_are_refused(self, labels: list[str], told: str, tmp_path: Path) -> None:
+        rows = "".join(f"{number}.png\t{label}\n" for number, label in enumerate(labels))
+        assert told in refused(write(tmp_path, "path\tlabel\n" + rows, len(labels)))
+
+    @pytest.mark.parametrize(
+        "labels",
+        [
+            ["1", "2", "30"],
+            ["1.0", "2.0"],
+            ["0.5", "large"],
+            ["tench, Tinca tinca", "goldfish, Carassius auratus", "tench"],
+            ["black & white", "colour/bright", "red-green (mixed)"],
+            ["a;, b", "c"],
+        ],
+    )
+    def test_names_are_classes(self, labels: list[str], tmp_path: Path) -> None:
+        rows = "".join(f"{number}.png\t{label}\n" for number, label in enumerate(labels))
+        assert set(list_csv(write(tmp_path, "path\tlabel\n" + rows, len(labels))).class_names) == set(labels)
+
+    def test_boxes(self, tmp_path: Path) -> None:
+        table = write(tmp_path, "filename,class,xmin\n0.png,a,1\n1.png,b,2\n0.png,b,3\n", 2)
+        assert "there is a column 'xmin', so the task is taken for object detection" in refused(table)
+
+
 class TestRefusals:
     @pytest.mark.parametrize(
         ("text", "message"),
@@ -82,6 +180,8 @@ class TestRefusals:
             ("path,label\n", "lists no images: add rows below its header."),
             ("file,labels\n0.png,a\n", "has the columns 'file', 'labels', but one 'path'"),
             ("path,labels\n0.png,a\n", "(is 'labels' the label?): name them so"),
+            ("path,class,category\n0.png,a,b\n", "(is 'class' the label?): name them so"),
+            ("image,breed\n0.png,a\n", "has the columns 'image', 'breed', but one 'path', one 'label'"),
             ("path,label,label\n0.png,a,b\n", "has the columns 'path', 'label', 'label'"),
             ("0.png,a\n1.png,b\n", "has the columns '0.png', 'a'"),
             ("path,label\n0.png,a\n1.png\n", "Line 3 of"),

@@ -124,6 +124,7 @@ class Audit:
             ("imbalance", f"{self.imbalance:.2f} images of the largest class for one of the smallest, in train"),
             ("sizes found", self._sizes()),
             ("resized", self._resized()),
+            *self._depth(),
             ("left out", summary(self.left_out) or "0"),
             ("broken files", f"{len(self.broken):,}" + examples([f"{path} ({why})" for path, why in self.broken])),
             ("nearly constant", f"{len(self.constant):,}" + examples(self.constant)),
@@ -189,6 +190,10 @@ class Audit:
         wide, all_of_them = count_wide(self.sizes), sum(size.images for size in self.sizes)
         more = f"; {wide:,} of {all_of_them:,} images are wider or taller than 4:3: see --resize" if wide else ""
         return RESIZES[self.resize] + more
+
+    def _depth(self) -> list[tuple[str, str]]:
+        bits = self.deep_white.bit_length()
+        return [("files of 16 bits", f"{self.deep_white:,} is white: values have {bits} bits")] if bits < 16 else []
 
     def _dropped(self) -> str:
         left_out = ", ".join(f"{part} {number:,}" for part, number in self.dropped.items() if number)

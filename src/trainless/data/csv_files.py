@@ -208,7 +208,7 @@ def _spellings(cell: str) -> Iterator[str]:
     for form in ("NFC", "NFD"):  # macOS writes an accent after its letter
         yield unicodedata.normalize(form, slashes)
     if not Path(slashes).suffix:
-        yield from (slashes + suffix for suffix in sorted(image_suffixes()))
+        yield from (slashes + spelt for suffix in sorted(image_suffixes()) for spelt in (suffix, suffix.upper()))
 
 
 def _reason(row: _Row) -> str | None:

@@ -43,6 +43,7 @@ class LabelledImages(NamedTuple):
         labels: int64, one per image, from 0 to the number of class names - 1.
         class_names: one name per class.
         normalisation: published constants to use, or None to compute them from the images.
+        deep_white: the value that was taken for white in files of 16 bits.
 
     Example:
         >>> images, labels = np.zeros((2, 1, 8, 8), np.uint8), np.arange(2)
@@ -55,6 +56,7 @@ class LabelledImages(NamedTuple):
     labels: NDArray[np.int64]
     class_names: tuple[str, ...]
     normalisation: Normalisation | None = None
+    deep_white: int = 65535
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +102,7 @@ class ImageDataset:
         class_names: one name per class.
         mean: mean of each channel, in units of pixel values from 0 to 1.
         std: standard deviation of each channel, in the same units.
+        deep_white: the value that was taken for white in files of 16 bits.
 
     Raises:
         DataError: the parts do not fit together.
@@ -118,6 +121,7 @@ class ImageDataset:
     class_names: tuple[str, ...]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    deep_white: int = 65535
 
     def __post_init__(self) -> None:
         _check_images(self)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainless.data.dataset import LabelledImages
-from trainless.data.image_files import BrokenFile, Header, read_header, read_pixels
+from trainless.data.image_files import BrokenFile, Header, largest_value, read_header, read_pixels
 from trainless.data.left_out import LeftOut
 from trainless.data.preprocessing import Preprocessing, choose_resize
 from trainless.data.sizes import ImageSize, MostPixels, check_memory, propose_size
@@ -23,6 +24,7 @@ from trainless.errors import DataError
 
 __all__ = ["FileList", "Reading", "case_remark", "check_known", "in_class_order", "read_file_list", "scan_file_list"]
 
+_DEEPEST = 65535  # the largest value of 16 bits
 _NUMBER = re.compile(r"[-+]?[0-9]+(\.[0-9]+)?")
 
 
@@ -172,10 +174,11 @@ def read_file_list(listing: FileList, image_size: int | None = None) -> Labelled
     headers = [read_header(path) for path in listing.paths]
     height, width = (image_size, image_size) if image_size else _common_size(headers)
     images = _room(headers, height, width)
-    preprocessing = Preprocessing(*images.shape[1:])
+    deep_white = _deep_white(listing, dict(enumerate(headers)))
+    preprocessing = Preprocessing(images.shape[1], height, width, deep_white=deep_white)
     for number, path in enumerate(listing.paths):
         images[number] = read_pixels(path, preprocessing)
-    return LabelledImages(listing.name, images, listing.labels, listing.class_names)
+    return LabelledImages(listing.name, images, listing.labels, listing.class_names, deep_white=deep_white)
 
 
 def scan_file_list(
@@ -214,7 +217,8 @@ def scan_file_list(
     how = resize or choose_resize(sizes)
     size = image_size or propose_size(sizes, at_most, how)
     images, kept = _room(list(headers.values()), size, size), list[int]()
-    preprocessing = Preprocessing(images.shape[1], size, size, how)
+    deep_white = _deep_white(listing, headers)
+    preprocessing = Preprocessing(images.shape[1], size, size, how, deep_white)
     for number in headers:
         try:
             images[len(kept)] = read_pixels(listing.paths[number], preprocessing)
@@ -222,9 +226,9 @@ def scan_file_list(
         except DataError as error:
             broken[number] = BrokenFile.of(listing.paths[number], error)
     _check_broken(listing, broken, max_broken)
-    found = listing.where(kept)
+    found = replace(listing.where(kept), remarks=listing.remarks + _depth_remark(headers))
     _check_classes(found)
-    labelled = LabelledImages(found.name, images[: len(kept)], found.labels, found.class_names)
+    labelled = LabelledImages(found.name, images[: len(kept)], found.labels, found.class_names, deep_white=deep_white)
     return Reading(labelled, found, sizes, tuple(broken[number] for number in sorted(broken)), preprocessing)
 
 
@@ -238,6 +242,30 @@ def _headers(listing: FileList) -> tuple[dict[int, Header], dict[int, BrokenFile
         except DataError as error:
             broken[number] = BrokenFile.of(path, error)
     return headers, broken
+
+
+def _deep_white(listing: FileList, headers: Mapping[int, Header]) -> int:
+    """The value that is white in all files of 16 bits: the largest of as many bits as their largest value has.
+
+    Cameras and microscopes write 10 to 14 bits into files of 16, which would all be nearly black. One scale for all
+    keeps dark images darker than bright ones.
+    """
+    deep, largest = [number for number, header in headers.items() if header.deep], 0
+    for number in deep:
+        with suppress(DataError):  # it is told of where the image itself is read
+            value = largest_value(listing.paths[number])
+            largest = max(largest, value if value <= _DEEPEST else 0)
+    return 2 ** max(8, largest.bit_length()) - 1 if deep else _DEEPEST
+
+
+def _depth_remark(headers: Mapping[int, Header]) -> tuple[str, ...]:
+    number = sum(header.deep_colours for header in headers.values())
+    if not number:
+        return ()
+    return (
+        f"{number:,} image(s) have 16 bits for each colour, of which the upper 8 are read: where they use fewer than "
+        "16, save them as pictures of 8 bits.",
+    )
 
 
 def _room(headers: list[Header], height: int, width: int) -> NDArray[np.uint8]:

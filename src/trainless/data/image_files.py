@@ -24,7 +24,7 @@ from trainless.data.pixels import DEEP_MODES, FORMATS, DepthError, prepare
 from trainless.data.preprocessing import Preprocessing
 from trainless.errors import DataError
 
-__all__ = ["BrokenFile", "Header", "read_header", "read_pixels"]
+__all__ = ["BrokenFile", "Header", "largest_value", "read_header", "read_pixels"]
 
 _GREY_MODES = frozenset({*DEEP_MODES, "1", "F", "L", "LA", "La"})
 _QUARTER_TURNS = (5, 6, 7, 8)  # values of the EXIF orientation that swap width and height
@@ -51,11 +51,15 @@ class Header(NamedTuple):
         height: rows, in pixels, after the EXIF orientation.
         width: columns, in pixels.
         grey: whether it has no colour.
+        deep: whether it is grey with values of 16 bits.
+        deep_colours: whether it has 16 bits for each colour, of which Pillow decodes the upper 8.
     """
 
     height: int
     width: int
     grey: bool
+    deep: bool = False
+    deep_colours: bool = False
 
 
 class BrokenFile(NamedTuple):
@@ -91,13 +95,32 @@ def read_header(path: Path) -> Header:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     Image.new("L", (8, 6)).save(Path(folder, "1.png"))
         ...     read_header(Path(folder, "1.png"))
-        Header(height=6, width=8, grey=True)
+        Header(height=6, width=8, grey=True, deep=False, deep_colours=False)
     """
     with _opened(path) as image:
         width, height = image.size
         if _is_turned(image):
             width, height = height, width
-        return Header(height, width, _is_grey(image))
+        deep = image.mode in DEEP_MODES
+        layout = str(getattr(image, "tile", ""))  # where the file's own layout stands, which the mode does not tell
+        return Header(height, width, _is_grey(image), deep, not deep and ";16" in layout)
+
+
+def largest_value(path: Path) -> int:
+    """Decode an image of 16 bits and give its largest value.
+
+    Raises:
+        DataError: the file is damaged or no image.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     Image.fromarray(np.array([[7, 4000]], np.uint16)).save(Path(folder, "1.png"))
+        ...     largest_value(Path(folder, "1.png"))
+        4000
+    """
+    with _opened(path) as image:
+        return int(np.asarray(image).max())
 
 
 def read_pixels(path: Path, preprocessing: Preprocessing) -> NDArray[np.uint8]:

@@ -135,7 +135,7 @@ def _dataset(found: LabelledImages, image_size: int | None, name: str | None) ->
     images = resize(found.images, image_size, image_size) if image_size else found.images
     mean, std = found.normalisation or channel_statistics(images)
     task = Task(name or found.name, len(found.class_names), *images.shape[1:])
-    return ImageDataset(task, images, found.labels, found.class_names, mean, std)
+    return ImageDataset(task, images, found.labels, found.class_names, mean, std, found.deep_white)
 
 
 def resized(data: ImageDataset, image_size: int | None, name: str | None = None) -> ImageDataset:

@@ -86,7 +86,6 @@ class _Found(NamedTuple):
     parts: NDArray[np.str_]
     sizes: tuple[ImageSize, ...]
     resize: str
-    deep_white: int = 65535
     files: tuple[str, ...] = ()
     broken: tuple[BrokenFile, ...] = ()
     left_out: tuple[LeftOut, ...] = ()
@@ -149,7 +148,7 @@ def load_splits(
     files = {part: tuple(compress(found.files, parts == part)) for part in PARTS} if found.files else {}
     return Splits(
         data["train"], data["valid"], data["test"], given=given, files=files, sizes=found.sizes, broken=found.broken,
-        resize=found.resize, deep_white=found.deep_white,
+        resize=found.resize, deep_white=found.labelled.deep_white,
         left_out=found.left_out, remarks=found.remarks,
     )  # fmt: skip
 
@@ -190,7 +189,9 @@ def _find(
     max_broken: float,
 ) -> _Found:  # fmt: skip
     if isinstance(source, ImageDataset):
-        labelled = LabelledImages(source.task.name, source.images, source.labels, source.class_names)
+        labelled = LabelledImages(
+            source.task.name, source.images, source.labels, source.class_names, deep_white=source.deep_white
+        )
         return _of_arrays(labelled, None, image_size, resize, at_most)
     found = open_source(source)
     if isinstance(found, LabelledImages):
@@ -204,7 +205,6 @@ def _find(
         np.array(reading.listing.parts),
         reading.sizes,
         reading.preprocessing.resize,
-        reading.preprocessing.deep_white,
         tuple(map(str, reading.listing.paths)),
         reading.broken,
         reading.listing.left_out,
@@ -254,7 +254,10 @@ def _datasets(labelled: LabelledImages, parts: NDArray[np.str_]) -> dict[str, Im
     task = Task(labelled.name, len(names), *labelled.images.shape[1:])
     for part in PARTS:
         _check_classes(labels[parts == part], part, labelled.name)
-    return {part: ImageDataset(task, images[part], labels[parts == part], names, *normalisation) for part in PARTS}
+    return {
+        part: ImageDataset(task, images[part], labels[parts == part], names, *normalisation, labelled.deep_white)
+        for part in PARTS
+    }
 
 
 def _check_options(fractions: Sequence[float], image_size: int | None, max_broken: float) -> None:
