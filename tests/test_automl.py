@@ -73,6 +73,9 @@ class TestFit:
         fitted, folder = run
         names = {path.name for path in folder.iterdir()}
         assert {"network.py", "model.safetensors", "model.onnx", "model_card.md", "fit.json", "search.db"} <= names
+        assert {"preprocessing.json", "predict.py"} <= names
+        assert RunFolder.read(folder).preprocessing == fitted.audit.preprocessing
+        assert "EXIF orientation" in (folder / "model_card.md").read_text()
         assert "import trainless" not in (folder / "network.py").read_text()
         assert list((folder / "tensorboard" / "training").glob("events.out.tfevents.*"))
         assert fitted.files["tensorboard"] == folder / "tensorboard"

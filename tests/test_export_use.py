@@ -162,6 +162,26 @@ class TestProgram:
         assert "text.png" in done.stderr
         assert re.fullmatch(rf"{re.escape(str(tmp_path / 'black.png'))}\t[^\t]+\t[01]\.\d{{4}}\n", done.stdout)
 
+    def test_says_what_is_missing(self, run: Path, tmp_path: Path) -> None:
+        import onnx
+
+        program = tmp_path / "predict.py"
+        program.write_text((run / "predict.py").read_text())
+        missing = alone(program, tmp_path)
+        assert missing.returncode == 2
+        assert f"There is no {tmp_path / 'model.onnx'}: write it by" in missing.stderr
+        model = onnx.load(run / "model.onnx")
+        del model.metadata_props[:]  # as files of earlier versions have none
+        onnx.save(model, tmp_path / "model.onnx")
+        old = alone(program, tmp_path)
+        assert old.returncode == 2
+        assert "does not say how images are prepared" in old.stderr
+        onnx.save(onnx.load(run / "model.onnx"), tmp_path / "model.onnx")
+        (tmp_path / "empty").mkdir()
+        empty = alone(program, tmp_path / "empty")
+        assert (empty.returncode, empty.stdout) == (1, "")
+        assert "No image was read" in empty.stderr
+
     def test_finds_the_files_that_predict_finds(self) -> None:
         assert set(SUFFIXES) == image_suffixes() - {".heic", ".heics", ".heif", ".heifs", ".hif"}  # of an extra
 

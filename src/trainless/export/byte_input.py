@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 __all__ = ["preparation", "with_preparation"]
 
-# ONNX's own Resize, antialiased, differs from Pillow's BILINEAR by up to 17 of 255 (onnxruntime 1.32), most along the
-# edges. So both passes are matrix products with Pillow's weights, which are whole multiples of 2 ** -22, and are
-# rounded to bytes as it does: in float64, where their sums are exact, the result is the same to the bit.
+# ONNX's own Resize, antialiased, differs from Pillow's BILINEAR by up to 15 of 255 (benchmarks/onnx_resize.py), most
+# along the edges. So both passes are matrix products with Pillow's weights, which are whole multiples of 2 ** -22, and
+# are rounded to bytes as it does: in float64, where their sums are exact, the result is the same to the bit.
 _FUNCTIONS = """
 <domain: "preparation", opset_import: ["" : $opset]>
 weights (length, target) => (matrix)

@@ -31,13 +31,21 @@ class Classifier:
 
     Args:
         path: the file that ``trainless export --format onnx`` wrote; None takes ``model.onnx`` beside this one.
+
+    Raises:
+        ValueError: there is no such file, or it does not say how images are prepared.
     """
 
     def __init__(self, path: Path | None = None) -> None:
-        self.session = onnxruntime.InferenceSession(
-            path or Path(__file__).with_name("model.onnx"), providers=["CPUExecutionProvider"]
-        )
+        path = path or Path(__file__).with_name("model.onnx")
+        if not path.is_file():
+            raise ValueError(f"There is no {path}: write it by trainless export --format onnx.")
+        self.session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         facts = self.session.get_modelmeta().custom_metadata_map
+        if not {"classes", "channels", "height", "width", "resize", "deep_white"} <= set(facts):
+            raise ValueError(
+                f"{path} does not say how images are prepared: write it by trainless export --format onnx."
+            )
         self.classes: list[str] = json.loads(facts["classes"])
         self.shape = tuple(int(facts[name]) for name in ("channels", "height", "width"))
         self.resize, self.deep_white = facts["resize"], int(facts["deep_white"])
@@ -71,7 +79,11 @@ def main() -> int:
     parser.add_argument("images", nargs="+", type=Path, help="images, or folders of images")
     parser.add_argument("--json", action="store_true", help="print one JSON document with all probabilities")
     arguments = parser.parse_args()
-    classifier, rows, broken = Classifier(), [], 0
+    try:
+        classifier = Classifier()
+    except ValueError as error:
+        parser.error(str(error))
+    rows, broken = [], 0
     for path in [file for given in arguments.images for file in image_files(given)]:
         try:
             shares = classifier.probabilities(path)
@@ -86,6 +98,8 @@ def main() -> int:
     else:
         for row in rows:
             print(f"{row['path']}\t{row['class']}\t{row['share']:.4f}")
+    if not rows:
+        print("No image was read: give images, or folders that hold some.", file=sys.stderr)
     return 1 if broken or not rows else 0
 
 
