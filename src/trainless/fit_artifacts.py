@@ -21,7 +21,7 @@ __all__ = ["fit_to_folder"]
 
 def fit_to_folder(
     splits: Splits, plan: Plan, folder: Path, *, audited: Audit | None = None, command: str = "",
-    begun: float | None = None, progress: Progress | None = None,
+    go_on: bool = False, begun: float | None = None, progress: Progress | None = None,
     on_epoch: Callable[[TrainingState], None] | None = None,
 ) -> Fitted:  # fmt: skip
     """Fit a network, and write it with its model card, report and figure to a folder.
@@ -32,6 +32,7 @@ def fit_to_folder(
         folder: where to, made if it is not there; a fit that was interrupted there goes on.
         audited: what `trainless.data.audit` found in the images, where it was called already.
         command: what makes it again, for the card.
+        go_on: go on with the fit in the folder, finished or not, for the time or the epochs of this plan.
         begun: value of `time.monotonic` from which the time of the plan counts; None counts from this call.
         progress: called with the name of a stage, what is done of it and all of it.
         on_epoch: called with where the training stands after each of its epochs.
@@ -58,5 +59,13 @@ def fit_to_folder(
         return written
 
     return fit(
-        splits, plan, audited=audited, folder=folder, begun=begun, progress=progress, on_epoch=on_epoch, write=write
+        splits,
+        plan,
+        audited=audited,
+        folder=folder,
+        go_on=go_on,
+        begun=begun,
+        progress=progress,
+        on_epoch=on_epoch,
+        write=write,
     )

@@ -55,7 +55,7 @@ _RIVAL_SHARE, _RIVAL_SECONDS = 0.02, 3.0  # of the time, for simple classifiers 
 
 def fit(
     source: str | os.PathLike[str] | ImageDataset | Splits, plan: Plan, *, audited: Audit | None = None,
-    folder: Path | None = None, begun: float | None = None, progress: Progress | None = None,
+    folder: Path | None = None, go_on: bool = False, begun: float | None = None, progress: Progress | None = None,
     on_epoch: Callable[[TrainingState], None] | None = None, write: Callable[[Fitted], Fitted] | None = None,
 ) -> Fitted:  # fmt: skip
     """Search, tune, train and test a network for labelled images.
@@ -66,6 +66,8 @@ def fit(
         audited: what `trainless.data.audit` found in the images, where it was called already.
         folder: where the search keeps its scores, as ``search.db``, the trainings their logs, in ``tensorboard``, and
             the fit what it goes on with after an interrupt; None keeps them nowhere.
+        go_on: go on with the fit in the folder, finished or not, for the time or the epochs of this plan: its search
+            and tuning count, and the schedule of the training is laid anew over the epochs done and those to come.
         begun: value of `time.monotonic` from which the time of the plan counts; None counts from this call.
         progress: called with stage, what is done and all of it.
         on_epoch: called with where the training stands after each of its epochs.
@@ -78,7 +80,9 @@ def fit(
     begun = time.monotonic() if begun is None else begun
     _check_alone(plan)
     splits = source if isinstance(source, Splits) else plan.load(source)
-    course = _begun(plan, splits, begun, audited or audit(splits), folder, progress)
+    course = begin(
+        splits, plan, audited=audited, begun=begun, folder=folder, progress=progress, go_on=go_on
+    )  # fmt: skip
     course.lap("data")
     latencies = course.latency_model()
     size = fit_size(course, latencies)
@@ -117,14 +121,24 @@ def fit(
     return written
 
 
-def _begun(
-    plan: Plan, splits: Splits, begun: float, report: Audit, folder: Path | None, progress: Progress | None
+def begin(
+    splits: Splits, plan: Plan, *, audited: Audit | None = None, begun: float | None = None,
+    folder: Path | None = None, progress: Progress | None = None, go_on: bool = False,
 ) -> Course:  # fmt: skip
-    checkpoint = FitCheckpoint(folder, _key(plan, splits))
+    """Begin a fit, or go on with one: its measure, its time, and what was kept of it; the arguments are those of `fit`.
+
+    Raises:
+        InputError: there is nothing to go on with.
+    """
+    begun = time.monotonic() if begun is None else begun
+    report = audited or audit(splits)
+    settings = _settings(plan, splits)
+    times = {name: str(getattr(plan, name)) for name in ("time", "epochs", "evaluations")}
+    checkpoint = FitCheckpoint(folder, key_of({**settings, **times}), settings, go_on=go_on)
     used = checkpoint.values.get("elapsed", 0.0) + time.monotonic() - begun
     notes = report.advice()
     if plan.measure is None:
-        plan = _with_measure(plan, report, notes)
+        plan = __with_measure(plan, report, notes)
     return Course(plan, splits, report, TimeBudget(plan.time or math.inf, used), checkpoint, folder, progress, notes)
 
 
@@ -145,7 +159,7 @@ def _check_alone(plan: Plan) -> None:
         )
 
 
-def _with_measure(plan: Plan, report: Audit, notes: list[str]) -> Plan:
+def __with_measure(plan: Plan, report: Audit, notes: list[str]) -> Plan:
     """The plan with the measure that suits the data, where none was asked for."""
     if not report.is_unequal:
         return replace(plan, measure="accuracy")
@@ -163,15 +177,12 @@ def _rivals(course: Course) -> dict[str, torch.Tensor]:
     return baseline_logits(course.splits, course.measure, balanced=is_balanced, seconds=seconds)
 
 
-def _key(plan: Plan, splits: Splits) -> str:
-    """Tells one fit from another: its settings, images and version, as each keeps other values."""
-    space = search_space(plan.space)
-    wanted = {
-        "plan": str({**vars(plan), "space": space.label, "workers": None, "devices": None}),
-        "version": version("trainless"),
-        "images": " ".join(fingerprint(part) for part in splits.parts.values()),
-    }
-    return key_of(wanted)
+def _settings(plan: Plan, splits: Splits) -> dict[str, str]:
+    """All that decides a fit besides its time, by name: its options, images and version."""
+    free = ("time", "epochs", "evaluations", "workers", "devices")
+    options = {name: str(value) for name, value in vars(plan).items() if name not in free}
+    images = " ".join(fingerprint(part) for part in splits.parts.values())
+    return {**options, "space": search_space(plan.space).label, "version": version("trainless"), "images": images}
 
 
 def _test_result(logits: torch.Tensor, labels: torch.Tensor, class_names: tuple[str, ...]) -> TestResult:

@@ -37,8 +37,10 @@ __all__ = [
     "choose_network",
     "fit_size",
     "network_of",
+    "scoring_seconds",
     "search",
     "train_network",
+    "trials_affordable",
     "tune_recipe",
     "with_memory",
 ]
@@ -56,9 +58,11 @@ _TELLING = 400  # validation images from which on recipes can be told apart, at 
 _SCORED = 64  # images that architectures are scored on, or all where there are fewer
 _LEAST_SCORED = 16  # of them, where the time would not suffice for as many architectures otherwise
 _WANTED = 40  # architectures that the time of the search shall suffice for
+_OVERHEAD = 0.05  # seconds that scoring an architecture takes whatever it is
 _FORWARD = 1 / 3  # of the time of a training step
 _WORKER_SECONDS = 15.0  # a search of fewer is done before other processes have begun
 _SPEED_KEPT = 0.85  # share of the time that is planned for: the rest is for what is slower than measured
+_ENDLESS = 1e12  # seconds: time for whatever size
 _FINALISTS = 10  # that are measured at most, before the fastest is taken
 
 Progress = Callable[[str, int, int], None]
@@ -124,17 +128,29 @@ class Course:
         """Give what predicts latencies, with what an interrupted fit had measured."""
         return LatencyModel(self.splits.train.task, self.checkpoint.values.get("latencies", {}))
 
-    def planned_epochs(self, size: Size) -> int:
-        """How many epochs there may be time for from now on; 0 where nothing tells."""
+    def scored(self, size: Size) -> int:
+        """How many images architectures are scored on, fewer where there is little time for each."""
+        if math.isnan(size.seconds) or not self.plan.time:
+            return _SCORED
+        affordable = self.budget.search / (_WANTED * _FORWARD * size.seconds)
+        return round(min(_SCORED, max(_LEAST_SCORED, affordable)))
+
+    def planned_epochs(self, size: Size, begun: float | None = None) -> int:
+        """How many epochs there may be time for from some value of `time.monotonic` on; 0 where nothing tells."""
         if self.plan.epochs:
             return self.plan.epochs
         epoch_seconds = size.seconds * len(self.splits.train)
-        left = self.budget.training_end - time.monotonic()
+        left = self.budget.training_end - (time.monotonic() if begun is None else begun)
         return 0 if math.isnan(epoch_seconds) else max(1, min(MOST_EPOCHS, int(_SPEED_KEPT * left / epoch_seconds)))
 
 
-def fit_size(course: Course, latencies: LatencyModel) -> Size:
+def fit_size(course: Course, latencies: LatencyModel, *, is_measured: bool = False) -> Size:
     """Choose the size of the space for the time; measured once, for a second measurement could say another.
+
+    Args:
+        course: the fit.
+        latencies: predicts latencies.
+        is_measured: measure how fast networks learn even where time decides nothing.
 
     Raises:
         InputError: no network is within the limits.
@@ -145,7 +161,7 @@ def fit_size(course: Course, latencies: LatencyModel) -> Size:
         index, seconds, threads = kept["size"]
         return Size(space.sizes[index], index, seconds, threads)
     course.tell("sizing", 0, 0)
-    available = math.inf
+    available = _ENDLESS if is_measured else math.inf
     if plan.time:
         begun = budget.tuning_end if course.has_tuning else time.monotonic() + budget.sizing + budget.search
         available = _SPEED_KEPT * (budget.training_end - begun)
@@ -181,15 +197,12 @@ def search(course: Course, size: Size, latencies: LatencyModel) -> SearchResult:
     """Search the architecture with the highest score, for a tenth of the time."""
     plan, kept, train_set = course.plan, course.checkpoint.values, course.splits.train
     seconds = kept.get("search_seconds", max(1.0, course.budget.search))
-    course.checkpoint.keep(search_seconds=seconds)
-    scored = _SCORED
-    if plan.time and not math.isnan(size.seconds):
-        affordable = seconds / (_WANTED * _FORWARD * size.seconds)
-        scored = round(min(_SCORED, max(_LEAST_SCORED, affordable)))
+    scored = kept.get("scored", min(course.scored(size), len(train_set)))
+    course.checkpoint.keep(search_seconds=seconds, scored=scored)
     made = Search(
         size.space, plan.strategy, plan.score, train_set, limits=plan.limits, seed=plan.seed,
-        budget=Budget(plan.evaluations, seconds if plan.time else None),
-        workers=0 if plan.time and seconds < _WORKER_SECONDS else plan.workers, batch_size=min(scored, len(train_set)),
+        budget=Budget(plan.evaluations, seconds if math.isfinite(seconds) else None),
+        workers=0 if seconds < _WORKER_SECONDS else plan.workers, batch_size=scored,
         store=None if course.folder is None else course.folder / "search.db",
         predicted={"latency": partial(latencies.predict, size.space)} if "latency" in plan.limits.most else {},
     )  # fmt: skip
@@ -260,6 +273,20 @@ def tune_recipe(
     return recipe, trials
 
 
+def scoring_seconds(course: Course, size: Size) -> float:
+    """Estimate how long an architecture is scored, from how fast a heavy network learns."""
+    return _OVERHEAD + course.scored(size) * size.seconds * _FORWARD
+
+
+def trials_affordable(course: Course, size: Size, begun: float) -> int:
+    """How many recipes can be tried from some value of `time.monotonic` on; 0 where it is not worth it."""
+    if course.plan.epochs or not course.has_tuning:
+        return 0
+    trial_seconds = _TRIAL_EPOCHS * size.seconds * len(course.splits.train)
+    affordable = int((course.budget.tuning_end - begun) / trial_seconds)
+    return affordable if affordable >= _LEAST_TRIALS else 0
+
+
 def _is_worth_tuning(course: Course, size: Size) -> bool:
     if not course.has_tuning:
         course.notes.append(
@@ -267,8 +294,7 @@ def _is_worth_tuning(course: Course, size: Size) -> bool:
             "the time went into the training, by the recipe that is tried first otherwise."
         )
         return False
-    trial_seconds = _TRIAL_EPOCHS * size.seconds * len(course.splits.train)
-    if course.budget.tuning_end - time.monotonic() < _LEAST_TRIALS * trial_seconds:
+    if not trials_affordable(course, size, time.monotonic()):
         course.notes.append("There was no time to tune the training: it has the recipe that is tried first otherwise.")
         return False
     return True
@@ -282,7 +308,12 @@ def train_network(
     plan, splits, budget, kept = course.plan, course.splits, course.budget, course.checkpoint
     before, used = kept.values.get("training"), recipe
     last = TrainingState(**before) if before else None
-    course.tell("training", last.epochs if last else 0, course.planned_epochs(size))
+    done = 0
+    if last and kept.goes_on:
+        done = last.epochs
+        course.notes.append(f"The training went on from {done} epochs of an earlier run, its schedule laid anew.")
+        last = replace(last, progress=min(last.progress, done / (done + _more_epochs(course, last))))
+    course.tell("training", last.epochs if last else 0, done + course.planned_epochs(size))
 
     def report(state: TrainingState) -> None:
         nonlocal last
@@ -296,7 +327,7 @@ def train_network(
         nonlocal used
         used = chosen
         return train(
-            network, splits.train, splits.valid, epochs=plan.epochs or MOST_EPOCHS, seed=plan.seed, recipe=chosen,
+            network, splits.train, splits.valid, epochs=done + (plan.epochs or MOST_EPOCHS), seed=plan.seed, recipe=chosen,
             measure=course.measure, deadline=None if plan.epochs else budget.training_end,
             epoch_seconds=size.seconds * len(splits.train), threads=size.threads, resume=last, on_epoch=report,
             devices=plan.devices, prefer_last=True, log_folder=kept.logs("training"),
@@ -314,6 +345,12 @@ def train_network(
             "or for want of time."
         )
     return result, used
+
+
+def _more_epochs(course: Course, state: TrainingState) -> int:
+    """How many more epochs there will be after those of a state."""
+    left = course.budget.training_end - time.monotonic()
+    return course.plan.epochs or max(1, min(MOST_EPOCHS, int(left / (state.seconds / state.epochs))))
 
 
 def with_memory(recipe: Recipe, attempt: Callable[[Recipe], Any], notes: list[str]) -> Any:

@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from time import monotonic
@@ -88,6 +89,12 @@ def fit(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the network that an earlier fit wrote to --out.")
     ] = False,
+    go_on: Annotated[
+        bool, typer.Option("--continue", help="Go on with the fit in --out, finished or not, for this time more.")
+    ] = False,
+    only_plan: Annotated[
+        bool, typer.Option("--plan", help="Tell what there will be time for, and begin none of it.")
+    ] = False,
     strict: Annotated[
         bool, typer.Option("--strict", help="End with exit code 1 where the network is of little use.")
     ] = False,
@@ -105,8 +112,12 @@ def fit(
     from trainless.data import drop_leaks as without_leaks
     from trainless.search import Limits
 
-    if os.path.exists(out / "fit.json") and not overwrite:  # not Path.exists, which raises where a name is too long
-        raise InputError(f"The folder {out} holds the network of an earlier fit: give another --out, or --overwrite.")
+    is_finished = os.path.exists(out / "fit.json")  # not Path.exists, which raises where a name is too long
+    if is_finished and not (overwrite or go_on or only_plan):
+        raise InputError(
+            f"The folder {out} holds the network of an earlier fit: give another --out, --continue to go on with it, or "
+            "--overwrite."
+        )
     limits = Limits(most)
     plan = Plan(
         _seconds(time, epochs), limits, space, strategy, score, measure, mirror, image_size, seed, workers, epochs,
@@ -115,7 +126,10 @@ def fit(
     with interruptible("Nothing was kept yet: run the same command again."), progress("reading"):
         splits = plan.load(find_data(data), (1 - valid_share - test_share, valid_share, test_share))
         splits = without_leaks(splits) if drop_leaks else splits
-    written = fit_shown(splits, plan, out, begun=begun, quiet=as_json)
+    if only_plan:
+        _show_plan(splits, plan, begun, as_json)
+        return
+    written = fit_shown(splits, plan, out, begun=begun, go_on=go_on, quiet=as_json)
     if as_json:
         print_json(facts(written))
     if strict and written.warnings:
@@ -130,7 +144,23 @@ def _seconds(time: str | None, epochs: int | None) -> float | None:
     return None if epochs is not None else parse_time(time or "10m")
 
 
-def fit_shown(splits: Splits, plan: Plan, out: Path, *, begun: float | None = None, quiet: bool = False) -> Fitted:
+def _show_plan(splits: Splits, plan: Plan, begun: float, as_json: bool) -> None:
+    from trainless.automl.forecasts import forecast
+    from trainless.data import audit
+
+    audited = audit(splits)
+    if not as_json:
+        typer.echo(str(audited))
+    with interruptible("Nothing was begun."), progress("sizing"):
+        stages = forecast(splits, plan, audited=audited, begun=begun)
+    if not as_json:
+        typer.echo("\nWhat there will be time for, by what was measured now:")
+    print_rows([asdict(stage) for stage in stages], as_json)
+
+
+def fit_shown(
+    splits: Splits, plan: Plan, out: Path, *, begun: float | None = None, go_on: bool = False, quiet: bool = False
+) -> Fitted:
     """Show what is in the data, fit with a progress bar, and tell what came out; only the bar where it is quiet.
 
     Args:
@@ -138,6 +168,7 @@ def fit_shown(splits: Splits, plan: Plan, out: Path, *, begun: float | None = No
         plan: settings of the fit.
         out: folder for the network and all else.
         begun: value of `time.monotonic` from which the time of the plan counts; None counts from here.
+        go_on: go on with the fit in the folder, finished or not.
         quiet: show nothing but the bar.
     """
     from trainless.data import audit
@@ -163,7 +194,9 @@ def fit_shown(splits: Splits, plan: Plan, out: Path, *, begun: float | None = No
                 update(done, total)
 
         command = shlex.join(["trainless", *sys.argv[1:]])
-        written = fit_to_folder(splits, plan, out, audited=audited, command=command, begun=begun, progress=told)
+        written = fit_to_folder(
+            splits, plan, out, audited=audited, command=command, go_on=go_on, begun=begun, progress=told
+        )
     if not quiet:
         _tell(written, out)
     return written
