@@ -286,6 +286,54 @@ class TestInterrupted:
         assert killed() != own
 
 
+@pytest.mark.slow
+class TestGoingOn:
+    PLAN = Plan(epochs=3, space=SMALL, evaluations=3, workers=0)
+
+    def test_a_finished_fit_goes_on_with_its_network(self, digits: Splits, tmp_path: Path) -> None:
+        first = fit(digits, self.PLAN, folder=tmp_path)
+        told: list[tuple[str, int, int]] = []
+        more = replace(self.PLAN, epochs=2)
+        fitted = fit(digits, more, folder=tmp_path, go_on=True, progress=lambda *stage: told.append(stage))
+        assert fitted.architecture == first.architecture
+        assert fitted.training.epochs == 5
+        assert fitted.training.valid_accuracies[:3] == first.training.valid_accuracies
+        assert ("training", 3, 5) in told
+        assert "The training went on from 3 epochs of an earlier run, its schedule laid anew." in fitted.notes
+        # Once more, by time: searched and tuned is no more.
+        timed = replace(self.PLAN, epochs=None, time=30.0)
+        again = fit(digits, timed, folder=tmp_path, go_on=True)
+        assert again.training.epochs > 5
+        assert again.trials == []
+        assert len(again.search.evaluations) == 3
+
+    def test_what_was_interrupted_goes_on_with_another_time(self, digits: Splits, tmp_path: Path) -> None:
+        def kill(stage: str, done: int, total: int) -> None:
+            if stage == "training" and done == 2:
+                raise SystemExit
+
+        with pytest.raises(SystemExit):
+            fit(digits, self.PLAN, folder=tmp_path, progress=kill)
+        kept = len(torch.load(tmp_path / "unfinished.pt", weights_only=True)["values"]["training"]["valid_accuracies"])
+        fitted = fit(digits, replace(self.PLAN, epochs=1), folder=tmp_path, go_on=True)
+        assert fitted.training.epochs == kept + 1
+
+    def test_another_fit_is_refused(self, digits: Splits, tmp_path: Path) -> None:
+        with pytest.raises(InputError, match=f"There is no fit in {tmp_path} to go on with: leave out --continue"):
+            fit(digits, self.PLAN, folder=tmp_path, go_on=True)
+        with pytest.raises(InputError, match="There is no fit to go on with"):
+            fit(digits, self.PLAN, go_on=True)
+        FitCheckpoint(tmp_path, "key", {"seed": "0", "measure": "accuracy"}).keep(elapsed=3.0, recipe={})
+        with pytest.raises(InputError, match="has another seed, measure: give the same images and options as before"):
+            FitCheckpoint(tmp_path, "other", {"seed": "1", "measure": "macro-f1"}, go_on=True)
+        again = FitCheckpoint(tmp_path, "other", {"seed": "0", "measure": "accuracy"}, go_on=True)
+        assert again.values == {"recipe": {}}  # its time is anew
+        again.keep()
+        again.finish()
+        assert FitCheckpoint(tmp_path, "other", {"seed": "0"}).values == {}
+        assert FitCheckpoint(tmp_path, "third", {"seed": "0"}, go_on=True).values == {"recipe": {}}
+
+
 class TestFolders:
     def test_what_is_no_run(self, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="is no folder that `trainless fit` wrote"):

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from trainless.automl import latencies
+from trainless.automl import Plan, latencies
+from trainless.automl.forecasts import forecast
 from trainless.automl.latencies import WHOLE, LatencyModel, first_within, is_within
 from trainless.automl.reach import check_reachable, least_found
 from trainless.automl.sizes import choose_size
 from trainless.automl.speeds import SpeedModel, Work, work_of
+from trainless.data import load_splits
 from trainless.errors import InputError
 from trainless.hardware import Latency
 from trainless.search import Costs, Limits, Search
@@ -137,3 +139,19 @@ class TestLatencies:
         assert set(found.evaluations["latency_ms"]) == {2.0}
         assert found.evaluations["architecture"].str.contains("nor_conv_3x3").all()
         assert found.protocol["latency"] == "predicted for each architecture, not measured"
+
+
+class TestForecast:
+    def test_what_there_will_be_time_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("trainless.automl.sizes.seconds_an_image", lambda *_, **__: 1e-3)
+        splits = load_splits("digits")
+        stages = {stage.stage: stage for stage in forecast(splits, Plan(time=600.0, space=SPACE, workers=0))}
+        # 0.05 s and a third of 64 ms for each of 200.
+        assert stages["search"].seconds == pytest.approx(min(60, 200 * (0.05 + 0.064 / 3)))
+        assert stages["search"].what == "about 200 of at most 200 architectures"
+        assert stages["tuning"].what == "none, for want of images or time"  # 360 images to validate with
+        assert stages["training"].what.startswith("200 epochs")
+        assert sum(stage.seconds for stage in stages.values()) == pytest.approx(600, abs=1)
+        by_epochs = forecast(splits, Plan(epochs=7, space=SPACE, workers=0))
+        assert by_epochs[4].seconds == pytest.approx(7 * 1.078, rel=1e-3)
+        assert by_epochs[4].what == "7 epochs of a heavy network"

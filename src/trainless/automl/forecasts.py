@@ -67,13 +67,11 @@ def forecast(
     epochs = course.planned_epochs(size, begun + tuning)
     is_timed = plan.time is not None
     training = budget.training_end - begun - tuning if is_timed else epochs * size.seconds * len(splits.train)
-    speed = f"{1000 * size.seconds:.3g} ms with {size.threads} thread(s)"
+    speed = f"a heavy network learns from an image in {1000 * size.seconds:.3g} ms with {size.threads} thread(s)"
     parts = ", ".join(f"{name} {len(part):,}" for name, part in splits.parts.items())
     return [
         Stage("data", course.seconds["data"], parts),
-        Stage(
-            "sizing", course.seconds["sizing"], f"{size.space.label}; a heavy network learns from an image in {speed}"
-        ),
+        Stage("sizing", course.seconds["sizing"], f"{size.space.label}; {speed}"),
         Stage("search", search, f"about {int(search / scoring):,} of at most {plan.evaluations:,} architectures"),
         Stage("tuning", tuning, f"about {trials} recipes" if trials else "none, for want of images or time"),
         Stage("training", training, f"{epochs} epochs of a heavy network" + (", more of a lighter one" * is_timed)),

@@ -327,8 +327,8 @@ def train_network(
         nonlocal used
         used = chosen
         return train(
-            network, splits.train, splits.valid, epochs=done + (plan.epochs or MOST_EPOCHS), seed=plan.seed, recipe=chosen,
-            measure=course.measure, deadline=None if plan.epochs else budget.training_end,
+            network, splits.train, splits.valid, epochs=done + (plan.epochs or MOST_EPOCHS), seed=plan.seed,
+            recipe=chosen, measure=course.measure, deadline=None if plan.epochs else budget.training_end,
             epoch_seconds=size.seconds * len(splits.train), threads=size.threads, resume=last, on_epoch=report,
             devices=plan.devices, prefer_last=True, log_folder=kept.logs("training"),
         )  # fmt: skip

@@ -115,8 +115,8 @@ def fit(
     is_finished = os.path.exists(out / "fit.json")  # not Path.exists, which raises where a name is too long
     if is_finished and not (overwrite or go_on or only_plan):
         raise InputError(
-            f"The folder {out} holds the network of an earlier fit: give another --out, --continue to go on with it, or "
-            "--overwrite."
+            f"The folder {out} holds the network of an earlier fit: give another --out, --continue to go on with it, "
+            "or --overwrite."
         )
     limits = Limits(most)
     plan = Plan(
