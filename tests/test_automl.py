@@ -301,7 +301,7 @@ class TestGoingOn:
         assert ("training", 3, 5) in told
         assert "The training went on from 3 epochs of an earlier run, its schedule laid anew." in fitted.notes
         # Once more, by time: searched and tuned is no more.
-        timed = replace(self.PLAN, epochs=None, time=30.0)
+        timed = replace(self.PLAN, epochs=None, time=12.0)
         again = fit(digits, timed, folder=tmp_path, go_on=True)
         assert again.training.epochs > 5
         assert again.trials == []

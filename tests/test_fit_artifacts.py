@@ -80,6 +80,7 @@ def test_a_fit_whose_files_found_no_room_goes_on_with_writing_them(
     assert again.training.epochs == 2
     assert {path.name for path in tmp_path.iterdir()} - {"tensorboard"} == {
         "search.db", "network.py", "model.safetensors", "fit.json", "model_card.md", "report.html", "report.png",
+        "finished.pt",
     }  # fmt: skip
     probabilities = RunFolder.read(tmp_path).class_probabilities(digits.test.images[:9])
     with torch.no_grad():
