@@ -98,6 +98,18 @@ class TestFit:
         assert made.fitted_.recipe.mirror  # as for photographs
         assert made.predict(rows[:5]).dtype == bool
 
+    def test_wide_images_are_padded_in_fit_and_later(self) -> None:
+        wide = np.random.default_rng(0).integers(0, 256, (40, 8, 24), np.uint8)
+        made = ImageClassifier(**QUICK, epochs=1, image_size=16).fit(wide, np.arange(40) % 2)
+        assert made.fitted_.audit.resize == "pad"
+        pixels = torch.tensor(resize(wide[:, None], 16, 16, "pad")).float() / 255
+        assert (pixels[:, 0, 0] == 128 / 255).all()
+        with torch.no_grad():
+            expected = made.network_(pixels).softmax(1).numpy()
+        assert np.allclose(made.predict_proba(wide), expected, atol=1e-6)
+        with pytest.raises(InputError, match="no resize 'zoom'"):
+            ImageClassifier(**QUICK, epochs=1, resize="zoom").fit(wide, np.arange(40) % 2)
+
     def test_rows_that_are_no_square(self) -> None:
         rows = np.random.default_rng(0).normal(size=(40, 5))
         made = ImageClassifier(**QUICK, epochs=1)

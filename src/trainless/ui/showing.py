@@ -25,6 +25,8 @@ _FILES = (
     ("model.onnx", "ONNX", "for other runtimes"),
     ("model.safetensors", "Weights", "safetensors"),
     ("network.py", "Code", "plain PyTorch"),
+    ("predict.py", "Program", "classes of images, without trainless"),
+    ("preprocessing.json", "Preprocessing", "what has to happen to an image"),
     ("model_card.md", "Model card", "data, limits, accuracy, how to make it again"),
 )
 

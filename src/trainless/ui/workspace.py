@@ -26,6 +26,8 @@ FILES = {
     "model.onnx": "application/octet-stream",
     "model.safetensors": "application/octet-stream",
     "network.py": "text/x-python; charset=utf-8",
+    "predict.py": "text/x-python; charset=utf-8",
+    "preprocessing.json": "application/json",
     "model_card.md": "text/markdown; charset=utf-8",
     "fit.json": "application/json",
 }
