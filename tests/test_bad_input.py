@@ -17,6 +17,7 @@ from PIL import Image
 from sklearn.exceptions import NotFittedError
 
 from trainless.automl import ImageClassifier, Plan, fit
+from trainless.automl.folders import RunFolder
 from trainless.cli import app
 from trainless.data import audit, load_splits
 from trainless.errors import InputError
@@ -490,9 +491,14 @@ def broken(folder: Path) -> Path:
     return write(folder / "new" / "1.png", "no image")
 
 
+def telephone(folder: Path) -> Path:
+    return write(folder / "new" / "1.cr2", "raw").parent
+
+
 PHOTOS: list[tuple[Callable[[Path], Path], tuple[str, ...]]] = [
     (missing, ("There is no", "nowhere", "give a folder of images")),
     (nothing, ("no images in", "check the path")),
+    (telephone, ("no images in", "left out: 1 .cr2 image(s), which are not read", "1.cr2")),
     (broken, ("None of the 1 images", "1.png", "not that of an image")),
 ]
 
@@ -506,6 +512,22 @@ def test_photos(
     for words in told:
         assert words in sentence
     assert not (tmp_path / "rows.csv").exists()
+
+
+def test_an_earlier_run_keeps_the_order_of_its_classes(command: Command, run: Path, tmp_path: Path) -> None:
+    facts(classes=["10", "9"])(run)  # as text was sorted; now 9 would come first
+    shares = RunFolder.read(run).class_probabilities(np.asarray(Image.open(tmp_path / "photos" / "1.png"))[None, None])
+    (row,) = command.document("predict", run, tmp_path / "photos")
+    assert list(row["probabilities"].values()) == pytest.approx(shares[0].tolist())
+    assert list(row["probabilities"]) == ["10", "9"]
+    assert row["class"] == ("10", "9")[shares[0].argmax()]
+
+
+def test_what_is_not_read_is_told(command: Command, run: Path, tmp_path: Path) -> None:
+    write(tmp_path / "photos" / "@eaDir" / "1.png", encoded(photo()))
+    code, out, err = command("predict", run, tmp_path / "photos", "--json")
+    assert (code, len(json.loads(out))) == (0, 1)
+    assert "trainless: left out: 1 system folder(s): @eaDir" in err
 
 
 def test_a_table_of_predictions_that_cannot_be_written(command: Command, run: Path, tmp_path: Path) -> None:

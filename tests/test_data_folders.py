@@ -97,13 +97,13 @@ class TestParts:
         listing = list_image_folder(tmp_path)
         assert set(listing.parts) == {"valid" if part == "val" else part for part in parts}
         assert listing.class_names == ("cat", "dog")
-        assert reasons(listing.left_out) == {"__MACOSX": "system folder", "docs (0 images)": "folder"}
+        assert reasons(listing.left_out) == {"__MACOSX": "system folder", "docs (0 image(s))": "folder"}
 
     def test_images_beside_several_parts_are_counted(self, tmp_path: Path) -> None:
         make(tmp_path, "train/cat", "train/dog", "val/cat", "extra/cat", "figures")
         listing = list_image_folder(tmp_path)
         assert listing.class_names == ("cat", "dog")
-        assert [path for path, _ in listing.left_out] == ["extra (6 images)", "figures (6 images)"]
+        assert [path for path, _ in listing.left_out] == ["extra (6 image(s))", "figures (6 image(s))"]
 
     @pytest.mark.parametrize("others", [("cat", "dog"), ("figures",)])
     @pytest.mark.parametrize("part", ["train", "test"])
@@ -124,7 +124,10 @@ class TestParts:
 
     def test_unlabelled_images_of_a_part(self, tmp_path: Path) -> None:
         make(tmp_path, "train/cat", "train/dog", "test", "docs")
-        assert "test' holds 0 class folder(s) and 6 loose image(s)" in refused(tmp_path)
+        message = refused(tmp_path)
+        assert "test' holds 0 class folder(s) and 6 loose image(s)" in message
+        assert "at least 1 class is needed" in message
+        assert message.endswith("or move them away if it is not known of what class they are.")
 
     def test_an_empty_part_is_left_out(self, tmp_path: Path) -> None:
         make(tmp_path, "train/cat", "train/dog")
@@ -200,7 +203,7 @@ class TestClasses:
         make(tmp_path, "seg_pred")
         listing = list_image_folder(tmp_path)
         assert listing.parts == ("train",) * 12 + ("test",) * 12
-        assert [path for path, _ in listing.left_out] == ["seg_pred (6 images)"]
+        assert [path for path, _ in listing.left_out] == ["seg_pred (6 image(s))"]
 
     @pytest.mark.parametrize("names", [("cat",), ("cat/deeper",), ("cat/deeper", "cat"), ()])
     def test_a_single_class(self, names: tuple[str, ...], tmp_path: Path) -> None:
@@ -323,6 +326,10 @@ class TestFormats:
         assert "2 HEIF image(s), which are read after pip install 'trainless[heif]': cat/1.heic, cat/2.HEIF" in shown
         assert "1 .svg image(s), which are not read: save them as PNG or JPEG: dog/3.svg" in shown
         assert "1 .cr2 image(s)" in shown
+        make(tmp_path, "mouse", "horse", number=1)
+        (tmp_path / "mouse" / "0.png").rename(tmp_path / "mouse" / "0.heic")
+        (remark,) = list_image_folder(tmp_path).remarks
+        assert remark.startswith("Folder 'mouse' holds images, but none of a format that is read, so it is no class")
 
     @pytest.mark.skipif(not has_heif(), reason="the package pillow-heif is not installed")
     def test_photographs_of_telephones(self, tmp_path: Path) -> None:

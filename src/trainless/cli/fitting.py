@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
@@ -250,9 +250,14 @@ def predict(
 
     check_places(csv)
     folder = Folder.read(run)
-    paths = list(_image_files(images))
+    paths, left_out = _image_files(images)
     if not paths:
-        raise InputError(f"There are no images in '{images}', expected files such as .png or .jpg: check the path.")
+        besides = f" (left out: {left_out})" if left_out else ""
+        raise InputError(
+            f"There are no images in '{images}'{besides}, expected files such as .png or .jpg: check the path."
+        )
+    if left_out:
+        typer.echo(f"trainless: left out: {left_out}", err=True)
     network, wanted, read, found, broken = (
         folder.network(),
         folder.preprocessing,
@@ -314,15 +319,17 @@ def _accuracy(right: list[bool], images: int) -> str:
     )
 
 
-def _image_files(path: Path) -> Iterator[Path]:
-    from trainless.data.image_formats import is_image_name
+def _image_files(path: Path) -> tuple[list[Path], str]:
+    """The images in a folder, and what is left out of it; or the file."""
+    from trainless.data.left_out import summary
+    from trainless.data.walks import FolderWalk
 
     if path.is_file():
-        yield path
-    elif path.is_dir():
-        yield from sorted(file for file in path.rglob("*") if is_image_name(file.name) and file.is_file())
-    else:
+        return [path], ""
+    if not path.is_dir():
         raise InputError(f"There is no '{path}': give a folder of images, or one image.")
+    inside = FolderWalk(path).below(path)
+    return list(inside.images), summary(inside.left_out)
 
 
 def _read(paths: list[Path], preprocessing: Preprocessing) -> tuple[list[tuple[Path, Any]], list[str]]:

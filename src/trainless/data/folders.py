@@ -9,12 +9,15 @@ import numpy as np
 
 from trainless.data.csv_files import TABLE_SUFFIXES
 from trainless.data.file_lists import FileList, case_remark, check_known, in_class_order
+from trainless.data.image_formats import unread_format
 from trainless.data.left_out import LeftOut, summary
 from trainless.data.part_names import PARTS, named_parts, part_of_name
 from trainless.data.walks import FolderWalk
 from trainless.errors import DataError
 
 __all__ = ["list_image_folder"]
+
+_LOOSE = "image(s) beside the class folders"
 
 
 class _Branch(NamedTuple):
@@ -72,7 +75,7 @@ def list_image_folder(folder: Path, *, only_train: bool = False) -> FileList:
     """
     walk = FolderWalk(folder)
     layout = _layout(walk)
-    left_out, files = list(layout.left_out), list[tuple[Path, _Branch]]()
+    left_out, remarks, files = list(layout.left_out), list(layout.remarks), list[tuple[Path, _Branch]]()
     for branch in layout.branches:
         if branch.part == "train" or not only_train:
             inside = walk.below(branch.folder)
@@ -80,6 +83,11 @@ def list_image_folder(folder: Path, *, only_train: bool = False) -> FileList:
             left_out += inside.left_out
             if not inside.images:
                 left_out.append(walk.note(branch.folder, "class folder(s) without an image that is read"))
+            if not inside.images and any(unread_format(path) for path, _ in inside.left_out):
+                remarks.append(
+                    f"Folder '{walk.name(branch.folder)}' holds images, but none of a format that is read, so it is "
+                    "no class: see what is left out."
+                )
     for part, top in layout.tops.items():
         if part == "train" or not only_train:
             _check_number(walk, top, len({branch.name for _, branch in files if branch.part == part}), part, left_out)
@@ -94,7 +102,7 @@ def list_image_folder(folder: Path, *, only_train: bool = False) -> FileList:
         names,
         tuple(branch.part for _, branch in files),
         tuple(left_out),
-        (*layout.remarks, *case_remark(names)),
+        (*remarks, *case_remark(names)),
     )
 
 
@@ -107,7 +115,7 @@ def _layout(walk: FolderWalk) -> _Layout:
         for other in folders:
             if other not in parts.values():
                 images = len(walk.below(other).images)
-                layout.left_out.append(walk.note(other, "folder(s) beside the parts", f" ({images:,} images)"))
+                layout.left_out.append(walk.note(other, "folder(s) beside the parts", f" ({images:,} image(s))"))
         for part, folder in parts.items():
             layout.tops[part] = _enter(walk, folder, layout)
             _add_classes(walk, part, layout)
@@ -182,7 +190,7 @@ def _add_classes(walk: FolderWalk, part: str, layout: _Layout) -> None:
     """Add the class folders of a part, whose own top was looked at before."""
     inside = walk.look(layout.tops[part])
     layout.branches.extend(_Branch(path, part, path.name) for path in inside.folders)
-    layout.left_out.extend(walk.note(path, "image(s) beside the class folders") for path in inside.images)
+    layout.left_out.extend(walk.note(path, _LOOSE) for path in inside.images)
 
 
 def _with_parts_inside(walk: FolderWalk, layout: _Layout) -> _Layout:
@@ -219,13 +227,16 @@ def _check_number(walk: FolderWalk, top: Path, classes: int, part: str, left_out
     if part != "train" and not classes and not loose:
         left_out.append(walk.note(top, "part(s) without images"))
     elif classes < least:
-        besides = f" (left out: {summary(left_out)})" if left_out else ""
+        others = [note for note in left_out if note.reason != _LOOSE]
+        besides = f" (left out: {summary(others)})" if others else ""
         tables = [path.name for path in top.iterdir() if path.suffix.lower() in TABLE_SUFFIXES]
         or_table = f", or give the table '{min(tables)}' if it tells of them" if tables else ""
+        or_move = "" if part == "train" else ", or move them away if it is not known of what class they are"
+        needed = "1 class is" if least == 1 else f"{least} classes are"
         raise DataError(
-            f"Folder '{top}' holds {classes} class folder(s) and {loose} loose image(s){besides}, but at "
-            f"least {least} classes are needed: put the images of each class into a folder of its own, such as "
-            f"{top.name}/cat/1.png and {top.name}/dog/1.png{or_table}."
+            f"Folder '{top}' holds {classes} class folder(s) and {loose} loose image(s){besides}, but at least "
+            f"{needed} needed: put the images of each class into a folder of its own, such as {top.name}/cat/1.png and "
+            f"{top.name}/dog/1.png{or_table}{or_move}."
         )
 
 
