@@ -42,7 +42,7 @@ def _nothing_is_spent(monkeypatch: pytest.MonkeyPatch) -> None:
     def spend(*_: object, **__: object) -> NoReturn:
         pytest.fail("time was spent before the input was refused")
 
-    for place in ("sizes.seconds_an_image", "pipeline.Search.run", "pipeline.tune", "pipeline.train"):
+    for place in ("sizes.seconds_an_image", "stages.Search.run", "stages.tune", "stages.train"):
         monkeypatch.setattr(f"trainless.automl.{place}", spend)
 
 
