@@ -57,6 +57,7 @@ ORDER = (
     "estimators",
     "export",
     "search",
+    "transfer",
     "automl",
     "report",
     "reproduction",

@@ -252,7 +252,10 @@ def calibrated(classifier: LinearClassifier, labels: NDArray[np.int64]) -> Linea
     def loss(exponent: float) -> float:
         return -float(log_softmax(np.exp(exponent) * left_out, 1)[np.arange(len(rows)), labels[rows]].mean())
 
-    scale = float(np.exp(minimize_scalar(loss, bounds=(-7, 7), method="bounded").x)) if len(rows) else 1.0
+    if not len(rows):
+        return classifier
+    found = minimize_scalar(loss, bounds=(-7, 7), method="bounded", options={"xatol": 1e-3})
+    scale = float(np.exp(found.x))
     return replace(
         classifier, weight=scale * classifier.weight, bias=scale * classifier.bias, left_out=scale * classifier.left_out
     )

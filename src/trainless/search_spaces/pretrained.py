@@ -164,6 +164,19 @@ class Pretrained(ProductSpace):
         known, depth = self._cuts[where]
         return Cut(known, depth, RESOLUTIONS[resolution], HIDDEN[head])
 
+    def cut_after(self, backbone: Backbone, depth: int, pixels: int) -> Architecture:
+        """Make the architecture of a backbone, a number of blocks, a resolution, and a linear head.
+
+        Raises:
+            ArchitectureError: the space has no such choice.
+
+        Example:
+            >>> space = Pretrained()
+            >>> print(space.cut_after(space.backbones[0], 17, 64))
+            lite0-all-r64-linear
+        """
+        return self.make([f"{backbone.name}-{_depth_text(backbone, depth)}", pixels, "linear"])
+
     @cached_property
     def _cuts(self) -> tuple[tuple[Backbone, int], ...]:
         return tuple((known, depth) for known in self.backbones for depth in _depths(known))

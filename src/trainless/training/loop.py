@@ -336,9 +336,11 @@ def _has_idle_weights(module: TrainingModule) -> bool:
     """Whether there are weights that lead nowhere: the processes have to look for them then, which costs time."""
     images, _ = next(iter(module.train_images))
     weights = [weight for weight in module.network.parameters() if weight.requires_grad]
+    modes = {part: part.training for part in module.network.modules()}
     with torch.enable_grad():
         total = module.network.eval()(images[:2]).sum()
-    module.network.train()
+    for part, mode in modes.items():
+        part.training = mode
     return any(gradient is None for gradient in torch.autograd.grad(total, weights, allow_unused=True))
 
 
@@ -352,6 +354,7 @@ def _quiet() -> Iterator[None]:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
             warnings.filterwarnings("ignore", "GPU available but not used")
+            warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")  # statistics that are kept
             yield
     finally:
         logger.setLevel(level)

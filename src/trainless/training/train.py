@@ -43,6 +43,7 @@ def train(
     resume: TrainingState | None = None,
     on_epoch: Callable[[TrainingState], None] | None = None,
     prefer_last: bool = False,
+    keep_weights: bool = False,
     devices: Devices | None = None,
     log_folder: str | os.PathLike[str] | None = None,
 ) -> TrainingResult:
@@ -70,6 +71,8 @@ def train(
         on_epoch: called after each epoch with the state, from which the same call can go on.
         prefer_last: leave the weights of the last epoch, unless the best is better by more than one standard error: the
             schedule ends with the last, and among many epochs one is the best by luck.
+        keep_weights: start from the weights that the network has, in place of drawn ones, and keep the statistics of
+            its batch normalisations: those of small batches would undo what was learnt before.
         devices: where it trains; None is one process of the CPU in float32. Of several processes on one machine this
             one starts the others, and ends them where `on_epoch` raises. Where torchrun or SLURM started this one, each
             process makes the same call and gets the same result, and the first alone calls `on_epoch` and writes logs;
@@ -107,11 +110,11 @@ def train(
     _check_shares(resolved, len(train_set) // steps)
     with preserve_rng_state(), limited_threads(threads):
         _check_network(network, train_set.task)
-        if resume is None:
+        if resume is not None:
+            _restore(network, resume)
+        elif not keep_weights:
             initialize(network, generator=generator(seed, "weights"))
             derive_from_data(network, train_set)
-        else:
-            _restore(network, resume)
         with logged(log_folder, chosen, epochs, steps, measure, resume, on_epoch) as told:
             if resolved.nodes == 1 < resolved.devices and not is_launched():
                 state = train_in_processes(
@@ -120,11 +123,14 @@ def train(
                         "train_set": train_set, "valid_set": valid_set, "epochs": epochs, "seed": seed,
                         "recipe": chosen, "measure": measure, "patience": patience, "deadline": deadline,
                         "epoch_seconds": epoch_seconds, "threads": threads, "until": until,
+                        "keep_weights": keep_weights,
                     },
                     resume, told,
                 )  # fmt: skip
             else:
                 network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+                if keep_weights:
+                    _freeze_statistics(network)
                 module = TrainingModule(
                     network, Batches(train_set, chosen.batch_size), Batches(valid_set, _VALID_BATCH), epochs=epochs,
                     seed=seed, recipe=chosen, measure=measured, weights=weights,
@@ -191,6 +197,15 @@ def check_numbers(*, epochs: int, patience: int | None) -> None:
     for name, value in numbers.items():
         if value is not None and not 0 < value < math.inf:
             raise InputError(f"{name} is {value}, expected a finite number above 0.")
+
+
+def _freeze_statistics(network: torch.nn.Module) -> None:
+    """Let batch normalisations use the statistics that they have, and not change them."""
+    import torch
+
+    for module in network.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            module.eval()
 
 
 def _restore(network: torch.nn.Module, state: TrainingState) -> None:

@@ -1,0 +1,19 @@
+"""Networks from pretrained features: judged without training, fitted in closed form, then trained further."""
+
+from __future__ import annotations
+
+from trainless.transfer.features import FeatureCache, compute_features
+from trainless.transfer.fitting import PretrainedFit, fit_pretrained
+from trainless.transfer.heads import ClosedForm, closed_form
+from trainless.transfer.judging import Judged, judge
+
+__all__ = [
+    "ClosedForm",
+    "FeatureCache",
+    "Judged",
+    "PretrainedFit",
+    "closed_form",
+    "compute_features",
+    "fit_pretrained",
+    "judge",
+]

@@ -1,0 +1,224 @@
+"""A classifier from pretrained features: judged without training, fitted in closed form, then trained further."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from trainless.backbones import Backbone
+from trainless.data import ImageDataset, Splits
+from trainless.errors import InputError
+from trainless.hardware import limited_threads
+from trainless.search import Limits
+from trainless.search_spaces import search_space
+from trainless.search_spaces.pretrained import Pretrained
+from trainless.training import Devices, Recipe, TrainingResult, TrainingState, train
+from trainless.training.measures import measure_named
+from trainless.training.train import check_numbers
+from trainless.transfer.features import compute_features
+from trainless.transfer.heads import closed_form
+from trainless.transfer.judging import Judged, judge, some_images
+from trainless.types import Architecture
+
+__all__ = ["PretrainedFit", "fine_tuning_recipe", "fit_pretrained"]
+
+_JUDGING = 0.35  # share of the time
+_BACKWARD = 3.0  # how many times as long as a forward pass a step takes
+_MOST_EPOCHS = 50
+_FITTING = 0.5  # share of the time that is left then, for features of all images
+_LEAST = 200  # images that the head is fitted to, however little time there is
+_BATCHES = ((2000, 64), (500, 32), (0, 16))  # from how many training images on a batch has how many of them
+_BALANCED = ("balanced-accuracy", "macro-f1")
+
+Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class PretrainedFit:
+    """What a fit from pretrained features came to.
+
+    Args:
+        space: the search space.
+        architecture: the one that was chosen.
+        backbone: what it is cut from, with origin and licence of the weights.
+        network: maps images that are normalised as in `splits` to one number a class; plain PyTorch, in eval mode.
+        splits: the images, normalised as the backbone wants it; its mean and deviation are those to export with.
+        valid_accuracy: on the validation images, in percent.
+        closed_form_accuracy: the same before any training.
+        training: the training that followed; None where there was none.
+        is_trained: whether the network is that of the training, which was no worse on the validation images.
+        recipe: of the training.
+        candidates: all that were judged, the best first; `table` has them as rows.
+        seconds: by stage, ``judging``, ``closed form`` and ``training``.
+        notes: what happened that one should know, as sentences.
+    """
+
+    space: Pretrained
+    architecture: Architecture
+    backbone: Backbone
+    network: torch.nn.Module
+    splits: Splits
+    valid_accuracy: float
+    closed_form_accuracy: float
+    training: TrainingResult | None
+    is_trained: bool
+    recipe: Recipe
+    candidates: Sequence[Judged]
+    seconds: Mapping[str, float]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def table(self) -> list[dict[str, Any]]:
+        """All candidates as rows: architecture, leave-one-out accuracy, costs, LogME and TransRate of the best."""
+        return [candidate.row() for candidate in self.candidates]
+
+    def facts(self) -> dict[str, str]:
+        """Say where the weights come from, for model cards."""
+        return {"pretrained weights": self.backbone.origin, "licence of the weights": self.backbone.licence}
+
+
+def fine_tuning_recipe(images: int, *, photographs: bool, balanced: bool = False) -> Recipe:
+    """Give the recipe by which all weights of a fitted network are trained further: small steps, mild augmentation.
+
+    Args:
+        images: number of images to learn from.
+        photographs: whether images may be mirrored and shifted.
+        balanced: weigh each class by the inverse of its number of images.
+
+    Example:
+        >>> fine_tuning_recipe(200, photographs=True).batch_size
+        16
+    """
+    return Recipe(
+        optimizer="adamw",
+        learning_rate=5e-4,
+        weight_decay=0.01,
+        batch_size=next(batch for least, batch in _BATCHES if images >= least),
+        mirror=photographs,
+        shift=1 / 8 if photographs else 0.0,
+        balanced=balanced,
+    )
+
+
+def fit_pretrained(
+    splits: Splits, limits: Limits | None = None, seconds: float | None = None, *, backbone: str = "all",
+    epochs: int | None = None, measure: str = "accuracy", photographs: bool | None = None,
+    recipe: Recipe | None = None, seed: int = 0, threads: int = 1, devices: Devices | None = None,
+    progress: Progress | None = None, on_epoch: Callable[[TrainingState], None] | None = None,
+) -> PretrainedFit:  # fmt: skip
+    """Find a classifier that starts from pretrained features, within limits and a time.
+
+    Candidates are judged without training (`trainless.transfer.judge`). The chosen one gets a head in closed form, and
+    is a usable network after these seconds; then all its weights are trained in the time that is left. The network is
+    that of the training, if it is no worse on the validation images, and else that of the closed form.
+
+    Args:
+        splits: images to learn from and to choose by; the test images are not looked at, only normalised alike.
+        limits: what the network may cost; None is no limit.
+        seconds: time that all of it may take; None where `epochs` is given.
+        backbone: as for `trainless.search_spaces.pretrained.Pretrained`.
+        epochs: of the training, in place of a time; 0 leaves it out.
+        measure: what decides on the validation images, a name of `trainless.training.MEASURES`.
+        photographs: whether images may be mirrored and shifted; None decides by their number of channels.
+        recipe: of the training; None is `fine_tuning_recipe`.
+        seed: decides everything random.
+        threads: threads that PyTorch may use.
+        devices: where it is trained; judged and fitted it is on the CPU.
+        progress: called with the name of a stage, what is done of it and all of it.
+        on_epoch: called with where the training stands after each epoch.
+
+    Raises:
+        InputError: nothing is within the limits, the weights are not installed, or an argument cannot be used.
+
+    Example:
+        >>> from trainless.data import load_splits
+        >>> fitted = fit_pretrained(load_splits("digits"), Limits(params=60_000), epochs=0, backbone="lite0")
+        >>> str(fitted.architecture).startswith("lite0-b"), fitted.valid_accuracy > 85
+        (True, True)
+    """
+    start = time.monotonic()
+    if (seconds is None) == (epochs is None) or (seconds is not None and not 0 < seconds < math.inf):
+        raise InputError(f"The time is {seconds} s and epochs {epochs}, expected one of both, and a time above 0.")
+    if epochs:
+        check_numbers(epochs=epochs, patience=None)
+    space = search_space("pretrained", backbone=backbone)
+    assert isinstance(space, Pretrained)
+    splits = normalised(splits, space.backbones[0])
+    data, limits = splits.train, limits or Limits()
+    judging_end, end = (start + (seconds or math.inf) * share for share in (_JUDGING, 1.0))
+
+    def told(stage: str) -> Callable[[int, int], None] | None:
+        return None if progress is None else lambda done, total: progress(stage, done, total)
+
+    is_balanced = measure in _BALANCED
+    chosen, candidates, notes = judge(
+        space, data, limits, judging_end, balanced=is_balanced, seed=seed, threads=threads, progress=told("judging")
+    )
+    spent = {"judging": time.monotonic() - start}
+    # The features of all images may take longer than there is time for.
+    most = len(data) if seconds is None else int(_FITTING * (end - time.monotonic()) / chosen.image_seconds)
+    network = _in_closed_form(space, chosen, some_images(data, max(most, _LEAST), seed), is_balanced, seed, threads)
+    worth, before = _measured(network, splits.valid, measure, threads)
+    spent["closed form"] = time.monotonic() - start - spent["judging"]
+
+    is_photographs = data.task.channels == 3 if photographs is None else photographs
+    used = recipe or fine_tuning_recipe(len(data), photographs=is_photographs, balanced=is_balanced)
+    epoch_seconds, result = _BACKWARD * chosen.image_seconds * len(data), None
+    if epochs or (epochs is None and end - time.monotonic() > epoch_seconds):
+        fitted = {name: value.clone() for name, value in network.state_dict().items()}
+        result = train(
+            network, data, splits.valid, epochs=epochs or _MOST_EPOCHS, seed=seed, recipe=used, measure=measure,
+            deadline=None if epochs else end, epoch_seconds=epoch_seconds, threads=threads, devices=devices,
+            on_epoch=on_epoch, prefer_last=True, keep_weights=True,
+        )  # fmt: skip
+        if result.worth < worth:
+            network.load_state_dict(fitted)
+            notes.append(
+                f"{result.epochs} epochs of further training came to {result.valid_accuracy:.2f} % of the validation "
+                f"images, and the head in closed form to {before:.2f} %: by {measure} this is better, and was kept."
+            )
+    elif epochs is None:
+        notes.append("There was no time for an epoch of further training: the network is that in closed form.")
+    spent["training"] = time.monotonic() - start - sum(spent.values())
+    is_trained = result is not None and result.worth >= worth
+    accuracy = result.valid_accuracy if result is not None and is_trained else before
+    return PretrainedFit(
+        space, chosen.architecture, space.cut(chosen.architecture).backbone, network.eval(), splits, accuracy, before,
+        result, is_trained, used, candidates, spent, tuple(notes),
+    )  # fmt: skip
+
+
+def _in_closed_form(
+    space: Pretrained, chosen: Judged, data: ImageDataset, is_balanced: bool, seed: int, threads: int
+) -> torch.nn.Module:  # fmt: skip
+    """Build the network, with pretrained weights and a head that is fitted to the images."""
+    cut = space.cut(chosen.architecture)
+    features = compute_features(space, cut.backbone, data, cut.pixels, cut.depth, threads=threads)[cut.depth]
+    head = closed_form(features, data.labels, data.task.classes, cut.hidden, balanced=is_balanced, seed=seed)
+    network = space.build(chosen.architecture, data.task)
+    space.start(network, chosen.architecture)
+    head.put_into(network)
+    return network.eval()
+
+
+def normalised(splits: Splits, backbone: Backbone) -> Splits:
+    """Normalise the images as a backbone wants it."""
+    mean, std = backbone.normalisation(splits.train.task.channels)
+    train_set, valid_set, test_set = (replace(part, mean=mean, std=std) for part in splits.parts.values())
+    return replace(splits, train=train_set, valid=valid_set, test=test_set)
+
+
+def _measured(network: torch.nn.Module, data: ImageDataset, measure: str, threads: int) -> tuple[float, float]:
+    """The measure and the accuracy, in percent, of a network on images."""
+    from trainless.training.batches import Batches
+
+    with limited_threads(threads), torch.inference_mode():
+        logits = torch.cat([network(images) for images, _ in Batches(data, 256)])
+    labels = torch.tensor(data.labels)
+    worth, accuracy = (measure_named(name, data.task.classes)(logits, labels) for name in (measure, "accuracy"))
+    return worth, accuracy

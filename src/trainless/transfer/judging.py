@@ -1,0 +1,228 @@
+"""Candidates of the space `pretrained`, judged on images left out, within limits and a time."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from trainless.backbones import Backbone
+from trainless.costs import COSTS, Effort, cost_named
+from trainless.data import ImageDataset
+from trainless.data.splitting import part_of
+from trainless.errors import InputError
+from trainless.proxies.transferability import logme, transrate
+from trainless.search import Costs, Limits
+from trainless.search_spaces.pretrained import Cut, Pretrained
+from trainless.seeding import derive_seed
+from trainless.transfer.features import FeatureCache
+from trainless.transfer.heads import closed_form
+from trainless.types import Architecture
+
+__all__ = ["Judged", "judge", "some_images"]
+
+_IMAGES = 1000  # that candidates are judged on: a standard error of 1.5 points
+_TOLD = 10  # of the best, for which the other scores are computed too
+_HIDDEN_FROM = 5  # of the best cuts, for which hidden layers are tried
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A candidate with what is known of it before any training.
+
+    Args:
+        architecture: one of the space `pretrained`.
+        accuracy: leave-one-out accuracy of its head in closed form, from 0 to 1.
+        loss: leave-one-out log-loss of the same, calibrated, in nats: it decides, for it tells more.
+        parameters: number of them.
+        flops: multiply-adds for one image.
+        image_seconds: about how long the features of one image take here.
+        logme: see `trainless.proxies.transferability.logme`; NaN where it was not computed.
+        transrate: see `trainless.proxies.transferability.transrate`; NaN where it was not computed.
+    """
+
+    architecture: Architecture
+    accuracy: float
+    loss: float
+    parameters: int
+    flops: int
+    image_seconds: float
+    logme: float = math.nan
+    transrate: float = math.nan
+
+    def row(self) -> dict[str, object]:
+        """Give it as a row of a table."""
+        return {**vars(self), "architecture": str(self.architecture)}
+
+
+class _Judge:
+    """Holds what judging needs, and the costs that are found on the way."""
+
+    def __init__(
+        self, space: Pretrained, dataset: ImageDataset, limits: Limits, *, balanced: bool, seed: int, threads: int
+    ) -> None:
+        self.space, self.limits, self.balanced, self.seed = space, limits, balanced, seed
+        self.dataset, self.task = some_images(dataset, _IMAGES, seed), dataset.task
+        self.cache = FeatureCache(space, self.dataset, threads)
+        self.costs = Costs(space, dataset.task)
+
+    def groups(self) -> list[tuple[Backbone, int, list[Architecture]]]:
+        """Candidates with a linear head that counted limits allow, by backbone and resolution.
+
+        Those of the first backbone come before those of the next, and within one the quickest first.
+
+        Raises:
+            InputError: there are none.
+        """
+        counted = {name: most for name, most in self.limits.most.items() if cost_named(name).effort == Effort.COUNTED}
+        found: dict[tuple[Backbone, int], list[Architecture]] = {}
+        for architecture in self.space:
+            cut = self.space.cut(architecture)
+            if not cut.hidden and all(self.costs(architecture, name) <= most for name, most in counted.items()):
+                found.setdefault((cut.backbone, cut.pixels), []).append(architecture)
+        if not found:
+            raise self.nothing(list(counted))
+        return [(backbone, pixels, group) for (backbone, pixels), group in found.items()]
+
+    def nothing(self, names: Sequence[str]) -> InputError:
+        """Say that nothing is within limits, and the least that there is."""
+        least = min(self.space, key=lambda architecture: self.costs(architecture, "flops"))
+        said = ", ".join(f"{name} {COSTS[name].amount(self.costs(least, name))}" for name in names if name in COSTS)
+        return InputError(
+            f"No network of pretrained is within the limits ({self.limits}): the smallest, {least}, has {said}. Allow "
+            "more, or take another search space."
+        )
+
+    def linear(self, deadline: float, progress: Progress | None) -> tuple[list[Judged], int]:
+        """Judge linear heads until the time is over; gives also how many candidates there was no time for."""
+        groups = self.groups()
+        total, judged, rate = sum(len(group) for *_, group in groups), list[Judged](), 0.0
+        for backbone, pixels, group in groups:
+            work = self.costs(group[-1], "flops") * len(self.dataset)
+            # Without any there would be nothing to choose from.
+            if judged and time.monotonic() + rate * work > deadline:
+                continue
+            start = time.monotonic()
+            self.cache.compute(backbone, pixels, [self.space.cut(member).depth for member in group])
+            for architecture in group:
+                judged.append(self.judged(architecture))
+                if progress:
+                    progress(len(judged), total)
+            rate = (time.monotonic() - start) / work
+        return judged, total - len(judged)
+
+    def with_hidden(self, best: Sequence[Judged], deadline: float) -> Iterator[Judged]:
+        """Judge the hidden layers that the best linear candidates could have, until the time is over."""
+        for candidate in best:
+            cut, _, head = candidate.architecture.genotype
+            for option in self.space.choices[2]:
+                architecture = self.space.make([cut, candidate.architecture.genotype[1], option])
+                if option != head and not self.limits.broken(partial(self._counted, architecture)):
+                    if time.monotonic() > deadline:
+                        return
+                    yield self.judged(architecture)
+
+    def judged(self, architecture: Architecture) -> Judged:
+        """Fit its head in closed form."""
+        cut = self.space.cut(architecture)
+        features = self.cache.get(cut.backbone, cut.pixels, cut.depth)
+        head = closed_form(
+            features, self.dataset.labels, self.task.classes, cut.hidden, balanced=self.balanced, seed=self.seed
+        )
+        parameters, flops = (int(self.costs(architecture, name)) for name in ("params", "flops"))
+        seconds = self.cache.seconds[cut.backbone.name, cut.pixels] / len(self.dataset)  # of the deepest cut
+        return Judged(architecture, head.accuracy, head.loss, parameters, flops, seconds)
+
+    def told(self, candidate: Judged) -> Judged:
+        """Add the other scores of its features."""
+        cut, labels = self.space.cut(candidate.architecture), self.dataset.labels
+        features = self.cache.get(cut.backbone, cut.pixels, cut.depth)
+        return replace(candidate, logme=logme(features, labels), transrate=transrate(features, labels))
+
+    def _counted(self, architecture: Architecture, name: str) -> float:
+        """A cost, 0 for those that are checked later."""
+        return self.costs(architecture, name) if cost_named(name).effort == Effort.COUNTED else 0.0
+
+    def first_within(self, ranked: Sequence[Judged]) -> Judged:
+        """Give the first that is within all limits; what is deeper than one that is not, and else alike, is not asked.
+
+        Raises:
+            InputError: none is.
+        """
+        broken: list[Cut] = []
+        for candidate in ranked:
+            cut = self.space.cut(candidate.architecture)
+            if any(_is_heavier(cut, other) for other in broken):
+                continue
+            if not self.limits.broken(partial(self.costs, candidate.architecture)):
+                return candidate
+            broken.append(cut)
+        raise self.nothing(list(self.limits.most))
+
+
+def judge(
+    space: Pretrained, dataset: ImageDataset, limits: Limits, deadline: float, *, balanced: bool = False,
+    seed: int = 0, threads: int = 1, progress: Progress | None = None,
+) -> tuple[Judged, list[Judged], list[str]]:  # fmt: skip
+    """Find the candidate with the least log-loss on images left out, within limits and a time, without training.
+
+    Features of up to 1,000 images are computed once for each backbone and resolution, the quickest first, as long as
+    there is time. All cuts get a linear head in closed form, the best ones hidden layers too.
+
+    Args:
+        space: the space.
+        dataset: images to learn from, normalised as the backbones want it.
+        limits: what the network may cost; what has to be measured is measured only until one is within.
+        deadline: value of `time.monotonic` at which it shall be done.
+        balanced: take all classes for equally frequent.
+        seed: decides which images are taken, and hidden layers.
+        threads: threads that PyTorch may use.
+        progress: called with candidates that are judged and all of them.
+
+    Returns:
+        The chosen candidate, all that were judged with the best first, and notes.
+
+    Raises:
+        InputError: nothing is within the limits, or the weights are not installed.
+    """
+    judging = _Judge(space, dataset, limits, balanced=balanced, seed=seed, threads=threads)
+    judged, left = judging.linear(deadline, progress)
+    best = sorted(judged, key=lambda candidate: candidate.loss)[:_HIDDEN_FROM]
+    judged += judging.with_hidden(best, deadline)
+    ranked = sorted(judged, key=lambda candidate: (candidate.loss, candidate.flops))
+    chosen = judging.first_within(ranked)
+    notes = []
+    if left:
+        notes.append(
+            f"{left} of {len(judged) + left} pretrained candidates were not judged for want of time, the largest ones."
+        )
+    table = [judging.told(candidate) if number < _TOLD else candidate for number, candidate in enumerate(ranked)]
+    return judging.told(chosen), table, notes
+
+
+def _is_heavier(cut: Cut, other: Cut) -> bool:
+    """Whether a network has all that another one has, and maybe more blocks or a wider head."""
+    same = (cut.backbone, cut.pixels) == (other.backbone, other.pixels)
+    return same and cut.depth >= other.depth and cut.hidden >= other.hidden
+
+
+def some_images(dataset: ImageDataset, most: int, seed: int) -> ImageDataset:
+    """Draw at most so many images by a seed, in the order that they have.
+
+    Example:
+        >>> from trainless.data import load_data
+        >>> len(some_images(load_data("digits"), 50, seed=0))
+        50
+    """
+    if len(dataset) <= most:
+        return dataset
+    chosen = np.random.default_rng(derive_seed(seed, "some images")).permutation(len(dataset))[:most]
+    kept = np.zeros(len(dataset), bool)
+    kept[chosen] = True
+    return part_of(dataset, kept)
