@@ -26,15 +26,20 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "conv": {"kernel": 3, "stride": 2, "groups": 2, "has_bias": True},
     "inverted_residual": {"kernel": 5, "stride": 2, "expansion": 3, "squeezed": 2},
     "max_pool": {"kernel": 3},
+    "conv_bn_gelu": {"kernel": 5, "stride": 2, "groups": 4},
+    "whitening": {"kernel": 3},
+    "resize": {"pixels": 7},
 }
-WIDER = {"conv", "relu_conv_bn", "conv_bn", "conv_bn_relu", "reduction", "inverted_residual"}
+WIDER = {
+    "conv", "relu_conv_bn", "conv_bn", "conv_bn_relu", "conv_bn_gelu", "conv_bn_silu", "reduction", "inverted_residual"
+}  # fmt: skip
 
 
 def of(operation: str) -> Blueprint:
     """A network that has the operation in its middle."""
     draft = Draft(TASK)
     draft.add("features.0", "conv", 8, kernel=3)
-    channels = 12 if operation in WIDER else 3 if operation == "cut" else None
+    channels = 12 if operation in WIDER else {"cut": 3, "whitening": 72}.get(operation)
     draft.add("features.1", operation, channels, **SETTINGS.get(operation, {}))
     draft.classify(TASK.classes)
     return draft.blueprint()
