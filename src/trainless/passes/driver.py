@@ -282,9 +282,10 @@ class _Pass:
         """Rules whose time counts as their recorder's, but not that of the function which they stand for."""
 
         def timed(rule: Callable[..., object]) -> Callable[..., object]:
+            timed_rule = self.clock.timed(part, rule)
+
             def call(function: Callable[..., object], *args: object, **kwargs: object) -> object:
-                with self.clock(part):
-                    return rule(self.clock.timed("forward", function), *args, **kwargs)
+                return timed_rule(self.clock.timed("forward", function), *args, **kwargs)
 
             return call
 

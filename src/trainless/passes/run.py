@@ -45,15 +45,21 @@ class Clock:
     @contextmanager
     def __call__(self, part: Hashable) -> Iterator[None]:
         """Count the time within as that of a part."""
-        self._pass()
-        self._running.append(part)
+        self._begin(part)
         try:
             yield
         finally:
-            self._pass()
-            self._running.pop()
+            self._end()
 
-    def _pass(self) -> None:
+    def _begin(self, part: Hashable) -> None:
+        self._count()
+        self._running.append(part)
+
+    def _end(self) -> None:
+        self._count()
+        self._running.pop()
+
+    def _count(self) -> None:
         now = time.perf_counter()
         if self._running:
             part = self._running[-1]
@@ -64,8 +70,11 @@ class Clock:
         """A function whose time counts as that of a part."""
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            with self(part):
+            self._begin(part)
+            try:
                 return function(*args, **kwargs)
+            finally:
+                self._end()
 
         return call
 
@@ -164,7 +173,7 @@ class Run:
         return self._call(self.tracker, inputs)
 
     def _call(self, tracker: WeightTracker, inputs: Sequence[torch.Tensor]) -> Any:
-        tracker.without_graph = False
+        tracker.without_graph = tracker.saves_otherwise = False
         # The same stream for every forward pass, so that dropout draws the same mask again.
         torch.manual_seed(derive_seed(self.seed, "pass"))
         for tensor in inputs:

@@ -13,7 +13,24 @@ import torch
 from torch import nn
 from torch.nn.utils.parametrize import ParametrizationList
 
-__all__ = ["substituted"]
+__all__ = ["is_plain", "substituted"]
+
+
+def is_plain(module: nn.Module) -> bool:
+    """Whether a module is of PyTorch's or trainless's own kinds, and nobody changed what it does.
+
+    Example:
+        >>> changed = nn.ReLU()
+        >>> handle = changed.register_forward_hook(lambda module, inputs, output: None)
+        >>> is_plain(nn.ReLU()), is_plain(changed)
+        (True, False)
+    """
+    return (
+        type(module).__module__.startswith(("torch.nn.modules.", "trainless."))
+        and not module._forward_pre_hooks
+        and not module._forward_hooks
+        and "forward" not in vars(module)
+    )
 
 
 @contextmanager
@@ -35,7 +52,7 @@ def substituted(network: nn.Module, tensors: Mapping[int, torch.Tensor], trainin
     try:
         for module in modules:
             hooked = any(hasattr(hook, "compute_weight") for hook in module._forward_pre_hooks.values())
-            module.training = training and module not in frozen and not hooked
+            vars(module)["training"] = training and module not in frozen and not hooked
             for members in (module._parameters, module._buffers):
                 for name, tensor in members.items():
                     if tensor is not None:
@@ -48,6 +65,15 @@ def substituted(network: nn.Module, tensors: Mapping[int, torch.Tensor], trainin
 
 def _snapshot(module: nn.Module, seen: set[int]) -> Callable[[], None]:
     """What puts a module's attributes back."""
+    if is_plain(module) and not isinstance(module, nn.RNNBase):  # of PyTorch's kinds those alone set more than buffers
+        training, parameters, buffers = module.training, dict(module._parameters), dict(module._buffers)
+
+        def undo_plain() -> None:
+            vars(module)["training"] = training
+            module._parameters.update(parameters)
+            module._buffers.update(buffers)
+
+        return undo_plain
     attributes = dict(vars(module))
     members = {
         name: dict(value) for name, value in attributes.items() if name in ("_parameters", "_buffers", "_modules")

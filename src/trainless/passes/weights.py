@@ -22,6 +22,7 @@ from trainless.errors import NetworkError
 from trainless.passes.decompositions import DECOMPOSITIONS
 from trainless.passes.marks import METADATA, Batched, Origin, batched, mark_batched, mark_origin, origin, tensors_in
 from trainless.passes.observers import Observer, Rules
+from trainless.passes.substitution import is_plain
 
 __all__ = ["Listener", "Weight", "WeightTracker", "plain_weights", "weight_layers"]
 
@@ -119,6 +120,7 @@ class WeightTracker(Observer):
         differentiates: whether weights that are met for the first time shall have gradients.
         recomputes: whether a backward pass is under way, in which activations may be computed once more.
         without_graph: whether a weight was met where no graph is recorded.
+        saves_otherwise: whether a function ran that does not simply keep its activations for the backward pass.
     """
 
     def __init__(
@@ -135,7 +137,7 @@ class WeightTracker(Observer):
         self.listeners: list[Listener] = []
         self.directions: dict[int, torch.Tensor] = {}
         self.differentiates = True
-        self.recomputes = self.without_graph = False
+        self.recomputes = self.without_graph = self.saves_otherwise = False
         self._like, self._draw, self._absolute = like, draw, absolute
         self._copies = {id(original): tensors[name] for name, original in originals.items()}
         self._tensors = dict(tensors)
@@ -147,7 +149,10 @@ class WeightTracker(Observer):
 
     @contextmanager
     def recomputing(self) -> Iterator[None]:
-        """Be active during a backward pass."""
+        """Be active during a backward pass, if activations may be computed once more in it."""
+        if not (self.without_graph or self.saves_otherwise):
+            yield
+            return
         self.recomputes = True
         try:
             with self:
@@ -161,6 +166,8 @@ class WeightTracker(Observer):
         kwargs = kwargs or {}
         if func in METADATA:
             return func(*args, **kwargs)
+        if torch._C._autograd._top_saved_tensors_default_hooks(False) is not None:
+            self.saves_otherwise = True
         decomposed = DECOMPOSITIONS.get(func)
         if decomposed is not None:
             with self:  # so that the functions inside are seen
@@ -445,9 +452,7 @@ def plain_weights(network: nn.Module) -> list[Weight] | None:
     layers = weight_layers(network)
     owned = {id(layer.weight) for layer in layers.values()}
     for module in network.modules():
-        if not type(module).__module__.startswith(("torch.nn.modules.", "trainless.")):
-            return None
-        if module._forward_pre_hooks or module._forward_hooks or "forward" in vars(module):
+        if not is_plain(module):
             return None
         if any(p is not None and p.dim() > 1 and id(p) not in owned for p in module._parameters.values()):
             return None
