@@ -379,6 +379,8 @@ def print_results(rows: list[dict[str, str]]) -> None:
             if paired:
                 differences.setdefault(name, []).append(float(np.mean(paired)))
         print_table(("variant", "seeds", "epochs", "validation %", "test %", "difference", "by mirroring"), table)
+    if not differences:
+        return
     print("\nall: mean of the differences over data sets and networks, and their standard error\n")
     print_table(
         ("variant", "data sets and networks", "difference", "lowest", "highest"),

@@ -127,6 +127,7 @@ def tune(
             return report
 
         def attempt(trial: optuna.Trial) -> float:
+            nonlocal devices
             is_first = not _tried(study)
             recipe = first if is_first else suggest_recipe(trial, first)
             trial.set_user_attr("recipe", asdict(recipe))
@@ -141,6 +142,7 @@ def tune(
                 if is_first or not is_out_of_memory(error):
                     raise
                 raise optuna.TrialPruned from error
+            devices = replace(devices or Devices(), precision=result.precision)  # measured once
             if result.epochs < epochs:  # cut short by the deadline: not comparable
                 raise optuna.TrialPruned
             return result.worth
