@@ -101,9 +101,10 @@ class TestParts:
 
     def test_images_beside_several_parts_are_counted(self, tmp_path: Path) -> None:
         make(tmp_path, "train/cat", "train/dog", "val/cat", "extra/cat", "figures")
+        (tmp_path / "cover.png").touch()
         listing = list_image_folder(tmp_path)
         assert listing.class_names == ("cat", "dog")
-        assert [path for path, _ in listing.left_out] == ["extra (6 image(s))", "figures (6 image(s))"]
+        assert [path for path, _ in listing.left_out] == ["cover.png", "extra (6 image(s))", "figures (6 image(s))"]
 
     @pytest.mark.parametrize("others", [("cat", "dog"), ("figures",)])
     @pytest.mark.parametrize("part", ["train", "test"])

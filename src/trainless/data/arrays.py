@@ -237,7 +237,11 @@ def _classes(y: Any, number: int) -> tuple[NDArray[np.int64], tuple[str, ...]]:
     """Number the labels in their order, and name the classes."""
     labels = np.asarray(y)
     if labels.shape not in ((number,), (number, 1)):
-        raise DataError(f"Labels are of shape {labels.shape}, but one for each of the {number} images was expected.")
+        several = ", and several for an image would be multi-label classification" if labels.ndim > 1 else ""
+        raise DataError(
+            f"Labels are of shape {labels.shape}, but one for each of the {number} images was expected{several}: give "
+            "one class for each."
+        )
     if labels.dtype.kind == "O" and all(isinstance(label, str) for label in labels.flat):
         labels = labels.astype(np.str_)
     if labels.dtype.kind == "f" and (np.isfinite(labels) & (labels == np.floor(labels))).all():
@@ -246,8 +250,8 @@ def _classes(y: Any, number: int) -> tuple[NDArray[np.int64], tuple[str, ...]]:
         named = [isinstance(label, str) or (isinstance(label, float) and label.is_integer()) for label in labels.flat]
         example = labels.ravel().tolist()[named.index(False) if False in named else 0]
         raise DataError(
-            f"Labels are {labels.dtype}, such as {example!r}, but each was expected to name a class: give whole "
-            "numbers, or text for all."
+            f"Labels are {labels.dtype}, such as {example!r}, but each was expected to name a class, and real numbers "
+            "would be regression: give whole numbers, or text for all."
         )
     originals, numbered = np.unique(labels.ravel(), return_inverse=True)
     return numbered.astype(np.int64), tuple(str(label) for label in originals)

@@ -90,8 +90,8 @@ def list_csv(path: Path, *, only_train: bool = False) -> FileList:
     rows = [row for row in _rows(path, table) if row.part == "train" or not only_train]
     check_task(str(path), [(row.line, row.label) for row in rows])
     _check_files(path, rows, [name for name in table.names if name in _BOXES])
-    left_out = [LeftOut(row.cell, reason) for row in rows if (reason := _reason(row))]
-    rows = [row for row in rows if not _reason(row)]
+    left_out = {row.line: LeftOut(row.cell, reason) for row in rows if (reason := _reason(row))}
+    rows = [row for row in rows if row.line not in left_out]
     names = in_class_order(row.label for row in rows if row.part == "train")
     check_known({(row.label, row.part) for row in rows}, names, str(path))
     if len(names) < 2:
@@ -108,7 +108,7 @@ def list_csv(path: Path, *, only_train: bool = False) -> FileList:
         labels,
         names,
         tuple(row.part for row in rows),
-        tuple(left_out),
+        tuple(left_out.values()),
         remarks,
     )
 
@@ -198,8 +198,11 @@ def _columns(path: Path, names: list[str]) -> dict[str, int]:
 
 def _find(folder: Path, cell: str) -> Path:
     """The file of a path, whatever system the path was written on."""
-    paths = [Path(os.path.normpath(folder / spelling)) for spelling in _spellings(cell)]
-    return next((path for path in paths if os.path.isfile(path)), paths[1])
+    for spelling in _spellings(cell):
+        path = os.path.normpath(os.path.join(folder, spelling))
+        if os.path.isfile(path):
+            return Path(path)
+    return Path(os.path.normpath(folder / cell.replace("\\", "/")))
 
 
 def _spellings(cell: str) -> Iterator[str]:

@@ -112,6 +112,7 @@ def _layout(walk: FolderWalk) -> _Layout:
     folders = walk.look(top).folders
     parts = _part_folders(walk, top, folders)
     if parts:
+        layout.left_out.extend(walk.note(path, "image(s) beside the parts") for path in walk.look(top).images)
         for other in folders:
             if other not in parts.values():
                 images = len(walk.below(other).images)

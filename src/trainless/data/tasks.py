@@ -34,25 +34,27 @@ def check_task(source: str, labels: Sequence[tuple[int, str]]) -> None:
             ...
         trainless.errors.DataError: 'cat;dog' on line 2 of 'pets.csv' names several classes (cat, dog), so the task ...
     """
-    if all(_REAL.fullmatch(label) for _, label in labels):
-        for line, label in labels:
-            if not float(label.replace(",", ".")).is_integer():
-                raise DataError(
-                    f"All labels of '{source}' are numbers, such as '{label}' on line {line}, so the task is taken for "
-                    "regression, and only classification is done here: give names of classes, such as 'size "
-                    f"{label}' if that is one."
-                )
-    by_comma = {label: _split(label, ",") for label in {label for _, label in labels}}
+    lines = {label: line for line, label in reversed(labels)}  # the first of each
+    real = [label for label in lines if _REAL.fullmatch(label)]
+    broken = [label for label in real if not float(label.replace(",", ".")).is_integer()]
+    if broken and len(real) == len(lines):
+        label = min(broken, key=lines.__getitem__)
+        raise DataError(
+            f"All labels of '{source}' are numbers, such as '{label}' on line {lines[label]}, so the task is taken for "
+            f"regression, and only classification is done here: give names of classes, such as 'size {label}' if that "
+            "is one."
+        )
+    by_comma = {label: _split(label, ",") for label in lines}
     occurrences = Counter(name for names in by_comma.values() for name in set(names))
-    for line, label in labels:
+    for label in sorted(lines, key=lines.__getitem__):
         names = _split(label, "[;|]") if all(map(_NAME.fullmatch, _split(label, "[;|]"))) else [label]
         if _LIST.fullmatch(label) or all(occurrences[name] > 1 for name in by_comma[label]):
             names = by_comma[label]
         if len(set(names)) > 1:
             raise DataError(
-                f"'{label}' on line {line} of '{source}' names several classes ({', '.join(names)}), so the task is "
-                "taken for multi-label classification, and only one class for each image is learned here: give one, "
-                "or write names of classes without such signs."
+                f"'{label}' on line {lines[label]} of '{source}' names several classes ({', '.join(names)}), so the "
+                "task is taken for multi-label classification, and only one class for each image is learned here: "
+                "give one, or write names of classes without such signs."
             )
 
 
