@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -11,15 +14,18 @@ import torch
 from trainless.automl import Plan, latencies
 from trainless.automl.forecasts import forecast
 from trainless.automl.latencies import WHOLE, LatencyModel, first_within, is_within
+from trainless.automl.pipeline import begin
 from trainless.automl.reach import check_reachable, least_found
-from trainless.automl.sizes import choose_size
+from trainless.automl.sizes import Size, choose_size
 from trainless.automl.speeds import SpeedModel, Work, work_of
+from trainless.automl.stages import train_network, tune_recipe
 from trainless.data import load_splits
 from trainless.errors import InputError
 from trainless.hardware import Latency
 from trainless.search import Costs, Limits, Search
 from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
+from trainless.training import Recipe, TrainingState, train
 from trainless.types import Architecture, Task
 
 TASK = Task("toy", 10, height=16, width=16)
@@ -139,6 +145,34 @@ class TestLatencies:
         assert set(found.evaluations["latency_ms"]) == {2.0}
         assert found.evaluations["architecture"].str.contains("nor_conv_3x3").all()
         assert found.protocol["latency"] == "predicted for each architecture, not measured"
+
+
+class TestTuning:
+    def test_an_interrupt_leaves_the_best_network_of_the_trials(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        splits = load_splits("digits", fractions=(0.2, 0.4, 0.4))
+        states: list[TrainingState] = []
+        train(
+            SPACE.build(FULL, splits.train.task), splits.train, splits.valid, epochs=4, until=2, on_epoch=states.append
+        )
+        better = max(states, key=lambda state: state.valid_measures[-1])
+
+        def interrupted(*_: object, on_epoch: Callable[[Recipe, TrainingState], None], **__: object) -> NoReturn:
+            for number, state in enumerate(states):
+                on_epoch(Recipe(learning_rate=0.01 + number), state)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr("trainless.automl.stages.tune", interrupted)
+        course = begin(splits, Plan(time=3600.0, space=SPACE, workers=0), folder=tmp_path)
+        size, network = Size(SPACE, 0, 1e-9, 1), SPACE.build(FULL, splits.train.task)
+        recipe, trials = tune_recipe(course, size, lambda: network)
+        assert (recipe.learning_rate, trials) == (0.01 + states.index(better), [])
+        result, _ = train_network(course, size, network, recipe, None)
+        assert result.valid_accuracies == tuple(better.valid_accuracies)
+        for name, weight in network.state_dict().items():
+            assert torch.equal(weight, better.best_weights[name])
+        assert "by an interrupt or for want of time" in course.notes[-1]
 
 
 class TestForecast:

@@ -17,7 +17,7 @@ from trainless.search_spaces.nodes import INPUT, OUTPUT, Node
 from trainless.seeding import preserve_rng_state
 from trainless.types import Architecture, Task
 
-__all__ = ["MARGIN", "WHOLE", "LatencyModel", "first_within", "is_within", "measured_latency"]
+__all__ = ["MARGIN", "WHOLE", "LatencyModel", "calmest_latency", "first_within", "is_within", "measured_latency"]
 
 MARGIN = 0.05
 """Share of a limit on the latency that a measured network stays below, for what the next measurement says more."""
@@ -96,8 +96,12 @@ def _milliseconds(node: Node) -> float:
 def measured_latency(
     space: SearchSpace, architecture: Architecture, task: Task, *, tries: int = _TRIES
 ) -> Latency:  # fmt: skip
+    """Measure the latency of an architecture as it is trained, as `calmest_latency` does."""
+    return calmest_latency(Candidate(space, space.canonical(architecture), task).build(), task, tries=tries)
+
+
+def calmest_latency(network: torch.nn.Module, task: Task, *, tries: int = _TRIES) -> Latency:
     """Measure the latency of one image with its quartiles, the calmest of some measurements."""
-    network = Candidate(space, space.canonical(architecture), task).build()
     measurements = [measure_latency(network, task.input_shape) for _ in range(tries)]
     return min(measurements, key=lambda latency: latency.milliseconds)
 

@@ -17,6 +17,7 @@ from trainless.automl.baselines import baseline_logits
 from trainless.automl.checkpoint import FitCheckpoint
 from trainless.automl.comparison import compare
 from trainless.automl.inference import compute_logits
+from trainless.automl.latencies import calmest_latency
 from trainless.automl.plans import Plan
 from trainless.automl.results import Fitted, TestResult
 from trainless.automl.stages import (
@@ -107,7 +108,7 @@ def fit(
     code = plain_code(network, task.input_shape, names, splits.train.mean, splits.train.std, title)
     plain = module_of(code)
     logits, labels = compute_logits(plain, splits.test.images), torch.tensor(splits.test.labels)
-    costs = _costs(size.space, architecture, task)
+    costs = _costs(size.space, architecture, task, plain)
     course.lap("test")
     fitted = Fitted(
         title=title, space=size.space.label, architecture=str(architecture), graph=size.space.graph(architecture),
@@ -142,10 +143,14 @@ def begin(
     return Course(plan, splits, report, TimeBudget(plan.time or math.inf, used), checkpoint, folder, progress, notes)
 
 
-def _costs(space: SearchSpace, architecture: Architecture, task: Task) -> dict[str, float]:
-    """All costs of the network that an architecture amounts to."""
+def _costs(
+    space: SearchSpace, architecture: Architecture, task: Task, network: torch.nn.Module
+) -> dict[str, float]:  # fmt: skip
+    """All costs of the network that an architecture amounts to, the latency of the network as it is handed over."""
     candidate = Candidate(space, space.canonical(architecture), task)
-    values = {name: cost.find(candidate) for name, cost in COSTS.items()}
+    values = {name: cost.find(candidate) for name, cost in COSTS.items() if name != "latency"}
+    values["latency"] = calmest_latency(network, task).milliseconds
+    values = {name: values[name] for name in COSTS}
     return {name: int(value) if COSTS[name].is_whole else value for name, value in values.items()}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -127,20 +127,26 @@ class Fitted:
     @property
     def warnings(self) -> list[str]:
         """Why the network may be of little use, as sentences; empty where it is not."""
-        return self.comparison.warnings(self.training.epochs)
+        broken = [
+            f"The network breaks a limit: {said}." for said, is_broken in self._limits() if is_broken
+        ]  # fmt: skip
+        return [*self.comparison.warnings(self.training.epochs), *broken]
 
     def held(self) -> list[str]:
         """Say of each limit what the network has and the most that it may have.
 
-        What is measured is measured anew, so it may be a little above a limit that the search found it to keep.
+        What is measured is measured anew, so it may be a little above a limit that was kept before the training.
         """
-        said = []
+        return [said for said, _ in self._limits()]
+
+    def _limits(self) -> Iterator[tuple[str, bool]]:
+        """What is said of each limit, and whether it is broken."""
         for name, most in self.limits.most.items():
             cost, value = cost_named(name), self.costs.get(name)
             has = "" if value is None else f"{value:,.0f} of " if cost.is_whole else f"{value:.3g} of "
-            above = " (above it when measured anew)" if value is not None and value > most else ""
-            said.append(f"{name} {has}at most {most:,.10g} {cost.unit}".rstrip() + above)
-        return said
+            is_broken = value is not None and value > most
+            above = " (above it when measured anew)" if is_broken else ""
+            yield f"{name} {has}at most {most:,.10g} {cost.unit}".rstrip() + above, is_broken
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "network"}

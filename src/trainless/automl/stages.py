@@ -83,6 +83,7 @@ class Course:
         progress: called with the name of a stage, what is done of it and all of it; None tells nobody.
         notes: what one should know, as sentences.
         seconds: by stage, the time it took.
+        is_interrupted: whether the training shall end where it stands.
     """
 
     plan: Plan
@@ -94,6 +95,7 @@ class Course:
     progress: Progress | None
     notes: list[str]
     seconds: dict[str, float] = field(default_factory=dict)
+    is_interrupted: bool = False
 
     def tell(self, stage: str, done: int, total: int) -> None:
         """Say what is being done, and how far it is."""
@@ -260,15 +262,28 @@ def tune_recipe(
         batch_size=course.batch,
         balanced=course.measure in BALANCED,
     )
-    recipe, trials = first, list[dict[str, Any]]()
+    recipe, trials, best = first, list[dict[str, Any]](), list[tuple[Recipe, TrainingState]]()
+
+    def keep_best(chosen: Recipe, state: TrainingState) -> None:
+        if not best or state.valid_measures[-1] > best[-1][1].valid_measures[-1]:
+            best.append((chosen, state))
+
     if not plan.epochs and _is_worth_tuning(course, size):
         course.tell("tuning", 0, 0)
-        recipe, trials = with_memory(first, lambda chosen: tune(
-            build, splits.train, splits.valid, first=chosen, epochs=_TRIAL_EPOCHS, deadline=course.budget.tuning_end,
-            measure=course.measure, seed=plan.seed, threads=size.threads,
-            devices=replace(plan.devices, devices=1), log_folder=course.checkpoint.logs("trials"),
-            kept=course.checkpoint.journal(), progress=partial(course.tell, "tuning"),
-        ), course.notes)  # fmt: skip
+        attempt = partial(
+            tune, build, splits.train, splits.valid, epochs=_TRIAL_EPOCHS, deadline=course.budget.tuning_end,
+            measure=course.measure, seed=plan.seed, threads=size.threads, devices=replace(plan.devices, devices=1),
+            log_folder=course.checkpoint.logs("trials"), kept=course.checkpoint.journal(),
+            progress=partial(course.tell, "tuning"), on_epoch=keep_best,
+        )  # fmt: skip
+        try:
+            recipe, trials = with_memory(first, lambda chosen: attempt(first=chosen), course.notes)
+        except KeyboardInterrupt:
+            if not best:
+                raise
+            recipe, state = best[-1]
+            course.checkpoint.keep(training=vars(state))
+            course.is_interrupted = True
     course.checkpoint.keep(elapsed=course.budget.elapsed, recipe=asdict(recipe), trials=trials)
     return recipe, trials
 
@@ -334,10 +349,13 @@ def train_network(
         )  # fmt: skip
 
     try:
-        result = with_memory(recipe, attempt, course.notes)
+        result = None if course.is_interrupted else with_memory(recipe, attempt, course.notes)
     except KeyboardInterrupt:
+        result = None
         if last is None:
             raise
+    if result is None:
+        assert last is not None
         result = finished(network, last, course.measure)
     if last is not None and last.progress < 0.99:
         course.notes.append(

@@ -77,6 +77,7 @@ def tune(
     log_folder: Path | None = None,
     kept: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
+    on_epoch: Callable[[Recipe, TrainingState], None] | None = None,
 ) -> tuple[Recipe, list[dict[str, Any]]]:
     """Tune the recipe of a training by TPE over short trainings, which Hyperband ends early where they lag.
 
@@ -94,6 +95,7 @@ def tune(
         log_folder: where each trial has a folder of events for TensorBoard; None writes none.
         kept: a file of Optuna's journal, in which each trial is kept, so that the same call goes on; None keeps none.
         progress: called with the seconds used and those that there are.
+        on_epoch: called after each epoch of a trial with its recipe and where its training stands.
 
     Returns:
         The recipe, and one row a trial: its hyper-parameters as ``recipe``, ``measure``, ``epochs`` and ``state``.
@@ -115,10 +117,12 @@ def tune(
         drawn = derive_seed(seed, "tuning", len(study.trials)) % 2**32
         study.sampler = optuna.samplers.TPESampler(seed=drawn, n_startup_trials=5)
 
-        def told(trial: optuna.Trial) -> Callable[[TrainingState], None]:
+        def told(trial: optuna.Trial, recipe: Recipe) -> Callable[[TrainingState], None]:
             def report(state: TrainingState) -> None:
                 trial.report(state.valid_measures[-1], state.epochs)
                 trial.set_user_attr("epochs", state.epochs)
+                if on_epoch:
+                    on_epoch(recipe, state)
                 if progress:
                     progress(round(time.monotonic() - start), round(deadline - start))
                 if trial.should_prune():
@@ -134,7 +138,7 @@ def tune(
             try:
                 result = train(
                     build(), train_set, valid_set, epochs=epochs, seed=seed, recipe=recipe, measure=measure,
-                    deadline=deadline, threads=threads, on_epoch=told(trial), devices=devices,
+                    deadline=deadline, threads=threads, on_epoch=told(trial, recipe), devices=devices,
                     log_folder=log_folder and log_folder / f"{trial.number:03}",
                 )  # fmt: skip
             except (RuntimeError, MemoryError) as error:
