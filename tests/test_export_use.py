@@ -314,9 +314,11 @@ class TestLabelledFolder:
             Image.fromarray(RNG.integers(0, 256, (30, 30, 3), np.uint8)).save(path)
         Image.new("RGB", (30, 30)).save(photos / "unknown.png")
         (photos / "test" / "cat" / "broken.png").write_text("no image")
+        (photos / "test" / "cat" / "drawing.psd").write_text("of another program")
         code, out, err = command("predict", run, photos, "--csv", tmp_path / "rows.csv")
         assert code == 0
         assert "broken.png" in err
+        assert "left out: 1 .psd image(s), which are not read" in err
         code, text, _ = command("predict", run, photos, "--json")
         rows = json.loads(text)
         labels = [row["label"] for row in rows]
