@@ -25,11 +25,12 @@ from trainless.automl.folders import RunFolder
 from trainless.data.image_formats import image_suffixes
 from trainless.data.pixels import prepare
 from trainless.data.preprocessing import Preprocessing
+from trainless.data.walks import _SYSTEM, FolderWalk
 from trainless.errors import InputError, TrainlessError
 from trainless.export import plain_code, usage, write_onnx_bytes, write_plain
 from trainless.export.byte_input import preparation
 from trainless.export.formats import _written
-from trainless.export.standalone import SUFFIXES
+from trainless.export.standalone import SUFFIXES, SYSTEM, image_files
 
 CLASSES = ("cat", "dog", 'a "mouse"')
 WANTED = Preprocessing(3, 24, 32, "pad", 4095)
@@ -182,7 +183,13 @@ class TestProgram:
         assert (empty.returncode, empty.stdout) == (1, "")
         assert "No image was read" in empty.stderr
 
-    def test_finds_the_files_that_predict_finds(self) -> None:
+    def test_finds_the_files_that_predict_finds(self, tmp_path: Path) -> None:
+        for name in ("b/1.png", "a-b/2.JPG", "a/3.tif", "a/.hidden.png", ".git/4.png", "__MACOSX/5.png", "a/6.txt"):
+            (tmp_path / name).parent.mkdir(exist_ok=True)
+            (tmp_path / name).write_text("")
+        assert image_files(tmp_path) == list(FolderWalk(tmp_path).below(tmp_path).images)
+        assert len(image_files(tmp_path)) == 3
+        assert set(SYSTEM) == _SYSTEM
         assert set(SUFFIXES) == image_suffixes() - {".heic", ".heics", ".heif", ".heifs", ".hif"}  # of an extra
 
     def test_nothing_else_can_be_imported_there(self, tmp_path: Path) -> None:

@@ -24,6 +24,11 @@ SUFFIXES = (
     ".apng", ".avif", ".avifs", ".bmp", ".dib", ".gif", ".j2c", ".j2k", ".jfif", ".jp2", ".jpc", ".jpe", ".jpeg",
     ".jpf", ".jpg", ".jpx", ".png", ".tif", ".tiff", ".webp",
 )  # fmt: skip
+# Folders that systems put beside the files of people.
+SYSTEM = {
+    "__macosx", "@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "$recycle.bin",
+    "system volume information", "lost+found", "__pycache__",
+}  # fmt: skip
 
 
 class Classifier:
@@ -66,11 +71,16 @@ class Classifier:
 
 
 def image_files(path: Path) -> list[Path]:
-    """Find the images in a folder, or give the file."""
+    """Find the images in a folder, without hidden ones and those that systems put there; or give the file."""
     if not path.is_dir():
         return [path]
-    files = (file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES and not file.name.startswith("."))
-    return sorted(file for file in files if file.is_file())
+    found = []
+    for file in path.rglob("*"):
+        parts = file.relative_to(path).parts
+        left_out = any(name.startswith(".") or name.casefold() in SYSTEM for name in parts)
+        if file.suffix.lower() in SUFFIXES and not left_out and file.is_file():
+            found.append(file)
+    return sorted(found, key=Path.as_posix)
 
 
 def main() -> int:
