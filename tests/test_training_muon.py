@@ -78,6 +78,14 @@ class TestMuon:
         assert float(network[0].weight.detach().norm()) == pytest.approx(8**0.5, rel=1e-6)
         assert float(network[3].weight.detach().norm()) != pytest.approx(2.0, rel=1e-2)
 
+    def test_no_norm_is_held_where_statistics_are_kept(self) -> None:
+        network = mixed_network()
+        network[1].eval()
+        before = float(network[0].weight.detach().norm())
+        Muon(with_gradients(network, 1), 1e-9).step()
+        assert float(network[0].weight.detach().norm()) == pytest.approx(before, rel=1e-6)
+        assert before != pytest.approx(8**0.5, rel=1e-2)
+
     def test_all_other_weights_are_stepped_as_by_adamw(self) -> None:
         network = mixed_network()
         plain = copy.deepcopy(network)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.adamw import adamw
 
 __all__ = ["Muon", "orthogonalized"]
@@ -25,14 +26,15 @@ class Muon(torch.optim.Optimizer):
     A convolution is a matrix of output channels by all else. Its momentum (Nesterov, 0.9) is replaced by the nearest
     matrix with orthogonal rows or columns, nearly, so that it learns in all directions alike. Where it has no bias, so
     that a normalisation follows, its norm is held at the square root of its output channels: only the direction of
-    weights counts there, and the learning rate alone says how fast it turns. Grouped convolutions are many small
-    matrices, and are left to AdamW with linear layers, gains and biases.
+    weights counts there, and the learning rate alone says how fast it turns. Where normalisations keep the statistics
+    that they have, no norm is held. Grouped convolutions are many small matrices, and are left to AdamW with linear
+    layers, gains and biases.
 
     Source: Jordan et al., Muon: An optimizer for hidden layers in neural networks, 2024; the norm as in Jordan, 94% on
     CIFAR-10 in 3.29 Seconds on a Single GPU, 2024, and its code of 2025.
 
     Args:
-        network: whose trainable weights it steps.
+        network: whose trainable weights it steps, in the mode that it is trained in.
         learning_rate: of the convolutions.
         weight_decay: of all that AdamW steps, and of convolutions with a bias.
 
@@ -46,8 +48,9 @@ class Muon(torch.optim.Optimizer):
 
     def __init__(self, network: nn.Module, learning_rate: float, weight_decay: float = 0.0) -> None:
         convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d) and module.groups == 1]
+        is_kept = any(isinstance(module, _BatchNorm) and not module.training for module in network.modules())
         # One weight of several layers is stepped once, freely where it is free in one of them.
-        kinds = {module.weight: module.bias is None for module in convolutions}
+        kinds = {module.weight: module.bias is None and not is_kept for module in convolutions}
         weights = [weight for weight in network.parameters() if weight.requires_grad]
         groups: list[dict[str, Any]] = [
             {"kind": "normed", "params": [weight for weight in weights if kinds.get(weight) is True]},
