@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from trainless.backbones import BACKBONES, EfficientNetLite, backbones, read_weights, weights
+from trainless.data import load_data
 from trainless.errors import DataError, InputError
 from trainless.search_spaces.pretrained import Pretrained
 from trainless.types import Task
@@ -184,6 +185,23 @@ class TestFiles:
             InputError, match="no backbone or file 'resnet50': give lite0, lite1, lite2, all, or a file"
         ):
             backbones("resnet50")
+
+
+class TestNormalisation:
+    @pytest.mark.data
+    @pytest.mark.parametrize("name", BACKBONES)
+    def test_photographs_have_the_statistics_that_the_first_layer_was_trained_on(
+        self, name: str, real_data: Path
+    ) -> None:
+        needs_weights(name)
+        known = BACKBONES[name]
+        photographs = replace(load_data(real_data / "cifar-10-batches-bin"), mean=known.mean, std=known.std)
+        images = nn.functional.interpolate(photographs.batch(64).images, size=[96, 96], mode="bilinear")
+        convolution, statistics = read_weights(known)[:2]
+        found = nn.functional.conv2d(nn.functional.pad(images, (0, 1, 0, 1)), convolution["weight"], stride=2)
+        shift = (found.mean((0, 2, 3)) - statistics["running_mean"]) / statistics["running_var"].sqrt()
+        # By the usual mean and deviation of ImageNet it is more than a tenth.
+        assert float(shift.abs().median()) < 0.1
 
 
 class TestPackages:
