@@ -1,10 +1,10 @@
 """Hold the recipe of `trainless fit` against itself with each of its parts changed, on four data sets.
 
     python benchmarks/ablation.py [--seconds 120 | --epochs 16] [--seeds 3] [--out ablation] [--workers 2]
-                                  [--data cifar10 cifar100 digits photographs] [--networks resnet cell]
+                                  [--data cifar10 cifar100 digits photographs] [--networks resnet9 cell]
                                   [--only recipe "without average" ...] [--images 9000] [--bfloat16]
 
-Two networks are trained, neither of them searched for: one like ResNet-9 with widths of 32 to 96, and a cell of
+Two networks are trained, neither of them searched for: the member `resnet9` of the space `convnet`, and a cell of
 NAS-Bench-201 with 16 channels. The images are CIFAR-10's in TRAINLESS_DATA (9,000 to train on), those of the 20
 commonest classes of the CIFAR-100 images there (half of them), the embedded digits, and 400 pictures of eight kinds
 that this script draws: shapes and textures in any colour, place and light. But for the test images of CIFAR-10, the
@@ -37,7 +37,6 @@ from PIL import Image
 from torch import nn
 
 from trainless.data import ImageDataset, Splits, load_data, load_splits
-from trainless.operations import conv_bn_relu
 from trainless.search_spaces import search_space
 from trainless.training import Devices, Recipe, train
 from trainless.training.averages import MirrorAveraged
@@ -208,26 +207,10 @@ def accuracy(network: nn.Module, data: ImageDataset) -> float:
 # The networks.
 
 
-class Pair(nn.Module):
-    """Two convolutions beside a shortcut."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.branch = nn.Sequential(conv_bn_relu(channels, channels, 3), conv_bn_relu(channels, channels, 3))
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Add."""
-        return x + self.branch(x)  # type: ignore[no-any-return]
-
-
-def resnet(task: Task) -> nn.Module:
-    """Build a network like ResNet-9: stages that widen and pool, a residual pair in the second, maxima at the end."""
-    return nn.Sequential(
-        conv_bn_relu(task.channels, 32, 3),
-        conv_bn_relu(32, 64, 3), nn.MaxPool2d(2), Pair(64),
-        conv_bn_relu(64, 96, 3), nn.MaxPool2d(2), conv_bn_relu(96, 96, 3),
-        nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(96, task.classes),
-    )  # fmt: skip
+def resnet9(task: Task) -> nn.Module:
+    """Build the network of the space `convnet` that is like ResNet-9, with a whitening stem."""
+    space = search_space("convnet")
+    return space.build(space.parse("resnet9"), task)
 
 
 def cell(task: Task) -> nn.Module:
@@ -236,7 +219,7 @@ def cell(task: Task) -> nn.Module:
     return space.build(space.parse(CELL), task)
 
 
-NETWORKS = {"resnet": resnet, "cell": cell}
+NETWORKS = {"resnet9": resnet9, "cell": cell}
 
 
 # The images.
