@@ -17,7 +17,7 @@ from scipy.stats import binomtest
 from trainless.automl import Fitted, Plan, TestResult, TimeBudget, fit
 from trainless.automl.checkpoint import FitCheckpoint
 from trainless.automl.folders import RunFolder, write_run
-from trainless.automl.pipeline import __with_measure, _test_result
+from trainless.automl.pipeline import _test_result, _with_measure
 from trainless.automl.sizes import choose_size
 from trainless.automl.stages import with_memory
 from trainless.automl.tuning import tune
@@ -216,10 +216,10 @@ class TestParts:
     def test_unequal_classes_decide_what_is_measured(self, digits: Splits) -> None:
         plan, notes = Plan(time=60), list[str]()
         equal = audit(digits)
-        assert __with_measure(plan, equal, notes).measure == "accuracy"
+        assert _with_measure(plan, equal, notes).measure == "accuracy"
         assert notes == []
         unequal = replace(equal, counts={**equal.counts, "train": (9, *(90,) * 9)})
-        assert __with_measure(plan, unequal, notes).measure == "balanced-accuracy"
+        assert _with_measure(plan, unequal, notes).measure == "balanced-accuracy"
         assert "As classes are so unequal and no measure was asked for, balanced accuracy decides" in notes[0]
 
     def test_times(self) -> None:

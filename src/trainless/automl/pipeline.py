@@ -139,7 +139,7 @@ def begin(
     used = checkpoint.values.get("elapsed", 0.0) + time.monotonic() - begun
     notes = report.advice()
     if plan.measure is None:
-        plan = __with_measure(plan, report, notes)
+        plan = _with_measure(plan, report, notes)
     return Course(plan, splits, report, TimeBudget(plan.time or math.inf, used), checkpoint, folder, progress, notes)
 
 
@@ -164,7 +164,7 @@ def _check_alone(plan: Plan) -> None:
         )
 
 
-def __with_measure(plan: Plan, report: Audit, notes: list[str]) -> Plan:
+def _with_measure(plan: Plan, report: Audit, notes: list[str]) -> Plan:
     """The plan with the measure that suits the data, where none was asked for."""
     if not report.is_unequal:
         return replace(plan, measure="accuracy")
