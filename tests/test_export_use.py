@@ -163,6 +163,7 @@ class TestProgram:
         assert "text.png" in done.stderr
         assert re.fullmatch(rf"{re.escape(str(tmp_path / 'black.png'))}\t[^\t]+\t[01]\.\d{{4}}\n", done.stdout)
 
+    @pytest.mark.slow
     def test_says_what_is_missing(self, run: Path, tmp_path: Path) -> None:
         import onnx
 
