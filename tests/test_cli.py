@@ -67,7 +67,7 @@ def test_spaces_and_proxies_are_listed(run: Run) -> None:
     }  # fmt: skip
     assert {row["space"]: row["options"] for row in document(run("spaces", "--json"))} == {
         "nasbench201": "channels=16, cells=5", "nasbench101": "channels=128, cells=3", "nats_size": "unit=8",
-        "mobile": "width=16, depth=4", "convnet": "unit=8",
+        "mobile": "width=16, depth=4", "convnet": "unit=8", "pretrained": "backbone=all",
     }  # fmt: skip
     code, out, _ = run("proxies")
     assert code == 0
