@@ -25,7 +25,8 @@ from trainless.errors import InputError
 from trainless.search import Budget, Costs, Search, SearchResult
 from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
-from trainless.training import Recipe, TrainingResult, TrainingState, train
+from trainless.training import Recipe, TrainingResult, TrainingState, fit_recipe, train
+from trainless.training.recipes import batch_size_for
 from trainless.training.train import finished
 from trainless.types import Architecture
 
@@ -53,7 +54,6 @@ MOST_EPOCHS = 200
 _STEPS = 2000  # that a heavy network shall get at least in the time of its training, of few images by more epochs
 _TRIAL_EPOCHS = 9
 _LEAST_TRIALS = 5  # fewer than these say little: the time is better spent on the training
-_BATCHES = ((5000, 64), (2000, 32), (0, 16))  # from how many training images on a batch has how many of them
 _TELLING = 400  # validation images from which on recipes can be told apart, at a standard error of a percent or two
 _SCORED = 64  # images that architectures are scored on, or all where there are fewer
 _LEAST_SCORED = 16  # of them, where the time would not suffice for as many architectures otherwise
@@ -114,7 +114,7 @@ class Course:
     @property
     def batch(self) -> int:
         """Images in a step of the training, as long as nothing is tuned."""
-        return next(batch for least, batch in _BATCHES if len(self.splits.train) >= least)
+        return batch_size_for(len(self.splits.train))
 
     @property
     def epochs(self) -> int:
@@ -256,12 +256,8 @@ def tune_recipe(
     if "recipe" in kept:
         return Recipe(**kept["recipe"]), kept["trials"]
     photographs = splits.train.task.channels == 3 if plan.photographs is None else plan.photographs
-    first = Recipe(
-        mirror=photographs,
-        shift=1 / 8 if photographs else 0.0,
-        batch_size=course.batch,
-        balanced=course.measure in BALANCED,
-    )
+    epochs = course.planned_epochs(size) or course.epochs
+    first = fit_recipe(len(splits.train), photographs, epochs=epochs, balanced=course.measure in BALANCED)
     recipe, trials, best = first, list[dict[str, Any]](), list[tuple[Recipe, TrainingState]]()
 
     def keep_best(chosen: Recipe, state: TrainingState) -> None:

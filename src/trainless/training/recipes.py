@@ -11,7 +11,7 @@ from trainless.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["OPTIMIZERS", "SCHEDULES", "Recipe", "fit_recipe", "learning_rate_at"]
+__all__ = ["OPTIMIZERS", "SCHEDULES", "Recipe", "batch_size_for", "fit_recipe", "learning_rate_at"]
 
 OPTIMIZERS = ("adamw", "muon", "sgd")
 SCHEDULES = ("one-cycle", "cosine")
@@ -134,7 +134,7 @@ def fit_recipe(images: int, photographs: bool, *, epochs: float = 16.0, balanced
     """
     plain = Recipe(
         optimizer="muon", learning_rate=0.02, weight_decay=0.0, label_smoothing=0.1, average=0.05, balanced=balanced,
-        batch_size=next(batch for least, batch in _BATCHES if images >= least),
+        batch_size=batch_size_for(images),
     )  # fmt: skip
     if not photographs:
         return plain
@@ -142,6 +142,16 @@ def fit_recipe(images: int, photographs: bool, *, epochs: float = 16.0, balanced
     return replace(
         plain, mirror=True, alternating=True, shift=1 / 8, reflected=True, cutout=cutout, cutmix=cutmix,
     )  # fmt: skip
+
+
+def batch_size_for(images: int) -> int:
+    """Choose the images of a step by how many there are to learn from.
+
+    Example:
+        >>> batch_size_for(500), batch_size_for(9000)
+        (16, 64)
+    """
+    return next(batch for least, batch in _BATCHES if images >= least)
 
 
 def learning_rate_at(step: float, steps: float, highest: float, warm_up: float = _WARM_UP) -> float:
