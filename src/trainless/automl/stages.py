@@ -63,6 +63,7 @@ _FORWARD = 1 / 3  # of the time of a training step
 _WORKER_SECONDS = 15.0  # a search of fewer is done before other processes have begun
 _SPEED_KEPT = 0.85  # share of the time that is planned for: the rest is for what is slower than measured
 _ENDLESS = 1e12  # seconds: time for whatever size
+_CALIBRATED = 3  # networks that are measured whole, so that sums of operations can follow them
 _FINALISTS = 10  # that are measured at most, before the fastest is taken
 
 Progress = Callable[[str, int, int], None]
@@ -200,13 +201,17 @@ def search(course: Course, size: Size, latencies: LatencyModel) -> SearchResult:
     plan, kept, train_set = course.plan, course.checkpoint.values, course.splits.train
     seconds = kept.get("search_seconds", max(1.0, course.budget.search))
     scored = kept.get("scored", min(course.scored(size), len(train_set)))
-    course.checkpoint.keep(search_seconds=seconds, scored=scored)
+    is_timed = "latency" in plan.limits.most
+    if is_timed and WHOLE not in latencies.measured:
+        rng = np.random.default_rng(derive_seed(plan.seed, "latencies"))
+        latencies.calibrate(size.space, [size.space.sample(rng) for _ in range(_CALIBRATED)])
+    course.checkpoint.keep(search_seconds=seconds, scored=scored, latencies=latencies.measured)
     made = Search(
         size.space, plan.strategy, plan.score, train_set, limits=plan.limits, seed=plan.seed,
         budget=Budget(plan.evaluations, seconds if math.isfinite(seconds) else None),
         workers=0 if seconds < _WORKER_SECONDS else plan.workers, batch_size=scored,
         store=None if course.folder is None else course.folder / "search.db",
-        predicted={"latency": partial(latencies.predict, size.space)} if "latency" in plan.limits.most else {},
+        predicted={"latency": partial(latencies.predict, size.space)} if is_timed else {},
     )  # fmt: skip
     return made.run(partial(course.tell, "searching"), resume=course.folder is not None and made.is_begun())
 
