@@ -9,8 +9,11 @@ import pytest
 import torch
 from torch import nn
 
+from trainless.automl.plans import Plan
 from trainless.backbones import BACKBONES, read_weights
+from trainless.data import load_data, split
 from trainless.errors import ArchitectureError, InputError
+from trainless.estimators.trainings import training_session
 from trainless.evaluation import ScoringSettings, build_network
 from trainless.search_spaces import search_space
 from trainless.search_spaces.pretrained import HIDDEN, RESOLUTIONS, Pretrained
@@ -98,3 +101,14 @@ class TestWeights:
         assert torch.equal(first.features[0][1].weight, read_weights(BACKBONES["lite0"])[0]["weight"])
         assert torch.equal(first.features[2][0][0].weight, other.features[2][0][0].weight)
         assert not torch.equal(first.head.weight, other.head.weight)
+
+
+def test_what_draws_weights_anew_refuses_networks_that_have_their_own() -> None:
+    digits = load_data("digits")
+    with pytest.raises(InputError, match=r"take trainless\.transfer\.fit_pretrained"):
+        Plan(time=60.0, space="pretrained")
+    with (
+        pytest.raises(InputError, match="by the score lda_loo"),
+        training_session(search_space("pretrained"), *split(digits, 0.8), workers=0),
+    ):
+        pass

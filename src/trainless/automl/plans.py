@@ -95,6 +95,11 @@ class Plan:
         self.devices.resolved()
         if self.resize is not None:
             check_resize(self.resize)
+        if search_space(self.space).is_pretrained:
+            raise InputError(
+                f"A fit trains from drawn weights, which networks of '{self.space}' do not: take "
+                "trainless.transfer.fit_pretrained for them, or another space."
+            )
         # What a search would refuse, before time goes into measuring how large networks may be.
         check_run(self.seed, self.workers)
         strategy(self.strategy, search_space(self.space), self.seed)

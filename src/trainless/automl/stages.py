@@ -11,10 +11,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from trainless.automl.checkpoint import FitCheckpoint
-from trainless.automl.latencies import LatencyModel, first_within
+from trainless.automl.latencies import WHOLE, LatencyModel, first_within
 from trainless.automl.plans import Plan
 from trainless.automl.sizes import EPOCHS, CostOf, Size, choose_size
 from trainless.automl.time_budget import TimeBudget
@@ -25,6 +26,7 @@ from trainless.errors import InputError
 from trainless.search import Budget, Costs, Search, SearchResult
 from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
+from trainless.seeding import derive_seed
 from trainless.training import Recipe, TrainingResult, TrainingState, fit_recipe, train
 from trainless.training.recipes import batch_size_for
 from trainless.training.train import finished

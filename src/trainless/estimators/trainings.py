@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from trainless.data import ImageDataset
+from trainless.errors import InputError
 from trainless.search_spaces.base import SearchSpace
 from trainless.seeding import derive_seed, preserve_rng_state
 from trainless.training import TrainingResult, train
@@ -69,6 +70,9 @@ def training_session(
         on_result: called with the architecture's string, epochs and result as soon as a training has ended well.
         options: further arguments of `trainless.training.train`.
 
+    Raises:
+        InputError: networks of the space start from weights of their own, which these trainings would draw anew.
+
     Example:
         >>> from trainless.data import load_data, split
         >>> from trainless.search_spaces import search_space
@@ -78,6 +82,11 @@ def training_session(
         ...     [result.epochs for result in train_all(wanted, None)]
         [1, 1, 1]
     """
+    if space.is_pretrained:
+        raise InputError(
+            f"Networks of the space '{space.name}' are not trained from drawn weights: rank them without training, as "
+            "by the score lda_loo, and train the best with trainless.transfer.fit_pretrained."
+        )
     known = dict(done or {})
     shared = _Shared(space, train_set, valid_set, {"seed": seed, **options})
     count = os.cpu_count() or 1 if workers is None else workers

@@ -33,6 +33,7 @@ class SearchSpace(ABC):
     Attributes:
         name: what it is asked for by; part of every `Architecture`.
         least: the least value of each option of which it is not 1.
+        is_pretrained: whether `start` puts in weights, which a training from drawn ones would lose.
 
     Raises:
         InputError: an option is no whole number, or below its least value.
@@ -40,6 +41,7 @@ class SearchSpace(ABC):
 
     name: str
     least: ClassVar[Mapping[str, int]] = {}
+    is_pretrained: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         for option, value in self.options.items():

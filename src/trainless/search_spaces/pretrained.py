@@ -96,6 +96,7 @@ class Pretrained(ProductSpace):
 
     name = "pretrained"
     noun = "network"
+    is_pretrained = True
 
     backbone: str = "all"
 
