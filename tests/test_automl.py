@@ -165,6 +165,7 @@ class TestParts:
         with pytest.raises(RuntimeError, match="something else"):
             with_memory(Recipe(), lambda _: (_ for _ in ()).throw(RuntimeError("something else")), [])
 
+    @pytest.mark.slow
     def test_tuning_tries_the_first_recipe_first_and_takes_the_best(self, digits: Splits) -> None:
         small = replace(digits.train, images=digits.train.images[:200], labels=digits.train.labels[:200])
         bad, network = Recipe(learning_rate=1e-9), SMALL.build(SMALL[15_000], digits.train.task)
@@ -248,7 +249,7 @@ class TestInterrupted:
         fitted = fit(digits, self.PLAN, folder=tmp_path, progress=lambda stage, done, _: told.append((stage, done)))
         assert "tuning" not in {stage for stage, _ in told}
         # The state is written every few seconds, so an epoch or two may be done again.
-        assert next(done for stage, done in told if stage == "training") in (1, 2, 3)
+        assert next(done for stage, done in told if stage == "training") in (0, 1, 2)
         assert fitted.training.epochs >= 2
         assert not (tmp_path / "unfinished.pt").exists()
 
@@ -315,7 +316,9 @@ class TestGoingOn:
 
         with pytest.raises(SystemExit):
             fit(digits, self.PLAN, folder=tmp_path, progress=kill)
-        kept = len(torch.load(tmp_path / "unfinished.pt", weights_only=True)["values"]["training"]["valid_accuracies"])
+        # The state is written every few seconds: of quick epochs there may be none.
+        values = torch.load(tmp_path / "unfinished.pt", weights_only=True)["values"]
+        kept = len(values["training"]["valid_accuracies"]) if "training" in values else 0
         fitted = fit(digits, replace(self.PLAN, epochs=1), folder=tmp_path, go_on=True)
         assert fitted.training.epochs == kept + 1
 

@@ -26,6 +26,8 @@ from trainless.search import Limits
 from trainless.search_spaces import search_space
 from trainless.types import Task
 
+pytestmark = pytest.mark.xdist_group("automl_classifier")  # what all its tests share is made once
+
 SPACE = search_space("nasbench201", channels=4, cells=1)
 QUICK: dict[str, Any] = {"space": SPACE, "evaluations": 2, "workers": 0}
 X, Y = load_digits(return_X_y=True)
@@ -45,6 +47,7 @@ def test_scikit_learn(estimator: ImageClassifier, check: Any) -> None:
     check(estimator)
 
 
+@pytest.mark.slow
 class TestFit:
     def test_labels_and_shares(self, fitted: ImageClassifier) -> None:
         images, labels = X[900:].reshape(-1, 8, 8), NAMES[Y[900:]]

@@ -46,6 +46,7 @@ class TestReplay:
         assert picture.read_bytes().startswith(b"\x89PNG")
         assert list(pd.read_csv(csv)["strategy"]) == ["random", "local"]
 
+    @pytest.mark.slow
     def test_two_runs_are_equal(self, command: Command) -> None:
         first, again = (command.document(*REPLAY) for _ in range(2))
         for row in (*first, *again):
@@ -82,6 +83,7 @@ class TestReplay:
             "trainless: interrupted. Nothing was kept: give --checkpoint a file that keeps finished searches.\n"
         )
 
+    @pytest.mark.slow
     def test_a_checkpoint_is_gone_on_from(
         self, command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:

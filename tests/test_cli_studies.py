@@ -206,6 +206,7 @@ class TestHybridFit:
 
 @pytest.mark.usefixtures("small_grid")
 class TestReport:
+    @pytest.mark.slow
     def test_page_and_files_for_papers(self, run: Command, tmp_path: Path) -> None:
         found = run.document(
             "report", *QUICK, "--proxies", "nwot, logsynflow", "--out", "page.html", "--figures", "paper/figures"

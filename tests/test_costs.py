@@ -85,6 +85,7 @@ def test_one_record_is_a_limit_an_objective_and_a_column(monkeypatch: pytest.Mon
     assert "Score by size on disk, KiB" in page
 
 
+@pytest.mark.slow
 def test_one_record_is_an_option_and_a_field(tmp_path: Path) -> None:
     program = """
 import sys

@@ -204,6 +204,7 @@ class TestExtrapolation:
 
 
 class TestModels:
+    @pytest.mark.slow
     @pytest.mark.parametrize("kind", ["gp", "boosting"])
     def test_learn_a_known_function(self, kind: str) -> None:
         rng = np.random.default_rng(1)
@@ -217,6 +218,7 @@ class TestModels:
         assert fitted.rank_correlation > 0.8
         assert 0 < fitted.predict(features[90])[1] < values.std()
 
+    @pytest.mark.slow
     def test_nothing_to_learn(self) -> None:
         rng = np.random.default_rng(2)
         assert abs(fit_model("gp", rng.normal(size=(60, 3)), rng.normal(size=60)).rank_correlation) < 0.4

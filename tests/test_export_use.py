@@ -140,6 +140,7 @@ def alone(program: Path, *arguments: object) -> subprocess.CompletedProcess[str]
 
 
 class TestProgram:
+    @pytest.mark.slow
     def test_equals_predict_on_fifty_mixed_images(self, run: Path, tmp_path: Path, command: Command) -> None:
         paths = list(photographs(tmp_path / "photos"))
         expected = command.document("predict", run, tmp_path / "photos")

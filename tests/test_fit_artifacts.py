@@ -20,7 +20,7 @@ from trainless.errors import InputError, TrainlessError
 from trainless.fit_artifacts import fit_to_folder
 from trainless.search_spaces import search_space
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("fit_artifacts")]
 
 SMALL = search_space("nasbench201", channels=4, cells=1)
 PLAN = Plan(epochs=2, space=SMALL, evaluations=3, workers=0)
@@ -43,7 +43,7 @@ def _no_onnx(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> NoReturn:
         raise TrainlessError("ONNX would give other numbers.")
 
-    monkeypatch.setattr(folders, "write_onnx", refuse)
+    monkeypatch.setattr(folders, "write_formats", refuse)
 
 
 def fill_disk(monkeypatch: pytest.MonkeyPatch, ending: str) -> None:

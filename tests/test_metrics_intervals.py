@@ -167,6 +167,7 @@ class TestEvaluate:
         with pytest.raises(InputError, match=message):
             evaluate(*change(*two_proxies()), **options)
 
+    @pytest.mark.slow
     def test_intervals_hold_the_truth_as_often_as_they_say(self) -> None:
         # Bivariate normal: tau = 2/π asin(ρ), Spearman's = 6/π asin(ρ/2).
         rho, trials, architectures = 0.6, 200, 80

@@ -142,6 +142,7 @@ def test_no_relu_gives_nan() -> None:
     assert np.isnan(score(network, images, labels, proxies="nwot")["nwot"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_scored_alone_equals_scored_in_the_group(name: str) -> None:
     network, (images, labels) = networks.build(name), networks.batch()

@@ -15,7 +15,7 @@ from trainless.evaluation import plan_passes, score
 from trainless.passes import run_passes
 from trainless.proxies import proxy
 
-pytestmark = pytest.mark.data
+pytestmark = [pytest.mark.data, pytest.mark.xdist_group("proxies_golden")]
 
 NETWORKS = ("tiny", "nb201_mixed", "nb201_light")
 # Our name, the name in the golden files.
@@ -62,6 +62,7 @@ def tolerance(golden: dict[str, Any], name: str) -> float:
     return 1e-3 if double is None else max(1e-3, 5 * abs(single - double) / abs(double))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("ours", "theirs"), NASLIB.items())
 def test_double_precision_agrees_with_naslib(case: dict[str, Any], ours: str, theirs: str) -> None:
     golden = case["golden"]
@@ -112,6 +113,7 @@ def test_zen_with_running_variances_agrees_with_naslib(case: dict[str, Any], see
     assert chosen.compute(signals)[0] == pytest.approx(case["golden"]["naslib"][f"zen@seed{seed}"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_linear_regions_agree_with_te_nas(case: dict[str, Any]) -> None:
     import numpy as np
 

@@ -136,6 +136,7 @@ class TestReplay:
         assert {*HOSTILE[:2], f"a, score: {HOSTILE[2]}"} <= svg_texts(tmp_path / "replay.svg")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium here")
 def test_a_browser_runs_none_of_it(tmp_path: Path) -> None:
     fitted = replace(make_fitted(), test=make_test(CONFUSION, HOSTILE), audit=make_audit(HOSTILE))

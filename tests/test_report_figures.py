@@ -52,6 +52,7 @@ def texts(path: Path) -> set[str]:
 
 
 class TestFiles:
+    @pytest.mark.slow
     def test_every_figure_in_every_format(self, study: Study, board: pd.DataFrame, tmp_path: Path) -> None:
         files = study_figures(study, tmp_path / "new" / "folder", ("png", "svg", "pdf"), leaderboard=board)
         assert [file.name for file in files] == [f"{name}.{end}" for name in NAMES for end in ("png", "svg", "pdf")]
@@ -66,6 +67,7 @@ class TestFiles:
             for half in np.array_split(pixels, 2, axis=1):
                 assert ((half.max(axis=-1) - half.min(axis=-1)) > 60).mean() > 0.0005, f"half of {name} is blank"
 
+    @pytest.mark.slow
     def test_the_same_study_gives_the_same_files(self, study: Study, board: pd.DataFrame, tmp_path: Path) -> None:
         first, second = (study_figures(study, tmp_path / name, ("svg",), leaderboard=board) for name in "ab")
         assert [file.read_bytes() for file in first] == [file.read_bytes() for file in second]

@@ -172,6 +172,7 @@ class TestReplayFigure:
         replay_figure(many, tmp_path / "replay.svg")
         assert {f"cifar100, score: $score {place}" for place in range(6)} <= texts(tmp_path / "replay.svg")
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("ending", "start"), [("png", b"\x89PNG"), ("SVG", b"<?xml"), ("pdf", b"%PDF")])
     def test_formats_and_determinism(self, tmp_path: Path, ending: str, start: bytes) -> None:
         for name in "ab":

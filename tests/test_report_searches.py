@@ -278,6 +278,7 @@ class TestSearchFigure:
                     "mean and range of 2 searches", result.best, "input", "output", "skip"}  # fmt: skip
         assert expected <= texts(tmp_path / "search.svg")
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(("ending", "start"), [("png", b"\x89PNG"), ("SVG", b"<?xml"), ("pdf", b"%PDF")])
     def test_formats_and_determinism(self, tmp_path: Path, ending: str, start: bytes) -> None:
         for name in "ab":

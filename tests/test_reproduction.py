@@ -41,6 +41,8 @@ from trainless.study import make_study
 from trainless.tables import BenchmarkTable
 from trainless.types import Score
 
+pytestmark = pytest.mark.xdist_group("reproduction")  # what all its tests share is made once
+
 Row = dict[str, Any]
 Find = Callable[..., Row]
 

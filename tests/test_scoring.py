@@ -58,6 +58,7 @@ def test_order_and_company_change_nothing(table: pd.DataFrame) -> None:
         pd.testing.assert_frame_equal(single, table[[name]], check_exact=True)
 
 
+@pytest.mark.slow
 def test_number_of_workers_changes_nothing(table: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(scorer(workers=2).score(CELLS), table, check_exact=True)
 

@@ -268,6 +268,7 @@ class TestReplay:
         assert found.rows[0]["score"] == "rank(nwot, flops)"
         assert found.rows[0]["mean_test"] > TRUTH.mean()
 
+    @pytest.mark.slow
     def test_workers_change_nothing(self) -> None:
         def run(workers: int) -> ReplayResult:
             return replay(TABLE, {"cifar10": PUBLISHED}, strategies=["evolution", "local"], seeds=2, budget=50,

@@ -23,6 +23,7 @@ def before() -> dict[str, Any]:
     return table
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", SPACES)
 def test_what_is_said_is_as_before(key: str) -> None:
     now = json.loads(json.dumps(facts(key)))

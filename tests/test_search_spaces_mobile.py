@@ -206,6 +206,7 @@ class TestCanonical:
             [8, 12, 20, 32, 40], [12, 20, 32, 48, 60], [16, 24, 40, 64, 80], [24, 36, 60, 96, 120],
         ]  # fmt: skip
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("space", [SPACE.thin(), Mobile(2, 2), Mobile(16, 3)])
     def test_equal_networks_are_one_and_different_ones_are_not(self, space: Mobile) -> None:
         # Settings of the first stage, the others fixed: equal is what prints alike, layer by layer.
@@ -329,6 +330,7 @@ class TestNetworks:
         squeezed = [m.out_channels for m in network.modules() if isinstance(m, nn.Conv2d) and m.bias is not None][::2]
         assert squeezed == [4, 24, 20]
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("task", [DIGITS, Task("wide", 7, 3, 30, 65)], ids=lambda task: task.name)
     def test_counts_are_those_of_the_built_network(self, task: Task) -> None:
         for architecture in drawn(50):
@@ -367,6 +369,7 @@ class TestNetworks:
             losses.append(float(loss.detach()))
         assert losses[-1] < losses[0] / 2
 
+    @pytest.mark.slow
     def test_they_are_scripted_and_exported(self) -> None:
         network = SMALL.build(SMALL.parse(MIXED), DIGITS).eval()
         images = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -413,6 +416,7 @@ def scripted(network: nn.Module) -> torch.jit.ScriptModule:
 
 
 class TestProxies:
+    @pytest.mark.slow
     @pytest.mark.parametrize("task", [DIGITS, Task("colour", 4, 3, 16, 16)], ids=lambda task: task.name)
     def test_all_are_finite(self, task: Task) -> None:
         generator = torch.Generator().manual_seed(0)

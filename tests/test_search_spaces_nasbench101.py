@@ -47,6 +47,7 @@ def test_published_cells(text: str, published: str, parameters: int) -> None:
     assert SPACE.parameters(cell, CIFAR10) == parameters
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_published_parameters(real_data: Path) -> None:
     """Exact counts of the published list, for every fiftieth class."""

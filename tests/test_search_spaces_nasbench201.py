@@ -345,6 +345,7 @@ class TestSameNetworks:
             assert SPACE.parameters(chosen, CIFAR10) == min(SPACE.parameters(each, CIFAR10) for each in members)
             assert SPACE.flops(chosen, CIFAR10) == min(SPACE.flops(each, CIFAR10) for each in members)
 
+    @pytest.mark.slow
     def test_equal_networks_give_equal_images(self, classes: dict[Architecture, list[Architecture]]) -> None:
         rng = np.random.default_rng(0)
         several = [members for members in classes.values() if len(members) > 1]
@@ -417,6 +418,7 @@ class TestCosts:
         assert SPACE.parameters(mixed, CIFAR10) == 615386
         assert round(SPACE.flops(mixed, CIFAR10) / 1e6, 2) == 86.43
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("space", "task"),
         [(NASBench201(6, 2), CIFAR10), (NASBench201(5, 1), Task("odd", 7, channels=1, height=11, width=6))],

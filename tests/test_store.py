@@ -184,6 +184,7 @@ ENTRIES = st.tuples(st.sampled_from("abc"), st.sampled_from(["nwot", "zen"]), VA
 BATCHES = st.lists(st.tuples(st.sampled_from([RUN, OTHER]), st.lists(ENTRIES, max_size=6)), max_size=5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("upserts", [True, False], ids=["upsert", "any database"])
 @given(batches=BATCHES)
 @settings(max_examples=40)
@@ -597,6 +598,7 @@ def batches(path: Path) -> dict[int, int]:
     return rows["architecture"].str.partition("-")[0].astype(int).value_counts().to_dict()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="this system has no SIGKILL")
 def test_a_killed_writer_loses_at_most_the_batch_in_flight(path: Path) -> None:
     moments = random.Random(0)
@@ -625,6 +627,7 @@ def test_a_killed_writer_loses_at_most_the_batch_in_flight(path: Path) -> None:
     assert number > 5
 
 
+@pytest.mark.slow
 def test_two_writers_of_the_same_keys_and_a_reader(path: Path) -> None:
     forward, backward = start_writer(path, 0, 40), start_writer(path, 39, -1, -1)
     go(forward)

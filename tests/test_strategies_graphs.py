@@ -105,6 +105,7 @@ class TestNearest:
 class TestLearning:
     """TPE and REINFORCE find better graphs than chance does with as many evaluations, by several seeds."""
 
+    @pytest.mark.slow
     @pytest.mark.parametrize(
         ("name", "options"), [("tpe", {}), ("reinforce", {"learning_rate": 0.3, "entropy": 0.0})]
     )  # fmt: skip

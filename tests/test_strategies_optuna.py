@@ -44,6 +44,7 @@ def search(strategy: Strategy, evaluations: int) -> list[Architecture]:
     return order
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [TPE, NSGA2])
 def test_beats_random_search(kind: type[Strategy]) -> None:
     means = []

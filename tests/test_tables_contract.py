@@ -15,6 +15,8 @@ from trainless.search_spaces import search_space
 from trainless.tables import TABLES, BenchmarkTable, benchmark_table
 from trainless.testing import TableContract
 
+pytestmark = pytest.mark.xdist_group("tables_contract")  # what all its tests share is made once
+
 CELLS = [str(search_space("nasbench201")[number]) for number in (0, 7, 8000)]
 TOY = BenchmarkTable(
     "toy", "nasbench201",

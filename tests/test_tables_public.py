@@ -217,6 +217,7 @@ class TestNASBench101:
         with pytest.raises(TableError, match="is no list of NAS-Bench-101's validation accuracies"):
             read_validation(tmp_path / "x.npz", tmp_path / "x.json")
 
+    @pytest.mark.slow
     @pytest.mark.data
     def test_all_cells_and_their_scores_join(self, real_data: Path) -> None:
         table = benchmark_table("nasbench101", real_data)

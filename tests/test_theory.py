@@ -377,6 +377,7 @@ class TestSearches:
         means = [theory.chosen_accuracies(accuracies, rho, 30).mean() for rho in np.linspace(-0.9, 0.95, 12)]
         assert (np.diff(means) > 0).all()
 
+    @pytest.mark.slow
     @pytest.mark.data
     def test_a_lower_correlation_finds_more(self, theory: ModuleType, published) -> None:
         for name in DATASETS:

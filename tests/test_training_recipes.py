@@ -209,6 +209,7 @@ class TestTraining:
     def test_class_weights_of_what_is_not_there(self) -> None:
         assert _class_weights(toy([0, 0, 0, 2])).tolist() == pytest.approx([4 / 6, 0.0, 2.0])
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("recipe", [
         Recipe(mixup=0.4, cutout=0.25, batch_size=16),
         Recipe(shift=0.125, balanced=True, label_smoothing=0.1, batch_size=16),

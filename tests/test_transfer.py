@@ -113,6 +113,7 @@ class TestHeads:
         assert (features @ weight.T + bias).argmax(1).max() <= 2
 
 
+@pytest.mark.slow
 class TestJudging:
     def test_all_within_the_limits_are_judged_and_the_best_is_chosen(self, digits: Splits) -> None:
         chosen, table, notes = judge(SPACE, digits.train, SMALL, math.inf)
@@ -146,6 +147,7 @@ class TestJudging:
             judge(SPACE, digits.train, limits, math.inf)
 
 
+@pytest.mark.slow
 class TestFit:
     def test_the_closed_form_is_a_usable_network(self, digits: Splits) -> None:
         stages: list[str] = []

@@ -753,6 +753,7 @@ def frozen_state(value: Any, seen: set[int]) -> Any:
     return id(value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_network_images_and_random_state_are_untouched_to_the_last_byte(name: str) -> None:
     network, inputs = build(name), ZOO[name].inputs()
@@ -786,6 +787,7 @@ PLACES: dict[str, Callable[[], Any]] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_scores_are_the_same_wherever_they_are_asked_for(name: str) -> None:
     network, inputs, labels, expected = build(name), ZOO[name].inputs(), batch()[1], scores_of(name)
