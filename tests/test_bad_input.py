@@ -25,6 +25,8 @@ from trainless.export import plain_code, write_plain
 from trainless.search_spaces import search_space
 from trainless.types import Task
 
+pytestmark = pytest.mark.slow
+
 RNG = np.random.default_rng(0)
 SMALL = search_space("nasbench201", channels=4, cells=1)
 TASK = Task("pets", 2, channels=1, height=8, width=8)

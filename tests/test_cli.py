@@ -20,6 +20,8 @@ from trainless.search_spaces.nasbench201 import NASBench201
 from trainless.store import Store
 from trainless.types import Task
 
+pytestmark = pytest.mark.slow
+
 A1 = "|nor_conv_1x1~0|+|nor_conv_3x3~0|none~1|+|avg_pool_3x3~0|nor_conv_1x1~1|nor_conv_3x3~2|"
 MOBILE = "k3e4d2w100-k5e3d1w75se-k3e6d4w50-k7e2d3w150-k5e6d2w100se"
 SMALL = ["--data", "digits", "--space", "nasbench201(channels=4, cells=1)", "--workers", "0", "--batch-size", "16"]

@@ -15,6 +15,8 @@ from trainless import tables
 from trainless.store import Store
 from trainless.tables import PUBLISHED, TABLES, library, read_table
 
+pytestmark = pytest.mark.slow
+
 # NASLib's form of two cells and of what it publishes: operation codes, and -1e8 for what is not finite.
 NASLIB = """net,synflow,nwot,params
 "(4, 0, 3, 1, 4, 3)",2.5,700.5,0.615386

@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 from commands import CELLS, RUN, SCORES, TRUTH, Command, interrupt, write_store, write_tables
 
+pytestmark = pytest.mark.slow
+
 REPLAY = ("replay", "--table", "nasbench201", "--dataset", "cifar10", "--strategies", "random,local", "--seeds", 2,
           "--budget", 40)  # fmt: skip
 

@@ -18,6 +18,8 @@ from trainless.aggregation import hybrid
 from trainless.cli import shared, studies
 from trainless.store import Run
 
+pytestmark = pytest.mark.slow
+
 COMMANDS = (["evaluate"], ["hybrid", "fit"], ["report"])
 TOY = ["scores.db", "--table", "toy.csv", "--split", "test"]
 QUICK = [*TOY, "--resamples", "0"]

@@ -19,6 +19,8 @@ from trainless.errors import InputError
 from trainless.ranking import ranking as rank
 from trainless.report import quickstart_figure, quickstart_page
 
+pytestmark = pytest.mark.slow
+
 OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
 SECONDS = {
     "params": 0.0, "flops": 0.0, "l2_norm": 0.0004, "synflow": 0.021, "logsynflow": 0.024, "zen": 0.11, "snip": 0.02,

@@ -28,6 +28,8 @@ from trainless.report import (
 )
 from trainless.study import Study
 
+pytestmark = pytest.mark.slow
+
 HOSTILE = (
     'deer,"big"',
     "<script>window.ran = 1</script>",

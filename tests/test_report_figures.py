@@ -20,6 +20,8 @@ from trainless.report import study_figures, sweep_figure
 from trainless.report.study.labels import free_box
 from trainless.study import Study
 
+pytestmark = pytest.mark.slow
+
 NAMES = ["ranking", "scatter", "top", "front", "agreement", "weights"]
 
 

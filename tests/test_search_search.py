@@ -28,6 +28,8 @@ from trainless.search_spaces import search_space
 from trainless.store import Store
 from trainless.strategies import strategy
 
+pytestmark = pytest.mark.slow
+
 SMALL = search_space("nasbench201", channels=4, cells=1)
 OPTIONS = {"data": "digits", "workers": 0, "batch_size": 16}
 

@@ -17,6 +17,8 @@ from trainless.search_spaces.nasbench101_cells import OPERATIONS, Graph, cell_cl
 from trainless.testing import FiniteSpaceContract
 from trainless.types import Task
 
+pytestmark = pytest.mark.slow
+
 SPACE, SMALL, CIFAR10 = NASBench101(), NASBench101(8, 2), Task("cifar10", 10)
 INCEPTION = "conv1x1(0)+conv3x3(0)+conv3x3(0)+conv3x3(3)+maxpool3x3(0)+output(1,2,4,5)"
 

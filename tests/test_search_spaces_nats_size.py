@@ -12,6 +12,8 @@ from trainless.tables import benchmark_table
 from trainless.testing import ProductSpaceContract
 from trainless.types import Task
 
+pytestmark = pytest.mark.slow
+
 SPACE = NATSSize()
 TASKS = {
     "cifar10": Task("cifar10", 10),

@@ -13,6 +13,8 @@ from trainless.search_spaces.base import SearchSpace
 from trainless.strategies import STRATEGIES, Proposal, Result, Strategy
 from trainless.testing import ProductSpaceContract, StrategyContract
 
+pytestmark = pytest.mark.slow
+
 SPACES = {
     "Toy": ToySpace(),
     "NASBench201": search_space("nasbench201", channels=4, cells=1),

@@ -20,6 +20,8 @@ from trainless.tables import nats
 from trainless.tables.nats import read_nats_folder
 from trainless.types import Task
 
+pytestmark = pytest.mark.slow
+
 CELL = "|avg_pool_3x3~0|+|nor_conv_1x1~0|skip_connect~1|+|none~0|nor_conv_3x3~1|skip_connect~2|"
 TOPOLOGY, SIZE = "NATS-tss-v1_0-3ffb9-simple", "NATS-sss-v1_0-50262-simple"
 

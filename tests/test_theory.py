@@ -21,6 +21,8 @@ from trainless import metrics
 from trainless.aggregation import Hybrid, LogRankSum, MaximumSum, hybrid
 from trainless.aggregation.sweep import grid
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parent.parent
 DATASETS = ("cifar10", "cifar100", "ImageNet16-120")
 CONVOLUTIONS = "|nor_conv_3x3~0|+|nor_conv_3x3~0|nor_conv_3x3~1|+|nor_conv_3x3~0|nor_conv_3x3~1|nor_conv_3x3~2|"
