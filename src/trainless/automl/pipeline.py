@@ -21,7 +21,6 @@ from trainless.automl.latencies import calmest_latency
 from trainless.automl.plans import Plan
 from trainless.automl.results import Fitted, TestResult
 from trainless.automl.stages import (
-    BALANCED,
     Course,
     Progress,
     choose_network,
@@ -45,7 +44,7 @@ from trainless.search.journal import key_of
 from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
 from trainless.training import MEASURES, Devices, Recipe, TrainingResult, TrainingState
-from trainless.training.measures import measure_named
+from trainless.training.measures import BALANCED, measure_named
 from trainless.training.scales import SCALES
 from trainless.types import Architecture, Task
 

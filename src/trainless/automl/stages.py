@@ -28,12 +28,12 @@ from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
 from trainless.seeding import derive_seed
 from trainless.training import Recipe, TrainingResult, TrainingState, fit_recipe, train
+from trainless.training.measures import BALANCED
 from trainless.training.recipes import batch_size_for
 from trainless.training.train import finished
 from trainless.types import Architecture
 
 __all__ = [
-    "BALANCED",
     "MOST_EPOCHS",
     "Course",
     "Progress",
@@ -48,8 +48,6 @@ __all__ = [
     "with_memory",
 ]
 
-BALANCED = ("balanced-accuracy", "macro-f1")
-"""Measures for which rare classes count as much as others."""
 MOST_EPOCHS = 200
 """Most epochs of a training that only the time ends."""
 

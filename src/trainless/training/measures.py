@@ -10,10 +10,13 @@ from trainless.errors import UnknownNameError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["MEASURES", "Measure", "measure_named"]
+__all__ = ["BALANCED", "MEASURES", "Measure", "measure_named"]
 
 MEASURES = ("accuracy", "balanced-accuracy", "macro-f1", "log-loss")
 """Names of the measures: the first three in percent, the last in nats and with its sign turned."""
+
+BALANCED = ("balanced-accuracy", "macro-f1")
+"""Measures for which rare classes count as much as others."""
 
 Measure = Callable[["torch.Tensor", "torch.Tensor"], float]
 

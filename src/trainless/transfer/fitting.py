@@ -18,7 +18,7 @@ from trainless.search import Limits
 from trainless.search_spaces import search_space
 from trainless.search_spaces.pretrained import Pretrained
 from trainless.training import Devices, Recipe, TrainingResult, TrainingState, train
-from trainless.training.measures import measure_named
+from trainless.training.measures import BALANCED, measure_named
 from trainless.training.train import check_numbers
 from trainless.transfer.features import compute_features
 from trainless.transfer.heads import closed_form
@@ -33,7 +33,6 @@ _MOST_EPOCHS = 50
 _FITTING = 0.5  # share of the time that is left then, for features of all images
 _LEAST = 200  # images that the head is fitted to, however little time there is
 _BATCHES = ((2000, 64), (500, 32), (0, 16))  # from how many training images on a batch has how many of them
-_BALANCED = ("balanced-accuracy", "macro-f1")
 
 Progress = Callable[[str, int, int], None]
 
@@ -156,7 +155,7 @@ def fit_pretrained(
     def told(stage: str) -> Callable[[int, int], None] | None:
         return None if progress is None else lambda done, total: progress(stage, done, total)
 
-    is_balanced = measure in _BALANCED
+    is_balanced = measure in BALANCED
     chosen, candidates, notes = judge(
         space, data, limits, judging_end, balanced=is_balanced, seed=seed, threads=threads, progress=told("judging")
     )
