@@ -37,9 +37,9 @@ from PIL import Image
 from torch import nn
 
 from trainless.data import ImageDataset, Splits, load_data, load_splits
+from trainless.operations import MirrorAveraged
 from trainless.search_spaces import search_space
 from trainless.training import Devices, Recipe, train
-from trainless.training.averages import MirrorAveraged
 from trainless.training.batches import Batches, batch_count
 from trainless.training.precision import step_seconds
 from trainless.training.recipes import fit_recipe

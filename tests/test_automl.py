@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnxruntime
 import pytest
 import torch
 from scipy.stats import binomtest
@@ -22,11 +23,15 @@ from trainless.automl.sizes import choose_size
 from trainless.automl.stages import with_memory
 from trainless.automl.tuning import tune
 from trainless.data import Splits, audit, load_splits
+from trainless.data.arrays import load_arrays
 from trainless.errors import InputError
+from trainless.hardware import peak_memory
+from trainless.operations import MirrorAveraged
 from trainless.search import Limits
 from trainless.search_spaces import NASBench201, search_space
 from trainless.training import Devices, Recipe
 from trainless.types import Task
+from trainless.ui.candidates import candidates
 
 SMALL = search_space("nasbench201", channels=4, cells=1)
 
@@ -112,6 +117,73 @@ class TestFit:
     def test_nothing_within_the_limits(self, digits: Splits) -> None:
         with pytest.raises(InputError, match=r"large and small, is within the limits \(params at most 10\)"):
             fit(digits, Plan(time=60, limits=Limits(parameters=10)))
+
+
+@pytest.fixture(scope="module")
+def mirrored(tmp_path_factory: pytest.TempPathFactory) -> tuple[Fitted, Path, Splits]:
+    """A fit of colour images whose left and right differ, with the folder of it."""
+    rng = np.random.default_rng(0)
+    images, labels = rng.integers(0, 255, (120, 8, 8, 3), np.uint8), np.arange(120) % 3
+    for number, label in enumerate(labels):
+        images[number, 2 * label : 2 * label + 2, :4] = 255
+    splits, folder = load_splits(load_arrays(images, labels)), tmp_path_factory.mktemp("mirrored")
+    plan = Plan(epochs=2, limits=Limits(flops=500_000), space=SMALL, evaluations=6, workers=0, mirror_average=True)
+    return write_run(fit(splits, plan, folder=folder), folder, splits.test), folder, splits
+
+
+@pytest.mark.slow
+class TestMirrorAverage:
+    @staticmethod
+    def bare(fitted: Fitted, splits: Splits) -> torch.nn.Module:
+        """The network that was trained, from the weights that were handed over."""
+        space = next(size for size in SMALL.sizes if size.label == fitted.space)
+        network = space.build(space.canonical(space.parse(fitted.architecture)), splits.train.task).eval()
+        names = {name: f"network_{name.rpartition('.')[0].replace('.', '_')}.{name.rpartition('.')[2]}"
+                 for name in network.state_dict()}  # fmt: skip
+        network.load_state_dict({name: fitted.code.weights[there] for name, there in names.items()})
+        return network
+
+    def test_what_is_exported_is_the_mean_of_both_logits(self, mirrored: tuple[Fitted, Path, Splits]) -> None:
+        fitted, folder, splits = mirrored
+        network, test = self.bare(fitted, splits), splits.test
+        images = torch.tensor(test.images).float() / 255
+        mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (test.mean, test.std))
+        with torch.no_grad():
+            straight, turned = (network((seen - mean) / std) for seen in (images, torch.flip(images, dims=[3])))
+            expected = (straight + turned) / 2
+        session = onnxruntime.InferenceSession(folder / "model.onnx", providers=["CPUExecutionProvider"])
+        (found,) = session.run(None, {"images": images.numpy()})
+        assert np.allclose(found, expected, atol=1e-4)
+        assert not np.allclose(found, straight, atol=1e-3)
+        with torch.no_grad():
+            assert torch.allclose(fitted.network(images), expected, atol=1e-4)
+        assert np.allclose(RunFolder.read(folder).class_probabilities(test.images), expected.softmax(1), atol=1e-4)
+        right = float((expected.argmax(1) == torch.tensor(test.labels)).float().mean())
+        assert fitted.test.accuracy == pytest.approx(right)
+        # So is what is told of the validation images.
+        images = torch.tensor(splits.valid.images).float() / 255
+        with torch.no_grad():
+            expected = sum(network((seen - mean) / std) for seen in (images, torch.flip(images, dims=[3])))
+        right = float((expected.argmax(1) == torch.tensor(splits.valid.labels)).float().mean())
+        assert fitted.training.valid_accuracy == pytest.approx(100 * right)
+
+    def test_costs_and_limits_are_those_of_what_is_handed_over(self, mirrored: tuple[Fitted, Path, Splits]) -> None:
+        fitted, folder, splits = mirrored
+        space = next(size for size in SMALL.sizes if size.label == fitted.space)
+        task = splits.train.task
+        architecture = space.canonical(space.parse(fitted.architecture))
+        assert fitted.costs["flops"] == 2 * space.flops(architecture, task) <= 500_000
+        assert fitted.costs["params"] == sum(weight.numel() for weight in fitted.network.parameters())
+        assert fitted.costs["memory"] * 2**20 == peak_memory(
+            MirrorAveraged(space.build(architecture, task)), task.input_shape
+        )
+        rows = fitted.search.evaluations
+        assert rows["flops"].max() <= 500_000 < 2 * SMALL.flops(SMALL.make(["nor_conv_3x3"] * 6), task)
+        for text, flops in zip(rows["architecture"], rows["flops"], strict=True):
+            assert flops == 2 * space.flops(space.parse(text), task)
+        assert fitted.search.protocol["costs"] == "of the mean for an image and its mirror image"
+        assert "mirror image" in (folder / "model_card.md").read_text()
+        assert {row["flops"] for row in candidates(folder / "search.db", task)} == set(rows["flops"])
 
 
 class TestParts:

@@ -19,9 +19,11 @@ from trainless.automl.reach import check_reachable, least_found
 from trainless.automl.sizes import Size, choose_size
 from trainless.automl.speeds import SpeedModel, Work, work_of
 from trainless.automl.stages import train_network, tune_recipe
+from trainless.costs import Candidate
 from trainless.data import load_splits
 from trainless.errors import InputError
 from trainless.hardware import Latency
+from trainless.operations import MirrorAveraged
 from trainless.search import Costs, Limits, Search
 from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
@@ -111,7 +113,23 @@ class TestLatencies:
         again = LatencyModel(TASK, {**model.measured, WHOLE: 2.0})
         before = len(kinds)
         assert again.predict(SPACE, FULL) == 2 * model.predict(SPACE, FULL)
+        mirrored = LatencyModel(TASK, model.measured, mirror_average=True)
+        assert mirrored.predict(SPACE, FULL) == 2 * model.predict(SPACE, FULL)
         assert len(kinds) == before
+
+    def test_predictions_follow_networks_as_they_are_handed_over(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(latencies, "_milliseconds", lambda node: 0.5)
+        whole: list[torch.nn.Module] = []
+
+        def calmest(network: torch.nn.Module, task: Task, *, tries: int) -> Latency:
+            whole.append(network)
+            return Latency(30.0, 30.0, 30.0, 20, 1, 1, "cpu")
+
+        monkeypatch.setattr(latencies, "calmest_latency", calmest)
+        model = LatencyModel(TASK, mirror_average=True)
+        model.calibrate(SPACE, [FULL])
+        assert [type(network) for network in whole] == [MirrorAveraged]
+        assert model.predict(SPACE, FULL) == pytest.approx(30.0)
 
     @pytest.mark.parametrize("name", ["nasbench201", "mobile", "convnet"])
     def test_all_operations_of_a_space_can_be_measured(self, name: str) -> None:
@@ -123,14 +141,15 @@ class TestLatencies:
         assert torch.equal(torch.get_rng_state(), state)
 
     def test_the_next_candidate_where_the_best_is_too_slow(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        known = {FULL: Latency(4.0, 3.9, 4.9, 20, 1, 1, "cpu"), EMPTY: Latency(4.5, 4.4, 4.7, 20, 1, 1, "cpu")}
-        monkeypatch.setattr(latencies, "measured_latency", lambda space, architecture, task: known[architecture])
+        full, empty = Candidate(SPACE, FULL, TASK), Candidate(SPACE, EMPTY, TASK)
+        known = {full: Latency(4.0, 3.9, 4.9, 20, 1, 1, "cpu"), empty: Latency(4.5, 4.4, 4.7, 20, 1, 1, "cpu")}
+        monkeypatch.setattr(latencies, "measured_latency", known.__getitem__)
         # The upper quartile counts, with a margin.
-        chosen, measured = first_within(SPACE, [FULL, EMPTY], TASK, 5.0)
-        assert chosen == EMPTY
-        assert [architecture for architecture, _ in measured] == [FULL, EMPTY]
-        assert first_within(SPACE, [FULL, EMPTY], TASK, 4.0)[0] is None
-        assert is_within(known[FULL], 4.9 * 1.05)
+        chosen, measured = first_within([full, empty], 5.0)
+        assert chosen == empty
+        assert [candidate for candidate, _ in measured] == [full, empty]
+        assert first_within([full, empty], 4.0)[0] is None
+        assert is_within(known[full], 4.9 * 1.05)
 
     def test_a_search_by_predictions_measures_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def refuse(*_: object, **__: object) -> Latency:

@@ -162,6 +162,8 @@ def test_a_useless_network_is_no_success(command: Command, photos: Path, tmp_pat
         (("--strategy", "evolutoin"), "did you mean 'evolution'"),
         (("--image-size", "1"), "1"),
         (("--workers", "-1"), "-1"),
+        (("--mirror-average",), "grey images are not mirrored unasked: leave out --mirror-average"),
+        (("--mirror-average", "--no-mirror"), "images may not be mirrored here: leave out --mirror-average"),
     ],
 )
 def test_fit_refuses(command: Command, tmp_path: Path, extra: tuple[str, ...], told: str) -> None:

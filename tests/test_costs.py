@@ -44,6 +44,16 @@ class TestCost:
         assert found["memory"] * 2**20 > 4 * found["params"]
         assert found["latency"] > 0
 
+    def test_of_a_network_that_averages_over_mirror_images(self) -> None:
+        plain, mirrored = Candidate(SMALL, ONE, TASK), Candidate(SMALL, ONE, TASK, mirror_average=True)
+        found, doubled = ({name: cost.find(what) for name, cost in COSTS.items()} for what in (plain, mirrored))
+        assert doubled["params"] == found["params"] == sum(weight.numel() for weight in mirrored.build().parameters())
+        assert doubled["flops"] == 2 * found["flops"]
+        # Weights are there once, activations for both images; the given image stays beside them.
+        state = sum(tensor.nbytes for tensor in plain.build().state_dict().values()) / 2**20
+        image = 4 * 3 * 8 * 8 / 2**20
+        assert doubled["memory"] - state == pytest.approx(2 * (found["memory"] - state) + image, rel=0.02)
+
     def test_measured_ones_say_so(self) -> None:
         assert [name for name, cost in COSTS.items() if cost.is_measured] == ["latency"]
         assert [cost.name for cost in counted_costs()] == ["params", "flops"]

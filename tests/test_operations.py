@@ -11,10 +11,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from trainless.export import plain_code
+from trainless.export.formats import module_of
 from trainless.operations import (
     Cell,
     Divide,
     GlobalMaxPool,
+    MirrorAveraged,
     ReductionBlock,
     Residual,
     SqueezeExcite,
@@ -253,3 +256,26 @@ class TestCell:
         y = Cell([[(nn.Identity(), 0)], [(nn.Identity(), 0), (nn.Identity(), 1)]])(x)
         np.testing.assert_array_equal(x, before)
         torch.testing.assert_close(y, 2 * before)
+
+
+class TestMirrorAveraged:
+    @staticmethod
+    def network() -> nn.Module:
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5)).eval()
+
+    def test_is_the_mean_of_two_passes_and_alike_for_both(self) -> None:
+        network, images = self.network(), torch.randn(7, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+        averaged = MirrorAveraged(network)
+        with torch.no_grad():
+            expected = (network(images) + network(torch.flip(images, dims=[-1]))) / 2
+            assert torch.allclose(averaged(images), expected, atol=1e-6)
+            assert torch.allclose(averaged(images.flip(3)), averaged(images), atol=1e-6)
+            assert not torch.allclose(network(images.flip(3)), network(images), atol=1e-2)
+
+    def test_goes_into_plain_code(self) -> None:
+        averaged, images = MirrorAveraged(self.network()), torch.rand(3, 3, 8, 8)
+        code = plain_code(averaged, (3, 8, 8), tuple("abcde"), (0.5, 0.4, 0.3), (0.2, 0.2, 0.2))
+        mean, std = (torch.tensor(values).view(-1, 1, 1) for values in ((0.5, 0.4, 0.3), (0.2, 0.2, 0.2)))
+        with torch.no_grad():
+            assert torch.allclose(module_of(code)(images), averaged((images - mean) / std), atol=1e-5)

@@ -66,6 +66,8 @@ class TestCosts:
             Costs(SPACE, TASK, table=table(energy=7.5, test=90.0)).check(["toy.test"])
         with pytest.raises(InputError, match=r"networks with channels=16, cells=5, not with channels=4, cells=1"):
             Costs(SMALL, TASK, table=table(energy=7.5)).check(["toy.energy"])
+        with pytest.raises(InputError, match="not of those that average over its mirror image"):
+            Costs(SPACE, TASK, table=table(energy=7.5), mirror_average=True).check(["toy.energy"])
 
     @pytest.mark.data
     def test_hw_nas_bench(self, real_data: Path) -> None:

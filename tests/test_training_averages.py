@@ -1,16 +1,13 @@
-"""Averages of weights and of logits: by hand, within a training, and exported."""
+"""Averages of weights: by hand."""
 
 from __future__ import annotations
 
 import math
 
 import pytest
-import torch
 from torch import nn
 
-from trainless.export import plain_code
-from trainless.export.formats import module_of
-from trainless.training.averages import AveragedNetwork, MirrorAveraged
+from trainless.training.averages import AveragedNetwork
 
 
 def filled(value: float) -> nn.Module:
@@ -46,26 +43,3 @@ class TestAveragedNetwork:
         network.weight.data.fill_(2.0)
         assert float(averaged.network.weight) == 1.0
         assert not any(weight.requires_grad for weight in averaged.parameters())
-
-
-class TestMirrorAveraged:
-    @staticmethod
-    def network() -> nn.Module:
-        torch.manual_seed(0)
-        return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(144, 5)).eval()
-
-    def test_is_the_mean_of_two_passes_and_alike_for_both(self) -> None:
-        network, images = self.network(), torch.randn(7, 3, 8, 8, generator=torch.Generator().manual_seed(1))
-        averaged = MirrorAveraged(network)
-        with torch.no_grad():
-            expected = (network(images) + network(torch.flip(images, dims=[-1]))) / 2
-            assert torch.allclose(averaged(images), expected, atol=1e-6)
-            assert torch.allclose(averaged(images.flip(3)), averaged(images), atol=1e-6)
-            assert not torch.allclose(network(images.flip(3)), network(images), atol=1e-2)
-
-    def test_goes_into_plain_code(self) -> None:
-        averaged, images = MirrorAveraged(self.network()), torch.rand(3, 3, 8, 8)
-        code = plain_code(averaged, (3, 8, 8), tuple("abcde"), (0.5, 0.4, 0.3), (0.2, 0.2, 0.2))
-        mean, std = (torch.tensor(values).view(-1, 1, 1) for values in ((0.5, 0.4, 0.3), (0.2, 0.2, 0.2)))
-        with torch.no_grad():
-            assert torch.allclose(module_of(code)(images), averaged((images - mean) / std), atol=1e-5)

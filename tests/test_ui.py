@@ -306,12 +306,13 @@ class TestForms:
             ({"max_latency": "5"}, "The limit on latency is '5'"),
             ({"epochs": "0"}, "The number of epochs is '0'"),
             ({"seed": "-1"}, "The seed is '-1'"),
+            ({"resize": "zoom"}, "no resize 'zoom'"),
             ({"image_size": "3.5"}, "The image size is '3.5'"),
         ],
     )
     def test_what_cannot_be_used(self, changed: dict[str, str], match: str) -> None:
         with pytest.raises(InputError, match=match):
-            FitForm(**changed).check()
+            FitForm(**changed).plan()
 
     def test_a_plan(self) -> None:
         plan = FitForm(time="90s", max_params="20k", measure="macro-f1", seed="3", image_size="16").plan()
@@ -322,6 +323,9 @@ class TestForms:
             3,
             16,
         )
+        assert (plan.resize, plan.mirror_average) == (None, False)
+        plan = FitForm(resize="crop", mirror_average="yes").plan()
+        assert (plan.resize, plan.mirror_average) == ("crop", True)
         assert TINY.plan().epochs == 3
         assert TINY.plan().evaluations == 12
 
@@ -329,6 +333,9 @@ class TestForms:
         command = FitForm(time="90s", max_params="20k").command("my pets", "run")
         assert command.startswith("trainless fit 'my pets' --out run --max-params 20k")
         assert command.endswith("--time 90s")
+        command = FitForm(resize="pad", mirror_average="yes").command("my pets", "run")
+        assert "--resize pad" in command
+        assert command.endswith("--mirror-average")
 
 
 class TestCharts:

@@ -49,19 +49,28 @@ class Candidate:
         architecture: a member of the space, whose costs are those of the network as it is written.
         task: the shape of the images and the number of classes.
         device: where it runs, as PyTorch names it.
+        mirror_average: whether its logits are averaged over each image and its mirror image, for twice the work.
     """
 
     space: SearchSpace
     architecture: Architecture
     task: Task
     device: str = "cpu"
+    mirror_average: bool = False
+
+    @property
+    def passes(self) -> int:
+        """How many images the network sees for one."""
+        return 2 if self.mirror_average else 1
 
     def build(self) -> torch.nn.Module:
         """Build the network, with PyTorch's random state left as it was."""
+        from trainless.operations import MirrorAveraged
         from trainless.seeding import preserve_rng_state
 
         with preserve_rng_state():
-            return self.space.build(self.architecture, self.task)
+            network = self.space.build(self.architecture, self.task)
+        return MirrorAveraged(network) if self.mirror_average else network
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,7 +156,7 @@ def _count_parameters(candidate: Candidate) -> float:
 
 
 def _count_multiply_adds(candidate: Candidate) -> float:
-    return float(candidate.space.flops(candidate.architecture, candidate.task))
+    return float(candidate.passes * candidate.space.flops(candidate.architecture, candidate.task))
 
 
 def _compute_memory(candidate: Candidate) -> float:

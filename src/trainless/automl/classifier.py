@@ -76,6 +76,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         resize: how they are brought to a square: ``stretch``, ``pad`` or ``crop``; None lets their proportions decide.
         image_shape: channels, height and width of the images, for flat rows.
         mirror: whether a mirrored image is as good as the image; None says so of colour images.
+        mirror_average: hand over a network that averages over an image and its mirror image, for twice the work.
         epochs: of the training. Given them, `time` does not count, the hyper-parameters are not tuned, and the same
             images and `random_state` give the same network on the same machine, unless latency is limited.
         evaluations: most architectures that the search scores.
@@ -117,6 +118,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         resize: str | None = None,
         image_shape: tuple[int, int, int] | None = None,
         mirror: bool | None = None,
+        mirror_average: bool = False,
         epochs: int | None = None,
         evaluations: int = EVALUATIONS,
         random_state: int | np.random.RandomState | None = 0,
@@ -134,6 +136,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.resize = resize
         self.image_shape = image_shape
         self.mirror = mirror
+        self.mirror_average = mirror_average
         self.epochs = epochs
         self.evaluations = evaluations
         self.random_state = random_state
@@ -289,6 +292,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             time=self.time if self.epochs is None else None, limits=limits, space=self.space, score=self.search_score,
             measure=self.measure, photographs=self.mirror, image_size=self.image_size, seed=int(seed),
             workers=self.workers, epochs=self.epochs, evaluations=self.evaluations, resize=self.resize,
+            mirror_average=self.mirror_average,
         )  # fmt: skip
 
     def _check_parameters(self) -> None:

@@ -38,6 +38,7 @@ class LatencyModel:
     Args:
         task: shape of the images and number of classes.
         measured: milliseconds by kind of operation, and under `WHOLE` the factor, as an earlier model had them.
+        mirror_average: whether networks average over each image and its mirror image.
 
     Example:
         >>> from trainless.search_spaces import search_space
@@ -46,25 +47,30 @@ class LatencyModel:
         True
     """
 
-    def __init__(self, task: Task, measured: Mapping[str, float] = MappingProxyType({})) -> None:
-        self.task, self.measured = task, dict(measured)
+    def __init__(
+        self, task: Task, measured: Mapping[str, float] = MappingProxyType({}), *, mirror_average: bool = False
+    ) -> None:
+        self.task, self.measured, self.mirror_average = task, dict(measured), mirror_average
 
     def predict(self, space: SearchSpace, architecture: Architecture) -> float:
         """Predict the latency of an architecture as it is trained, without dead branches, in milliseconds."""
-        return self.measured.get(WHOLE, 1.0) * self._sum(space, architecture)
+        return self.measured.get(WHOLE, 1.0) * self._sum(self._candidate(space, architecture))
 
     def calibrate(self, space: SearchSpace, architectures: Iterable[Architecture]) -> None:
         """Measure whole networks, and let predictions follow them."""
         ratios = [
-            measured_latency(space, architecture, self.task, tries=1).milliseconds / total
+            measured_latency(candidate, tries=1).milliseconds / total
             for architecture in architectures
-            if (total := self._sum(space, architecture)) > 0
+            if (total := self._sum(candidate := self._candidate(space, architecture))) > 0
         ]
         self.measured[WHOLE] = float(np.exp(np.mean(np.log(ratios)))) if ratios else 1.0
 
-    def _sum(self, space: SearchSpace, architecture: Architecture) -> float:
-        blueprint = space.blueprint(space.canonical(architecture), self.task)
-        return sum(node.repeat * self._operation(node) for node in blueprint.nodes)
+    def _candidate(self, space: SearchSpace, architecture: Architecture) -> Candidate:
+        return Candidate(space, space.canonical(architecture), self.task, mirror_average=self.mirror_average)
+
+    def _sum(self, candidate: Candidate) -> float:
+        blueprint = candidate.space.blueprint(candidate.architecture, self.task)
+        return candidate.passes * sum(node.repeat * self._operation(node) for node in blueprint.nodes)
 
     def _operation(self, node: Node) -> float:
         if node.operation == "none" or node.record.is_identity:
@@ -93,11 +99,10 @@ def _milliseconds(node: Node) -> float:
     return 1000 * min(taken)
 
 
-def measured_latency(
-    space: SearchSpace, architecture: Architecture, task: Task, *, tries: int = _TRIES
-) -> Latency:  # fmt: skip
-    """Measure the latency of an architecture as it is trained, as `calmest_latency` does."""
-    return calmest_latency(Candidate(space, space.canonical(architecture), task).build(), task, tries=tries)
+def measured_latency(candidate: Candidate, *, tries: int = _TRIES) -> Latency:
+    """Measure the latency of a network as it is trained, without dead branches, as `calmest_latency` does."""
+    trained = replace(candidate, architecture=candidate.space.canonical(candidate.architecture))
+    return calmest_latency(trained.build(), trained.task, tries=tries)
 
 
 def calmest_latency(network: torch.nn.Module, task: Task, *, tries: int = _TRIES) -> Latency:
@@ -117,16 +122,16 @@ def is_within(latency: Latency, most: float) -> bool:
 
 
 def first_within(
-    space: SearchSpace, best_first: Iterable[Architecture], task: Task, most: float
-) -> tuple[Architecture | None, list[tuple[Architecture, Latency]]]:
-    """Measure architectures one after another until one keeps a limit on the latency.
+    best_first: Iterable[Candidate], most: float
+) -> tuple[Candidate | None, list[tuple[Candidate, Latency]]]:  # fmt: skip
+    """Measure networks one after another until one keeps a limit on the latency.
 
     Returns:
-        That architecture, None where there is none, and all that were measured.
+        That one, None where there is none, and all that were measured.
     """
-    measured: list[tuple[Architecture, Latency]] = []
-    for architecture in best_first:
-        measured.append((architecture, measured_latency(space, architecture, task)))
+    measured: list[tuple[Candidate, Latency]] = []
+    for candidate in best_first:
+        measured.append((candidate, measured_latency(candidate)))
         if is_within(measured[-1][1], most):
-            return architecture, measured
+            return candidate, measured
     return None, measured

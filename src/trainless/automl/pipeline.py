@@ -39,6 +39,7 @@ from trainless.estimators.training_cache import fingerprint
 from trainless.export import plain_code
 from trainless.export.formats import module_of
 from trainless.metrics import wilson_interval
+from trainless.operations import MirrorAveraged
 from trainless.search import SearchResult
 from trainless.search.journal import key_of
 from trainless.search_spaces import search_space
@@ -46,10 +47,10 @@ from trainless.search_spaces.base import SearchSpace
 from trainless.training import MEASURES, Devices, Recipe, TrainingResult, TrainingState
 from trainless.training.measures import BALANCED, measure_named
 from trainless.training.scales import SCALES
-from trainless.types import Architecture, Task
 
 __all__ = ["fit"]
 
+_MIRRORED = "the mean of the logits for the image and its mirror image, in all figures but the curves of the training"
 _RIVAL_SHARE, _RIVAL_SECONDS = 0.02, 3.0  # of the time, for simple classifiers to compare with
 
 
@@ -104,10 +105,12 @@ def fit(
     course.tell("testing", 0, 0)
     task, names = splits.train.task, splits.train.class_names
     title = f"{task.name}: {architecture} of {size.space.name}"
+    network = MirrorAveraged(network) if plan.mirror_average else network
     code = plain_code(network, task.input_shape, names, splits.train.mean, splits.train.std, title)
     plain = module_of(code)
     logits, labels = compute_logits(plain, splits.test.images), torch.tensor(splits.test.labels)
-    costs = _costs(size.space, architecture, task, plain)
+    result = _with_mirror_images(course, plain, result) if plan.mirror_average else result
+    costs = _costs(course.candidate(size.space, architecture), plain)
     course.lap("test")
     fitted = Fitted(
         title=title, space=size.space.label, architecture=str(architecture), graph=size.space.graph(architecture),
@@ -137,16 +140,16 @@ def begin(
     checkpoint = FitCheckpoint(folder, key_of({**settings, **times}), settings, go_on=go_on)
     used = checkpoint.values.get("elapsed", 0.0) + time.monotonic() - begun
     notes = report.advice()
+    plan.may_mirror(splits.train.task)  # refuses before time goes into it
     if plan.measure is None:
         plan = _with_measure(plan, report, notes)
     return Course(plan, splits, report, TimeBudget(plan.time or math.inf, used), checkpoint, folder, progress, notes)
 
 
-def _costs(
-    space: SearchSpace, architecture: Architecture, task: Task, network: torch.nn.Module
-) -> dict[str, float]:  # fmt: skip
+def _costs(handed_over: Candidate, network: torch.nn.Module) -> dict[str, float]:
     """All costs of the network that an architecture amounts to, the latency of the network as it is handed over."""
-    candidate = Candidate(space, space.canonical(architecture), task)
+    task = handed_over.task
+    candidate = replace(handed_over, architecture=handed_over.space.canonical(handed_over.architecture))
     values = {name: cost.find(candidate) for name, cost in COSTS.items() if name != "latency"}
     values["latency"] = calmest_latency(network, task).milliseconds
     values = {name: values[name] for name in COSTS}
@@ -198,6 +201,16 @@ def _test_result(logits: torch.Tensor, labels: torch.Tensor, class_names: tuple[
     return TestResult(right / len(labels), low, high, measures, confusion, class_names)
 
 
+def _with_mirror_images(course: Course, network: torch.nn.Module, result: TrainingResult) -> TrainingResult:
+    """The result of a training with the validation of the network that averages over mirror images."""
+    valid, measure = course.splits.valid, course.measure
+    logits, labels = compute_logits(network, valid.images), torch.tensor(valid.labels)
+    accuracy, value = (
+        measure_named(name, valid.task.classes)(logits, labels) for name in ("accuracy", measure)
+    )  # fmt: skip
+    return replace(result, valid_accuracy=accuracy, valid_measure=None if measure == "accuracy" else value)
+
+
 def _protocol(
     course: Course, space: SearchSpace, found: SearchResult, recipe: Recipe, result: TrainingResult
 ) -> Mapping[str, str]:
@@ -215,6 +228,7 @@ def _protocol(
         "trained on": _place(replace(plan.devices.resolved(), precision=result.precision)),
         "epochs": f"{result.epochs}; the weights of epoch {result.best_epoch} were kept: the last, unless the best by "
         f"{course.measure} on validation images is better by more than one standard error",
+        "inference": _MIRRORED if plan.mirror_average else "one pass over the image",
         "time": f"{plan.time:g} s" if plan.time else "not limited",
         "seed": str(plan.seed),
         "repeatable": _repeatable(plan),

@@ -20,11 +20,19 @@ from trainless.strategies import strategy
 from trainless.training import Devices
 from trainless.training.measures import measure_named
 from trainless.training.train import check_numbers
+from trainless.types import Task
 
 __all__ = ["EVALUATIONS", "Plan"]
 
 EVALUATIONS = 200
 """Most architectures that a search scores."""
+
+
+_GROWING = ("flops", "latency", "memory")  # costs that grow with the pixels of an image
+_NOT_MIRRORED = (
+    "The network shall average over each image and its mirror image, but {}: leave out --mirror-average "
+    "(mirror_average in Python), or say --mirror (photographs=True in Python, mirror of ImageClassifier)."
+)
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,8 @@ class Plan:
         devices: where the network is trained; recipes are tried in one process there. The search is on the CPU.
         resize: how images are brought to a square, a name of `trainless.data.preprocessing.RESIZES`; None lets the data
             decide.
+        mirror_average: hand over a network whose logits are the mean of those for an image and its mirror image: more
+            accurate as a rule, for twice the multiply-adds, which limits count.
 
     Raises:
         InputError: a value cannot be used.
@@ -75,6 +85,7 @@ class Plan:
     evaluations: int = EVALUATIONS
     devices: Devices = field(default_factory=Devices)
     resize: str | None = None
+    mirror_average: bool = False
 
     def __post_init__(self) -> None:
         if (self.time is None) == (self.epochs is None):
@@ -100,6 +111,8 @@ class Plan:
                 f"A fit trains from drawn weights, which networks of '{self.space}' do not: take "
                 "trainless.transfer.fit_pretrained for them, or another space."
             )
+        if self.mirror_average and self.photographs is False:
+            raise InputError(_NOT_MIRRORED.format("images may not be mirrored here"))
         # What a search would refuse, before time goes into measuring how large networks may be.
         check_run(self.seed, self.workers)
         strategy(self.strategy, search_space(self.space), self.seed)
@@ -126,8 +139,20 @@ class Plan:
             at_most=self.affordable_size,
         )  # fmt: skip
 
+    def may_mirror(self, task: Task) -> bool:
+        """Tell whether a mirrored image is as good as the image.
+
+        Raises:
+            InputError: it is not, and the network shall average over both.
+        """
+        is_allowed = task.channels == 3 if self.photographs is None else self.photographs
+        if self.mirror_average and not is_allowed:
+            raise InputError(_NOT_MIRRORED.format("grey images are not mirrored unasked"))
+        return is_allowed
+
     def affordable_size(self, images: int) -> int:
         """Estimate the largest rows and columns of so many images, by time and limits."""
         threads = (os.cpu_count() or 1) if self.workers is None else self.workers
-        most = {name: self.limits.most.get(name) for name in ("flops", "latency", "memory")}
+        passes = 2 if self.mirror_average else 1
+        most = {name: value / passes for name, value in self.limits.most.items() if name in _GROWING}
         return affordable_size(images, seconds=self.time, threads=threads, **most)

@@ -20,6 +20,7 @@ from trainless.automl.plans import Plan
 from trainless.automl.sizes import EPOCHS, CostOf, Size, choose_size
 from trainless.automl.time_budget import TimeBudget
 from trainless.automl.tuning import is_out_of_memory, tune
+from trainless.costs import Candidate
 from trainless.data import Splits
 from trainless.data.audits import Audit
 from trainless.errors import InputError
@@ -129,7 +130,12 @@ class Course:
 
     def latency_model(self) -> LatencyModel:
         """Give what predicts latencies, with what an interrupted fit had measured."""
-        return LatencyModel(self.splits.train.task, self.checkpoint.values.get("latencies", {}))
+        known = self.checkpoint.values.get("latencies", {})
+        return LatencyModel(self.splits.train.task, known, mirror_average=self.plan.mirror_average)
+
+    def candidate(self, space: SearchSpace, architecture: Architecture) -> Candidate:
+        """Give an architecture as the network that is handed over, whose costs count."""
+        return Candidate(space, architecture, self.splits.train.task, mirror_average=self.plan.mirror_average)
 
     def scored(self, size: Size) -> int:
         """How many images architectures are scored on, fewer where there is little time for each."""
@@ -185,12 +191,12 @@ def fit_size(course: Course, latencies: LatencyModel, *, is_measured: bool = Fal
 
 def _costs_of(course: Course, latencies: LatencyModel) -> CostOf:
     """What networks of any size cost, with the latency predicted."""
-    known: dict[SearchSpace, Costs] = {}
+    known, task, mirror_average = dict[SearchSpace, Costs](), course.splits.train.task, course.plan.mirror_average
 
     def cost(space: SearchSpace, architecture: Architecture, name: str) -> float:
         if space not in known:
             predicted = {"latency": partial(latencies.predict, space)}
-            known[space] = Costs(space, course.splits.train.task, predicted=predicted)
+            known[space] = Costs(space, task, predicted=predicted, mirror_average=mirror_average)
         return known[space](architecture, name)
 
     return cost
@@ -212,6 +218,7 @@ def search(course: Course, size: Size, latencies: LatencyModel) -> SearchResult:
         workers=0 if seconds < _WORKER_SECONDS else plan.workers, batch_size=scored,
         store=None if course.folder is None else course.folder / "search.db",
         predicted={"latency": partial(latencies.predict, size.space)} if is_timed else {},
+        mirror_average=plan.mirror_average,
     )  # fmt: skip
     return made.run(partial(course.tell, "searching"), resume=course.folder is not None and made.is_begun())
 
@@ -231,14 +238,15 @@ def choose_network(course: Course, size: Size, found: SearchResult) -> Architect
         fastest = ranked.sort_values("latency_ms")["architecture"].head(1)
         names = [*ranked["architecture"].head(_FINALISTS), *fastest]
         finalists = [best, *(space.parse(name) for name in names)]
-        chosen, measured = first_within(space, dict.fromkeys(finalists), course.splits.train.task, most)
+        candidates = [course.candidate(space, architecture) for architecture in dict.fromkeys(finalists)]
+        chosen, measured = first_within(candidates, most)
         if chosen is None:
             least = min(latency.high for _, latency in measured)
             raise InputError(
                 f"None of {len(measured)} networks of {space.label} keeps latency at most {most:g} ms when it is "
                 f"measured, with a margin: widen the limit; the fastest has {least:.3g} ms."
             )
-        best = chosen
+        best = chosen.architecture
         if len(measured) > 1:
             course.notes.append(
                 f"{len(measured) - 1} network(s) with a higher score were left out: measured, with spread and a "
@@ -260,9 +268,10 @@ def tune_recipe(
     plan, splits, kept = course.plan, course.splits, course.checkpoint.values
     if "recipe" in kept:
         return Recipe(**kept["recipe"]), kept["trials"]
-    photographs = splits.train.task.channels == 3 if plan.photographs is None else plan.photographs
     epochs = course.planned_epochs(size) or course.epochs
-    first = fit_recipe(len(splits.train), photographs, epochs=epochs, balanced=course.measure in BALANCED)
+    first = fit_recipe(
+        len(splits.train), plan.may_mirror(splits.train.task), epochs=epochs, balanced=course.measure in BALANCED
+    )
     recipe, trials, best = first, list[dict[str, Any]](), list[tuple[Recipe, TrainingState]]()
 
     def keep_best(chosen: Recipe, state: TrainingState) -> None:

@@ -77,6 +77,12 @@ def fit(
     mirror: Annotated[
         bool | None, typer.Option(help="Whether a mirrored image is as good; default yes for colour images.")
     ] = None,
+    mirror_average: Annotated[
+        bool,
+        typer.Option(
+            "--mirror-average", help="Average over an image and its mirror image, for twice the multiply-adds."
+        ),
+    ] = False,
     valid_share: Annotated[
         float, typer.Option(help="Share of the images that networks and recipes are chosen by, where no part is given.")
     ] = 0.2,
@@ -121,7 +127,7 @@ def fit(
     limits = Limits(most)
     plan = Plan(
         _seconds(time, epochs), limits, space, strategy, score, measure, mirror, image_size, seed, workers, epochs,
-        evaluations, devices_of(accelerator, devices, precision), resize,
+        evaluations, devices_of(accelerator, devices, precision), resize, mirror_average,
     )  # fmt: skip
     with interruptible("Nothing was kept yet: run the same command again."), progress("reading"):
         splits = plan.load(find_data(data), (1 - valid_share - test_share, valid_share, test_share))

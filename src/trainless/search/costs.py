@@ -28,6 +28,7 @@ class Costs:
         table: where costs named ``<data set>.<column>`` are read.
         device: where costs are measured, as PyTorch names it.
         predicted: by name, what tells a cost of an architecture in place of a measurement.
+        mirror_average: whether costs are those of networks that average over each image and its mirror image.
 
     Example:
         >>> from trainless.search_spaces import search_space
@@ -45,8 +46,10 @@ class Costs:
         table: BenchmarkTable | None = None,
         device: str = "cpu",
         predicted: Mapping[str, Callable[[Architecture], float]] = MappingProxyType({}),
+        mirror_average: bool = False,
     ) -> None:
         self.space, self.task, self.table, self.device, self.predicted = space, task, table, device, predicted
+        self.mirror_average = mirror_average
         self._known: dict[Architecture, dict[str, float]] = {}
         self._measured: dict[str, dict[str, float]] = {}
         self._on_measured: dict[str, OnMeasured] = {}
@@ -83,8 +86,11 @@ class Costs:
 
     def measure(self, architecture: Architecture, **options: Any) -> Latency:
         """Measure the latency of an architecture; options as for `trainless.hardware.measure_latency`."""
-        network = Candidate(self.space, architecture, self.task).build()
+        network = self._candidate(architecture).build()
         return measure_latency(network, self.task.input_shape, device=self.device, **options)
+
+    def _candidate(self, architecture: Architecture) -> Candidate:
+        return Candidate(self.space, architecture, self.task, self.device, self.mirror_average)
 
     def _found(self, architecture: Architecture, cost: Cost) -> float:
         if cost.name in self.predicted:
@@ -92,7 +98,7 @@ class Costs:
         text, measured = str(architecture), self._measured.get(cost.name, {})
         if text in measured:
             return measured[text]
-        value = cost.find(Candidate(self.space, architecture, self.task, self.device))
+        value = cost.find(self._candidate(architecture))
         if cost.is_measured and cost.name in self._on_measured:
             self._on_measured[cost.name](text, value)
         return value
@@ -117,6 +123,11 @@ class Costs:
             raise InputError(
                 f"The table '{table.name}' is of {table.space} and cannot tell '{name}' of {self.space.name}: give a "
                 "table of that space."
+            )
+        if self.mirror_average:
+            raise InputError(
+                f"The table '{table.name}' knows '{name}' of networks that see an image once, not of those that "
+                "average over its mirror image: leave mirror_average out, or limit the measured latency instead."
             )
         published = search_space(table.space).options
         if self.space.options != published:

@@ -99,6 +99,7 @@ class SearchPlan:
     def keep_measured(self, store: Store) -> None:
         """Keep what is measured in a store: a second measurement could let in what the first kept out."""
         settings = {"space": self.setting.space.label, "task": str(self.costs.task), "device": self.costs.device}
+        settings |= self._costed
         for name in self.measured_costs:
             topic = f"{_TOPICS.get(name, name)} of {key_of(settings)}"
             self.costs.remember(name, store.notes(topic), partial(_note, store, topic))
@@ -120,7 +121,8 @@ class SearchPlan:
             "scored": str(self.run),
             "device": self.costs.device,
         }
-        return settings | ({"images": fingerprint(self.setting.data)} if self.estimator.sees_all_images else {})
+        images = {"images": fingerprint(self.setting.data)} if self.estimator.sees_all_images else {}
+        return {**settings, **images, **self._costed}
 
     def protocol(self, history: Sequence[Sequence[Architecture]], notes: Sequence[str]) -> dict[str, str]:
         """Tell how all that was found came about.
@@ -136,6 +138,7 @@ class SearchPlan:
             "estimates": "; ".join([self.estimator.fidelity, *notes]),
             "objectives": ", ".join(self.objectives),
             "limits": str(self.limits),
+            **self._costed,
             "table": self.table,
             "budget": str(self.budget),
             "cheaper scores": "; ".join(cheaper),
@@ -148,6 +151,11 @@ class SearchPlan:
             "not finite": NON_FINITE_POLICY,
         }
         return {name: text for name, text in protocol.items() if text}
+
+    @property
+    def _costed(self) -> dict[str, str]:
+        """Of which networks costs are, where it is not those that are scored."""
+        return {"costs": "of the mean for an image and its mirror image"} if self.costs.mirror_average else {}
 
     @property
     def _predicted_costs(self) -> list[str]:

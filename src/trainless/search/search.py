@@ -74,6 +74,7 @@ class Search:
             of rungs of one that is named. None halves width, depth and batch from rung to rung.
         run_off: trains the best-scored few in the end, and the best validated one is what is found; None does not.
         predicted: costs that are told by a function of the architecture in place of being measured, by name.
+        mirror_average: count and measure costs of networks that average over each image and its mirror image.
 
     Raises:
         InputError: an argument cannot be used; the message says which, what was expected and what to do.
@@ -105,6 +106,7 @@ class Search:
         fidelities: Sequence[Fidelity] | None = None,
         run_off: RunOff | None = None,
         predicted: Mapping[str, Callable[[Architecture], float]] = MappingProxyType({}),
+        mirror_average: bool = False,
     ) -> None:
         budget = budget if isinstance(budget, Budget) else parse_budget(str(budget))
         self.seed, self.objectives = seed, checked_objectives(objectives)
@@ -121,7 +123,10 @@ class Search:
         self.space, self.store, self.strategy = setting.space, setting.store, strategy
         self._rungs = None if fidelities is None else len(fidelities) + 1
         made = self._strategy()
-        costs = Costs(setting.space, scorer.batch.task, table=table, device=device, predicted=predicted)
+        costs = Costs(
+            setting.space, scorer.batch.task, table=table, device=device, predicted=predicted,
+            mirror_average=mirror_average,
+        )  # fmt: skip
         self.plan = SearchPlan(
             strategy=self._written_strategy(), proposals=batch or made.batch, score=searched,
             estimator=searched.source(batch_size, device), setting=setting, run=scorer.run, batch=scorer.batch,

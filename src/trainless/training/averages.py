@@ -1,4 +1,4 @@
-"""Averages: of the weights of a network over a training, and of its logits over an image and its mirror image."""
+"""The average of the weights of a network over its training."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import math
 import torch
 from torch import nn
 
-__all__ = ["AveragedNetwork", "MirrorAveraged"]
+__all__ = ["AveragedNetwork"]
 
 _RECENT = 0.1  # of what is done: early weights are far off, and are soon to have no part
 
@@ -54,28 +54,3 @@ class AveragedNetwork(nn.Module):
                 mean.lerp_(current[name], share)
             else:
                 mean.copy_(current[name])
-
-
-class MirrorAveraged(nn.Module):
-    """The mean of a network's logits for an image and for its mirror image, left to right, in one pass.
-
-    For images that mean the same mirrored. It takes twice the multiply-adds of the network.
-
-    Args:
-        network: maps images, shape ``(images, channels, height, width)``, to logits.
-
-    Example:
-        >>> network = MirrorAveraged(nn.Flatten()).eval()
-        >>> network(torch.tensor([[[[1.0, 2.0, 6.0]]]]))
-        tensor([[3.5000, 2.0000, 3.5000]])
-    """
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """Compute the mean logits, shape ``(images, classes)``."""
-        logits: torch.Tensor = self.network(torch.cat((images, images.flip(3))))
-        mean: torch.Tensor = logits.unflatten(0, (2, -1)).mean(0)
-        return mean

@@ -9,7 +9,6 @@ import numpy as np
 
 from trainless.costs import Candidate, counted_costs
 from trainless.scoring import space_of
-from trainless.search_spaces import SearchSpace
 from trainless.store import Store
 from trainless.types import Task
 
@@ -37,7 +36,8 @@ def candidates(path: Path, task: Task) -> list[dict[str, Any]]:
         if not runs or not searches:
             return []
         table = store.table(runs[-1])
-    score = search_score(searches[-1]["settings"]["score"])
+    settings = searches[-1]["settings"]
+    score = search_score(settings["score"])
     names = [proxy.name for proxy in score.proxies]
     if not set(names) <= set(table.columns):
         return []
@@ -46,12 +46,11 @@ def candidates(path: Path, task: Task) -> list[dict[str, Any]]:
     space = space_of(runs[-1])
     rows = [
         {"order": number, "architecture": text, "score": float(value) if np.isfinite(value) else None}
-        | _costs(space, text, task)
+        | _costs(Candidate(space, space.parse(text), task, mirror_average="costs" in settings))
         for number, (text, value) in enumerate(zip(table.index, running.values(), strict=True), 1)
     ]
     return sorted(rows, key=lambda row: (row["score"] is None, -(row["score"] or 0.0), row["order"]))
 
 
-def _costs(space: SearchSpace, text: str, task: Task) -> dict[str, float]:
-    candidate = Candidate(space, space.parse(text), task)
+def _costs(candidate: Candidate) -> dict[str, float]:
     return {cost.column: cost.find(candidate) for cost in counted_costs()}

@@ -24,7 +24,11 @@ from trainless.ui.workspace import RunSummary
 
 __all__ = ["Choosing"]
 
-_MORE = ("space", "seed", "image_size", "evaluations", "epochs")
+_MORE = ("space", "seed", "image_size", "resize", "mirror_average", "evaluations", "epochs")
+_RESIZES = {
+    "": "what suits the data", "stretch": "stretch them", "pad": "pad them with grey", "crop": "crop the middle",
+}  # fmt: skip
+_MIRRORED = {"": "no", "yes": "yes, for twice the multiply-adds"}
 _LISTED = 50  # runs
 
 
@@ -155,6 +159,8 @@ class Choosing:
                 _select(form, "space", "Search space", {name: name for name in SEARCH_SPACES})
                 _field(form, "seed", "Seed", "", "decides everything random")
                 _field(form, "image_size", "Image size", "by the data", "rows and columns", self._preview)
+                _select(form, "resize", "Make images square", _RESIZES, self._preview)
+                _select(form, "mirror_average", "Average over mirror images", _MIRRORED)
                 _field(form, "evaluations", "Architectures", "200", "scored at most")
                 _field(form, "epochs", "Epochs", "by the time", "given them, time does not count")
             self._error = ui.element("div").classes("error")
@@ -270,5 +276,10 @@ def _field(
         made.on("blur", then)
 
 
-def _select(form: FitForm, name: str, label: str, options: dict[str, str]) -> None:
-    ui.select(options, label=label).bind_value(form, name).props("outlined dense").classes(f"field {name}")
+def _select(
+    form: FitForm, name: str, label: str, options: dict[str, str], then: Callable[[], Any] | None = None
+) -> None:  # fmt: skip
+    made = ui.select(options, label=label).bind_value(form, name)
+    made.props("outlined dense").classes(f"field {name}")
+    if then:
+        made.on_value_change(then)

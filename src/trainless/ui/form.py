@@ -32,6 +32,8 @@ class FitForm(_LimitFields):  # type: ignore[misc]
         measure: what the network shall be good at; empty where the data decide.
         seed: decides everything random.
         image_size: rows and columns of the images.
+        resize: how images are brought to a square; empty where the data decide.
+        mirror_average: ``yes`` where the network shall average over each image and its mirror image.
         epochs: of the training, instead of the time.
         evaluations: most architectures that are scored.
 
@@ -50,6 +52,8 @@ class FitForm(_LimitFields):  # type: ignore[misc]
     measure: str = ""
     seed: str = "0"
     image_size: str = ""
+    resize: str = ""
+    mirror_average: str = ""
     epochs: str = ""
     evaluations: str = ""
 
@@ -107,6 +111,7 @@ class FitForm(_LimitFields):  # type: ignore[misc]
         plan = Plan(
             time=None if epochs else self._seconds(), limits=self.limits(), space=self.space,
             measure=self.measure or None, image_size=image_size, seed=seed, epochs=epochs,
+            resize=self.resize or None, mirror_average=self.mirror_average == "yes",
         )  # fmt: skip
         return replace(plan, evaluations=evaluations) if evaluations else plan
 
@@ -114,11 +119,13 @@ class FitForm(_LimitFields):  # type: ignore[misc]
         """Write the command that does the same, as far as there is one."""
         options = {
             "--out": out, **{f"--max-{name}": getattr(self, f"max_{name}") for name in COSTS}, "--space": self.space,
-            "--measure": self.measure, "--image-size": self.image_size, "--seed": self.seed,
+            "--measure": self.measure, "--image-size": self.image_size, "--resize": self.resize,
+            "--seed": self.seed,
             "--time": "" if self.epochs.strip() else self.time,
         }  # fmt: skip
         given = [word for name, value in options.items() if value.strip() for word in (name, value.strip())]
-        written = shlex.join(["trainless", "fit", source, *given])
+        flags = ["--mirror-average"] if self.mirror_average == "yes" else []
+        written = shlex.join(["trainless", "fit", source, *given, *flags])
         beyond = [f"{name} {value.strip()}" for name, value in (("epochs", self.epochs), ("architectures at most",
                   self.evaluations)) if value.strip()]  # fmt: skip
         return f"{written}  # with {', '.join(beyond)}, as the page asks for" if beyond else written
