@@ -96,7 +96,7 @@ def evaluation_table(
         "reason": [estimate.reason for estimate in estimates],
     }
     values = np.array([estimate.row for estimate in estimates], dtype=float).reshape(len(estimates), -1)
-    # Parameters and multiply-adds may be scores too, of the network that is scored: the costs stay what limits hold for.
+    # Parameters and multiply-adds may be scores too, of the network that is scored; limits hold for the costs.
     rows |= {name: column for name, column in zip(plan.score.columns, values.T, strict=True) if name not in rows}
     whole = {cost.column: int for cost in counted_costs() if cost.is_whole}
     return pd.DataFrame(rows, index=range(1, len(loop.order) + 1)).astype(whole)
