@@ -266,7 +266,11 @@ class TestImageFolder:
             save(tmp_path / "pets" / name, np.zeros((4, 5), np.uint8))
         for name in ("dog/notes.txt", "loose.png"):
             (tmp_path / "pets" / name).write_text("not an image")
-        data = load_data(tmp_path / "pets")
+        with pytest.warns(UserWarning, match="Left out of 'pets'") as said:
+            data = load_data(tmp_path / "pets")
+        assert len(said) == 1
+        for name in (".git", "cat/.cache", "dog/.hidden.png", "loose.png"):
+            assert name in str(said[0].message)
         assert data.task == Task("pets", classes=2, channels=1, height=4, width=5)
         assert data.class_names == ("cat", "dog")
         assert data.labels.tolist() == [0, 0, 1, 1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from trainless.data.csv_files import TABLE_SUFFIXES, list_csv
 from trainless.data.dataset import ImageDataset, LabelledImages, channel_statistics
 from trainless.data.file_lists import FileList, read_file_list
 from trainless.data.folders import list_image_folder
+from trainless.data.left_out import summary
 from trainless.errors import DataError, InputError
 from trainless.specs import parse_spec, read_options
 from trainless.types import Task
@@ -31,6 +33,8 @@ def load_data(
 
     It is normalised by the mean and population standard deviation of its own pixels after resizing, except CIFAR-10,
     which has the constants that most papers use: mean (.4914, .4822, .4465), deviation (.2023, .1994, .2010).
+
+    What is left out of a folder or a table is said in a warning.
 
     Args:
         source: one of
@@ -62,6 +66,8 @@ def load_data(
         return resized(source, image_size, name)
     found = open_source(source, only_train=True)
     if isinstance(found, FileList):
+        if found.left_out:
+            warnings.warn(f"Left out of '{found.name}': {summary(found.left_out)}.", stacklevel=2)
         found = read_file_list(found, image_size)
     return _dataset(found, image_size, name)
 
