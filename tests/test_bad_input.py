@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -531,29 +530,6 @@ def test_what_is_not_read_is_told(command: Command, run: Path, tmp_path: Path) -
     code, out, err = command("predict", run, tmp_path / "photos", "--json")
     assert (code, len(json.loads(out))) == (0, 1)
     assert "trainless: left out: 1 system folder(s): @eaDir" in err
-
-
-@pytest.mark.parametrize(
-    "words",
-    [("score", "--sample", 2, "--proxies", "params"), ("search", "--score", "params", "--budget", 2)],
-)
-def test_what_is_no_part_of_the_data_is_told_once(command: Command, tmp_path: Path, words: tuple[object, ...]) -> None:
-    for name in ("cat/1.png", "dog/1.png", "@eaDir/1.png"):
-        write(tmp_path / "pets" / name, encoded(photo()))
-    (tmp_path / "pets" / "empty").mkdir()
-    (tmp_path / "pets" / "cat" / "2.png").symlink_to(tmp_path / "gone.png")
-    (tmp_path / "pets" / "dog" / "2.psd").touch()
-    store = tmp_path / "scores.db"
-    with warnings.catch_warnings():
-        warnings.simplefilter("default")
-        code, _, err = command(
-            *words, "--data", tmp_path / "pets", "--image-size", 8, "--batch-size", 2, "--workers", 0, "--store", store,
-        )  # fmt: skip
-    assert code == 0, err
-    assert err.count("Left out of 'pets': ") == 1
-    for reason in ("1 system folder(s): @eaDir", "1 class folder(s) without an image that is read: empty",
-                   "1 link(s) to nowhere: cat/2.png", "1 .psd image(s), which are not read"):  # fmt: skip
-        assert reason in err
 
 
 def test_a_table_of_predictions_that_cannot_be_written(command: Command, run: Path, tmp_path: Path) -> None:

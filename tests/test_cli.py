@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import math
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 import pytest
+from PIL import Image
 
 from trainless import cli
 from trainless.proxies import PROXIES, proxies
@@ -345,3 +348,28 @@ class TestNarrowTables:
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert ("a few words " * 5).strip() in self.printed(monkeypatch, capsys, None)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [("score", "--sample", 2, "--proxies", "params"), ("search", "--score", "params", "--budget", 2)],
+)
+def test_what_is_no_part_of_the_data_is_told_once(run: Run, tmp_path: Path, words: tuple[object, ...]) -> None:
+    for name in ("cat/1.png", "dog/11.png", "@eaDir/1.png"):
+        path = tmp_path / "pets" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(len(name)).integers(0, 256, (8, 8), np.uint8)).save(path)
+    (tmp_path / "pets" / "empty").mkdir()
+    (tmp_path / "pets" / "cat" / "2.png").symlink_to(tmp_path / "gone.png")
+    (tmp_path / "pets" / "dog" / "2.psd").touch()
+    store = tmp_path / "scores.db"
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        code, _, err = run(
+            *words, "--data", tmp_path / "pets", "--image-size", 8, "--batch-size", 2, "--workers", 0, "--store", store,
+        )  # fmt: skip
+    assert code == 0, err
+    assert err.count("Left out of 'pets': ") == 1
+    for reason in ("1 system folder(s): @eaDir", "1 class folder(s) without an image that is read: empty",
+                   "1 link(s) to nowhere: cat/2.png", "1 .psd image(s), which are not read"):  # fmt: skip
+        assert reason in err
