@@ -17,12 +17,12 @@ import pytest
 import torch
 from commands import Command
 from packaging.requirements import Requirement
-from PIL import Image
+from PIL import Image, features
 from scipy.stats import binomtest
 from torch import nn
 
 from trainless.automl.folders import RunFolder
-from trainless.data.image_formats import image_suffixes
+from trainless.data.image_formats import _HEIF, has_heif, image_suffixes
 from trainless.data.pixels import prepare
 from trainless.data.preprocessing import Preprocessing
 from trainless.data.walks import _SYSTEM, FolderWalk
@@ -30,7 +30,7 @@ from trainless.errors import InputError, TrainlessError
 from trainless.export import plain_code, usage, write_onnx_bytes, write_plain
 from trainless.export.byte_input import preparation
 from trainless.export.formats import _written
-from trainless.export.standalone import SUFFIXES, SYSTEM, image_files
+from trainless.export.standalone import HEIF, SUFFIXES, SYSTEM, image_files, remedy
 
 CLASSES = ("cat", "dog", 'a "mouse"')
 WANTED = Preprocessing(3, 24, 32, "pad", 4095)
@@ -132,9 +132,9 @@ def allowed() -> str:
     return ",".join({"onnxruntime", "PIL", "numpy", "google", *needed})
 
 
-def alone(program: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+def alone(program: Path, *arguments: object, more: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-I", "-c", ALONE, allowed(), program, *map(str, arguments)],
+        [sys.executable, "-I", "-c", ALONE, f"{allowed()},{more}", program, *map(str, arguments)],
         capture_output=True, text=True, check=False,
     )  # fmt: skip
 
@@ -164,6 +164,33 @@ class TestProgram:
         assert "text.png" in done.stderr
         assert re.fullmatch(rf"{re.escape(str(tmp_path / 'black.png'))}\t[^\t]+\t[01]\.\d{{4}}\n", done.stdout)
 
+    def test_says_what_to_install_for_photographs_of_telephones(self, run: Path, tmp_path: Path) -> None:
+        for name in ("1.heic", "2.HEIF"):
+            (tmp_path / name).touch()
+        Image.new("L", (9, 9)).save(tmp_path / "3.png")
+        done = alone(run / "predict.py", tmp_path)  # where pillow-heif cannot be imported
+        names = f"{tmp_path / '1.heic'}, {tmp_path / '2.HEIF'}"
+        told = f"left out: 2 HEIF image(s), which are read after pip install pillow-heif: {names}\n"
+        assert (done.returncode, done.stderr) == (1, told)
+        assert done.stdout.startswith(str(tmp_path / "3.png"))
+
+    def test_says_what_to_do_where_pillow_lacks_a_decoder(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert remedy(Path("1.png")) == ""
+        monkeypatch.setattr(features, "check", lambda feature: feature != "avif")
+        assert remedy(Path("1.AVIF")) == "AVIF image(s), which are read after pip install --upgrade pillow"
+
+    @pytest.mark.skipif(not has_heif(), reason="the package pillow-heif is not installed")
+    def test_photographs_of_telephones(self, run: Path, tmp_path: Path, command: Command) -> None:
+        register_heif = pytest.importorskip("pillow_heif").register_heif_opener
+        register_heif()
+        for number in range(3):
+            Image.fromarray(RNG.integers(0, 256, (40, 30, 3), np.uint8)).save(tmp_path / f"{number}.heic")
+        expected = command.document("predict", run, tmp_path)
+        done = alone(run / "predict.py", tmp_path, "--json", more="pillow_heif,_pillow_heif")
+        assert (done.returncode, done.stderr) == (0, "")
+        for row, wanted in zip(json.loads(done.stdout), expected, strict=True):
+            assert row["probabilities"] == pytest.approx(wanted["probabilities"], abs=1e-4)
+
     @pytest.mark.slow
     def test_says_what_is_missing(self, run: Path, tmp_path: Path) -> None:
         import onnx
@@ -192,7 +219,8 @@ class TestProgram:
         assert image_files(tmp_path) == list(FolderWalk(tmp_path).below(tmp_path).images)
         assert len(image_files(tmp_path)) == 3
         assert set(SYSTEM) == _SYSTEM
-        assert set(SUFFIXES) == image_suffixes() - {".heic", ".heics", ".heif", ".heifs", ".hif"}  # of an extra
+        assert set(SUFFIXES) == image_suffixes() - set(HEIF)  # of an extra
+        assert set(HEIF) == _HEIF
 
     def test_nothing_else_can_be_imported_there(self, tmp_path: Path) -> None:
         for name in ("torch", "trainless", "pandas"):

@@ -23,7 +23,7 @@ def predict_script() -> str:
     """
     program = Path(__file__).with_name("standalone.py").read_text(encoding="utf-8")
     functions = _without_head(Path(pixels.__file__).read_text(encoding="utf-8"))
-    return program.replace("from PIL import Image\n", "from PIL import Image, ImageOps\n").replace(
+    return program.replace("from PIL import Image, features\n", "from PIL import Image, ImageOps, features\n").replace(
         "from trainless.data.pixels import FORMATS, prepare\n", functions
     )
 

@@ -1,5 +1,7 @@
 """Tell the class of images by the network beside this file: needs onnxruntime, Pillow and NumPy, and nothing else.
 
+Photographs of telephones (.heic) also need pillow-heif.
+
     python predict.py IMAGE_OR_FOLDER ... [--json]
 
 From Python: ``Classifier().probabilities(path)`` gives a probability for each of ``Classifier().classes``.
@@ -16,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, features
 
 from trainless.data.pixels import FORMATS, prepare
 
@@ -24,6 +26,8 @@ SUFFIXES = (
     ".apng", ".avif", ".avifs", ".bmp", ".dib", ".gif", ".j2c", ".j2k", ".jfif", ".jp2", ".jpc", ".jpe", ".jpeg",
     ".jpf", ".jpg", ".jpx", ".png", ".tif", ".tiff", ".webp",
 )  # fmt: skip
+HEIF = (".heic", ".heics", ".heif", ".heifs", ".hif")
+AVIF = (".avif", ".avifs")
 # Folders that systems put beside the files of people.
 SYSTEM = {
     "__macosx", "@eadir", "#recycle", "#snapshot", "@recycle", "@recently-snapshot", "$recycle.bin",
@@ -54,10 +58,11 @@ class Classifier:
         self.classes: list[str] = json.loads(facts["classes"])
         self.shape = tuple(int(facts[name]) for name in ("channels", "height", "width"))
         self.resize, self.deep_white = facts["resize"], int(facts["deep_white"])
+        self.formats = (*FORMATS, "HEIF") if has_heif() else FORMATS
 
     def probabilities(self, path: Path | str) -> NDArray[np.float64]:
         """Give the probability of each class for one image file."""
-        with warnings.catch_warnings(), Image.open(path, formats=FORMATS) as image:
+        with warnings.catch_warnings(), Image.open(path, formats=self.formats) as image:
             warnings.simplefilter("ignore")  # Pillow warns of large pictures and of damaged EXIF data
             image.load()
             channels, height, width = self.shape
@@ -70,6 +75,26 @@ class Classifier:
         return shares
 
 
+def has_heif() -> bool:
+    """Let Pillow read HEIF where pillow-heif is installed, and tell whether it is."""
+    try:
+        from pillow_heif import register_heif_opener
+    except ImportError:
+        return False
+    register_heif_opener()
+    return True
+
+
+def remedy(path: Path) -> str:
+    """Say what has to be installed for an image to be read; empty where nothing is wanting."""
+    suffix = path.suffix.lower()
+    if suffix in HEIF and not has_heif():
+        return "HEIF image(s), which are read after pip install pillow-heif"
+    if suffix in AVIF and not features.check("avif"):
+        return "AVIF image(s), which are read after pip install --upgrade pillow"
+    return ""
+
+
 def image_files(path: Path) -> list[Path]:
     """Find the images in a folder, without hidden ones and those that systems put there; or give the file."""
     if not path.is_dir():
@@ -78,7 +103,7 @@ def image_files(path: Path) -> list[Path]:
     for file in path.rglob("*"):
         parts = file.relative_to(path).parts
         left_out = any(name.startswith(".") or name.casefold() in SYSTEM for name in parts)
-        if file.suffix.lower() in SUFFIXES and not left_out and file.is_file():
+        if file.suffix.lower() in (*SUFFIXES, *HEIF) and not left_out and file.is_file():
             found.append(file)
     return sorted(found, key=Path.as_posix)
 
@@ -93,8 +118,11 @@ def main() -> int:
         classifier = Classifier()
     except ValueError as error:
         parser.error(str(error))
-    rows, broken = [], 0
+    rows, broken, unread = [], 0, dict[str, list[str]]()
     for path in [file for given in arguments.images for file in image_files(given)]:
+        if wanting := remedy(path):
+            unread.setdefault(wanting, []).append(str(path))
+            continue
         try:
             shares = classifier.probabilities(path)
         except Exception as error:  # whatever Pillow raises on a damaged file
@@ -103,6 +131,8 @@ def main() -> int:
             continue
         guess, named = classifier.classes[int(shares.argmax())], zip(classifier.classes, shares.tolist(), strict=True)
         rows.append({"path": str(path), "class": guess, "share": float(shares.max()), "probabilities": dict(named)})
+    for wanting, names in unread.items():
+        print(f"left out: {len(names)} {wanting}: {', '.join(names)}", file=sys.stderr)
     if arguments.json:
         print(json.dumps(rows, indent=1))
     else:
@@ -110,7 +140,7 @@ def main() -> int:
             print(f"{row['path']}\t{row['class']}\t{row['share']:.4f}")
     if not rows:
         print("No image was read: give images, or folders that hold some.", file=sys.stderr)
-    return 1 if broken or not rows else 0
+    return 1 if broken or unread or not rows else 0
 
 
 if __name__ == "__main__":
