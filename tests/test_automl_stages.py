@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -18,7 +19,7 @@ from trainless.automl.pipeline import begin
 from trainless.automl.reach import check_reachable, least_found
 from trainless.automl.sizes import Size, choose_size
 from trainless.automl.speeds import SpeedModel, Work, work_of
-from trainless.automl.stages import train_network, tune_recipe
+from trainless.automl.stages import choose_network, train_network, tune_recipe
 from trainless.costs import Candidate
 from trainless.data import load_splits
 from trainless.errors import InputError
@@ -164,6 +165,48 @@ class TestLatencies:
         assert set(found.evaluations["latency_ms"]) == {2.0}
         assert found.evaluations["architecture"].str.contains("nor_conv_3x3").all()
         assert found.protocol["latency"] == "predicted for each architecture, not measured"
+
+
+class TestFinalists:
+    def test_the_best_few_and_all_that_were_measured(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        times: dict[Candidate, int] = {}
+
+        def measured(candidate: Candidate, **_: object) -> Latency:
+            times[candidate] = times.get(candidate, 0) + 1
+            milliseconds = 9.0 if len(times) <= 6 else 2.0  # the first six are too slow
+            return Latency(milliseconds, milliseconds, milliseconds + 0.5, 20, 1, 1, "cpu")
+
+        for module in ("latencies", "finalists"):
+            monkeypatch.setattr(f"trainless.automl.{module}.measured_latency", measured)
+        splits = load_splits("digits")
+        plan = Plan(time=3600.0, space=SPACE, limits=Limits(latency=5), workers=0, score="params")
+        course = begin(splits, plan, folder=tmp_path)
+        made = Search(
+            SPACE, "random", "params", splits.train, budget=30, limits=plan.limits, workers=0,
+            predicted={"latency": lambda architecture: 4.0},
+        )  # fmt: skip
+        found, size = made.run(), Size(SPACE, 0, 1e-9, 1)
+        chosen = choose_network(course, size, found)
+        rows = found.evaluations.sort_values("score", ascending=False).iloc[:7]
+        assert [finalist.architecture for finalist in course.finalists] == list(rows["architecture"])
+        assert [finalist.is_chosen for finalist in course.finalists] == [False] * 6 + [True]
+        assert str(chosen) == course.finalists[-1].architecture
+        assert set(times.values()) == {1}  # none twice
+        for finalist, (_, row) in zip(course.finalists, rows.iterrows(), strict=True):
+            assert (finalist.score, finalist.parameters) == (row["score"], row["parameters"])
+            assert (finalist.flops, finalist.predicted_latency_ms) == (row["flops"], 4.0)
+        assert [finalist.latency_high_ms for finalist in course.finalists] == [9.5] * 6 + [2.5]
+        # Resumed it has them from before.
+        again = begin(splits, plan, folder=tmp_path)
+        assert choose_network(again, size, found) == chosen
+        assert again.finalists == course.finalists
+
+        # Where the best keeps the limit, the next four are measured beside it.
+        times.clear()
+        wide = begin(splits, replace(plan, limits=Limits(latency=50)))
+        assert str(choose_network(wide, size, found)) == rows["architecture"].iloc[0]
+        assert [finalist.is_chosen for finalist in wide.finalists] == [True, *[False] * 4]
+        assert len(times) == 5
 
 
 class TestTuning:

@@ -16,6 +16,7 @@ from test_report_searches import GRAPH, ODD, block, check_loads_nothing, make_se
 
 from trainless.automl import Fitted, TestResult
 from trainless.automl.comparison import Comparison, Rival
+from trainless.automl.finalists import Finalist
 from trainless.data.audits import Audit, Copy
 from trainless.data.sizes import ImageSize
 from trainless.errors import InputError, UnknownNameError
@@ -202,6 +203,22 @@ class TestFitPage:
         assert trials == ["1", "2"]
         assert cells == ["70.12", "9", "to the end", "0.0030", "32", "–", "1", "stopped early", "0.0100", "16"]
         assert "The same in all: optimizer adamw, weight decay 0.05, schedule one-cycle, mirror False," in page.text
+
+    def test_finalists(self) -> None:
+        first = Finalist("|none~0|", 12.5, 4_321, 1_000_000, 1.0, 1.25, 1.5, False)
+        second = Finalist("|skip_connect~0|", 12.0, 3_210, 900_000, 0.75, 0.5, 0.625, True, 0.8125)
+        page = read(fit_page(replace(make_fitted(), finalists=(first, second))))
+        assert page.texts["h2"].index("Finalists") == page.texts["h2"].index("The search") - 1
+        headings, ranks, cells = page.rows(1)
+        assert headings == [
+            "by score", "trained", "score", "parameters", "multiply-adds", "predicted latency, ms", "measured, ms",
+            "upper quartile, ms", "validation accuracy, %", "architecture",
+        ]  # fmt: skip
+        assert ranks == ["1", "2"]
+        assert cells[:9] == ["–", "12.500", "4,321", "1,000,000", "1", "1.25", "1.5", "–", "|none~0|"]
+        assert cells[9:] == [
+            "yes", "12.000", "3,210", "900,000", "0.75", "0.5", "0.625", "81.25", "|skip_connect~0|"
+        ]  # fmt: skip
 
     def test_without_recipes_epochs_notes_and_protocol(self) -> None:
         training = TrainingResult(80.0, 3, 2, 9.0)

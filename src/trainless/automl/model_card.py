@@ -43,6 +43,7 @@ def facts(fitted: Fitted) -> dict[str, object]:
         "classes": list(fitted.test.class_names),
         "preprocessing": fitted.audit.preprocessing.document(fitted.test.class_names),
         "evaluations": len(fitted.search.evaluations),
+        "finalists": [asdict(finalist) for finalist in fitted.finalists],
         "epochs": fitted.training.epochs,
         "seconds": sum(fitted.seconds.values()),
         "stages": dict(fitted.seconds),

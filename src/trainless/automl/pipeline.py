@@ -16,6 +16,7 @@ import torch
 from trainless.automl.baselines import baseline_logits
 from trainless.automl.checkpoint import FitCheckpoint
 from trainless.automl.comparison import compare
+from trainless.automl.finalists import Finalist
 from trainless.automl.inference import compute_logits
 from trainless.automl.latencies import calmest_latency
 from trainless.automl.plans import Plan
@@ -116,7 +117,9 @@ def fit(
         title=title, space=size.space.label, architecture=str(architecture), graph=size.space.graph(architecture),
         network=plain, code=code, test=_test_result(logits, labels, names),
         comparison=compare(course.measure, logits, rivals, labels, seed=plan.seed), training=result, recipe=recipe,
-        trials=trials, search=found, audit=course.report, costs=costs, limits=plan.limits, seconds=course.seconds,
+        trials=trials, search=found,
+        finalists=[_validated(finalist, result) for finalist in course.finalists],
+        audit=course.report, costs=costs, limits=plan.limits, seconds=course.seconds,
         notes=tuple(course.notes), protocol=_protocol(course, size.space, found, recipe, result),
     )  # fmt: skip
     written = write(fitted) if write else fitted
@@ -209,6 +212,10 @@ def _with_mirror_images(course: Course, network: torch.nn.Module, result: Traini
         measure_named(name, valid.task.classes)(logits, labels) for name in ("accuracy", measure)
     )  # fmt: skip
     return replace(result, valid_accuracy=accuracy, valid_measure=None if measure == "accuracy" else value)
+
+
+def _validated(finalist: Finalist, result: TrainingResult) -> Finalist:
+    return replace(finalist, valid_accuracy=result.valid_accuracy / 100) if finalist.is_chosen else finalist
 
 
 def _protocol(

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import torch
 
     from trainless.automl.comparison import Comparison
+    from trainless.automl.finalists import Finalist
     from trainless.data.audits import Audit
     from trainless.export import PlainCode
     from trainless.search import Limits, SearchResult
@@ -92,6 +93,7 @@ class Fitted:
         costs: by name all of `trainless.costs.COSTS`, measured on this machine where they are measured.
         limits: what the network may cost.
         seconds: by stage, the time it took: ``data``, ``search``, ``tuning``, ``training``, ``test``.
+        finalists: the best few networks that it found, measured; empty where the latency is not limited.
         notes: what happened that one should know, as sentences.
         protocol: how all this came about, as name and value.
         files: by kind, what was written where.
@@ -115,6 +117,7 @@ class Fitted:
     costs: Mapping[str, float]
     limits: Limits
     seconds: Mapping[str, float]
+    finalists: Sequence[Finalist] = ()
     notes: tuple[str, ...] = ()
     protocol: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, Path] = field(default_factory=dict)

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from trainless.automl.checkpoint import FitCheckpoint
+from trainless.automl.finalists import Finalist, finalists
 from trainless.automl.latencies import WHOLE, LatencyModel, first_within
 from trainless.automl.plans import Plan
 from trainless.automl.sizes import EPOCHS, CostOf, Size, choose_size
@@ -86,6 +87,7 @@ class Course:
         notes: what one should know, as sentences.
         seconds: by stage, the time it took.
         is_interrupted: whether the training shall end where it stands.
+        finalists: the best few networks of the search, where a limit on the latency had them measured.
     """
 
     plan: Plan
@@ -98,6 +100,7 @@ class Course:
     notes: list[str]
     seconds: dict[str, float] = field(default_factory=dict)
     is_interrupted: bool = False
+    finalists: list[Finalist] = field(default_factory=list)
 
     def tell(self, stage: str, done: int, total: int) -> None:
         """Say what is being done, and how far it is."""
@@ -231,14 +234,15 @@ def choose_network(course: Course, size: Size, found: SearchResult) -> Architect
     """
     space, most = size.space, course.plan.limits.most.get("latency")
     if "architecture" in course.checkpoint.values:
+        course.finalists = [Finalist(**row) for row in course.checkpoint.values.get("finalists", [])]
         return space.parse(course.checkpoint.values["architecture"])
     best = space.parse(found.best)
     if most is not None:
         ranked = found.evaluations[found.evaluations["score"].notna()].sort_values("score", ascending=False)
         fastest = ranked.sort_values("latency_ms")["architecture"].head(1)
         names = [*ranked["architecture"].head(_FINALISTS), *fastest]
-        finalists = [best, *(space.parse(name) for name in names)]
-        candidates = [course.candidate(space, architecture) for architecture in dict.fromkeys(finalists)]
+        architectures = dict.fromkeys([best, *(space.parse(name) for name in names)])
+        candidates = [course.candidate(space, architecture) for architecture in architectures]
         chosen, measured = first_within(candidates, most)
         if chosen is None:
             least = min(latency.high for _, latency in measured)
@@ -252,7 +256,9 @@ def choose_network(course: Course, size: Size, found: SearchResult) -> Architect
                 f"{len(measured) - 1} network(s) with a higher score were left out: measured, with spread and a "
                 f"margin, they are above the limit of {most:g} ms."
             )
-    course.checkpoint.keep(architecture=str(best), elapsed=course.budget.elapsed)
+        course.finalists = finalists(found.evaluations, candidates, dict(measured), chosen)
+    rows = [asdict(finalist) for finalist in course.finalists]
+    course.checkpoint.keep(architecture=str(best), finalists=rows, elapsed=course.budget.elapsed)
     return best
 
 

@@ -35,6 +35,7 @@ from trainless.terminal import print_json, print_rows, progress, records, write_
 
 if TYPE_CHECKING:
     from trainless.automl import Fitted, Plan
+    from trainless.automl.finalists import Finalist
     from trainless.data import Splits
     from trainless.data.preprocessing import Preprocessing
 
@@ -231,12 +232,25 @@ def _tell(written: Fitted, out: Path) -> None:
     typer.echo(f"{', '.join(costs)} for one image here.")
     for said in written.held():
         typer.echo(f"Limit: {said}")
+    if written.finalists:
+        typer.echo("Finalists, by score; latency in ms is predicted, measured (median), and its upper quartile:")
+        print_rows([_finalist(finalist) for finalist in written.finalists])
     typer.echo(f"{written.architecture} of {written.space}")
     typer.echo(f"Search: {written.protocol['scored']}.")
     for note in written.notes:
         typer.echo(f"Note: {note}")
     print_rows([{"what": name, "file": str(path)} for name, path in written.files.items()])
     typer.echo(f"Next: trainless predict {out} FOLDER; trainless export {out} --format onnx")
+
+
+def _finalist(finalist: Finalist) -> dict[str, Any]:
+    accuracy = finalist.valid_accuracy
+    return {
+        "": "chosen" if finalist.is_chosen else "", "score": finalist.score, "parameters": finalist.parameters,
+        "multiply-adds": finalist.flops, "predicted": finalist.predicted_latency_ms, "measured": finalist.latency_ms,
+        "quartile": finalist.latency_high_ms, "validation": "" if accuracy is None else f"{accuracy:.2%}",
+        "architecture": finalist.architecture,
+    }  # fmt: skip
 
 
 def predict(

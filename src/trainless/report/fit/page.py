@@ -11,7 +11,7 @@ from trainless.report.common.columns import Column, Table, columns_of, table_of
 from trainless.report.common.formats import cost_text
 from trainless.report.common.pages import render
 from trainless.report.fit.plots import accuracy_plot, confusion_plot, loss_plot, recall_plot
-from trainless.report.fit.views import class_table, stage_table, trial_table
+from trainless.report.fit.views import class_table, finalist_table, stage_table, trial_table
 from trainless.report.search.page import graph_context, search_context
 from trainless.report.search.views import check
 
@@ -23,6 +23,17 @@ if TYPE_CHECKING:
 __all__ = ["fit_page"]
 
 _WORST = 20
+_FINALISTS = [
+    Column("course", "trained", "", None),
+    Column("score", "score", "#,.5g", None),
+    Column("parameters", "parameters", ",.0f", None),
+    Column("flops", "multiply-adds", ",.0f", None),
+    Column("predicted_latency_ms", "predicted latency, ms", ".3g", None),
+    Column("latency_ms", "measured, ms", ".3g", None),
+    Column("latency_high_ms", "upper quartile, ms", ".3g", None),
+    Column("valid_accuracy", "validation accuracy, %", ".2f", None),
+    Column("architecture", "architecture", "", None),
+]
 
 
 def fit_page(fitted: Fitted) -> str:
@@ -50,6 +61,7 @@ def fit_page(fitted: Fitted) -> str:
         graph=graph_context(fitted.graph),
         training=_training(fitted.training),
         confusion=_confusion(fitted.test),
+        finalists=table_of(finalist_table(fitted), _FINALISTS, "by score") if fitted.finalists else None,
         trials=_trials(fitted),
         search=search_context(fitted.search),
         advice=fitted.audit.advice(),

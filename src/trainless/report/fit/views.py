@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 __all__ = [
     "class_table",
     "confusion_shares",
+    "finalist_table",
     "stage_table",
     "trial_table",
 ]
@@ -59,6 +61,14 @@ def class_table(test: TestResult) -> pd.DataFrame:
         "mistaken": wrong.max(1),
     })  # fmt: skip
     return rows.sort_values("found", kind="stable")
+
+
+def finalist_table(fitted: Fitted) -> pd.DataFrame:
+    """Describe the finalists, the best-scored first: the fields of `trainless.automl.finalists.Finalist`, percent."""
+    table = pd.DataFrame([asdict(finalist) for finalist in fitted.finalists])
+    table["valid_accuracy"] = 100 * table["valid_accuracy"].astype(float)
+    table["course"] = table["is_chosen"].map({True: "yes", False: ""})
+    return table.set_axis(pd.RangeIndex(1, len(table) + 1))
 
 
 def trial_table(fitted: Fitted) -> tuple[pd.DataFrame, dict[str, str]]:
