@@ -228,6 +228,13 @@ class TestFitPage:
         left_out = {"What one should know", "Training", "Recipes that were tried", "Protocol"}
         assert not left_out & set(page.texts["h2"])
 
+    def test_pretrained_weights_are_named(self, page: StudyPage) -> None:
+        weights = {"pretrained weights": "Lite0 of ImageNet", "licence of the weights": "Apache-2.0"}
+        text = read(fit_page(replace(make_fitted(), weights=weights))).text
+        assert "It starts from pretrained weights: Lite0 of ImageNet; licence: Apache-2.0." in text
+        assert "Epoch 0 stands for the pretrained weights" in text
+        assert "pretrained" not in page.text
+
     def test_the_data(self, page: StudyPage) -> None:
         found = dict(zip(page.texts["dt"], page.texts["dd"], strict=True))
         assert found["images"] == "240: train 80, valid 80, test 80 (valid, test split off at random)"

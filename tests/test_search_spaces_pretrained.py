@@ -9,7 +9,6 @@ import pytest
 import torch
 from torch import nn
 
-from trainless.automl.plans import Plan
 from trainless.backbones import BACKBONES, read_weights
 from trainless.data import load_data, split
 from trainless.errors import ArchitectureError, InputError
@@ -105,8 +104,6 @@ class TestWeights:
 
 def test_what_draws_weights_anew_refuses_networks_that_have_their_own() -> None:
     digits = load_data("digits")
-    with pytest.raises(InputError, match=r"take trainless\.transfer\.fit_pretrained"):
-        Plan(time=60.0, space="pretrained")
     with (
         pytest.raises(InputError, match="by the score lda_loo"),
         training_session(search_space("pretrained"), *split(digits, 0.8), workers=0),

@@ -22,7 +22,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from trainless.automl.folders import RunFolder, write_run
 from trainless.automl.inference import class_probabilities
 from trainless.automl.pipeline import fit as fit_network
-from trainless.automl.plans import EVALUATIONS, Plan
+from trainless.automl.plans import EVALUATIONS, SCRATCH_SPACE, Plan
 from trainless.data import ImageDataset
 from trainless.data.arrays import images_of, load_arrays, resize, value_range
 from trainless.data.dataset import draw
@@ -68,7 +68,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         max_latency: most milliseconds for one image on this machine.
         max_memory: most MiB for the inference of one image.
         time: seconds that `fit` may take.
-        space: a search space or its name.
+        space: a search space or its name; ``"auto"`` and ``"pretrained"`` as for `trainless.automl.Plan`.
         search_score: what the search maximises, as for `trainless.Search`.
         measure: what the network shall be good at, a name of `trainless.training.MEASURES`; None is accuracy, or
             balanced accuracy where the largest class has ten times as many images as the smallest.
@@ -111,7 +111,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         max_latency: float | None = None,
         max_memory: float | None = None,
         time: float = 600,
-        space: str | SearchSpace = "nasbench201",
+        space: str | SearchSpace = SCRATCH_SPACE,
         search_score: Any = "log-rank(flops, nwot)",
         measure: str | None = None,
         image_size: int | None = None,

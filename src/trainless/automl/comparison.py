@@ -92,14 +92,14 @@ smaller network.
         """Say what each of the simple classifiers comes to."""
         return [f"{rival.name} comes to {self.scale.text(rival.value)}" for rival in self.rivals]
 
-    def warnings(self, epochs: int) -> list[str]:
+    def warnings(self, epochs: int | None) -> list[str]:
         """Say in sentences why the network is of little use; empty where it is better than all rivals.
 
         Args:
-            epochs: that it was trained for.
+            epochs: that it was trained for; None where their number tells nothing.
         """
         found = [self._warning(rival) for rival in self.rivals if not rival.is_beaten]
-        if epochs < FEW_EPOCHS:
+        if epochs is not None and epochs < FEW_EPOCHS:
             found.append(
                 f"The network was trained for {epochs} epoch(s), too few to learn from: give more time, or ask for "
                 "smaller images or a smaller network."

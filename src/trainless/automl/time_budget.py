@@ -25,6 +25,9 @@ class TimeBudget:
     Args:
         seconds: all that there is; may be infinite.
         used: seconds that earlier runs of it used.
+        aside: seconds of it that go into something else than sizing, search, tuning and training, which have their
+            shares of the rest.
+        testing: seconds that the test takes beside what is kept for it always.
 
     Example:
         >>> time_budget = TimeBudget(100.0, used=30.0)
@@ -34,6 +37,8 @@ class TimeBudget:
 
     seconds: float
     used: float = 0.0
+    aside: float = 0.0
+    testing: float = 0.0
     start: float = field(init=False)
 
     def __post_init__(self) -> None:
@@ -60,19 +65,24 @@ class TimeBudget:
     @property
     def sizing(self) -> float:
         """Seconds in which the size of the networks has to be chosen."""
-        return _SIZING * self.seconds
+        return _SIZING * (self.seconds - self.aside)
+
+    @property
+    def sizing_start(self) -> float:
+        """Value of `time.monotonic` at which the sizing can begin, now or later."""
+        return max(time.monotonic(), self.start + self.aside)
 
     @property
     def search(self) -> float:
         """Seconds of the search."""
-        return _SEARCH * self.seconds
+        return _SEARCH * (self.seconds - self.aside)
 
     @property
     def tuning_end(self) -> float:
         """Value of `time.monotonic` at which the tuning has to end."""
-        return self.start + _TUNING * self.seconds
+        return self.start + self.aside + _TUNING * (self.seconds - self.aside)
 
     @property
     def training_end(self) -> float:
         """Value of `time.monotonic` at which the training has to end."""
-        return self.start + self.seconds - self.closing
+        return self.start + self.seconds - self.closing - self.testing

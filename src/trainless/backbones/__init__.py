@@ -5,6 +5,6 @@ from __future__ import annotations
 from trainless.backbones.base import Backbone
 from trainless.backbones.efficientnet_lite import Block, EfficientNetLite
 from trainless.backbones.known import BACKBONES, backbones
-from trainless.backbones.weights import read_weights
+from trainless.backbones.weights import is_installed, read_weights
 
-__all__ = ["BACKBONES", "Backbone", "Block", "EfficientNetLite", "backbones", "read_weights"]
+__all__ = ["BACKBONES", "Backbone", "Block", "EfficientNetLite", "backbones", "is_installed", "read_weights"]

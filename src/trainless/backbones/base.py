@@ -47,3 +47,7 @@ class Backbone:
         if channels == len(self.mean):
             return self.mean, self.std
         return (sum(self.mean) / len(self.mean),), (sum(self.std) / len(self.std),)
+
+    def facts(self) -> dict[str, str]:
+        """Say where the weights come from, for model cards."""
+        return {"pretrained weights": self.origin, "licence of the weights": self.licence}

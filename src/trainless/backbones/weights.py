@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     State = Mapping[str, torch.Tensor]
 
-__all__ = ["read_weights", "scale_of"]
+__all__ = ["is_installed", "read_weights", "scale_of"]
 
 _NORMALISATION = ("weight", "bias", "running_mean", "running_var")
 
@@ -71,17 +71,27 @@ def scale_of(path: Path, variants: Mapping[str, EfficientNetLite]) -> str:
     )
 
 
+def is_installed(backbone: Backbone) -> bool:
+    """Whether the weights of a backbone are a file that is named, or come as a package that is there."""
+    return not backbone.package or _folder(backbone) is not None
+
+
+def _folder(backbone: Backbone) -> str | None:
+    # Its code is not run: only the folder is asked for.
+    spec = find_spec(backbone.package.replace("-", "_"))
+    return None if spec is None or not spec.submodule_search_locations else spec.submodule_search_locations[0]
+
+
 def _path(backbone: Backbone) -> Path:
     if not backbone.package:
         return Path(backbone.file)
-    # Its code is not run: only the folder is asked for.
-    spec = find_spec(backbone.package.replace("-", "_"))
-    if spec is None or not spec.submodule_search_locations:
+    folder = _folder(backbone)
+    if folder is None:
         raise InputError(
             f"The weights of {backbone.name} come as the package '{backbone.package}', which is not installed: pip "
             "install 'trainless[pretrained]', or name a file with weights as the backbone."
         )
-    path = Path(spec.submodule_search_locations[0]) / backbone.file
+    path = Path(folder) / backbone.file
     try:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:

@@ -59,7 +59,16 @@ def fit(
     ] = None,
     evaluations: Annotated[int, typer.Option(help="Most architectures that are scored.")] = 200,
     most: Most = NO_LIMITS,
-    space: Annotated[str, typer.Option(help="Search space; `trainless spaces` lists them.")] = "nasbench201",
+    space: Annotated[
+        str,
+        typer.Option(
+            help="Search space, `trainless spaces` lists them; auto: pretrained features or networks from scratch, "
+            "what validates better."
+        ),
+    ] = "nasbench201",
+    backbone: Annotated[
+        str, typer.Option(help="Pretrained features to start from: lite0, lite1, lite2, all, or a file with weights.")
+    ] = "all",
     strategy: Annotated[str, typer.Option(help="How architectures are proposed.")] = "evolution",
     score: Annotated[str, typer.Option(help="A proxy or an aggregation.")] = "log-rank(flops, nwot)",
     measure: Annotated[
@@ -128,7 +137,7 @@ def fit(
     limits = Limits(most)
     plan = Plan(
         _seconds(time, epochs), limits, space, strategy, score, measure, mirror, image_size, seed, workers, epochs,
-        evaluations, devices_of(accelerator, devices, precision), resize, mirror_average,
+        evaluations, devices_of(accelerator, devices, precision), resize, mirror_average, backbone,
     )  # fmt: skip
     with interruptible("Nothing was kept yet: run the same command again."), progress("reading"):
         splits = plan.load(find_data(data), (1 - valid_share - test_share, valid_share, test_share))

@@ -70,7 +70,7 @@ class TrainingResult:
             chosen by these images, it is a little too high as an estimate for new ones: measure those on a test set.
         epochs: epochs that were run, fewer than asked for where it stopped early.
         best_epoch: the epoch that was kept, counted from 1: that with the highest measure on the validation images, or
-            the last one where that was preferred.
+            the last one where that was preferred; 0 where the weights that it began with were kept, being better.
         seconds: wall-clock time.
         train_losses: mean cross-entropy of each epoch, while the weights changed.
         valid_accuracies: accuracy on the validation images after each epoch, in percent.

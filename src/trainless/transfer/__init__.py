@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from trainless.transfer.features import FeatureCache, compute_features
-from trainless.transfer.fitting import PretrainedFit, fit_pretrained
+from trainless.transfer.fitting import (
+    PretrainedFit,
+    Start,
+    fine_tuning_recipe,
+    fit_pretrained,
+    normalised,
+    start_pretrained,
+)
 from trainless.transfer.heads import ClosedForm, closed_form
 from trainless.transfer.judging import Judged, judge
 
@@ -12,8 +19,12 @@ __all__ = [
     "FeatureCache",
     "Judged",
     "PretrainedFit",
+    "Start",
     "closed_form",
     "compute_features",
+    "fine_tuning_recipe",
     "fit_pretrained",
     "judge",
+    "normalised",
+    "start_pretrained",
 ]

@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from trainless.backbones import Backbone
 from trainless.data import ImageDataset, Splits
 from trainless.errors import InputError
 from trainless.hardware import limited_threads
-from trainless.search import Limits
+from trainless.search import Costs, Limits
 from trainless.search_spaces import search_space
 from trainless.search_spaces.pretrained import Pretrained
 from trainless.training import Devices, Recipe, TrainingResult, TrainingState, train
@@ -23,18 +24,105 @@ from trainless.training.train import check_numbers
 from trainless.transfer.features import compute_features
 from trainless.transfer.heads import closed_form
 from trainless.transfer.judging import Judged, judge, some_images
-from trainless.types import Architecture
+from trainless.types import Architecture, Task
 
-__all__ = ["PretrainedFit", "fine_tuning_recipe", "fit_pretrained"]
+__all__ = ["PretrainedFit", "Start", "fine_tuning_recipe", "fit_pretrained", "normalised", "start_pretrained"]
 
-_JUDGING = 0.35  # share of the time
+_JUDGING, _JUDGING_SECONDS = 0.35, 60.0  # share of the time, and the most of it: then there is a network
 _BACKWARD = 3.0  # how many times as long as a forward pass a step takes
 _MOST_EPOCHS = 50
-_FITTING = 0.5  # share of the time that is left then, for features of all images
+_FITTING = 0.5  # share of the time that is left then, for features of images that the head is fitted to
+_HEAD = ("hidden.", "head.")  # how names of its weights begin
 _LEAST = 200  # images that the head is fitted to, however little time there is
+_NO_TIME = "There was no time for an epoch of further training: the network is that in closed form."
 _BATCHES = ((2000, 64), (500, 32), (0, 16))  # from how many training images on a batch has how many of them
 
 Progress = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """A network from pretrained features whose head was fitted in closed form: what a training begins with.
+
+    Args:
+        space: the search space.
+        chosen: the candidate that was chosen.
+        candidates: all that were judged, the best first.
+        network: maps images that are normalised as the backbone wants it to one number a class; in eval mode.
+        worth: the measure on the validation images, as it is maximised.
+        accuracy: on the validation images, in percent.
+        seconds: of the ``judging`` and of the ``closed form``.
+        weights: of the network, before any training.
+        notes: what happened that one should know, as sentences.
+    """
+
+    space: Pretrained
+    chosen: Judged
+    candidates: Sequence[Judged]
+    network: torch.nn.Module
+    worth: float
+    accuracy: float
+    seconds: Mapping[str, float]
+    weights: Mapping[str, torch.Tensor]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def architecture(self) -> Architecture:
+        """The one that was chosen."""
+        return self.chosen.architecture
+
+    @property
+    def backbone(self) -> Backbone:
+        """What it is cut from."""
+        return self.space.cut(self.architecture).backbone
+
+    def facts(self) -> dict[str, str]:
+        """Say where the weights come from, for model cards."""
+        return self.backbone.facts()
+
+    def document(self) -> dict[str, Any]:
+        """Give what `read` makes it of again: tensors, numbers, texts and plain containers."""
+        return {
+            "candidates": [candidate.row() for candidate in (self.chosen, *self.candidates)],
+            "head": {name: value for name, value in self.weights.items() if name.startswith(_HEAD)},
+            "worth": self.worth, "accuracy": self.accuracy, "seconds": dict(self.seconds), "notes": list(self.notes),
+        }  # fmt: skip
+
+    @classmethod
+    def read(cls, space: Pretrained, task: Task, document: Mapping[str, Any]) -> Start:
+        """Make it of what `document` gave; the pretrained weights are read anew."""
+        chosen, *candidates = (Judged.read(space, row) for row in document["candidates"])
+        network = space.build(chosen.architecture, task)
+        space.start(network, chosen.architecture)
+        network.load_state_dict(document["head"], strict=False)
+        return cls(
+            space, chosen, candidates, network.eval(), document["worth"], document["accuracy"], document["seconds"],
+            _copied(network), tuple(document["notes"]),
+        )  # fmt: skip
+
+    def result(self, measure: str) -> TrainingResult:
+        """Give it as the result of a training without any epoch."""
+        return TrainingResult(self.accuracy, 0, 0, 0.0, valid_measure=None if measure == "accuracy" else self.worth)
+
+    def restore(self) -> None:
+        """Give the network the weights that it had before any training."""
+        self.network.to(device="cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
+        self.network.load_state_dict(self.weights)
+
+    def settle(self, result: TrainingResult, measure: str) -> TrainingResult:
+        """Leave the network as it was trained, or, where that is worse by the measure, as it was before: epoch 0."""
+        if result.worth >= self.worth:
+            return result
+        self.restore()
+        kept = self.result(measure)
+        return replace(result, valid_accuracy=kept.valid_accuracy, valid_measure=kept.valid_measure, best_epoch=0)
+
+    def kept_note(self, result: TrainingResult, measure: str) -> str:
+        """Say that a training came to less."""
+        return (
+            f"{result.epochs} epochs of further training came to {result.valid_accuracy:.2f} % of the validation "
+            f"images, and the head in closed form to {self.accuracy:.2f} %: by {measure} this is better, and was kept."
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +166,7 @@ class PretrainedFit:
 
     def facts(self) -> dict[str, str]:
         """Say where the weights come from, for model cards."""
-        return {"pretrained weights": self.backbone.origin, "licence of the weights": self.backbone.licence}
+        return self.backbone.facts()
 
 
 def fine_tuning_recipe(images: int, *, photographs: bool, balanced: bool = False) -> Recipe:
@@ -141,7 +229,7 @@ def fit_pretrained(
         >>> str(fitted.architecture).startswith("lite0-b"), fitted.valid_accuracy > 70
         (True, True)
     """
-    start = time.monotonic()
+    begun = time.monotonic()
     if (seconds is None) == (epochs is None) or (seconds is not None and not 0 < seconds < math.inf):
         raise InputError(f"The time is {seconds} s and epochs {epochs}, expected one of both, and a time above 0.")
     if epochs:
@@ -149,48 +237,76 @@ def fit_pretrained(
     space = search_space("pretrained", backbone=backbone)
     assert isinstance(space, Pretrained)
     splits = normalised(splits, space.backbones[0])
-    data, limits = splits.train, limits or Limits()
-    judging_end, end = (start + (seconds or math.inf) * share for share in (_JUDGING, 1.0))
-
-    def told(stage: str) -> Callable[[int, int], None] | None:
-        return None if progress is None else lambda done, total: progress(stage, done, total)
-
-    is_balanced = measure in BALANCED
-    chosen, candidates, notes = judge(
-        space, data, limits, judging_end, balanced=is_balanced, seed=seed, threads=threads, progress=told("judging")
-    )
-    spent = {"judging": time.monotonic() - start}
-    # The features of all images may take longer than there is time for.
-    most = len(data) if seconds is None else int(_FITTING * (end - time.monotonic()) / chosen.image_seconds)
-    network = _in_closed_form(space, chosen, some_images(data, max(most, _LEAST), seed), is_balanced, seed, threads)
-    worth, before = _measured(network, splits.valid, measure, threads)
-    spent["closed form"] = time.monotonic() - start - spent["judging"]
-
+    data, notes, end = splits.train, list[str](), begun + (seconds or math.inf)
+    judging = min(_JUDGING * seconds, _JUDGING_SECONDS) if seconds else math.inf
+    start = start_pretrained(
+        space, splits, limits or Limits(), judging_end=begun + judging,
+        fitting_seconds=_FITTING * (seconds - judging) if seconds else math.inf, measure=measure, seed=seed,
+        threads=threads, progress=progress,
+    )  # fmt: skip
     is_photographs = data.task.channels == 3 if photographs is None else photographs
-    used = recipe or fine_tuning_recipe(len(data), photographs=is_photographs, balanced=is_balanced)
-    epoch_seconds, result = _BACKWARD * chosen.image_seconds * len(data), None
+    used = recipe or fine_tuning_recipe(len(data), photographs=is_photographs, balanced=measure in BALANCED)
+    epoch_seconds, result, settled = _BACKWARD * start.chosen.image_seconds * len(data), None, start.result(measure)
     if epochs or (epochs is None and end - time.monotonic() > epoch_seconds):
-        fitted = {name: value.clone() for name, value in network.state_dict().items()}
         result = train(
-            network, data, splits.valid, epochs=epochs or _MOST_EPOCHS, seed=seed, recipe=used, measure=measure,
+            start.network, data, splits.valid, epochs=epochs or _MOST_EPOCHS, seed=seed, recipe=used, measure=measure,
             deadline=None if epochs else end, epoch_seconds=epoch_seconds, threads=threads, devices=devices,
             on_epoch=on_epoch, prefer_last=True, keep_weights=True,
         )  # fmt: skip
-        if result.worth < worth:
-            network.load_state_dict(fitted)
-            notes.append(
-                f"{result.epochs} epochs of further training came to {result.valid_accuracy:.2f} % of the validation "
-                f"images, and the head in closed form to {before:.2f} %: by {measure} this is better, and was kept."
-            )
+        settled = start.settle(result, measure)
+        if not settled.best_epoch:
+            notes.append(start.kept_note(result, measure))
     elif epochs is None:
-        notes.append("There was no time for an epoch of further training: the network is that in closed form.")
-    spent["training"] = time.monotonic() - start - sum(spent.values())
-    is_trained = result is not None and result.worth >= worth
-    accuracy = result.valid_accuracy if result is not None and is_trained else before
+        notes.append(_NO_TIME)
+    spent = {**start.seconds, "training": time.monotonic() - begun - sum(start.seconds.values())}
     return PretrainedFit(
-        space, chosen.architecture, space.cut(chosen.architecture).backbone, network.eval(), splits, accuracy, before,
-        result, is_trained, used, candidates, spent, tuple(notes),
+        space, start.architecture, start.backbone, start.network.eval(), splits, settled.valid_accuracy, start.accuracy,
+        result, settled.best_epoch > 0, used, start.candidates, spent, (*start.notes, *notes),
     )  # fmt: skip
+
+
+def start_pretrained(
+    space: Pretrained, splits: Splits, limits: Limits, *, judging_end: float = math.inf,
+    fitting_seconds: float = math.inf, measure: str = "accuracy", seed: int = 0, threads: int = 1,
+    progress: Progress | None = None, image_seconds: float = math.inf,
+    costs: Costs | None = None,
+) -> Start:  # fmt: skip
+    """Choose a network from pretrained features without training, and fit its head in closed form.
+
+    Args:
+        space: the space.
+        splits: the images, normalised as its backbones want it.
+        limits: what the network may cost.
+        judging_end: value of `time.monotonic` at which the judging of candidates shall be done.
+        fitting_seconds: that the features may take to which the head is fitted; of as many images as that allows.
+        measure: as for `fit_pretrained`.
+        seed: decides everything random.
+        threads: threads that PyTorch may use.
+        progress: called with the name of a stage, what is done of it and all of it.
+        image_seconds: candidates whose features of one image take longer are left out.
+        costs: tells what networks cost; None takes them as they are written, and measures what has to be.
+
+    Raises:
+        InputError: nothing is within the limits, or the weights are not installed.
+    """
+    begun, data, is_balanced = time.monotonic(), splits.train, measure in BALANCED
+    chosen, candidates, notes = judge(
+        space, data, limits, judging_end, balanced=is_balanced, seed=seed, threads=threads,
+        progress=None if progress is None else partial(progress, "judging"), image_seconds=image_seconds,
+        costs=costs,
+    )  # fmt: skip
+    judged = time.monotonic()
+    most = int(min(len(data), fitting_seconds / chosen.image_seconds))
+    network = _in_closed_form(space, chosen, some_images(data, max(most, _LEAST), seed), is_balanced, seed, threads)
+    worth, accuracy = _measured(network, splits.valid, measure, threads)
+    seconds = {"judging": judged - begun, "closed form": time.monotonic() - judged}
+    return Start(
+        space, chosen, candidates, network, worth, accuracy, seconds, _copied(network), tuple(notes)
+    )  # fmt: skip
+
+
+def _copied(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in network.state_dict().items()}
 
 
 def _in_closed_form(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -23,9 +24,11 @@ from trainless.transfer.features import FeatureCache
 from trainless.transfer.heads import closed_form
 from trainless.types import Architecture
 
-__all__ = ["Judged", "judge", "some_images"]
+__all__ = ["JUDGED", "Judged", "counted_within", "judge", "some_images"]
 
-_IMAGES = 1000  # that candidates are judged on: a standard error of 1.5 points
+JUDGED = 1000
+"""Images that candidates are judged on: a standard error of 1.5 points."""
+
 _TOLD = 10  # of the best, for which the other scores are computed too
 _HIDDEN_FROM = 5  # of the best cuts, for which hidden layers are tried
 
@@ -43,6 +46,7 @@ class Judged:
         parameters: number of them.
         flops: multiply-adds for one image.
         image_seconds: about how long the features of one image take here.
+        seconds: from the beginning of the judging until it was judged.
         logme: see `trainless.proxies.transferability.logme`; NaN where it was not computed.
         transrate: see `trainless.proxies.transferability.transrate`; NaN where it was not computed.
     """
@@ -53,24 +57,36 @@ class Judged:
     parameters: int
     flops: int
     image_seconds: float
+    seconds: float
     logme: float = math.nan
     transrate: float = math.nan
 
-    def row(self) -> dict[str, object]:
+    def row(self) -> dict[str, Any]:
         """Give it as a row of a table."""
-        return {**vars(self), "architecture": str(self.architecture)}
+        return {
+            name: str(value) if isinstance(value, Architecture) else value if isinstance(value, int) else float(value)
+            for name, value in vars(self).items()
+        }
+
+    @classmethod
+    def read(cls, space: Pretrained, row: Mapping[str, Any]) -> Judged:
+        """Make it of a row of a table."""
+        return cls(**{**row, "architecture": space.parse(row["architecture"])})
 
 
 class _Judge:
     """Holds what judging needs, and the costs that are found on the way."""
 
     def __init__(
-        self, space: Pretrained, dataset: ImageDataset, limits: Limits, *, balanced: bool, seed: int, threads: int
-    ) -> None:
+        self, space: Pretrained, dataset: ImageDataset, limits: Limits, *, balanced: bool, seed: int, threads: int,
+        costs: Costs | None,
+    ) -> None:  # fmt: skip
         self.space, self.limits, self.balanced, self.seed = space, limits, balanced, seed
-        self.dataset, self.task = some_images(dataset, _IMAGES, seed), dataset.task
+        self.dataset, self.task = some_images(dataset, JUDGED, seed), dataset.task
         self.cache = FeatureCache(space, self.dataset, threads)
-        self.costs = Costs(space, dataset.task)
+        self.costs = costs or Costs(space, dataset.task)
+        self.begun = time.monotonic()
+        self.rates = dict[tuple[str, int], float]()  # seconds a multiply-add, by backbone and resolution
 
     def groups(self) -> list[tuple[Backbone, int, list[Architecture]]]:
         """Candidates with a linear head that counted limits allow, by backbone and resolution.
@@ -78,16 +94,17 @@ class _Judge:
         Those of the first backbone come before those of the next, and within one the quickest first.
 
         Raises:
-            InputError: there are none.
+            InputError: there are none, or the smallest breaks another limit.
         """
-        counted = {name: most for name, most in self.limits.most.items() if cost_named(name).effort == Effort.COUNTED}
         found: dict[tuple[Backbone, int], list[Architecture]] = {}
-        for architecture in self.space:
+        for architecture in counted_within(self.space, self.limits, self.costs):
             cut = self.space.cut(architecture)
-            if not cut.hidden and all(self.costs(architecture, name) <= most for name, most in counted.items()):
-                found.setdefault((cut.backbone, cut.pixels), []).append(architecture)
+            found.setdefault((cut.backbone, cut.pixels), []).append(architecture)
         if not found:
-            raise self.nothing(list(counted))
+            raise self.nothing([name for name in self.limits.most if cost_named(name).effort == Effort.COUNTED])
+        smallest = min((group[0] for group in found.values()), key=lambda least: self.costs(least, "flops"))
+        if self.limits.broken(partial(self.costs, smallest)):
+            raise self.nothing(list(self.limits.most))
         return [(backbone, pixels, group) for (backbone, pixels), group in found.items()]
 
     def nothing(self, names: Sequence[str]) -> InputError:
@@ -99,22 +116,26 @@ class _Judge:
             "more, or take another search space."
         )
 
-    def linear(self, deadline: float, progress: Progress | None) -> tuple[list[Judged], int]:
+    def linear(
+        self, deadline: float, image_seconds: float, progress: Progress | None
+    ) -> tuple[list[Judged], int]:  # fmt: skip
         """Judge linear heads until the time is over; gives also how many candidates there was no time for."""
         groups = self.groups()
-        total, judged, rate = sum(len(group) for *_, group in groups), list[Judged](), 0.0
+        total, judged, rate, whole_rate = sum(len(group) for *_, group in groups), list[Judged](), 0.0, 0.0
         for backbone, pixels, group in groups:
-            work = self.costs(group[-1], "flops") * len(self.dataset)
             # Without any there would be nothing to choose from.
-            if judged and time.monotonic() + rate * work > deadline:
+            quick = [member for member in group if rate * self.costs(member, "flops") <= image_seconds or not judged]
+            work = self.costs(quick[-1], "flops") * len(self.dataset) if quick else math.inf
+            if not quick or (judged and time.monotonic() + whole_rate * work > deadline):
                 continue
             start = time.monotonic()
-            self.cache.compute(backbone, pixels, [self.space.cut(member).depth for member in group])
-            for architecture in group:
+            self.cache.compute(backbone, pixels, [self.space.cut(member).depth for member in quick])
+            self.rates[backbone.name, pixels] = rate = self.cache.seconds[backbone.name, pixels] / work
+            for architecture in quick:
                 judged.append(self.judged(architecture))
                 if progress:
                     progress(len(judged), total)
-            rate = (time.monotonic() - start) / work
+            whole_rate = (time.monotonic() - start) / work
         return judged, total - len(judged)
 
     def with_hidden(self, best: Sequence[Judged], deadline: float) -> Iterator[Judged]:
@@ -136,8 +157,10 @@ class _Judge:
             features, self.dataset.labels, self.task.classes, cut.hidden, balanced=self.balanced, seed=self.seed
         )
         parameters, flops = (int(self.costs(architecture, name)) for name in ("params", "flops"))
-        seconds = self.cache.seconds[cut.backbone.name, cut.pixels] / len(self.dataset)  # of the deepest cut
-        return Judged(architecture, head.accuracy, head.loss, parameters, flops, seconds)
+        seconds = self.rates[cut.backbone.name, cut.pixels] * flops
+        return Judged(
+            architecture, head.accuracy, head.loss, parameters, flops, seconds, time.monotonic() - self.begun
+        )  # fmt: skip
 
     def told(self, candidate: Judged) -> Judged:
         """Add the other scores of its features."""
@@ -166,9 +189,25 @@ class _Judge:
         raise self.nothing(list(self.limits.most))
 
 
+def counted_within(space: Pretrained, limits: Limits, costs: Costs) -> list[Architecture]:
+    """List the architectures with a linear head that keep the limits on what is counted.
+
+    Example:
+        >>> from trainless.types import Task
+        >>> space = Pretrained("lite0")
+        >>> found = counted_within(space, Limits(flops=500_000), Costs(space, Task("photos", 10)))
+        >>> [str(architecture) for architecture in found]
+        ['lite0-b1-r32-linear']
+    """
+    counted = {name: most for name, most in limits.most.items() if cost_named(name).effort == Effort.COUNTED}
+    linear = (architecture for architecture in space if not space.cut(architecture).hidden)
+    return [found for found in linear if all(costs(found, name) <= most for name, most in counted.items())]
+
+
 def judge(
     space: Pretrained, dataset: ImageDataset, limits: Limits, deadline: float, *, balanced: bool = False,
-    seed: int = 0, threads: int = 1, progress: Progress | None = None,
+    seed: int = 0, threads: int = 1, progress: Progress | None = None, image_seconds: float = math.inf,
+    costs: Costs | None = None,
 ) -> tuple[Judged, list[Judged], list[str]]:  # fmt: skip
     """Find the candidate with the least log-loss on images left out, within limits and a time, without training.
 
@@ -184,6 +223,8 @@ def judge(
         seed: decides which images are taken, and hidden layers.
         threads: threads that PyTorch may use.
         progress: called with candidates that are judged and all of them.
+        image_seconds: candidates whose features of one image take longer are left out.
+        costs: tells what networks cost; None takes them as they are written, and measures what has to be.
 
     Returns:
         The chosen candidate, all that were judged with the best first, and notes.
@@ -191,8 +232,8 @@ def judge(
     Raises:
         InputError: nothing is within the limits, or the weights are not installed.
     """
-    judging = _Judge(space, dataset, limits, balanced=balanced, seed=seed, threads=threads)
-    judged, left = judging.linear(deadline, progress)
+    judging = _Judge(space, dataset, limits, balanced=balanced, seed=seed, threads=threads, costs=costs)
+    judged, left = judging.linear(deadline, image_seconds, progress)
     best = sorted(judged, key=lambda candidate: candidate.loss)[:_HIDDEN_FROM]
     judged += judging.with_hidden(best, deadline)
     ranked = sorted(judged, key=lambda candidate: (candidate.loss, candidate.flops))
@@ -207,8 +248,8 @@ def judge(
 
 
 def _is_heavier(cut: Cut, other: Cut) -> bool:
-    """Whether a network has all that another one has, and maybe more blocks or a wider head."""
-    same = (cut.backbone, cut.pixels) == (other.backbone, other.pixels)
+    """Whether a network has all that another one has, and maybe more pixels, more blocks or a wider head."""
+    same = cut.backbone == other.backbone and cut.pixels >= other.pixels
     return same and cut.depth >= other.depth and cut.hidden >= other.hidden
 
 

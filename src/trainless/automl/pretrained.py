@@ -1,0 +1,184 @@
+"""Networks from pretrained features in a fit: chosen without training, fitted in closed form, then trained further."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import pandas as pd
+
+from trainless.automl.latencies import MARGIN, measured_latency
+from trainless.automl.results import Trained
+from trainless.automl.sizes import Size, seconds_an_image
+from trainless.automl.stages import Course, train_network
+from trainless.costs import COSTS
+from trainless.data.audits import Audit
+from trainless.search import Costs, SearchResult
+from trainless.search_spaces.pretrained import Pretrained
+from trainless.training import TrainingState
+from trainless.training.measures import BALANCED
+from trainless.transfer import Start, fine_tuning_recipe, normalised, start_pretrained
+from trainless.types import Architecture
+
+__all__ = ["JUDGING_SECONDS", "begin_pretrained", "fine_tuned", "judged_search"]
+
+JUDGING_SECONDS = 45.0
+"""Most seconds of the judging, so that there is a network after a minute."""
+
+_TESTED = (
+    0.1  # share of the time for all that runs the network without training it, of a candidate that is not too slow
+)
+_EXPORTED = 1000  # images that are computed for the export
+_SPEED_SECONDS = 0.3  # of each measurement of how fast the network learns
+
+
+def begin_pretrained(course: Course, space: Pretrained, *, judging: float, fitting: float) -> Start:
+    """Choose a network from pretrained features by a head in closed form; or take the one of an interrupted fit.
+
+    Args:
+        course: the fit.
+        space: what is chosen from.
+        judging: share of the time in which candidates are judged.
+        fitting: share of the time for the features that the head of the chosen one is fitted to.
+
+    Raises:
+        InputError: nothing is within the limits, or the weights are not installed.
+    """
+    plan, budget, task = course.plan, course.budget, course.splits.train.task
+    splits, kept = normalised(course.splits, space.backbones[0]), course.checkpoint.values
+    if "start" in kept:
+        start = Start.read(space, task, kept["start"])
+    else:
+        course.tell("judging", 0, 0)
+        seconds = plan.time or math.inf
+        start = start_pretrained(
+            space, splits, plan.limits, judging_end=time.monotonic() + min(judging * seconds, JUDGING_SECONDS)
+            if plan.time else math.inf, fitting_seconds=fitting * seconds, measure=course.measure, seed=plan.seed,
+            threads=_threads(course), progress=course.tell, image_seconds=_most_image_seconds(course),
+            costs=_costs(course, space),
+        )  # fmt: skip
+        course.checkpoint.keep(start=start.document(), elapsed=budget.elapsed)
+    course.notes += start.notes
+    course.lap("judging")
+    return start
+
+
+def _threads(course: Course) -> int:
+    """One where the same seed is to give the same network."""
+    return course.threads if course.plan.time else 1
+
+
+def _most_image_seconds(course: Course) -> float:
+    """How long the features of an image may take, so that validation, test and export are done in time."""
+    if not course.plan.time:
+        return math.inf
+    valid, test = len(course.splits.valid), len(course.splits.test)
+    return _TESTED * course.plan.time / (2 * valid + test + _EXPORTED)
+
+
+def _costs(course: Course, space: Pretrained) -> Costs:
+    """What networks cost, the latency with its spread and a margin, so that it is held against a limit as it is."""
+    model, most = course.latency_model(), course.plan.limits.most.get("latency", math.inf)
+
+    def latency(architecture: Architecture) -> float:
+        # The sum of the operations is the least that the whole takes: what is above the limit need not be measured.
+        predicted = model.predict(space, architecture)
+        if predicted > most:
+            return predicted
+        return measured_latency(course.candidate(space, architecture)).high * (1 + MARGIN)
+
+    return Costs(
+        space, course.splits.train.task, predicted={"latency": latency}, mirror_average=course.plan.mirror_average
+    )  # fmt: skip
+
+
+def fine_tuned(
+    course: Course, start: Start, on_epoch: Callable[[TrainingState], None] | None, *, is_over: bool = False
+) -> Trained:
+    """Train all weights of a network in the time that is left; what comes out is no worse on the validation images.
+
+    Args:
+        course: the fit.
+        start: the network with its head in closed form.
+        on_epoch: called with where the training stands after each epoch.
+        is_over: leave the training out.
+    """
+    tuning = replace(course, splits=normalised(course.splits, start.backbone))
+    data, measure = tuning.splits.train, course.measure
+    recipe = fine_tuning_recipe(
+        len(data), photographs=course.plan.may_mirror(course.splits.train.task), balanced=measure in BALANCED
+    )
+    settled = start.result(measure)
+    size = Size(start.space, 0, math.nan, 1) if is_over else _speed(course, start, recipe.batch_size)
+    is_begun = "training" in course.checkpoint.values
+    is_late = course.plan.time is not None and not is_begun and not _has_epoch(course, size)
+    if not is_over and not is_late:
+        passes = course.candidate(start.space, start.architecture).passes
+        course.budget.testing = start.chosen.image_seconds * passes * (len(course.splits.test) + _EXPORTED)
+        try:
+            result, recipe = train_network(tuning, size, start.network, recipe, on_epoch, keep_weights=True)
+            settled = start.settle(result, measure)
+            if not settled.best_epoch:
+                course.notes.append(start.kept_note(result, measure))
+        except KeyboardInterrupt:
+            start.restore()
+            is_over = True
+    if is_over:
+        course.notes.append("It was interrupted before an epoch of further training: the network is in closed form.")
+    elif is_late:
+        course.notes.append("There was no time for an epoch of further training: the network is in closed form.")
+    search = judged_search(start, course.report)
+    scored = f"{len(search.evaluations)} candidates in {start.seconds['judging']:.1f} s: {search.stopped}"
+    return Trained(
+        start.space, start.architecture, start.network.eval(), tuning.splits, settled, recipe, search,
+        weights=start.facts(),
+        protocol={
+            "search": "by the log-loss of a head in closed form on images that it was fitted without, of up to 1,000",
+            "scored": scored,
+            "closed form": f"{start.accuracy:.2f} % of the validation images, before any training",
+        },
+    )  # fmt: skip
+
+
+def _speed(course: Course, start: Start, batch: int) -> Size:
+    """How fast the network learns, on one thread or on all where that is faster."""
+    if course.plan.epochs:
+        return Size(start.space, 0, math.nan, 1)
+    found = [
+        Size(start.space, 0, seconds_an_image(
+            start.space, start.architecture, course.splits.train.task, batch=batch, threads=threads,
+            seconds=_SPEED_SECONDS,
+        ), threads)
+        for threads in sorted({1, course.threads})
+    ]  # fmt: skip
+    return min(found, key=lambda size: size.seconds)
+
+
+def _has_epoch(course: Course, size: Size) -> bool:
+    return course.budget.training_end - time.monotonic() > size.seconds * len(course.splits.train)
+
+
+def judged_search(start: Start, report: Audit) -> SearchResult:
+    """Give the candidates as a search has them, in the order in which they were judged.
+
+    The score is the log-loss of the head in closed form on images that it was fitted without, its sign turned.
+    """
+    judged = sorted(start.candidates, key=lambda candidate: candidate.seconds)
+    table = pd.DataFrame({
+        "architecture": [str(candidate.architecture) for candidate in judged],
+        "score": [-candidate.loss for candidate in judged],
+        COSTS["params"].column: [candidate.parameters for candidate in judged],
+        COSTS["flops"].column: [candidate.flops for candidate in judged],
+        "seconds": [candidate.seconds for candidate in judged],
+        "status": "ok",
+        "reason": "",
+        "left-out accuracy": [candidate.accuracy for candidate in judged],
+        "logme": [candidate.logme for candidate in judged],
+        "transrate": [candidate.transrate for candidate in judged],
+    }, index=range(1, len(judged) + 1))  # fmt: skip
+    best = str(start.architecture)
+    stopped = start.notes[0].rstrip(".") if start.notes else "all candidates within the limits were judged"
+    title = f"heads in closed form of {start.space.label} on {report.name}"
+    return SearchResult(title, start.space.name, best, ("score",), table, (best,), {}, stopped)
