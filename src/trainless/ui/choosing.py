@@ -156,7 +156,7 @@ class Choosing:
             usual = FitForm()
             is_open = any(getattr(form, name) != getattr(usual, name) for name in _MORE)
             with ui.expansion("More", value=is_open).classes("more"), ui.element("div").classes("grid"):
-                _select(form, "space", "Search space", {name: name for name in SEARCH_SPACES})
+                _select(form, "space", "Search space", {name: name for name in ("auto", *SEARCH_SPACES)})
                 _field(form, "seed", "Seed", "", "decides everything random")
                 _field(form, "image_size", "Image size", "by the data", "rows and columns", self._preview)
                 _select(form, "resize", "Make images square", _RESIZES, self._preview)

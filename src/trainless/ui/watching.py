@@ -19,12 +19,14 @@ _STAGES = {
     "reading": "Read", "sizing": "Measure", "searching": "Search", "tuning": "Tune", "training": "Train",
     "writing": "Test and write",
 }  # fmt: skip
-_PARTS = {"baselines": "sizing", "testing": "writing"}
+_PARTS = {"baselines": "sizing", "judging": "searching", "probing": "searching", "testing": "writing"}
 _SAID = {
     "": "It is starting.",
     "reading": "The images are being read.",
     "baselines": "Simple classifiers are being fitted, to compare with.",
     "sizing": "How fast networks learn here is being measured.",
+    "judging": "Pretrained features are being judged, none is trained.",
+    "probing": "A network from scratch is trained for a short while, to hold it against pretrained features.",
     "searching": "Architectures are being scored, none is trained.",
     "tuning": "Short trainings compare recipes.",
     "training": "The network is being trained.",
@@ -131,7 +133,7 @@ def _done(job: Job) -> str:
         return ""
     if job.stage == "tuning":
         return f"{duration(job.done)} of {duration(job.total)}"
-    kind = {"searching": "candidates", "training": "epochs"}.get(job.stage, "")
+    kind = {"judging": "candidates", "searching": "candidates", "training": "epochs"}.get(job.stage, "")
     return f"{job.done:,} of {job.total:,} {kind}"
 
 
