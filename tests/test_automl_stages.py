@@ -6,11 +6,12 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 import pytest
 import torch
+from commands import interrupt
 
 from trainless.automl import Plan, latencies
 from trainless.automl.forecasts import forecast
@@ -19,22 +20,25 @@ from trainless.automl.pipeline import begin
 from trainless.automl.reach import check_reachable, least_found
 from trainless.automl.sizes import Size, choose_size
 from trainless.automl.speeds import SpeedModel, Work, work_of
-from trainless.automl.stages import choose_network, train_network, tune_recipe
+from trainless.automl.stages import Course, choose_network, search, train_network, tune_recipe
+from trainless.automl.time_budget import TimeBudget
 from trainless.costs import Candidate
 from trainless.data import load_splits
 from trainless.errors import InputError
 from trainless.hardware import Latency
 from trainless.operations import MirrorAveraged
-from trainless.search import Costs, Limits, Search
+from trainless.search import Costs, Limits, Search, SearchResult
 from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
-from trainless.training import Recipe, TrainingState, train
+from trainless.training import Recipe, TrainingResult, TrainingState, fit_recipe, train
 from trainless.types import Architecture, Task
 
 TASK = Task("toy", 10, height=16, width=16)
 SPACE = search_space("nasbench201(channels=4, cells=1)")
 FULL = SPACE.make(["nor_conv_3x3"] * 6)
 EMPTY = SPACE.parse("|none~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|")
+
+PLAN = Plan(time=1200.0, space=SPACE, workers=0)
 
 
 class TestSpeeds:
@@ -235,6 +239,110 @@ class TestTuning:
         for name, weight in network.state_dict().items():
             assert torch.equal(weight, better.best_weights[name])
         assert "by an interrupt or for want of time" in course.notes[-1]
+
+
+class TestInterrupts:
+    """Before any epoch, an interrupt leaves nothing in the first minute, and a network that trained shortly later."""
+
+    @staticmethod
+    def course(tmp_path: Path, elapsed: float) -> Course:
+        tmp_path.mkdir(exist_ok=True)
+        course = begin(load_splits("digits", fractions=(0.2, 0.4, 0.4)), PLAN, folder=tmp_path)
+        course.budget = TimeBudget(1200.0, used=elapsed)
+        return course
+
+    @pytest.mark.parametrize("scored", [0, 3])
+    def test_a_search_ends_with_what_was_found(self, scored: int) -> None:
+        calls: list[object] = []
+
+        def parameters(architecture: Architecture) -> float:
+            calls.append(architecture)
+            if len(calls) > scored:
+                raise KeyboardInterrupt
+            return 1.0
+
+        search = Search(
+            SPACE, "random", "params", budget=9, batch=1, limits=Limits(latency=2), workers=0,
+            predicted={"latency": parameters},
+        )  # fmt: skip
+        with pytest.raises(KeyboardInterrupt):
+            search.run()
+        calls.clear()
+        search.plan.costs._known.clear()
+        with pytest.raises(KeyboardInterrupt):
+            search.run(on_interrupt=lambda: False)
+        calls.clear()
+        search.plan.costs._known.clear()
+        if not scored:
+            with pytest.raises(KeyboardInterrupt):  # there is nothing to end with
+                search.run(on_interrupt=lambda: True)
+            return
+        found = search.run(on_interrupt=lambda: True)
+        assert (found.stopped, len(found.evaluations)) == ("it was interrupted", scored)
+        assert found.best in set(found.evaluations["architecture"])
+
+    def test_a_search_hands_its_best_over_to_a_short_training(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        def run(self: Search, *_: object, on_interrupt: Callable[[], bool], **__: object) -> SearchResult:
+            if not on_interrupt():
+                raise KeyboardInterrupt
+            return found
+
+        found = Search(SPACE, "random", "params", budget=3, workers=0).run()
+        monkeypatch.setattr(Search, "run", run)
+        monkeypatch.setattr("trainless.automl.stages._SHORT_SECONDS", 0.5)
+        monkeypatch.setattr("trainless.automl.stages.tune", lambda *_, **__: pytest.fail("tuned"))
+        size = Size(SPACE, 0, 1e-4, 1)
+        early = self.course(tmp_path, 50.0)
+        with pytest.raises(KeyboardInterrupt):
+            search(early, size, early.latency_model())
+        course = self.course(tmp_path, 70.0)
+        architecture = choose_network(course, size, search(course, size, course.latency_model()))
+        assert str(architecture) == found.best
+        assert course.checkpoint.values["search_seconds"] == found.evaluations["seconds"].max()
+        network = SPACE.build(architecture, course.splits.train.task)
+        recipe, trials = tune_recipe(course, size, lambda: network)
+        begun = time.monotonic()
+        result, _ = train_network(course, size, network, recipe, None)
+        assert trials == []
+        assert result.epochs >= 1
+        assert time.monotonic() - begun < 60  # of 18 minutes
+        assert course.notes[-1].startswith("It was interrupted before its first epoch")
+
+    def test_in_the_first_epoch(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        calls, size = list[float](), Size(SPACE, 0, 1e-4, 1)
+
+        def interrupted(*arguments: Any, deadline: float, **options: Any) -> TrainingResult:
+            calls.append(deadline - time.monotonic())
+            if len(calls) == 1:
+                raise KeyboardInterrupt
+            return train(*arguments, deadline=time.monotonic() + 0.3, **options)
+
+        monkeypatch.setattr("trainless.automl.stages.train", interrupted)
+        course = self.course(tmp_path, 70.0)
+        network = SPACE.build(FULL, course.splits.train.task)
+        result, _ = train_network(course, size, network, Recipe(), None)
+        assert calls == [pytest.approx(1200 - 70 - 30, abs=20), pytest.approx(20, abs=1)]
+        assert result.epochs >= 1
+        # A second one, one in the first minute, and one where a network from pretrained features is there: at once.
+        monkeypatch.setattr("trainless.automl.stages.train", interrupt)
+        for number, elapsed in enumerate((70.0, 50.0, 70.0)):
+            course = self.course(tmp_path / str(number), elapsed)
+            course.checkpoint.values |= {"start": 1} if number == 2 else {}
+            with pytest.raises(KeyboardInterrupt):
+                train_network(course, size, network, Recipe(), None)
+
+    def test_in_the_first_epoch_of_the_tuning(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.setattr("trainless.automl.stages.tune", interrupt)
+        size = Size(SPACE, 0, 1e-9, 1)
+        course = self.course(tmp_path, 70.0)
+        recipe, trials = tune_recipe(course, size, lambda: SPACE.build(FULL, course.splits.train.task))
+        assert (course.is_interrupted, trials) == (True, [])
+        assert recipe.optimizer == fit_recipe(359, False).optimizer
+        early = self.course(tmp_path / "early", 50.0)
+        with pytest.raises(KeyboardInterrupt):
+            tune_recipe(early, size, lambda: SPACE.build(FULL, early.splits.train.task))
 
 
 class TestForecast:

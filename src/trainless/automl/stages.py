@@ -68,6 +68,8 @@ _WORKER_SECONDS = 15.0  # a search of fewer is done before other processes have 
 _SPEED_KEPT = 0.85  # share of the time that is planned for: the rest is for what is slower than measured
 _ENDLESS = 1e12  # seconds: time for whatever size
 _CALIBRATED = 3  # networks that are measured whole, so that sums of operations can follow them
+_FIRST_SECONDS = 60.0  # of a fit, in which an interrupt leaves no network before there is an epoch
+_SHORT_SECONDS = 20.0  # of the training after a later interrupt
 _FINALISTS = 10  # that are measured at most, before the fastest is taken
 
 Progress = Callable[[str, int, int], None]
@@ -89,7 +91,7 @@ class Course:
         notes: what one should know, as sentences.
         seconds: by stage, the time it took.
         rivals: by name, what simple classifiers say of the test images.
-        is_interrupted: whether the training shall end where it stands.
+        is_interrupted: whether the training shall end where it stands, or be short where there is no epoch yet.
         finalists: the best few networks of the search, where a limit on the latency had them measured.
     """
 
@@ -115,6 +117,14 @@ class Course:
         """Note that a stage ends here, or a part of it."""
         before = self.seconds.get(stage, 0.0)
         self.seconds[stage] = before + self.budget.elapsed - sum(self.seconds.values())
+
+    def interrupt(self) -> bool:
+        """Tell whether an interrupt before the first epoch ends the fit with a short training, and note that it does.
+
+        Not in its first minute, and not where a network from pretrained features is there already.
+        """
+        self.is_interrupted = self.budget.elapsed >= _FIRST_SECONDS and "start" not in self.checkpoint.values
+        return self.is_interrupted
 
     @property
     def measure(self) -> str:
@@ -233,7 +243,11 @@ def search(course: Course, size: Size, latencies: LatencyModel) -> SearchResult:
         predicted={"latency": partial(latencies.predict, size.space)} if is_timed else {},
         mirror_average=plan.mirror_average,
     )  # fmt: skip
-    return made.run(partial(course.tell, "searching"), resume=course.folder is not None and made.is_begun())
+    is_begun = course.folder is not None and made.is_begun()
+    found = made.run(partial(course.tell, "searching"), resume=is_begun, on_interrupt=course.interrupt)
+    if course.is_interrupted:  # a fit that goes on with its network is not to search on
+        course.checkpoint.keep(search_seconds=float(found.evaluations["seconds"].max()))
+    return found
 
 
 def choose_network(course: Course, size: Size, found: SearchResult) -> Architecture:
@@ -294,7 +308,7 @@ def tune_recipe(
         if not best or state.valid_measures[-1] > best[-1][1].valid_measures[-1]:
             best.append((chosen, state))
 
-    if not plan.epochs and _is_worth_tuning(course, size):
+    if not plan.epochs and not course.is_interrupted and _is_worth_tuning(course, size):
         course.tell("tuning", 0, 0)
         attempt = partial(
             tune, build, splits.train, splits.valid, epochs=_TRIAL_EPOCHS, deadline=course.budget.tuning_end,
@@ -305,11 +319,12 @@ def tune_recipe(
         try:
             recipe, trials = with_memory(first, lambda chosen: attempt(first=chosen), course.notes)
         except KeyboardInterrupt:
-            if not best:
+            if best:
+                recipe, state = best[-1]
+                course.checkpoint.keep(training=vars(state))
+                course.is_interrupted = True
+            elif not course.interrupt():
                 raise
-            recipe, state = best[-1]
-            course.checkpoint.keep(training=vars(state))
-            course.is_interrupted = True
     course.checkpoint.keep(elapsed=course.budget.elapsed, recipe=asdict(recipe), trials=trials)
     return recipe, trials
 
@@ -379,22 +394,33 @@ def train_network(
     def attempt(chosen: Recipe) -> TrainingResult:
         nonlocal used
         used = chosen
+        deadline = None if plan.epochs else budget.training_end
+        if course.is_interrupted:
+            deadline = min(budget.training_end, time.monotonic() + _SHORT_SECONDS)
         return train(
             network, splits.train, splits.valid, epochs=done + (plan.epochs or MOST_EPOCHS), seed=plan.seed,
-            recipe=chosen, measure=course.measure, deadline=None if plan.epochs else budget.training_end,
-            epoch_seconds=size.seconds * len(splits.train), threads=size.threads, resume=last, on_epoch=report,
-            devices=plan.devices, prefer_last=True, log_folder=kept.logs("training"), keep_weights=keep_weights,
+            recipe=chosen, measure=course.measure, deadline=deadline,
+            epoch_seconds=None if math.isnan(size.seconds) else size.seconds * len(splits.train),
+            threads=size.threads, resume=last, on_epoch=report, devices=plan.devices, prefer_last=True,
+            log_folder=kept.logs("training"), keep_weights=keep_weights,
         )  # fmt: skip
 
-    try:
-        result = None if course.is_interrupted else with_memory(recipe, attempt, course.notes)
-    except KeyboardInterrupt:
-        result = None
-        if last is None:
-            raise
+    result = None
+    while result is None and not (course.is_interrupted and last):
+        try:
+            result = with_memory(recipe, attempt, course.notes)
+        except KeyboardInterrupt:
+            if last is None and (course.is_interrupted or not course.interrupt()):
+                raise
+            course.is_interrupted = True
     if result is None:
         assert last is not None
         result = finished(network, last, course.measure)
+    elif course.is_interrupted:
+        course.notes.append(
+            f"It was interrupted before its first epoch, so the network was trained for {result.seconds:.0f} s only: "
+            "--continue (go_on in Python) gives it more time."
+        )
     if last is not None and last.progress < 0.99:
         course.notes.append(
             f"The training ended after {result.epochs} epochs, at {last.progress:.0%} of its schedule, by an interrupt "

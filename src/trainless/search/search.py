@@ -158,7 +158,8 @@ class Search:
         return self.store is not None and is_kept(self.store, self.plan.settings())
 
     def run(
-        self, progress: Progress | None = None, *, resume: bool = False, run_off_progress: Progress | None = None
+        self, progress: Progress | None = None, *, resume: bool = False, run_off_progress: Progress | None = None,
+        on_interrupt: Callable[[], bool] | None = None,
     ) -> SearchResult:  # fmt: skip
         """Search until the budget is used up or nothing is left to score, and hold the run-off if there is one.
 
@@ -167,6 +168,8 @@ class Search:
             resume: go on with the same search in the store, and count the time that it had used; without, the time
                 begins anew. In neither case anything stored is computed again.
             run_off_progress: called with the epochs of the run-off done and those planned.
+            on_interrupt: asked at an interrupt whether the search ends with what was found by then, where that is
+                something; otherwise, and without it, the interrupt is raised.
 
         Raises:
             InputError: nothing within the limits was found; or a search is to be resumed that is not in the store.
@@ -180,7 +183,7 @@ class Search:
                 made, [plan.score] * made.rungs, sessions, check=plan.broken, objectives=plan.objectives,
                 facts=plan.minimised, batch=plan.proposals, seed=self.seed,
             )  # fmt: skip
-            stopped, told = self._explore(loop, journal, progress)
+            stopped, told = self._explore(loop, journal, progress, on_interrupt)
         estimates = [sessions.estimates[architecture] for architecture in loop.order]
         if loop.best() is None:
             raise InputError(self._nothing(loop, estimates))
@@ -194,7 +197,9 @@ class Search:
             run_off=trained, protocol=plan.protocol(loop.history, list(sessions.notes)),
         )  # fmt: skip
 
-    def _explore(self, loop: Loop, journal: Journal, progress: Progress | None) -> tuple[str, list[float]]:
+    def _explore(
+        self, loop: Loop, journal: Journal, progress: Progress | None, on_interrupt: Callable[[], bool] | None
+    ) -> tuple[str, list[float]]:
         """Step until the search ends: why it did, and when each full evaluation was told, in seconds."""
         most, seconds = self.plan.budget.evaluations, self.plan.budget.seconds
         start = time.monotonic() - journal.seconds
@@ -212,8 +217,14 @@ class Search:
             room = sys.maxsize if most is None else most - len(loop.order)
             if room <= 0:
                 return f"the budget of {most} evaluations is spent", told
-            if is_over() or not loop.step(room, is_over):
-                return loop.stopped or f"the budget of {round(seconds or 0, 2):g} s is spent", told
+            try:
+                if is_over() or not loop.step(room, is_over):
+                    return loop.stopped or f"the budget of {round(seconds or 0, 2):g} s is spent", told
+            except KeyboardInterrupt:
+                is_whole = len(loop.values) == len(loop.order)
+                if not (is_whole and loop.best() is not None and on_interrupt is not None and on_interrupt()):
+                    raise
+                return "it was interrupted", told + [time.monotonic() - start] * (len(loop.order) - len(told))
             new = [
                 (str(architecture), rung)
                 for rung, known in enumerate(loop.history)
