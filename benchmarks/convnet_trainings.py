@@ -2,7 +2,7 @@
 
     python benchmarks/convnet_trainings.py [draw measure train score report] [--networks 100] [--least 0.02M]
         [--most 0.3M] [--data cifar-10-batches-bin image-batches/cifar100_960.npz] [--budgets 20 40 80] [--seeds 0]
-        [--recipe fit] [--precision auto] [--out convnet-trainings] [--workers 2]
+        [--least-epochs 0.5] [--images 1500] [--recipe fit] [--precision auto] [--out convnet-trainings] [--workers 2]
 
 Each step goes on where it was left, and without any named all of them run, in this order:
 
@@ -11,11 +11,16 @@ Each step goes on where it was left, and without any named all of them run, in t
 - measure: seconds of the processor that a step of each network takes by one thread, the least of several.
 - train: each network for each budget on each data set. A budget, in seconds of one thread, is turned into a number of
   steps by what was measured, so that what else the machine does meanwhile decides nothing. The seed decides which
-  quarter of the images, of fewer than 2,000 which half, is held out; the accuracy on them after the last epoch counts.
-  The recipe is that of `trainless fit` for so many images and epochs, or one such as 'recipe(mirror=yes, shift=0.1)'.
+  quarter of the images, of fewer than 2,000 which half, is held out, and which --images of the others are learned
+  from; the accuracy on all that are held out after the last epoch counts. What would get fewer than --least-epochs is
+  not trained. The recipe is that of `trainless fit` for so many images and epochs, or one such as
+  'recipe(mirror=yes, shift=0.1)'.
 - score: all zero-cost proxies of each network on each data set.
 - report: Spearman's correlations of every score, every cost and the logarithm of the epochs with the accuracy, with
-  95 % bootstrap intervals over networks, for each data set and budget; and the table of all there is, table.csv.
+  95 % bootstrap intervals over networks, for each data set and budget.
+- table: all there is as a table in the plain format, convnet_trainings.csv, which is what the package has.
+- formula: the formula of `accuracy-in-time`, fitted to the package's table of CIFAR-10, and how it ranks networks: of
+  CIFAR-10 by cross-validation over networks, of other data sets as it is.
 """
 
 from __future__ import annotations
@@ -36,26 +41,31 @@ import numpy as np
 import pandas as pd
 import torch
 from common import data_folder, machine, print_table
+from scipy.stats import spearmanr
 
 from trainless.costs import COSTS
 from trainless.data import ImageDataset, load_data, split
+from trainless.data.splitting import part_of
+from trainless.estimators.formula import FEATURES, cross_validated, fit_formula, samples
 from trainless.hardware import limited_threads
 from trainless.metrics import evaluate
 from trainless.scoring import Scorer
 from trainless.search_spaces import search_space
 from trainless.seeding import derive_seed, generator
 from trainless.specs import look_up
+from trainless.tables import BenchmarkTable, packaged_table, write_table
 from trainless.training import Devices, Recipe, fit_recipe, train
 from trainless.training.batches import Batches, batch_count
 from trainless.training.precision import faster_precision
 from trainless.types import Architecture, Task
 
 SPACE = search_space("convnet")
-STEPS = ("draw", "measure", "train", "score", "report")
+STEPS = ("draw", "measure", "train", "score", "report", "table", "formula")
 LIMITED_FOR = Task("cifar10", 10)
 STRATA, DRAWS = 10, 400  # DRAWS for each network that is wanted of a stratum
 FEW_IMAGES = 2000
-MEASURED_STEPS, MEASURED_SECONDS = 20, 2.0
+VALIDATED = 200  # held-out images that decide, as in a fit, whether the weights of the last epoch are kept
+MEASURED_STEPS, MEASURED_SECONDS = 20, 1.0
 
 
 class Training(NamedTuple):
@@ -68,6 +78,7 @@ class Training(NamedTuple):
     step_seconds: float
     recipe: str
     precision: str
+    images: int
 
 
 def main() -> None:
@@ -79,7 +90,9 @@ def main() -> None:
     parser.add_argument("--most", default="0.3M")
     parser.add_argument("--data", nargs="+", default=["cifar-10-batches-bin", "image-batches/cifar100_960.npz"])
     parser.add_argument("--budgets", nargs="+", type=float, default=[20, 40, 80])
+    parser.add_argument("--least-epochs", type=float, default=0.5, help="what gets fewer is not trained")
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--images", type=int, default=1500, help="most to learn from")
     parser.add_argument("--recipe", default="fit")
     parser.add_argument("--precision", default="auto")
     parser.add_argument("--out", type=Path, default=Path("convnet-trainings"))
@@ -88,19 +101,25 @@ def main() -> None:
     steps = arguments.steps or STEPS
     if not set(steps) <= set(STEPS):
         parser.error(f"the steps are {', '.join(steps)}, expected some of {', '.join(STEPS)}")
-    recipe_of(arguments.recipe, images=FEW_IMAGES)  # refused here, where it cannot be read
+    recipe_of(arguments.recipe, FEW_IMAGES, photographs=True)  # refused here, where it cannot be read
     arguments.out.mkdir(parents=True, exist_ok=True)
     print(machine())
-    for step in STEPS:
+    work = (draw, measure, train_all, score, report, write_plain, print_formula)
+    for step, do in zip(STEPS, work, strict=True):
         if step in steps:
-            {"draw": draw, "measure": measure, "train": train_all, "score": score, "report": report}[step](arguments)
+            do(arguments)
 
 
-def recipe_of(text: str, images: int, epochs: float = 16.0) -> Recipe:
-    """The recipe of `trainless fit` for photographs, or one that is written out."""
+def recipe_of(text: str, images: int, photographs: bool, epochs: float = 16.0) -> Recipe:
+    """The recipe of `trainless fit`, or one that is written out."""
     if text == "fit":
-        return fit_recipe(images, photographs=True, epochs=epochs)
+        return fit_recipe(images, photographs, epochs=epochs)
     return look_up("training", text, {"recipe": Recipe})()
+
+
+def is_photographs(dataset: ImageDataset) -> bool:
+    """Whether images may be mirrored, as `trainless fit` has it."""
+    return dataset.task.channels == 3
 
 
 # Files.
@@ -133,10 +152,11 @@ def dataset_of(source: str) -> ImageDataset:
     return load_data(path if path.exists() else source)
 
 
-def parts_of(source: str, seed: int) -> tuple[ImageDataset, ImageDataset]:
+def parts_of(source: str, seed: int, images: int) -> tuple[ImageDataset, ImageDataset]:
     """The images to learn from, and those that are held out."""
     dataset = dataset_of(source)
-    return split(dataset, 0.25 if len(dataset) >= FEW_IMAGES else 0.5, seed)
+    train_set, held_out = split(dataset, 0.25 if len(dataset) >= FEW_IMAGES else 0.5, seed)
+    return train_set if len(train_set) <= images else split(train_set, images / len(train_set), seed)[1], held_out
 
 
 # The steps.
@@ -177,8 +197,8 @@ def measure(arguments: argparse.Namespace) -> None:
     """Measure seconds a step."""
     path, devices = arguments.out / "seconds.csv", Devices(precision=arguments.precision).resolved()
     for source in arguments.data:
-        dataset, done = parts_of(source, seed=0)[0], measured(arguments, source)
-        recipe = recipe_of(arguments.recipe, len(dataset))
+        dataset, done = parts_of(source, 0, arguments.images)[0], measured(arguments, source)
+        recipe = recipe_of(arguments.recipe, len(dataset), is_photographs(dataset))
         images, labels = next(iter(Batches(dataset, recipe.batch_size).shuffled(0, recipe)))
         for architecture in networks(arguments):
             if str(architecture) in done:
@@ -191,7 +211,8 @@ def measure(arguments: argparse.Namespace) -> None:
                 seconds = step_seconds(network, images, labels, recipe, precision)
             appended(path, {
                 "data": source, "architecture": str(architecture), "recipe": arguments.recipe,
-                "asked_precision": arguments.precision, "precision": precision, "step_seconds": seconds,
+                "images": arguments.images, "asked_precision": arguments.precision, "precision": precision,
+                "step_seconds": seconds,
             })  # fmt: skip
         print(f"{source}: a step takes {measured_range(arguments, source)} ms")
 
@@ -217,8 +238,9 @@ def measured(arguments: argparse.Namespace, source: str) -> dict[str, tuple[floa
     table = table_of(arguments.out / "seconds.csv")
     if table.empty:
         return {}
-    table = table[(table["data"] == source) & (table["recipe"] == arguments.recipe)
-                  & (table["asked_precision"] == arguments.precision)]  # fmt: skip
+    asked = {"data": source, "recipe": arguments.recipe, "images": arguments.images,
+             "asked_precision": arguments.precision}  # fmt: skip
+    table = table[(table[list(asked)] == pd.Series(asked)).all(axis=1)]
     return {row.architecture: (row.step_seconds, row.precision) for row in table.itertuples()}
 
 
@@ -230,23 +252,22 @@ def measured_range(arguments: argparse.Namespace, source: str) -> str:
 
 def train_all(arguments: argparse.Namespace) -> None:
     """Train what is not trained yet, shorter budgets first."""
-    path, units = arguments.out / "trainings.csv", list[Training]()
+    path, units, least = arguments.out / "trainings.csv", list[Training](), arguments.least_epochs
     table = table_of(path)
     done = set() if table.empty else set(zip(
         table["data"], table["architecture"], table["budget"], table["seed"], table["recipe"], table["precision"],
-        strict=True,
+        table["images"], strict=True,
     ))  # fmt: skip
     for budget in sorted(arguments.budgets):
         for seed in arguments.seeds:
             for source in arguments.data:
-                times = measured(arguments, source)
-                for architecture in map(str, networks(arguments)):
-                    if architecture in times:
-                        seconds, precision = times[architecture]
-                        if (source, architecture, budget, seed, arguments.recipe, precision) not in done:
-                            units.append(
-                                Training(source, architecture, budget, seed, seconds, arguments.recipe, precision)
-                            )
+                train_set, _ = parts_of(source, seed, arguments.images)
+                for architecture, (seconds, precision) in measured(arguments, source).items():
+                    named = (arguments.recipe, precision, arguments.images)
+                    unit = Training(source, architecture, budget, seed, seconds, *named)
+                    is_done = (source, architecture, budget, seed, *named) in done
+                    if not is_done and epochs_of(unit, train_set) >= least:
+                        units.append(unit)
     print(f"{len(units)} trainings of {sum(unit.budget for unit in units) / 3600:.1f} h of one thread in all")
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(arguments.workers, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
@@ -261,21 +282,29 @@ def train_all(arguments: argparse.Namespace) -> None:
             pool.shutdown(cancel_futures=True)
 
 
+def epochs_of(unit: Training, train_set: ImageDataset) -> float:
+    """How many epochs there are in the time."""
+    batch = recipe_of(unit.recipe, len(train_set), is_photographs(train_set)).batch_size
+    return unit.budget / (unit.step_seconds * batch_count(len(train_set), batch))
+
+
 def trained(unit: Training) -> dict[str, object]:
     """Train a network for as many steps as there is time for."""
-    (train_set, held_out), architecture = parts_of(unit.data, unit.seed), SPACE.parse(unit.architecture)
-    batch = recipe_of(unit.recipe, len(train_set)).batch_size
-    epochs = unit.budget / (unit.step_seconds * batch_count(len(train_set), batch))
-    whole = max(1, int(epochs))
-    recipe = recipe_of(unit.recipe, len(train_set), epochs)
-    result = train(
-        SPACE.build(architecture, train_set.task), stretched(train_set, epochs / whole, unit.seed), held_out,
-        epochs=whole, seed=unit.seed, recipe=recipe, devices=Devices(precision=unit.precision),
+    train_set, held_out = parts_of(unit.data, unit.seed, unit.images)
+    task, architecture = train_set.task, SPACE.parse(unit.architecture)
+    epochs = epochs_of(unit, train_set)
+    whole, recipe = max(1, int(epochs)), recipe_of(unit.recipe, len(train_set), is_photographs(train_set), epochs)
+    network, few = SPACE.build(architecture, task), part_of(held_out, np.arange(len(held_out)) < VALIDATED)
+    train(
+        network, stretched(train_set, epochs / whole, unit.seed), few, epochs=whole, seed=unit.seed, recipe=recipe,
+        devices=Devices(precision=unit.precision), prefer_last=True,
     )  # fmt: skip
+    with torch.inference_mode():
+        right = sum(int((network(images).argmax(1) == labels).sum()) for images, labels in Batches(held_out, 256))
     return {
-        **unit._asdict(), "parameters": SPACE.parameters(architecture, train_set.task),
-        "multiply_adds": SPACE.flops(architecture, train_set.task), "epochs": epochs,
-        "accuracy": result.valid_accuracies[-1], "train_images": len(train_set), "held_out_images": len(held_out),
+        **unit._asdict(), "parameters": SPACE.parameters(architecture, task),
+        "multiply_adds": SPACE.flops(architecture, task), "epochs": epochs, "accuracy": 100 * right / len(held_out),
+        "train_images": len(train_set), "held_out_images": len(held_out),
     }  # fmt: skip
 
 
@@ -290,7 +319,7 @@ def stretched(dataset: ImageDataset, factor: float, seed: int) -> ImageDataset:
 def score(arguments: argparse.Namespace) -> None:
     """Score the networks by all zero-cost proxies."""
     for source in arguments.data:
-        dataset, _ = parts_of(source, seed=0)
+        dataset, _ = parts_of(source, 0, arguments.images)
         scorer = Scorer(SPACE, "all", dataset, workers=arguments.workers, store=arguments.out / "scores.db")
         scores = scorer.score(networks(arguments))
         scores.rename_axis("architecture").to_csv(scores_file(arguments, source))
@@ -302,17 +331,67 @@ def scores_file(arguments: argparse.Namespace, source: str) -> Path:
     return Path(arguments.out) / f"scores-{Path(source).stem}.csv"
 
 
-def report(arguments: argparse.Namespace) -> None:
-    """Write the table of all there is, and print how scores and costs rank the networks."""
+def joined(arguments: argparse.Namespace) -> pd.DataFrame:
+    """All trainings with the scores of their networks."""
     trainings, parts = table_of(arguments.out / "trainings.csv"), []
     for source, part in trainings.groupby("data", sort=False):
         scores = table_of(scores_file(arguments, str(source)))
         parts.append(part if scores.empty else part.merge(scores, on="architecture", how="left"))
-    table = pd.concat(parts)
-    table.to_csv(arguments.out / "table.csv", index=False)
-    names = [name for name in table.columns[len(trainings.columns) :] if name not in ("params", "flops")]
+    return pd.concat(parts)
+
+
+def report(arguments: argparse.Namespace) -> None:
+    """Print how scores and costs rank the networks."""
+    table = joined(arguments)
+    own = set(table_of(arguments.out / "trainings.csv").columns)
+    names = [name for name in table.columns if name not in (*own, "params", "flops")]
     for (source, budget), part in table.groupby(["data", "budget"], sort=False):
         print_correlations(f"{source}, {budget:g} s", part, names)
+
+
+def write_plain(arguments: argparse.Namespace) -> None:
+    """Write the table in the plain format."""
+    table, columns = joined(arguments), {}
+    own = set(table_of(arguments.out / "trainings.csv").columns)
+    for source, of_source in table.groupby("data", sort=False):
+        name = dataset_of(str(source)).task.name
+        for budget, part in of_source.groupby("budget"):
+            means = part.groupby("architecture").mean(numeric_only=True)
+            columns[f"{name}.valid_{budget:g}s"] = means["accuracy"].round(2)
+            columns[f"{name}.epochs_{budget:g}s"] = means["epochs"]
+        means = of_source.groupby("architecture").mean(numeric_only=True)
+        columns |= {f"{name}.{column}": means[column] for column in ("parameters", "multiply_adds", "step_seconds")}
+        scores = [column for column in means.columns if column not in (*own, "params", "flops")]
+        columns |= {f"{name}.{column}": means[column] for column in scores}
+    frame = pd.DataFrame(columns).reindex(map(str, networks(arguments)))
+    frame = frame.map(lambda value: value if float(value).is_integer() else float(f"{value:.6g}"))
+    frame.index.name = "architecture"
+    write_table(BenchmarkTable("convnet-trainings", "convnet", frame), arguments.out / "convnet_trainings.csv")
+    print(f"{len(frame)} networks, {len(frame.columns)} columns, {int(frame.isna().sum().sum())} values missing")
+
+
+def print_formula(_: argparse.Namespace) -> None:
+    """Print the formula of the package, and how it ranks networks that it was not fitted to."""
+    table = packaged_table("convnet-trainings")
+    formula = fit_formula(table, "cifar10")
+    amounts = zip(FEATURES, formula.mean, formula.least, formula.most, formula.slopes, strict=True)
+    print_table(
+        ("feature", "mean", "least", "most", "points for one more"),
+        [(name, *(f"{amount:.2f}" for amount in row)) for name, *row in amounts],
+    )
+    predictions = {"cifar10": cross_validated(table, "cifar10")}
+    for dataset in table.datasets:
+        _, rows, accuracies = samples(table, dataset)
+        seen = formula.average + (np.clip(rows, formula.least, formula.most) - formula.mean) @ formula.slopes
+        found, start = predictions.get(dataset, seen), 0
+        for split_name in table.splits(dataset):
+            end = start + int(table.frame[f"{dataset}.{split_name}"].notna().sum())
+            told, true = found[start:end], accuracies[start:end]
+            error = np.sqrt(((told - true) ** 2).mean())
+            print(f"{dataset} {split_name}: {end - start} networks, Spearman {spearmanr(told, true).statistic:.2f}, "
+                  f"of epochs alone {spearmanr(rows[start:end, 0], true).statistic:.2f}, error {error:.1f} points"
+                  + (" (cross-validated)" if dataset in predictions else ""))  # fmt: skip
+            start = end
 
 
 def print_correlations(title: str, part: pd.DataFrame, names: Sequence[str]) -> None:

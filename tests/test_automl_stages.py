@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from commands import interrupt
@@ -19,12 +20,21 @@ from trainless.automl.latencies import WHOLE, LatencyModel, first_within, is_wit
 from trainless.automl.pipeline import begin
 from trainless.automl.reach import check_reachable, least_found
 from trainless.automl.sizes import Size, choose_size
-from trainless.automl.speeds import SpeedModel, Work, work_of
-from trainless.automl.stages import Course, choose_network, search, train_network, tune_recipe
+from trainless.automl.stages import (
+    Course,
+    _best_first,
+    choose_network,
+    chosen_because,
+    fit_size,
+    search,
+    train_network,
+    tune_recipe,
+)
 from trainless.automl.time_budget import TimeBudget
 from trainless.costs import Candidate
 from trainless.data import load_splits
 from trainless.errors import InputError
+from trainless.estimators.speeds import SpeedModel, Work, work_of
 from trainless.hardware import Latency
 from trainless.operations import MirrorAveraged
 from trainless.search import Costs, Limits, Search, SearchResult
@@ -43,10 +53,20 @@ PLAN = Plan(time=1200.0, space=SPACE, workers=0)
 
 class TestSpeeds:
     def test_times_that_are_sums_are_found_again(self) -> None:
-        model, works = SpeedModel(), [Work(10_000, 300), Work(20_000, 900), Work(1_000, 800)]
-        for work in works:
-            model.add(work, 2e-9 * work.multiply_adds + 5e-8 * work.values)
-        assert model.predict(Work(7_000, 100)) == pytest.approx(2e-9 * 7_000 + 5e-8 * 100)
+        rng, times = np.random.default_rng(0), np.array([0.05, 30.0, 500_000.0])
+        works = [Work(*row) for row in rng.uniform((1e5, 1e3, 0.1), (1e8, 1e6, 1.0), size=(60, 3))]
+        model, known = SpeedModel(), SpeedModel(times)
+        for work in works[:40]:
+            model.add(work, 1e-9 * float(np.array(work) @ times))
+        for work in works[40:]:
+            assert known.predict(work) == pytest.approx(1e-9 * float(np.array(work) @ times))
+            assert model.predict(work) == pytest.approx(known.predict(work), rel=0.05)
+
+    def test_of_one_network_the_usual_ratios_tell_the_others(self) -> None:
+        model, usual = SpeedModel(), SpeedModel((0.102, 14.2, 1e6))
+        model.add(Work(1e6, 1e4, 0.5), 3 * usual.predict(Work(1e6, 1e4, 0.5)))
+        assert model.predict(Work(0, 1e5, 0)) == pytest.approx(3 * usual.predict(Work(0, 1e5, 0)))
+        assert np.isnan(SpeedModel().predict(Work(1, 1, 1)))
 
     def test_no_time_is_negative(self) -> None:
         model = SpeedModel()
@@ -65,8 +85,7 @@ class TestSpeeds:
         def seconds(space: SearchSpace, architecture: Architecture, *_: object, **__: object) -> float:
             measured.append(space)
             time.sleep(0.05)
-            work = work_of(space.blueprint(architecture, TASK))
-            return 1e-9 * work.multiply_adds + 1e-8 * work.values
+            return SpeedModel((0.05, 20.0, 400_000.0)).predict(work_of(space.blueprint(architecture, TASK)))
 
         monkeypatch.setattr("trainless.automl.sizes.seconds_an_image", seconds)
         space = search_space("nasbench201")
@@ -191,7 +210,7 @@ class TestFinalists:
         )  # fmt: skip
         found, size = made.run(), Size(SPACE, 0, 1e-9, 1)
         chosen = choose_network(course, size, found)
-        rows = found.evaluations.sort_values("score", ascending=False).iloc[:7]
+        rows = found.evaluations.sort_values("score", ascending=False, kind="stable").iloc[:7]
         assert [finalist.architecture for finalist in course.finalists] == list(rows["architecture"])
         assert [finalist.is_chosen for finalist in course.finalists] == [False] * 6 + [True]
         assert str(chosen) == course.finalists[-1].architecture
@@ -211,6 +230,32 @@ class TestFinalists:
         assert str(choose_network(wide, size, found)) == rows["architecture"].iloc[0]
         assert [finalist.is_chosen for finalist in wide.finalists] == [True, *[False] * 4]
         assert len(times) == 5
+
+
+class TestChoice:
+    def test_of_those_that_are_alike_the_one_with_the_most_parameters(self) -> None:
+        table = pd.DataFrame({
+            "architecture": ["a", "b", "c", "d", "e"], "score": [57.9, 58.6, np.nan, 57.0, 58.0],
+            "parameters": [275, 130, 900, 999, 67],
+        })  # fmt: skip
+        assert list(_best_first(table, alike=1.0)["architecture"]) == ["a", "b", "e", "d"]
+        assert list(_best_first(table, alike=0.0)["architecture"]) == ["b", "e", "a", "d"]
+
+    def test_the_search_by_time_begins_with_networks_made_by_hand(self, tmp_path: Path) -> None:
+        plan = Plan(time=40, limits=Limits(params=80_000), space="convnet", workers=0)
+        course = begin(load_splits("digits"), plan, folder=tmp_path)
+        size = fit_size(course, course.latency_model())
+        assert len(size.times) == 3
+        assert size.space == search_space("convnet")
+        found = search(course, size, course.latency_model())
+        within = [known for known in size.space.starts() if size.space.parameters(known, TASK) <= 80_000]
+        assert len(set(map(str, within)) & set(found.evaluations["architecture"])) > 0
+        assert found.evaluations["parameters"].max() <= 80_000
+        chosen = choose_network(course, size, found)
+        said = chosen_because(course, size, chosen)["chosen because"]
+        assert "epochs in the time" in said
+        again = begin(load_splits("digits"), plan, folder=tmp_path)  # the times are those that were measured first
+        assert fit_size(again, again.latency_model()) == size
 
 
 class TestTuning:
@@ -306,7 +351,7 @@ class TestInterrupts:
         result, _ = train_network(course, size, network, recipe, None)
         assert trials == []
         assert result.epochs >= 1
-        assert course.notes[-1].startswith("It was interrupted before its first epoch")
+        assert any(note.startswith("It was interrupted before its first epoch") for note in course.notes)
 
     def test_in_the_first_epoch(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         calls, size = list[float](), Size(SPACE, 0, 1e-4, 1)

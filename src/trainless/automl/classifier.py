@@ -22,7 +22,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from trainless.automl.folders import RunFolder, write_run
 from trainless.automl.inference import class_probabilities
 from trainless.automl.pipeline import fit as fit_network
-from trainless.automl.plans import EVALUATIONS, SCRATCH_SPACE, Plan
+from trainless.automl.plans import SCRATCH_SPACE, Plan
 from trainless.data import ImageDataset
 from trainless.data.arrays import images_of, load_arrays, resize, value_range
 from trainless.data.dataset import draw
@@ -33,6 +33,7 @@ from trainless.export.formats import module_of
 from trainless.files import write_text
 from trainless.search import Limits
 from trainless.search_spaces.base import SearchSpace
+from trainless.training import Devices
 
 if TYPE_CHECKING:
     from sklearn.utils import Tags
@@ -44,9 +45,9 @@ _SMALLEST = 4  # pixels: two halvings leave one
 _KEPT = 100  # images on which written networks are compared with the one in memory
 _OPTIONAL: Mapping[str, type] = {
     "max_params": Real, "max_flops": Real, "max_latency": Real, "max_memory": Real, "image_size": Integral,
-    "epochs": Integral, "workers": Integral,
+    "epochs": Integral, "workers": Integral, "evaluations": Integral,
 }  # fmt: skip
-_NEEDED: Mapping[str, type] = {"time": Real, "evaluations": Integral}
+_NEEDED: Mapping[str, type] = {"time": Real}
 
 
 class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
@@ -69,7 +70,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         max_memory: most MiB for the inference of one image.
         time: seconds that `fit` may take.
         space: a search space or its name; ``"auto"`` and ``"pretrained"`` as for `trainless.automl.Plan`.
-        search_score: what the search maximises, as for `trainless.Search`.
+        search_score: what the search maximises, as for `trainless.Search`; None is what suits the space.
         measure: what the network shall be good at, a name of `trainless.training.MEASURES`; None is accuracy, or
             balanced accuracy where the largest class has ten times as many images as the smallest.
         image_size: rows and columns to which images are resized; None takes what images, time and limits propose.
@@ -79,7 +80,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         mirror_average: hand over a network that averages over an image and its mirror image, for twice the work.
         epochs: of the training. Given them, `time` does not count, the hyper-parameters are not tuned, and the same
             images and `random_state` give the same network on the same machine, unless latency is limited.
-        evaluations: most architectures that the search scores.
+        evaluations: most architectures that the search scores; None is what suits the score.
         random_state: decides everything random: a whole number, a NumPy random state to draw one from, or None.
         workers: processes of the search and threads of the training; 0 is one thread of this process, None one a core.
 
@@ -112,7 +113,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         max_memory: float | None = None,
         time: float = 600,
         space: str | SearchSpace = SCRATCH_SPACE,
-        search_score: Any = "log-rank(flops, nwot)",
+        search_score: Any = None,
         measure: str | None = None,
         image_size: int | None = None,
         resize: str | None = None,
@@ -120,7 +121,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         mirror: bool | None = None,
         mirror_average: bool = False,
         epochs: int | None = None,
-        evaluations: int = EVALUATIONS,
+        evaluations: int | None = None,
         random_state: int | np.random.RandomState | None = 0,
         workers: int | None = None,
     ) -> None:
@@ -292,7 +293,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             time=self.time if self.epochs is None else None, limits=limits, space=self.space, score=self.search_score,
             measure=self.measure, photographs=self.mirror, image_size=self.image_size, seed=int(seed),
             workers=self.workers, epochs=self.epochs, evaluations=self.evaluations, resize=self.resize,
-            mirror_average=self.mirror_average,
+            mirror_average=self.mirror_average, devices=Devices(precision="auto" if self.epochs is None else "32-true"),
         )  # fmt: skip
 
     def _check_parameters(self) -> None:

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 from trainless.automl.pipeline import begin
 from trainless.automl.pretrained import JUDGING_SECONDS
 from trainless.automl.routes import FITTING, FITTING_BESIDE, JUDGING, JUDGING_BESIDE, PROBE, pretrained_beside
-from trainless.automl.sizes import seconds_an_image
 from trainless.automl.stages import FORWARD, Course, fit_size, scoring_seconds, trials_affordable
 from trainless.data import Splits
 from trainless.errors import InputError
+from trainless.estimators.speeds import seconds_an_image
 from trainless.search import Costs
 from trainless.search_spaces.pretrained import Pretrained
 from trainless.transfer.judging import JUDGED, counted_within
@@ -112,7 +112,8 @@ def _from_scratch(course: Course, is_beside: bool, further: str) -> list[Stage]:
     size = fit_size(course, course.latency_model(), is_measured=True)
     course.lap("sizing")
     scoring = scoring_seconds(course, size)
-    search = min(budget.search, plan.evaluations * scoring)
+    evaluations = course.evaluations(size.space)
+    search = min(budget.search, evaluations * scoring)
     begun = time.monotonic() + before + search
     trials = trials_affordable(course, size, begun)
     tuning = budget.tuning_end - begun if trials else 0.0
@@ -123,7 +124,7 @@ def _from_scratch(course: Course, is_beside: bool, further: str) -> list[Stage]:
     what = f"{epochs} epochs of a heavy network" + (", more of a lighter one" * is_timed)
     stages = [
         Stage("sizing", course.seconds["sizing"], f"{size.space.label}; {speed}"),
-        Stage("search", search, f"about {int(search / scoring):,} of at most {plan.evaluations:,} architectures"),
+        Stage("search", search, f"about {int(search / scoring):,} of at most {evaluations:,} architectures"),
         Stage("tuning", tuning, f"about {trials} recipes" if trials else "none, for want of images or time"),
         Stage("training", training, what + (f"; or {further}" if further else "")),
     ]

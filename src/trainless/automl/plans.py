@@ -30,11 +30,11 @@ __all__ = ["AUTO", "EVALUATIONS", "SCRATCH_SPACE", "Plan"]
 AUTO = "auto"
 """In place of a search space: networks from pretrained features beside networks from scratch."""
 
-SCRATCH_SPACE = "nasbench201"
+SCRATCH_SPACE = "convnet"
 """The search space of networks from scratch where it is not chosen."""
 
 EVALUATIONS = 200
-"""Most architectures that a search scores."""
+"""Most architectures that a search scores, where nothing else is asked for and their networks are looked at."""
 
 
 _GROWING = ("flops", "latency", "memory")  # costs that grow with the pixels of an image
@@ -56,7 +56,8 @@ class Plan:
             validates better, that or networks from scratch; given `epochs`, only these.
         backbone: where a network may start from pretrained features, as for `trainless.search_spaces.pretrained`.
         strategy: as for `trainless.Search`.
-        score: as for `trainless.Search`; the log-rank sum of FLOPs and NWOT is the most robust that is known here.
+        score: as for `trainless.Search`; None is `trainless.estimators.AccuracyInTime` where it knows the space, and
+            else the log-rank sum of FLOPs and NWOT, the most robust that is known here.
         measure: what the network shall be good at, a name of `trainless.training.MEASURES`; None is balanced accuracy
             where the classes are so unequal that `trainless.data.audit` advises it, and else accuracy.
         photographs: whether images may be mirrored; None decides by their number of channels.
@@ -66,7 +67,8 @@ class Plan:
             core.
         epochs: of the training, instead of a time: then networks are as large as the space says, nothing is tuned, and
             the same seed gives the same network, trained on one thread, unless latency is limited, which is measured.
-        evaluations: most architectures that the search scores.
+        evaluations: most architectures that the search scores; None is 200, and where the accuracy after the time
+            decides as many as `trainless.search_spaces.base.SearchSpace.starts` has.
         devices: where the network is trained; recipes are tried in one process there. The search is on the CPU.
         resize: how images are brought to a square, a name of `trainless.data.preprocessing.RESIZES`; None lets the data
             decide.
@@ -87,14 +89,14 @@ class Plan:
     limits: Limits = field(default_factory=Limits)
     space: str | SearchSpace = SCRATCH_SPACE
     strategy: str = "evolution"
-    score: str = "log-rank(flops, nwot)"
+    score: str | None = None
     measure: str | None = None
     photographs: bool | None = None
     image_size: int | None = None
     seed: int = 0
     workers: int | None = None
     epochs: int | None = None
-    evaluations: int = EVALUATIONS
+    evaluations: int | None = None
     devices: Devices = field(default_factory=Devices)
     resize: str | None = None
     mirror_average: bool = False
@@ -109,7 +111,7 @@ class Plan:
             raise InputError("The time is infinite, expected an end: give a time such as 20m, or epochs.")
         else:
             TimeBudget(self.time or 0.0)
-        Budget(self.evaluations)
+        Budget(EVALUATIONS if self.evaluations is None else self.evaluations)
         measure_named(self.measure or "accuracy", 2)
         if self.devices.nodes > 1:
             raise InputError(
@@ -125,7 +127,8 @@ class Plan:
         # What a search would refuse, before time goes into measuring how large networks may be.
         check_run(self.seed, self.workers)
         strategy(self.strategy, self.scratch_space, self.seed)
-        search_score(self.score)
+        if self.score is not None:
+            search_score(self.score)
 
     def _check_backbones(self) -> None:
         """Refuse a space whose weights are not there, and a backbone where none is asked for."""

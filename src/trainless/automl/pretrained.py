@@ -11,10 +11,11 @@ import pandas as pd
 
 from trainless.automl.latencies import MARGIN, measured_latency
 from trainless.automl.results import Trained
-from trainless.automl.sizes import Size, seconds_an_image
+from trainless.automl.sizes import Size
 from trainless.automl.stages import Course, train_network
 from trainless.costs import COSTS
 from trainless.data.audits import Audit
+from trainless.estimators.speeds import seconds_an_image
 from trainless.search import Costs, SearchResult
 from trainless.search_spaces.pretrained import Pretrained
 from trainless.training import TrainingState

@@ -13,7 +13,7 @@ from trainless.search_spaces.base import SearchSpace
 from trainless.seeding import derive_seed
 from trainless.types import Architecture
 
-__all__ = ["check_reachable", "least_found"]
+__all__ = ["check_reachable", "is_reachable", "least_found"]
 
 _DRAWN = 24
 _STEPS = 150  # mutations in a row, of which those stay that break the limits less
@@ -43,10 +43,7 @@ def check_reachable(space: SearchSpace, limits: Limits, cost: CostOf, *, seed: i
         trainless.errors.InputError: None of the networks of nasbench201, large and small, is within the limits \
 (params at most 10): widen them; the least that was found has 1,332 parameters.
     """
-    if not limits.most:
-        return
-    found = least_found(space, limits.most, cost, seed=seed)
-    if any(not found[name] <= most for name, most in limits.most.items()):
+    if not is_reachable(space, limits, cost, seed=seed):
         least = {name: least_found(space, {name: most}, cost, seed=seed)[name] for name, most in limits.most.items()}
         told = " and ".join(_amount(name, value) for name, value in least.items())
         apart = ", each limit by itself" if len(least) > 1 else ""
@@ -54,6 +51,12 @@ def check_reachable(space: SearchSpace, limits: Limits, cost: CostOf, *, seed: i
             f"None of the networks of {space.name}, large and small, is within the limits ({limits}): widen them; the "
             f"least that was found has {told}{apart}."
         )
+
+
+def is_reachable(space: SearchSpace, limits: Limits, cost: CostOf, *, seed: int = 0) -> bool:
+    """Tell whether a descent by mutations finds a network within limits; arguments as for `check_reachable`."""
+    found = least_found(space, limits.most, cost, seed=seed) if limits.most else {}
+    return all(value <= limits.most[name] for name, value in found.items())
 
 
 def _amount(name: str, value: float) -> str:
@@ -84,12 +87,12 @@ def least_found(
         """The largest share of a limit; what is not known breaks it."""
         return max(float(np.nan_to_num(costs[name] / limit, nan=np.inf)) for name, limit in most.items())
 
-    best = space.sample(rng)
+    best = space.propose(rng)
     costs = costs_of(best)
     for number in range(_DRAWN + _STEPS):
         if excess(costs) <= 1:
             return costs
-        candidate = space.sample(rng) if number < _DRAWN else space.mutate(best, rng)
+        candidate = space.propose(rng) if number < _DRAWN else space.mutate(best, rng)
         tried = costs_of(candidate)
         if excess(tried) <= excess(costs):
             best, costs = candidate, tried

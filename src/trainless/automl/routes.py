@@ -21,7 +21,9 @@ from trainless.automl.stages import (
     MOST_EPOCHS,
     Course,
     choose_network,
+    chosen_because,
     fit_size,
+    known_seconds,
     network_of,
     search,
     train_network,
@@ -104,6 +106,7 @@ def _chosen(course: Course) -> _Choice:
     _add_rivals(course)
     found = search(course, size, latencies)
     architecture = choose_network(course, size, found)
+    size = known_seconds(course, size, architecture)
     course.lap("search")
     return _Choice(size, architecture, found)
 
@@ -134,14 +137,15 @@ def _scratch(
     course: Course, choice: _Choice, network: torch.nn.Module, result: TrainingResult, recipe: Recipe,
     trials: Sequence[Mapping[str, Any]] = (),
 ) -> Trained:  # fmt: skip
-    plan, found = course.plan, choice.search
-    scored = f"{len(found.evaluations)} of at most {plan.evaluations} architectures in {course.seconds['search']:.1f} s"
+    plan, found, most = course.plan, choice.search, course.evaluations(choice.size.space)
+    scored = f"{len(found.evaluations)} of at most {most} architectures in {course.seconds['search']:.1f} s"
     return Trained(
         choice.size.space, choice.architecture, network, course.splits, result, recipe, found, trials,
         protocol={
-            "search": f"{plan.strategy} by {plan.score}, at most {plan.evaluations} architectures"
+            "search": f"{plan.strategy} by {found.protocol['score']}, at most {most} architectures"
             + (" or a tenth of the time" if plan.time else ""),
             "scored": f"{scored}: {found.stopped}",
+            **chosen_because(course, choice.size, choice.architecture),
         },
     )  # fmt: skip
 

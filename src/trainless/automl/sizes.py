@@ -9,19 +9,17 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
-import torch
 
-from trainless.automl.reach import check_reachable
-from trainless.automl.speeds import SpeedModel, Work, work_of
+from trainless.automl.reach import check_reachable, is_reachable
 from trainless.costs import Effort, cost_named
 from trainless.errors import InputError
-from trainless.hardware import limited_threads
+from trainless.estimators.speeds import SpeedModel, Work, seconds_an_image, work_of
 from trainless.search import Costs, Limits
 from trainless.search_spaces.base import SearchSpace
-from trainless.seeding import derive_seed, preserve_rng_state
+from trainless.seeding import derive_seed
 from trainless.types import Architecture, Task
 
-__all__ = ["EPOCHS", "Size", "choose_size", "seconds_an_image"]
+__all__ = ["EPOCHS", "Size", "choose_size", "timed_size"]
 
 # On 9,000 images of CIFAR-10, 24 epochs of nasbench201 with 8 channels validated at 74.4 %, and 12 with 16 channels, in
 # as much time, at 71.3 and 71.8. With three times as much, 62 epochs with 8 channels came to 76.5, 33 with 16 to 78.3.
@@ -35,6 +33,8 @@ _WORTH = 1 / 3  # with a quarter of the multiply-adds a size has to be faster by
 _MEASURED_SECONDS = 0.5
 _MEASUREMENTS = 6  # into as many parts the time for them is cut
 _LEAST_STEPS = 2
+_TIMED = 4  # networks by which the times of a space are told
+_TRIES = 200  # networks that are drawn for each of these at most
 _HOPE = 0.8  # of a predicted time, so that a size that might be fast enough is measured
 
 CostOf = Callable[[SearchSpace, Architecture, str], float]
@@ -50,17 +50,20 @@ class Size:
         seconds: time in which a heavy network of it learns from one image once; NaN where it was not measured.
         threads: with how many it learns faster, one or the most there may be: on a machine that others use too, threads
             that wait for each other cost more than they bring.
+        times: nanoseconds of what networks of the space do, as `SpeedModel` has them; none where nothing asks for them.
     """
 
     space: SearchSpace
     index: int
     seconds: float
     threads: int
+    times: tuple[float, ...] = ()
 
 
 def choose_size(
     space: SearchSpace, task: Task, limits: Limits, images: int, seconds: float, *, epochs: int = EPOCHS,
-    seed: int = 0, most_threads: int = 1, batch: int = 64, share: float = math.inf, cost: CostOf | None = None,
+    seed: int = 0, most_threads: int = 1, batch: int = 64, precision: str = "32-true", share: float = math.inf,
+    cost: CostOf | None = None,
 ) -> Size:  # fmt: skip
     """Choose the largest size of a space that the limits leave whole and at which a heavy network gets its epochs.
 
@@ -78,6 +81,7 @@ def choose_size(
         seed: which networks are measured.
         most_threads: that the training may have.
         batch: images in a step.
+        precision: as for `seconds_an_image`.
         share: seconds that all of this may take; beyond, predictions decide.
         cost: what an architecture of a size costs, by name; None takes `trainless.search.Costs`.
 
@@ -98,10 +102,10 @@ def choose_size(
         index, resized, _ = next(sizes)
         return Size(resized, index, math.nan, 1)
     heavy, model, known = list(sizes), SpeedModel(), dict[int, Size]()
-    works = [work_of(resized.blueprint(network, task)) for _, resized, network in heavy]
+    works = [work_of(resized.blueprint(network, task), batch) for _, resized, network in heavy]
     chosen = len(heavy) - 1
     while not known or time.monotonic() + _LEAST_STEPS * batch * model.predict(works[chosen]) < end:
-        known[chosen] = _measured(heavy[chosen], task, batch, most_threads, share)
+        known[chosen] = _measured(heavy[chosen], task, batch, precision, most_threads, share)
         model.add(works[chosen], known[chosen].seconds)
         times = [known[n].seconds if n in known else _HOPE * model.predict(work) for n, work in enumerate(works)]
         if (chosen := _choice(times, works, seconds / (images * epochs))) in known:
@@ -110,6 +114,65 @@ def choose_size(
     chosen = _choice(times, works, seconds / (images * epochs))
     index, resized, _ = heavy[chosen]
     return known.get(chosen, Size(resized, index, times[chosen], max(size.threads for size in known.values())))
+
+
+def timed_size(
+    space: SearchSpace, task: Task, limits: Limits, *, seed: int = 0, most_threads: int = 1, batch: int = 64,
+    precision: str = "32-true", share: float = math.inf, cost: CostOf | None = None,
+) -> Size:  # fmt: skip
+    """Choose the largest size of a space in which limits can be kept, and measure how long its networks learn.
+
+    For a search that itself judges how much a network can learn in the time: it needs the times of all networks, and
+    no choice of size. Some networks are measured, the lightest first; a `SpeedModel` tells the times of all others.
+
+    Args:
+        space: the search space in the size that is wanted.
+        task: shape of the images and number of classes.
+        limits: what a network may cost.
+        seed: which networks are measured.
+        most_threads: that the training may have.
+        batch: images in a step.
+        precision: as for `seconds_an_image`.
+        share: seconds that all of this may take.
+        cost: what an architecture of a size costs, by name; None takes `trainless.search.Costs`.
+
+    Returns:
+        The size; its `seconds` are those of the heaviest network that was measured.
+
+    Raises:
+        InputError: no network of any size is within the limits; it names the least cost that was found.
+    """
+    end = time.monotonic() + share
+    cost = cost or _costs_of(task)
+    check_reachable(space.sizes[-1], limits, partial(cost, space.sizes[-1]), seed=seed)
+    index, resized = next(
+        (index, resized) for index, resized in enumerate(space.sizes)
+        if resized == space.sizes[-1] or is_reachable(resized, limits, partial(cost, resized), seed=seed)
+    )  # fmt: skip
+    rng = np.random.default_rng(derive_seed(seed, "times"))
+
+    def is_within(architecture: Architecture) -> bool:
+        return not limits.broken(partial(cost, resized, architecture))
+
+    networks = [network for network in map(resized.parse, resized.named) if is_within(network)]
+    drawn = (resized.sample_within(rng, is_within, _TRIES) for _ in range(_TIMED - len(networks)))
+    networks += [network for network in drawn if network is not None]
+    works = [work_of(resized.blueprint(resized.canonical(network), task), batch) for network in networks]
+    lightest_first = sorted(zip(works, networks, strict=True), key=lambda pair: pair[0].multiply_adds)
+    model, threads, seconds = SpeedModel(), 1, math.nan
+    for number, (work, network) in enumerate(lightest_first):
+        if number and time.monotonic() + _LEAST_STEPS * batch * model.predict(work) > end:
+            break
+        limit = min(_MEASURED_SECONDS, share / _TIMED / 2)
+        measure = partial(
+            seconds_an_image, resized, network, task, batch=batch, precision=precision, seconds=limit
+        )  # fmt: skip
+        seconds = measure(threads=threads)
+        if number <= 1 and most_threads > 1 and (together := measure(threads=most_threads)) < seconds:
+            threads, seconds = most_threads, together
+            model = SpeedModel()  # what was measured on one thread says nothing of many
+        model.add(work, seconds)
+    return Size(resized, index, seconds, threads, model.times)
 
 
 def _choice(times: Sequence[float], works: Sequence[Work], most: float) -> int:
@@ -122,16 +185,16 @@ def _choice(times: Sequence[float], works: Sequence[Work], most: float) -> int:
 
 
 def _measured(
-    heavy: tuple[int, SearchSpace, Architecture], task: Task, batch: int, most_threads: int, share: float
+    heavy: tuple[int, SearchSpace, Architecture], task: Task, batch: int, precision: str, most_threads: int,
+    share: float,
 ) -> Size:  # fmt: skip
     """The time of a heavy network on one thread, or on all where that is faster."""
     index, space, network = heavy
     limit = min(_MEASURED_SECONDS, share / _MEASUREMENTS)
-    alone = seconds_an_image(space, network, task, batch=batch, seconds=limit)
+    measure = partial(seconds_an_image, space, network, task, batch=batch, precision=precision, seconds=limit)
+    alone = measure(threads=1)
     if most_threads > 1:
-        together = seconds_an_image(
-            space, network, task, batch=batch, threads=most_threads, most=alone, seconds=limit
-        )  # fmt: skip
+        together = measure(threads=most_threads)
         if together < alone:
             return Size(space, index, together, most_threads)
     return Size(space, index, alone, 1)
@@ -190,37 +253,3 @@ def _heavy(
         else:
             outside += 1
     return max(within, key=lambda architecture: space.flops(architecture, task))
-
-
-def seconds_an_image(
-    space: SearchSpace, architecture: Architecture, task: Task, *, batch: int = 64, threads: int = 1,
-    most: float = math.inf, seconds: float = _MEASURED_SECONDS,
-) -> float:  # fmt: skip
-    """Measure the training time of an image in seconds: forward, backward and a step of the optimizer.
-
-    Args:
-        space: the search space.
-        architecture: what is measured.
-        task: shape of the images and number of classes.
-        batch: images in a step.
-        threads: threads of the training.
-        most: no second step is measured where the first takes more than twice this.
-        seconds: of steps, after two of them.
-
-    Returns:
-        Seconds, the median of several steps after the first, which is slower.
-    """
-    with preserve_rng_state(), limited_threads(threads):
-        network = space.build(architecture, task).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-        images = torch.zeros(batch, *task.input_shape).contiguous(memory_format=torch.channels_last)
-        labels = torch.arange(batch) % task.classes
-        optimizer = torch.optim.AdamW(network.parameters(), fused=False)
-        taken: list[float] = []
-        end = time.monotonic() + seconds
-        while len(taken) < _LEAST_STEPS or (time.monotonic() < end and taken[1] < 2 * most * batch):
-            start = time.perf_counter()
-            optimizer.zero_grad()
-            torch.nn.functional.cross_entropy(network(images), labels).backward()
-            optimizer.step()
-            taken.append(time.perf_counter() - start)
-    return float(np.median(taken[1:])) / batch

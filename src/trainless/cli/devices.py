@@ -14,7 +14,11 @@ __all__ = ["Accelerator", "DeviceCount", "Precision", "devices_of"]
 Accelerator = Annotated[str, typer.Option(help="Where to train: cpu, gpu, or auto for a GPU where there is one.")]
 DeviceCount = Annotated[int, typer.Option(help="Processes that train the network together, each with its own GPU.")]
 Precision = Annotated[
-    str, typer.Option(help="Of the training: 32-true, bf16-mixed, or auto for that where the processor is made for it.")
+    str | None,
+    typer.Option(
+        help="Of the training: 32-true, bf16-mixed, or auto for the faster one where the processor is made for it; "
+        "default auto, but 32-true with --epochs."
+    ),
 ]
 
 

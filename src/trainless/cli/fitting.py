@@ -57,7 +57,9 @@ def fit(
     epochs: Annotated[
         int | None, typer.Option(help="Epochs of the training, in place of a time: the same on every run.")
     ] = None,
-    evaluations: Annotated[int, typer.Option(help="Most architectures that are scored.")] = 200,
+    evaluations: Annotated[
+        int | None, typer.Option(help="Most architectures that are scored; default 200, in convnet the hand-made ones.")
+    ] = None,
     most: Most = NO_LIMITS,
     space: Annotated[
         str,
@@ -65,12 +67,14 @@ def fit(
             help="Search space, `trainless spaces` lists them; auto: pretrained features or networks from scratch, "
             "what validates better."
         ),
-    ] = "nasbench201",
+    ] = "convnet",
     backbone: Annotated[
         str, typer.Option(help="Pretrained features to start from: lite0, lite1, lite2, all, or a file with weights.")
     ] = "all",
     strategy: Annotated[str, typer.Option(help="How architectures are proposed.")] = "evolution",
-    score: Annotated[str, typer.Option(help="A proxy or an aggregation.")] = "log-rank(flops, nwot)",
+    score: Annotated[
+        str | None, typer.Option(help="A proxy, an aggregation or an estimator; default what suits the space.")
+    ] = None,
     measure: Annotated[
         str | None,
         typer.Option(
@@ -116,7 +120,7 @@ def fit(
     ] = False,
     accelerator: Accelerator = "cpu",
     devices: DeviceCount = 1,
-    precision: Precision = "32-true",
+    precision: Precision = None,
     seed: Seed = 0,
     workers: Workers = None,
     as_json: Json = False,
@@ -135,6 +139,7 @@ def fit(
             "or --overwrite."
         )
     limits = Limits(most)
+    precision = precision or ("auto" if epochs is None else "32-true")
     plan = Plan(
         _seconds(time, epochs), limits, space, strategy, score, measure, mirror, image_size, seed, workers, epochs,
         evaluations, devices_of(accelerator, devices, precision), resize, mirror_average, backbone,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trainless.estimators.accuracy_in_time import AccuracyInTime, Prospect
 from trainless.estimators.base import Ask, Estimate, Estimator, Setting, distinct_sample
 from trainless.estimators.curves import Forecast, extrapolate
 from trainless.estimators.learning import LearningCurve
@@ -11,12 +12,13 @@ from trainless.estimators.zero_cost import ZeroCost
 from trainless.specs import look_up, options_of
 
 __all__ = [
-    "ESTIMATORS", "Ask", "EarlyStopping", "Estimate", "Estimator", "Forecast", "Full", "LearningCurve", "Reduced",
-    "Setting", "Surrogate", "ZeroCost", "distinct_sample", "estimator", "extrapolate", "options_of",
+    "ESTIMATORS", "AccuracyInTime", "Ask", "EarlyStopping", "Estimate", "Estimator", "Forecast", "Full",
+    "LearningCurve", "Prospect", "Reduced", "Setting", "Surrogate", "ZeroCost", "distinct_sample", "estimator",
+    "extrapolate", "options_of",
 ]  # fmt: skip
 
 ESTIMATORS: dict[str, type[Estimator]] = {
-    kind.name: kind for kind in (Full, EarlyStopping, Reduced, LearningCurve, Surrogate, ZeroCost)
+    kind.name: kind for kind in (Full, EarlyStopping, Reduced, LearningCurve, Surrogate, ZeroCost, AccuracyInTime)
 }
 
 

@@ -40,6 +40,7 @@ class Loop:
         batch: proposals asked for at a time; None is what suits the strategy. Decides the history, unlike the number of
             workers.
         seed: decides the reference sample.
+        first: architectures that are scored before the strategy is asked, which is told of them.
 
     Example:
         >>> from trainless.search.scores import search_score
@@ -65,6 +66,7 @@ class Loop:
         facts: Facts | None = None,
         batch: int | None = None,
         seed: int = 0,
+        first: Sequence[Architecture] = (),
     ) -> None:
         self.strategy, self.evaluate, self.check = strategy, evaluate, check
         self.objectives, self.facts = tuple(objectives), facts
@@ -79,6 +81,7 @@ class Loop:
         self._known: set[tuple[Architecture, int]] = set()
         self._refused: set[Architecture] = set()
         self._idle = 0
+        self._first = list(first)
         self._sample = Random(strategy.space, seed) if scores[-1].is_relative else None
 
     @property
@@ -121,6 +124,9 @@ class Loop:
         return 0
 
     def _proposals(self) -> list[Proposal]:
+        if self._first:
+            first, self._first = self._first, []
+            return [Proposal(architecture, len(self.running) - 1) for architecture in first]
         if self._sample is not None and len(self.order) < REFERENCE:
             full = len(self.running) - 1
             asked = self._sample.ask(min(REFERENCE - len(self.order), 8))

@@ -47,6 +47,7 @@ class SearchPlan:
         fidelities: the reduced evaluations, the cheapest first.
         budget: what the search may spend.
         run_off: the run-off; None for none.
+        first: architectures that are scored before the strategy proposes any.
     """
 
     strategy: str
@@ -62,6 +63,7 @@ class SearchPlan:
     fidelities: tuple[Fidelity, ...]
     budget: Budget
     run_off: RunOff | None
+    first: tuple[Architecture, ...] = ()
 
     @property
     def title(self) -> str:
@@ -122,7 +124,8 @@ class SearchPlan:
             "device": self.costs.device,
         }
         images = {"images": fingerprint(self.setting.data)} if self.estimator.sees_all_images else {}
-        return {**settings, **images, **self._costed}
+        first = {"first": ", ".join(map(str, self.first))} if self.first else {}
+        return {**settings, **images, **self._costed, **first}
 
     def protocol(self, history: Sequence[Sequence[Architecture]], notes: Sequence[str]) -> dict[str, str]:
         """Tell how all that was found came about.

@@ -75,6 +75,7 @@ class Search:
         run_off: trains the best-scored few in the end, and the best validated one is what is found; None does not.
         predicted: costs that are told by a function of the architecture in place of being measured, by name.
         mirror_average: count and measure costs of networks that average over each image and its mirror image.
+        first: architectures that are scored before the strategy proposes any.
 
     Raises:
         InputError: an argument cannot be used; the message says which, what was expected and what to do.
@@ -107,6 +108,7 @@ class Search:
         run_off: RunOff | None = None,
         predicted: Mapping[str, Callable[[Architecture], float]] = MappingProxyType({}),
         mirror_average: bool = False,
+        first: Sequence[Architecture] = (),
     ) -> None:
         budget = budget if isinstance(budget, Budget) else parse_budget(str(budget))
         self.seed, self.objectives = seed, checked_objectives(objectives)
@@ -131,7 +133,7 @@ class Search:
             strategy=self._written_strategy(), proposals=batch or made.batch, score=searched,
             estimator=searched.source(batch_size, device), setting=setting, run=scorer.run, batch=scorer.batch,
             costs=costs, limits=limits or Limits(), objectives=self.objectives,
-            fidelities=checked_fidelities(fidelities, made), budget=budget, run_off=run_off,
+            fidelities=checked_fidelities(fidelities, made), budget=budget, run_off=run_off, first=tuple(first),
         )  # fmt: skip
         costs.check([*self.plan.limits.most, *self.objectives[1:]])
 
@@ -181,7 +183,7 @@ class Search:
         with rung_sessions(plan) as sessions:
             loop = Loop(
                 made, [plan.score] * made.rungs, sessions, check=plan.broken, objectives=plan.objectives,
-                facts=plan.minimised, batch=plan.proposals, seed=self.seed,
+                facts=plan.minimised, batch=plan.proposals, seed=self.seed, first=plan.first,
             )  # fmt: skip
             stopped, told = self._explore(loop, journal, progress, on_interrupt)
         estimates = [sessions.estimates[architecture] for architecture in loop.order]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -202,6 +203,13 @@ class SearchSpace(ABC):
         return self.blueprint(architecture, _ANY).draw()
 
     # Members.
+
+    named: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """Architectures with names of their own, which `parse` reads too; a search may begin with them."""
+
+    def starts(self) -> list[Architecture]:
+        """List the architectures that a search may begin with: those with names, and what the space makes of them."""
+        return [self.parse(name) for name in self.named]
 
     @property
     def choices(self) -> Choices:

@@ -38,6 +38,7 @@ _LAST = (CONVOLUTIONS, WIDTHS, (0, *DEPTHS), REDUCTIONS, CONNECTIONS, ACTIVATION
 _ABSENT = ("k3", 16, 0, "whole", "plain", "relu")
 _UNSAID = ("whole", "plain", "relu")
 _WIDTH_POSITIONS = tuple(range(3, 3 + _STAGES * len(_STAGE), len(_STAGE)))
+_FACTORS = (0.35, 0.5, 0.7, 1.4, 2.0, 2.8)  # of the widths of named networks, so that multiply-adds double
 _LEAST_UNIT = 3  # down to which a network is made narrower
 
 _Genes = tuple[str | int, ...]
@@ -175,6 +176,25 @@ class ConvNet(ProductSpace):
         for position in _WIDTH_POSITIONS:
             codes[position] = int(rng.integers(widest + 1))
         return self._made(codes)
+
+    def starts(self) -> list[Architecture]:
+        """List the named architectures, each also with all widths scaled by some factors, to the nearest there are.
+
+        Example:
+            >>> starts = ConvNet().starts()
+            >>> len(starts), str(starts[1])
+            (26, 'strided32-k3w48d1.pool-k3w72d1.pool-k3w96d3.res-max8')
+        """
+        named = super().starts()
+        scaled = (self._scaled(architecture, factor) for factor in _FACTORS for architecture in named)
+        return list(dict.fromkeys([*named, *scaled]))
+
+    def _scaled(self, architecture: Architecture, factor: float) -> Architecture:
+        genotype = list(architecture.genotype)
+        for position in (1, *_WIDTH_POSITIONS):
+            wanted = factor * int(genotype[position])
+            genotype[position] = min(self.choices[position], key=lambda width: abs(int(width) - wanted))
+        return self.canonical(self.make(genotype))
 
     def stages(self, architecture: Architecture) -> list[Stage]:
         """Tell what the three or four stages are made of, at this unit.

@@ -56,7 +56,7 @@ class RegularizedEvolution(Strategy):
         """Propose random architectures until the population is full, and then children."""
         if len(self.alive) < self.population:
             n = min(n, self.population - len(self.alive))
-            return [Proposal(architecture) for architecture in self._fresh(n, lambda: self.space.sample(self.rng))]
+            return [Proposal(architecture) for architecture in self._fresh(n, lambda: self.space.propose(self.rng))]
         return [Proposal(architecture) for architecture in self._children(n)]
 
     def _children(self, n: int) -> list[Architecture]:

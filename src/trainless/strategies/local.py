@@ -46,7 +46,7 @@ class LocalSearch(Strategy):
         unknown = [architecture for architecture in self._neighbors if architecture not in self.seen]
         chosen = [unknown[index] for index in self.rng.permutation(len(unknown))[:n].tolist()]
         if not chosen:
-            chosen = self._fresh(n, lambda: self.space.sample(self.rng))
+            chosen = self._fresh(n, lambda: self.space.propose(self.rng))
         return [Proposal(architecture) for architecture in chosen]
 
     def tell(self, results: Iterable[Result]) -> None:

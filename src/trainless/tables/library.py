@@ -14,6 +14,7 @@ from trainless.tables.base import BenchmarkTable
 from trainless.tables.downloads import cache_folder, fetch
 from trainless.tables.files import contents, exists, is_file, is_folder
 from trainless.tables.nats import read_nats_folder
+from trainless.tables.packaged import PACKAGED, packaged_table
 from trainless.tables.plain import is_plain, read_table, write_table
 from trainless.tables.published import PublishedScores, published_files, read_published
 from trainless.tables.sources import TABLES, TableSource, public_files
@@ -27,7 +28,7 @@ def benchmark_table(name: str | Path | BenchmarkTable, folder: str | Path | None
     """Look up a table of true accuracies by its name or read it from a path; an object is given back as it is.
 
     Args:
-        name: a name of `TABLES`, or the path of a table in the plain format or of a NATS-Bench folder.
+        name: a name of `TABLES` or `PACKAGED`, or the path of a table in the plain format or of a NATS-Bench folder.
         folder: a folder of public files, in which names are looked for; None is the cache that `get_table` fills, and
             then the folder that the environment variable TRAINLESS_DATA names.
 
@@ -45,12 +46,14 @@ def benchmark_table(name: str | Path | BenchmarkTable, folder: str | Path | None
         return name
     if str(name) in TABLES:
         return _known_table(str(name), folder)
+    if str(name) in PACKAGED:
+        return packaged_table(str(name))
     path = Path(name)
     if is_folder(path):
         return read_nats_folder(path)
     if is_file(path) or path.suffix:
         return read_table(path)
-    raise UnknownNameError("table", str(name), TABLES)
+    raise UnknownNameError("table", str(name), (*TABLES, *PACKAGED))
 
 
 def _known_table(name: str, folder: str | Path | None) -> BenchmarkTable:

@@ -20,5 +20,6 @@ TASKS: Mapping[str, Mapping[str, Task]] = {
     "nats-sss": _NATS,
     "nasbench101": {"cifar10": _CIFAR10},
     "nasbench301": {"cifar10": _CIFAR10},
+    "convnet": {"cifar10": _CIFAR10, "digits": Task("digits", 10, channels=1, height=8, width=8)},
 }
 """By search space, the tasks of its benchmark by data set."""

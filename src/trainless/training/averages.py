@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Iterator
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 __all__ = ["AveragedNetwork"]
+
+_Tensors = list[torch.Tensor]
 
 _RECENT = 0.1  # of what is done: early weights are far off, and are soon to have no part
 
@@ -33,6 +37,7 @@ class AveragedNetwork(nn.Module):
     def __init__(self, network: nn.Module, horizon: float) -> None:
         super().__init__()
         self.network, self.horizon = copy.deepcopy(network).requires_grad_(False), horizon
+        self._followed: tuple[nn.Module, _Tensors, _Tensors, list[tuple[torch.Tensor, torch.Tensor]]] | None = None
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Compute what the averaged network makes of images."""
@@ -48,9 +53,18 @@ class AveragedNetwork(nn.Module):
             done: how much of it is done, with this step.
         """
         share = -math.expm1(-step / min(self.horizon, _RECENT * done))
-        current = network.state_dict()
-        for name, mean in self.network.state_dict().items():
-            if mean.is_floating_point():
-                mean.lerp_(current[name], share)
-            else:
-                mean.copy_(current[name])
+        if not self._followed or self._followed[0] is not network:
+            pairs = list(zip(_tensors(self.network), _tensors(network), strict=True))
+            floating = [pair for pair in pairs if pair[0].is_floating_point()]
+            # Looked up once: for each step it took a tenth of the time of small networks.
+            means, currents = map(list, zip(*floating, strict=True))
+            self._followed = network, means, currents, [pair for pair in pairs if not pair[0].is_floating_point()]
+        _, means, currents, others = self._followed
+        get_ema_multi_avg_fn(1 - share)(means, currents, None)
+        for mean, current in others:
+            mean.copy_(current)
+
+
+def _tensors(network: nn.Module) -> Iterator[torch.Tensor]:
+    yield from network.parameters()
+    yield from network.buffers()

@@ -6,9 +6,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from trainless.costs import Candidate, counted_costs
+from trainless.estimators import AccuracyInTime
 from trainless.scoring import space_of
+from trainless.search.scores import RunningScore, search_score
+from trainless.search_spaces import search_space
+from trainless.search_spaces.base import SearchSpace
+from trainless.specs import look_up, parse_spec
 from trainless.store import Store
 from trainless.types import Task
 
@@ -27,29 +33,41 @@ def candidates(path: Path, task: Task) -> list[dict[str, Any]]:
     Raises:
         StoreError: the store cannot be read.
     """
-    from trainless.search.scores import RunningScore, search_score
-
     if not path.is_file():
         return []
     with Store(path, create=False) as store:
-        runs, searches = store.runs(), list(store.notes("searches").values())
-        if not runs or not searches:
+        searches = list(store.notes("searches").values())
+        if not searches:
             return []
-        table = store.table(runs[-1])
-    settings = searches[-1]["settings"]
-    score = search_score(settings["score"])
-    names = [proxy.name for proxy in score.proxies]
-    if not set(names) <= set(table.columns):
-        return []
-    running = RunningScore(score)
-    running.add(table[names].to_numpy().tolist())
-    space = space_of(runs[-1])
+        settings = searches[-1]["settings"]
+        scored = _estimated(store, settings["score"]) or _scored(store, settings["score"])
     rows = [
         {"order": number, "architecture": text, "score": float(value) if np.isfinite(value) else None}
         | _costs(Candidate(space, space.parse(text), task, mirror_average="costs" in settings))
-        for number, (text, value) in enumerate(zip(table.index, running.values(), strict=True), 1)
+        for number, (text, value, space) in enumerate(scored, 1)
     ]
     return sorted(rows, key=lambda row: (row["score"] is None, -(row["score"] or 0.0), row["order"]))
+
+
+def _estimated(store: Store, name: str) -> list[tuple[str, float, SearchSpace]]:
+    """Architecture, score and space of all that a formula has told."""
+    if parse_spec(name).name != AccuracyInTime.name:
+        return []
+    told = store.notes(look_up("score", name, {AccuracyInTime.name: AccuracyInTime})().topic)
+    spaces = {spec: search_space(spec) for _, spec in told.values()}
+    return [(text, value, spaces[spec]) for text, (value, spec) in told.items()]
+
+
+def _scored(store: Store, name: str) -> list[tuple[str, float, SearchSpace]]:
+    """The same of all that proxies have scored, their score among all that there are."""
+    runs, score = store.runs(), search_score(name)
+    table = store.table(runs[-1]) if runs else pd.DataFrame()
+    names = [proxy.name for proxy in score.proxies]
+    if table.empty or not set(names) <= set(table.columns):
+        return []
+    running, space = RunningScore(score), space_of(runs[-1])
+    running.add(table[names].to_numpy().tolist())
+    return [(str(text), float(value), space) for text, value in zip(table.index, running.values(), strict=True)]
 
 
 def _costs(candidate: Candidate) -> dict[str, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, make_dataclass, replace
+from dataclasses import asdict, dataclass, field, fields, make_dataclass
 from typing import TYPE_CHECKING, Any
 
 from trainless.costs import COSTS
@@ -48,7 +48,7 @@ class FitForm(_LimitFields):  # type: ignore[misc]
 
     data: str = "digits"
     time: str = "10m"
-    space: str = "nasbench201"
+    space: str = "convnet"
     measure: str = ""
     seed: str = "0"
     image_size: str = ""
@@ -108,12 +108,11 @@ class FitForm(_LimitFields):  # type: ignore[misc]
         self.check()
         seed, image_size = self.split()
         epochs, evaluations = _whole(self.epochs, "Epochs"), _whole(self.evaluations, "Architectures")
-        plan = Plan(
+        return Plan(
             time=None if epochs else self._seconds(), limits=self.limits(), space=self.space,
             measure=self.measure or None, image_size=image_size, seed=seed, epochs=epochs,
-            resize=self.resize or None, mirror_average=self.mirror_average == "yes",
+            resize=self.resize or None, mirror_average=self.mirror_average == "yes", evaluations=evaluations,
         )  # fmt: skip
-        return replace(plan, evaluations=evaluations) if evaluations else plan
 
     def command(self, source: str, out: str) -> str:
         """Write the command that does the same, as far as there is one."""

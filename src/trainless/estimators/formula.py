@@ -1,0 +1,154 @@
+"""The formula of the accuracy after a time: a ridge regression on trainings of the same networks for several times."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from trainless.search_spaces import search_space
+from trainless.search_spaces.blueprint import Blueprint
+from trainless.search_spaces.nodes import Node
+from trainless.tables import BenchmarkTable
+from trainless.tables.tasks import TASKS
+
+__all__ = ["FEATURES", "Formula", "cross_validated", "fit_formula", "samples"]
+
+_RIDGE = 1.0  # beside the number of samples, of standardised features
+_FOLDS = 10
+_SMOOTH = ("silu", "gelu")
+
+Array = npt.NDArray[np.float64]
+Feature = Callable[[Blueprint, float], float]
+
+
+def _convolutions(blueprint: Blueprint) -> list[Node]:
+    return [node for node in blueprint.nodes if "conv" in node.operation]
+
+
+def _depth(blueprint: Blueprint) -> int:
+    """Convolutions, with their repetitions."""
+    return sum(node.repeat for node in _convolutions(blueprint))
+
+
+def _separable(blueprint: Blueprint) -> float:
+    """Share of the convolutions that are depthwise."""
+    return sum(node.repeat for node in _convolutions(blueprint) if node.groups > 1) / _depth(blueprint)
+
+
+def _residual(blueprint: Blueprint) -> float:
+    """Shortcuts for each convolution."""
+    return sum(node.repeat for node in blueprint.nodes if node.operation == "skip_connect") / _depth(blueprint)
+
+
+def _smooth(blueprint: Blueprint) -> float:
+    """Share of the activations that are no ReLU."""
+    activated = [node for node in blueprint.nodes if node.operation.endswith(("relu", *_SMOOTH))]
+    return sum(node.operation.endswith(_SMOOTH) for node in activated) / max(1, len(activated))
+
+
+def _last_rows(blueprint: Blueprint) -> int:
+    """Rows that are left before the pooling over all of the image."""
+    return next(node.size[0] for node in blueprint.nodes if node.operation.startswith("global"))
+
+
+FEATURES: Mapping[str, Feature] = {
+    "epochs": lambda _, epochs: math.log(epochs),
+    "multiply-adds": lambda blueprint, _: math.log(blueprint.multiply_adds),
+    "multiply-adds by epochs": lambda blueprint, epochs: math.log(blueprint.multiply_adds) * math.log(epochs),
+    "depth": lambda blueprint, _: math.log(_depth(blueprint)),
+    "residual": lambda blueprint, _: _residual(blueprint),
+    "separable": lambda blueprint, _: _separable(blueprint),
+    "whitening": lambda blueprint, _: any(node.operation == "whitening" for node in blueprint.nodes),
+    "smooth activations": lambda blueprint, _: _smooth(blueprint),
+    "rows at the end": lambda blueprint, _: math.log(_last_rows(blueprint)),
+}
+"""What the accuracy is explained by, of a network and the epochs of its training; amounts in logarithms."""
+
+
+@dataclass(frozen=True)
+class Formula:
+    """A sum of terms, one a feature, each linear in it between the least and the most that was seen, and flat beyond.
+
+    Args:
+        mean: of each feature, where its term is 0.
+        least: the least that was seen of each.
+        most: the most.
+        slopes: points of accuracy for one more of a feature.
+        average: accuracy in percent where all terms are 0.
+        error: root mean square of what predictions of networks that were not seen are off, in points.
+    """
+
+    mean: Array
+    least: Array
+    most: Array
+    slopes: Array
+    average: float
+    error: float
+
+    def terms(self, blueprint: Blueprint, epochs: float) -> dict[str, float]:
+        """Give what each feature adds, and the average of all networks under ``"average"``."""
+        seen = np.clip([feature(blueprint, epochs) for feature in FEATURES.values()], self.least, self.most)
+        added = (self.slopes * (seen - self.mean)).tolist()
+        return {"average": self.average, **dict(zip(FEATURES, added, strict=True))}
+
+
+def samples(table: BenchmarkTable, dataset: str) -> tuple[list[str], Array, Array]:
+    """Read the trainings of a table: architectures, their features, shape ``(n, features)``, and accuracies.
+
+    Args:
+        table: with the columns ``valid_<seconds>s`` and ``epochs_<seconds>s`` of the data set.
+        dataset: its name.
+    """
+    space, names, rows, accuracies = search_space(table.space), list[str](), list[list[float]](), list[float]()
+    task = TASKS[table.space][dataset]
+    for split in table.splits(dataset):
+        found = table.frame[[f"{dataset}.{split}", f"{dataset}.{split.replace('valid', 'epochs')}"]].dropna()
+        for name, accuracy, epochs in found.itertuples():
+            blueprint = space.blueprint(space.canonical(space.parse(name)), task)
+            names.append(name)
+            rows.append([feature(blueprint, epochs) for feature in FEATURES.values()])
+            accuracies.append(accuracy)
+    return names, np.array(rows), np.array(accuracies)
+
+
+def fit_formula(table: BenchmarkTable, dataset: str) -> Formula:
+    """Fit the formula to the trainings of a table on a data set.
+
+    Args:
+        table: as for `samples`.
+        dataset: its name.
+    """
+    _, rows, accuracies = samples(table, dataset)
+    mean, slopes, average = _regression(rows, accuracies)
+    error = float(np.sqrt(((cross_validated(table, dataset) - accuracies) ** 2).mean()))
+    return Formula(mean, rows.min(axis=0), rows.max(axis=0), slopes, average, error)
+
+
+def cross_validated(table: BenchmarkTable, dataset: str) -> Array:
+    """Predict each training by a formula that was fitted without its network, in ten parts; shape ``(n,)``.
+
+    Args:
+        table: as for `samples`.
+        dataset: its name.
+    """
+    names, rows, accuracies = samples(table, dataset)
+    part = {name: number % _FOLDS for number, name in enumerate(dict.fromkeys(names))}
+    parts, unseen = np.array([part[name] for name in names]), np.empty(len(accuracies))
+    for number in range(_FOLDS):
+        out = parts == number
+        mean, slopes, average = _regression(rows[~out], accuracies[~out])
+        unseen[out] = average + (rows[out] - mean) @ slopes
+    return unseen
+
+
+def _regression(rows: Array, accuracies: Array) -> tuple[Array, Array, float]:
+    """Mean of the rows, slopes and mean of the accuracies."""
+    mean, width, average = rows.mean(axis=0), rows.std(axis=0), float(accuracies.mean())
+    scaled = (rows - mean) / width
+    penalty = _RIDGE * np.eye(rows.shape[1])
+    slopes: Array = np.linalg.solve(scaled.T @ scaled + penalty, scaled.T @ (accuracies - average)) / width
+    return mean, slopes, average

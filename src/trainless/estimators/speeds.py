@@ -1,0 +1,136 @@
+"""Prediction of training times from what a network's operations do, fitted to what was measured on this machine."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from trainless.hardware import limited_threads
+from trainless.search_spaces.base import SearchSpace
+from trainless.search_spaces.blueprint import Blueprint
+from trainless.seeding import preserve_rng_state
+from trainless.training import fit_recipe
+from trainless.training.precision import faster_precision, step_seconds
+from trainless.types import Architecture, Task
+
+__all__ = ["SpeedModel", "Work", "seconds_an_image", "work_of"]
+
+# Nanoseconds that a training step, forward and backward, takes for a multiply-add, for a normalised value
+# and for an operation, on one thread of a processor with AVX2: fitted to networks of `benchmarks/convnet_trainings.py`.
+_PRIOR = np.array([0.102, 14.2, 1_000_000.0])
+_UNNORMALISED = ("conv", "linear", "whitening")
+_TRUST = 0.1  # of each ratio between the three in what is usual, beside one network that was measured
+
+
+class Work(NamedTuple):
+    """What a network does for one image.
+
+    Args:
+        multiply_adds: of its convolutions and linear layers.
+        values: that are normalised, and activated mostly: both move memory.
+        operations: how many begin, for one image of a batch.
+    """
+
+    multiply_adds: float
+    values: float
+    operations: float = 0.0
+
+
+def work_of(blueprint: Blueprint, batch: int = 64) -> Work:
+    """Count what a network does for one image.
+
+    Args:
+        blueprint: the network.
+        batch: images that it sees at once.
+
+    Example:
+        >>> from trainless.search_spaces.blueprint import Part
+        >>> from trainless.search_spaces.nodes import Node
+        >>> work_of(Blueprint((Part([Node("body", "conv", 2, 3, (4, 4))]),)), batch=2)
+        Work(multiply_adds=96, values=0, operations=0.5)
+    """
+    values = operations = 0
+    for node in blueprint.nodes:
+        if node.operation == "none" or node.record.is_identity:
+            continue
+        operations += node.repeat
+        if node.parameters and node.operation not in _UNNORMALISED:
+            values += node.repeat * node.expansion * node.channels * math.prod(node.output_size)
+    return Work(blueprint.multiply_adds, values, operations / batch)
+
+
+class SpeedModel:
+    """Predicts how long a network learns from an image: by a time a multiply-add, one a value and one an operation.
+
+    None of them is negative. They are fitted to the networks that were measured, by least squares of the relative
+    errors; the fewer these are, the more the ratios between the three are the usual ones.
+
+    Args:
+        times: nanoseconds of the three, where they are known already; what is added then counts for nothing.
+
+    Example:
+        >>> model = SpeedModel()
+        >>> model.add(Work(2e6, 1e5, 0.2), 0.001)
+        >>> round(model.predict(Work(4e6, 2e5, 0.4)), 9)
+        0.002
+    """
+
+    def __init__(self, times: Sequence[float] = ()) -> None:
+        self._works: list[Work] = []
+        self._seconds: list[float] = []
+        self._known = np.array(times) if len(times) else None
+
+    def add(self, work: Work, seconds: float) -> None:
+        """Take a measured time, in seconds an image."""
+        self._works.append(work)
+        self._seconds.append(seconds)
+
+    @property
+    def times(self) -> tuple[float, ...]:
+        """Nanoseconds of a multiply-add, a value and an operation; NaN where nothing was measured."""
+        if self._known is not None:
+            return tuple(self._known.tolist())
+        if not self._works:
+            return (float("nan"),) * len(_PRIOR)
+        from scipy.optimize import nnls
+
+        works, seconds = np.array(self._works, float), np.array(self._seconds) * 1e9
+        usual = _PRIOR * np.exp(np.mean(np.log(seconds / (works @ _PRIOR))))
+        rows = np.vstack([works * usual / seconds[:, None], np.sqrt(_TRUST) * np.eye(len(usual))])
+        goal = np.concatenate([np.ones(len(works)), np.full(len(usual), np.sqrt(_TRUST))])
+        return tuple((nnls(rows, goal)[0] * usual).tolist())
+
+    def predict(self, work: Work) -> float:
+        """Give the time that an image takes, in seconds; NaN where nothing was measured."""
+        return float(np.array(work, float) @ np.array(self.times)) * 1e-9
+
+
+def seconds_an_image(
+    space: SearchSpace, architecture: Architecture, task: Task, *, batch: int = 64, threads: int = 1,
+    precision: str = "32-true", seconds: float = 0.5,
+) -> float:  # fmt: skip
+    """Measure the training time of an image in seconds: forward, backward and a step of the optimizer.
+
+    Args:
+        space: the search space.
+        architecture: what is measured.
+        task: shape of the images and number of classes.
+        batch: images in a step.
+        threads: threads of the training.
+        precision: ``"32-true"``, ``"bf16-mixed"``, or ``"auto"`` for the faster one.
+        seconds: after which no further step is begun; two are taken at least.
+
+    Returns:
+        Seconds, of the shortest of several steps after the first, which is slower.
+    """
+    with preserve_rng_state(), limited_threads(threads):
+        network = space.build(space.canonical(architecture), task).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        images = torch.zeros(batch, *task.input_shape).contiguous(memory_format=torch.channels_last)
+        labels, recipe = torch.arange(batch) % task.classes, fit_recipe(batch, photographs=False)
+        if precision == "auto":
+            precision = faster_precision(network, images, labels, recipe)
+        return step_seconds(network, images, labels, recipe, precision, most=seconds) / batch
