@@ -75,7 +75,7 @@ def channels_of(stage: int, percent: int, width: int) -> int:
     """Channels of a stage, counted from 0: the nearest multiple of a quarter of the width, at least one.
 
     Example:
-        >>> [channels_of(stage, 100, 16) for stage in range(5)], [channels_of(1, each, 16) for each in PERCENTS]
+        >>> [channels_of(stage, 100, 16) for stage in range(5)], [channels_of(1, width, 16) for width in PERCENTS]
         ([16, 24, 40, 64, 80], [12, 20, 24, 36])
     """
     step = max(1, width // 4)
