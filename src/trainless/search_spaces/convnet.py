@@ -183,7 +183,7 @@ class ConvNet(ProductSpace):
         Example:
             >>> starts = ConvNet().starts()
             >>> len(starts), str(starts[1])
-            (26, 'strided32-k3w48d1.pool-k3w72d1.pool-k3w96d3.res-max8')
+            (28, 'strided32-k3w48d1.pool-k3w72d1.pool-k3w96d3.res-max8')
         """
         named = super().starts()
         scaled = (self._scaled(architecture, factor) for factor in _FACTORS for architecture in named)
