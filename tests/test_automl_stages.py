@@ -43,6 +43,8 @@ from trainless.search_spaces.base import SearchSpace
 from trainless.training import Recipe, TrainingResult, TrainingState, fit_recipe, train
 from trainless.types import Architecture, Task
 
+pytestmark = pytest.mark.slow
+
 TASK = Task("toy", 10, height=16, width=16)
 SPACE = search_space("nasbench201(channels=4, cells=1)")
 FULL = SPACE.make(["nor_conv_3x3"] * 6)
