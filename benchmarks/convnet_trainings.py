@@ -382,8 +382,7 @@ def print_formula(_: argparse.Namespace) -> None:
     predictions = {"cifar10": cross_validated(table, "cifar10")}
     for dataset in table.datasets:
         _, rows, accuracies = samples(table, dataset)
-        seen = formula.average + (np.clip(rows, formula.least, formula.most) - formula.mean) @ formula.slopes
-        found, start = predictions.get(dataset, seen), 0
+        found, start = predictions.get(dataset, formula.predict(rows)), 0
         for split_name in table.splits(dataset):
             end = start + int(table.frame[f"{dataset}.{split_name}"].notna().sum())
             told, true = found[start:end], accuracies[start:end]

@@ -28,9 +28,7 @@ __all__ = ["JUDGING_SECONDS", "begin_pretrained", "fine_tuned", "judged_search"]
 JUDGING_SECONDS = 45.0
 """Most seconds of the judging, so that there is a network after a minute."""
 
-_TESTED = (
-    0.1  # share of the time for all that runs the network without training it, of a candidate that is not too slow
-)
+_TESTED = 0.1  # share of the time for all that runs a network without training it, that is not too slow
 _EXPORTED = 1000  # images that are computed for the export
 _SPEED_SECONDS = 0.3  # of each measurement of how fast the network learns
 

@@ -307,7 +307,7 @@ def choose_network(course: Course, size: Size, found: SearchResult) -> Architect
         course.finalists = [Finalist(**row) for row in course.checkpoint.values.get("finalists", [])]
         return space.parse(course.checkpoint.values["architecture"])
     ranked = _best_first(found.evaluations, alike=_ALIKE if course.judges_time(space) else 0.0)
-    best = space.parse(ranked["architecture"].iloc[0]) if course.judges_time(space) else space.parse(found.best)
+    best = space.parse(ranked["architecture"].iloc[0])
     if most is not None:
         fastest = ranked.sort_values("latency_ms")["architecture"].head(1)
         names = [*ranked["architecture"].head(_FINALISTS), *fastest]

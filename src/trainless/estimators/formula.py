@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,9 +91,16 @@ class Formula:
 
     def terms(self, blueprint: Blueprint, epochs: float) -> dict[str, float]:
         """Give what each feature adds, and the average of all networks under ``"average"``."""
-        seen = np.clip([feature(blueprint, epochs) for feature in FEATURES.values()], self.least, self.most)
-        added = (self.slopes * (seen - self.mean)).tolist()
-        return {"average": self.average, **dict(zip(FEATURES, added, strict=True))}
+        row = np.array([feature(blueprint, epochs) for feature in FEATURES.values()])
+        return {"average": self.average, **dict(zip(FEATURES, self._added(row).tolist(), strict=True))}
+
+    def predict(self, rows: Array) -> Array:
+        """Predict accuracies of rows of features, shape ``(n, features)``."""
+        predicted: Array = self.average + self._added(rows).sum(axis=1)
+        return predicted
+
+    def _added(self, rows: Array) -> Array:
+        return self.slopes * (np.clip(rows, self.least, self.most) - self.mean)
 
 
 def samples(table: BenchmarkTable, dataset: str) -> tuple[list[str], Array, Array]:
@@ -122,9 +129,9 @@ def fit_formula(table: BenchmarkTable, dataset: str) -> Formula:
         table: as for `samples`.
         dataset: its name.
     """
-    _, rows, accuracies = samples(table, dataset)
+    names, rows, accuracies = samples(table, dataset)
     mean, slopes, average = _regression(rows, accuracies)
-    error = float(np.sqrt(((cross_validated(table, dataset) - accuracies) ** 2).mean()))
+    error = float(np.sqrt(((_unseen(names, rows, accuracies) - accuracies) ** 2).mean()))
     return Formula(mean, rows.min(axis=0), rows.max(axis=0), slopes, average, error)
 
 
@@ -135,7 +142,10 @@ def cross_validated(table: BenchmarkTable, dataset: str) -> Array:
         table: as for `samples`.
         dataset: its name.
     """
-    names, rows, accuracies = samples(table, dataset)
+    return _unseen(*samples(table, dataset))
+
+
+def _unseen(names: Sequence[str], rows: Array, accuracies: Array) -> Array:
     part = {name: number % _FOLDS for number, name in enumerate(dict.fromkeys(names))}
     parts, unseen = np.array([part[name] for name in names]), np.empty(len(accuracies))
     for number in range(_FOLDS):

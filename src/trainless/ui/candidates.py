@@ -11,10 +11,9 @@ import pandas as pd
 from trainless.costs import Candidate, counted_costs
 from trainless.estimators import AccuracyInTime
 from trainless.scoring import space_of
-from trainless.search.scores import RunningScore, search_score
+from trainless.search.scores import EstimatorScore, RunningScore, search_score
 from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
-from trainless.specs import look_up, parse_spec
 from trainless.store import Store
 from trainless.types import Task
 
@@ -51,9 +50,10 @@ def candidates(path: Path, task: Task) -> list[dict[str, Any]]:
 
 def _estimated(store: Store, name: str) -> list[tuple[str, float, SearchSpace]]:
     """Architecture, score and space of all that a formula has told."""
-    if parse_spec(name).name != AccuracyInTime.name:
+    score = search_score(name)
+    if not (isinstance(score, EstimatorScore) and isinstance(score.estimator, AccuracyInTime)):
         return []
-    told = store.notes(look_up("score", name, {AccuracyInTime.name: AccuracyInTime})().topic)
+    told = store.notes(score.estimator.topic)
     spaces = {spec: search_space(spec) for _, spec in told.values()}
     return [(text, value, spaces[spec]) for text, (value, spec) in told.items()]
 
