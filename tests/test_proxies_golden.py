@@ -40,20 +40,40 @@ def networks(golden: Path) -> Any:
 
 @pytest.fixture(scope="session", params=NETWORKS)
 def case(request: pytest.FixtureRequest, networks: Any, golden: Path) -> dict[str, Any]:
-    """A golden network, its scores by public code, and ours in both precisions."""
+    """A golden network and its scores by public code."""
     name = request.param
     network = networks.build(name)
     network.load_state_dict(torch.load(golden / f"{name}.pt", weights_only=True))
     images, labels = networks.batch()
-    names = [*NASLIB, "params", "flops", "logsynflow", "nwot:output", "nwot:all"]
     return {
         "name": name,
         "network": network,
         "images": images,
+        "labels": labels,
         "golden": json.loads((golden / f"{name}.json").read_text())["scores"],
-        torch.float32: score(network, images, labels, proxies=names),
-        torch.float64: score(network, images, labels, proxies=names, dtype=torch.float64),
     }
+
+
+def scores_of(case: dict[str, Any], dtype: torch.dtype) -> dict[str, float]:
+    names = [*NASLIB, "params", "flops", "logsynflow", "nwot:output", "nwot:all"]
+    return score(case["network"], case["images"], case["labels"], proxies=names, dtype=dtype)
+
+
+@pytest.fixture(scope="session")
+def single(case: dict[str, Any]) -> dict[str, float]:
+    """Our scores in single precision."""
+    return scores_of(case, torch.float32)
+
+
+@pytest.fixture(scope="session")
+def double(case: dict[str, Any]) -> dict[str, float]:
+    """Our scores in double precision: many times slower, so only slow tests ask for them."""
+    return scores_of(case, torch.float64)
+
+
+@pytest.fixture(params=["single", pytest.param("double", marks=pytest.mark.slow)])
+def scores(case: dict[str, Any], request: pytest.FixtureRequest) -> dict[str, float]:
+    return request.getfixturevalue(request.param)
 
 
 def tolerance(golden: dict[str, Any], name: str) -> float:
@@ -64,41 +84,46 @@ def tolerance(golden: dict[str, Any], name: str) -> float:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("ours", "theirs"), NASLIB.items())
-def test_double_precision_agrees_with_naslib(case: dict[str, Any], ours: str, theirs: str) -> None:
+def test_double_precision_agrees_with_naslib(
+    case: dict[str, Any], double: dict[str, float], ours: str, theirs: str
+) -> None:
     golden = case["golden"]
     expected = golden["naslib_on_float64"].get(theirs, golden["naslib"][theirs])
-    assert case[torch.float64][ours] == pytest.approx(expected, rel=1e-4)
+    assert double[ours] == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize(("ours", "theirs"), NASLIB.items())
-def test_single_precision_agrees_with_naslib(case: dict[str, Any], ours: str, theirs: str) -> None:
+def test_single_precision_agrees_with_naslib(
+    case: dict[str, Any], single: dict[str, float], ours: str, theirs: str
+) -> None:
     golden = case["golden"]
-    assert case[torch.float32][ours] == pytest.approx(golden["naslib"][theirs], rel=tolerance(golden, theirs))
+    assert single[ours] == pytest.approx(golden["naslib"][theirs], rel=tolerance(golden, theirs))
 
 
 @pytest.mark.parametrize(("ours", "theirs"), SAMSUNG.items())
-def test_single_precision_agrees_with_zero_cost_nas(case: dict[str, Any], ours: str, theirs: str) -> None:
+def test_single_precision_agrees_with_zero_cost_nas(
+    case: dict[str, Any], single: dict[str, float], ours: str, theirs: str
+) -> None:
     golden = case["golden"]
-    assert case[torch.float32][ours] == pytest.approx(golden["samsung"][theirs], rel=tolerance(golden, NASLIB[ours]))
+    assert single[ours] == pytest.approx(golden["samsung"][theirs], rel=tolerance(golden, NASLIB[ours]))
 
 
-def test_agrees_with_freerea(case: dict[str, Any]) -> None:
+def test_agrees_with_freerea(case: dict[str, Any], scores: dict[str, float]) -> None:
     freerea = case["golden"]["freerea"]
-    for dtype in (torch.float32, torch.float64):
-        assert case[dtype]["logsynflow"] == pytest.approx(freerea["logsynflow"], rel=1e-4)
-        assert case[dtype]["synflow"] == pytest.approx(freerea["synflow"], rel=1e-4)
-        assert case[dtype]["nwot:output"] == pytest.approx(freerea["naswot"], rel=1e-4)
-        assert case[dtype]["nwot:all"] == pytest.approx(freerea["naswot"], rel=1e-4)
-        assert case[dtype]["params"] == freerea["params"] * 1e6
+    assert scores["logsynflow"] == pytest.approx(freerea["logsynflow"], rel=1e-4)
+    assert scores["synflow"] == pytest.approx(freerea["synflow"], rel=1e-4)
+    assert scores["nwot:output"] == pytest.approx(freerea["naswot"], rel=1e-4)
+    assert scores["nwot:all"] == pytest.approx(freerea["naswot"], rel=1e-4)
+    assert scores["params"] == freerea["params"] * 1e6
 
 
-def test_multiply_adds_of_the_mixed_network(case: dict[str, Any]) -> None:
+def test_multiply_adds_of_the_mixed_network(case: dict[str, Any], single: dict[str, float]) -> None:
     # 86.43 M with convolutions and linear layers only; the light one by hand: stem 3·16·9·32², reductions, head.
     stem = 3 * 16 * 9 * 32**2
     reductions = (16 * 32 * 9 + 32 * 32 * 9 + 16 * 32) * 16**2 + (32 * 64 * 9 + 64 * 64 * 9 + 32 * 64) * 8**2
     tiny = 3 * 8 * 9 * 32**2 + 8 * 16 * 9 * 16**2 + 16 * 10
     expected = {"tiny": tiny, "nb201_mixed": 86_426_240, "nb201_light": stem + reductions + 640}
-    assert case[torch.float32]["flops"] == expected[case["name"]]
+    assert single["flops"] == expected[case["name"]]
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -132,6 +157,5 @@ def test_linear_regions_agree_with_te_nas(case: dict[str, Any]) -> None:
         assert linear_regions(Signals(relu_patterns=patterns)) == golden[name]
 
 
-def test_scores_are_finite(case: dict[str, Any]) -> None:
-    for dtype in (torch.float32, torch.float64):
-        assert all(math.isfinite(value) for value in case[dtype].values())
+def test_scores_are_finite(scores: dict[str, float]) -> None:
+    assert all(math.isfinite(value) for value in scores.values())
