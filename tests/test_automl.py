@@ -209,7 +209,7 @@ class TestParts:
     ) -> None:
         spaces = search_space("nasbench201").sizes[:4]
         known = dict(zip(spaces, times, strict=True))
-        monkeypatch.setattr("trainless.automl.sizes.seconds_an_image", lambda space, *_, **__: known[space] / 1000)
+        monkeypatch.setattr("trainless.estimators.speeds.seconds_an_image", lambda space, *_, **__: known[space] / 1000)
         monkeypatch.setattr(NASBench201, "sizes", property(lambda _: spaces))
         found = choose_size(spaces[0], Task("toy", 10), Limits(), 1000, available, epochs=20)
         assert (found.space.options["channels"], found.space.options["cells"]) == expected

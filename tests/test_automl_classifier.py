@@ -199,7 +199,7 @@ class TestKeeping:
             assert other.predict(images).tolist() == fitted.predict(images).tolist()
         assert loaded.classes_.dtype == fitted.classes_.dtype
         # A space given as an object is not kept.
-        assert loaded.get_params() == {**fitted.get_params(), "space": "convnet"}
+        assert loaded.get_params() == {**fitted.get_params(), "space": "auto"}
         with pytest.raises(InputError, match="was loaded from a folder"):
             loaded.save(tmp_path / "again")
 

@@ -191,8 +191,8 @@ class TestBeside:
 
 class TestForecast:
     def test_what_there_will_be_time_for(self, digits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
-        for module in ("forecasts", "sizes"):
-            monkeypatch.setattr(f"trainless.automl.{module}.seconds_an_image", lambda *_, **__: 1e-3)
+        for module in ("automl.forecasts", "estimators.speeds"):
+            monkeypatch.setattr(f"trainless.{module}.seconds_an_image", lambda *_, **__: 1e-3)
         timed = forecast(digits, replace(PLAN, epochs=None, time=100.0))
         assert [stage.stage for stage in timed] == ["data", "judging", "training", "test and report"]
         assert "pretrained candidates within the limits" in timed[1].what

@@ -15,13 +15,13 @@ import torch
 from commands import interrupt
 
 from trainless.automl import Plan, latencies
+from trainless.automl.course import Course
 from trainless.automl.forecasts import forecast
 from trainless.automl.latencies import WHOLE, LatencyModel, first_within, is_within
 from trainless.automl.pipeline import begin
 from trainless.automl.reach import check_reachable, least_found
 from trainless.automl.sizes import Size, choose_size
 from trainless.automl.stages import (
-    Course,
     _best_first,
     choose_network,
     chosen_because,
@@ -89,7 +89,7 @@ class TestSpeeds:
             time.sleep(0.05)
             return SpeedModel((0.05, 20.0, 400_000.0)).predict(work_of(space.blueprint(architecture, TASK)))
 
-        monkeypatch.setattr("trainless.automl.sizes.seconds_an_image", seconds)
+        monkeypatch.setattr("trainless.estimators.speeds.seconds_an_image", seconds)
         space = search_space("nasbench201")
         found = choose_size(space, TASK, Limits(), 1000, 60.0, epochs=10)
         assert len(space.sizes) == 7
@@ -393,7 +393,7 @@ class TestInterrupts:
 
 class TestForecast:
     def test_what_there_will_be_time_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr("trainless.automl.sizes.seconds_an_image", lambda *_, **__: 1e-3)
+        monkeypatch.setattr("trainless.estimators.speeds.seconds_an_image", lambda *_, **__: 1e-3)
         splits = load_splits("digits")
         stages = {stage.stage: stage for stage in forecast(splits, Plan(time=600.0, space=SPACE, workers=0))}
         # 0.05 s and a third of 64 ms for each of 200.

@@ -44,8 +44,9 @@ def _nothing_is_spent(monkeypatch: pytest.MonkeyPatch) -> None:
     def spend(*_: object, **__: object) -> NoReturn:
         pytest.fail("time was spent before the input was refused")
 
-    for place in ("sizes.seconds_an_image", "stages.Search.run", "stages.tune", "stages.train"):
-        monkeypatch.setattr(f"trainless.automl.{place}", spend)
+    monkeypatch.setattr("trainless.estimators.speeds.step_seconds", spend)
+    for place in ("Search.run", "tune", "train"):
+        monkeypatch.setattr(f"trainless.automl.stages.{place}", spend)
 
 
 def photo(side: int = 8, mode: str = "L", height: int | None = None) -> Image.Image:

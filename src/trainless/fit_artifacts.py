@@ -11,7 +11,7 @@ from trainless.files import write_file, write_text
 
 if TYPE_CHECKING:
     from trainless.automl import Fitted, Plan
-    from trainless.automl.stages import Progress
+    from trainless.automl.course import Progress
     from trainless.data import Splits
     from trainless.data.audits import Audit
     from trainless.training import TrainingState

@@ -22,7 +22,8 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from trainless.automl.folders import RunFolder, write_run
 from trainless.automl.inference import class_probabilities
 from trainless.automl.pipeline import fit as fit_network
-from trainless.automl.plans import SCRATCH_SPACE, Plan
+from trainless.automl.plans import AUTO, Plan
+from trainless.backbones.known import ALL
 from trainless.data import ImageDataset
 from trainless.data.arrays import images_of, load_arrays, resize, value_range
 from trainless.data.dataset import draw
@@ -70,6 +71,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         max_memory: most MiB for the inference of one image.
         time: seconds that `fit` may take.
         space: a search space or its name; ``"auto"`` and ``"pretrained"`` as for `trainless.automl.Plan`.
+        backbone: where a network may start from pretrained features, as for `trainless.automl.Plan`.
         search_score: what the search maximises, as for `trainless.Search`; None is what suits the space.
         measure: what the network shall be good at, a name of `trainless.training.MEASURES`; None is accuracy, or
             balanced accuracy where the largest class has ten times as many images as the smallest.
@@ -112,7 +114,8 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         max_latency: float | None = None,
         max_memory: float | None = None,
         time: float = 600,
-        space: str | SearchSpace = SCRATCH_SPACE,
+        space: str | SearchSpace = AUTO,
+        backbone: str = ALL,
         search_score: Any = None,
         measure: str | None = None,
         image_size: int | None = None,
@@ -131,6 +134,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.max_memory = max_memory
         self.time = time
         self.space = space
+        self.backbone = backbone
         self.search_score = search_score
         self.measure = measure
         self.image_size = image_size
@@ -290,10 +294,11 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             seed = check_random_state(seed).randint(2**31 - 1)
         limits = Limits({name: getattr(self, f"max_{name}") for name in ("params", "flops", "latency", "memory")})
         return Plan(
-            time=self.time if self.epochs is None else None, limits=limits, space=self.space, score=self.search_score,
-            measure=self.measure, photographs=self.mirror, image_size=self.image_size, seed=int(seed),
-            workers=self.workers, epochs=self.epochs, evaluations=self.evaluations, resize=self.resize,
-            mirror_average=self.mirror_average, devices=Devices(precision="auto" if self.epochs is None else "32-true"),
+            time=self.time if self.epochs is None else None, limits=limits, space=self.space,
+            backbone=self.backbone, score=self.search_score, measure=self.measure, photographs=self.mirror,
+            image_size=self.image_size, seed=int(seed), workers=self.workers, epochs=self.epochs,
+            evaluations=self.evaluations, resize=self.resize, mirror_average=self.mirror_average,
+            devices=Devices(precision="auto" if self.epochs is None else "32-true"),
         )  # fmt: skip
 
     def _check_parameters(self) -> None:

@@ -6,10 +6,11 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from trainless.automl.course import FORWARD, Course
 from trainless.automl.pipeline import begin
 from trainless.automl.pretrained import JUDGING_SECONDS
 from trainless.automl.routes import FITTING, FITTING_BESIDE, JUDGING, JUDGING_BESIDE, PROBE, pretrained_beside
-from trainless.automl.stages import FORWARD, Course, fit_size, scoring_seconds, trials_affordable
+from trainless.automl.stages import fit_size, scoring_seconds, trials_affordable
 from trainless.data import Splits
 from trainless.errors import InputError
 from trainless.estimators.speeds import seconds_an_image

@@ -14,13 +14,13 @@ import torch
 
 from trainless.automl.checkpoint import FitCheckpoint
 from trainless.automl.comparison import compare
+from trainless.automl.course import Course, Progress
 from trainless.automl.finalists import Finalist
 from trainless.automl.inference import compute_logits
 from trainless.automl.latencies import calmest_latency
 from trainless.automl.plans import Plan
 from trainless.automl.results import Fitted, TestResult, Trained
 from trainless.automl.routes import take_route
-from trainless.automl.stages import Course, Progress
 from trainless.automl.time_budget import TimeBudget
 from trainless.costs import COSTS, Candidate, cost_named
 from trainless.data import ImageDataset, Splits, audit

@@ -31,7 +31,7 @@ AUTO = "auto"
 """In place of a search space: networks from pretrained features beside networks from scratch."""
 
 SCRATCH_SPACE = "convnet"
-"""The search space of networks from scratch where it is not chosen."""
+"""The search space of networks from scratch where none is chosen."""
 
 EVALUATIONS = 200
 """Most architectures that a search scores, where nothing else is asked for and their networks are looked at."""
@@ -53,7 +53,8 @@ class Plan:
         limits: what the network may cost.
         space: a search space or its name; of ``"pretrained"`` the features are chosen without training, as
             `trainless.transfer.fit_pretrained` does, whatever the strategy and the score. ``"auto"`` takes what
-            validates better, that or networks from scratch; given `epochs`, only these.
+            validates better, that or networks from scratch; only these where `epochs` are given, or where no
+            pretrained weights are installed.
         backbone: where a network may start from pretrained features, as for `trainless.search_spaces.pretrained`.
         strategy: as for `trainless.Search`.
         score: as for `trainless.Search`; None is `trainless.estimators.AccuracyInTime` where it knows the space, and
@@ -87,7 +88,7 @@ class Plan:
 
     time: float | None = None
     limits: Limits = field(default_factory=Limits)
-    space: str | SearchSpace = SCRATCH_SPACE
+    space: str | SearchSpace = AUTO
     strategy: str = "evolution"
     score: str | None = None
     measure: str | None = None

@@ -9,13 +9,14 @@ from dataclasses import replace
 
 import pandas as pd
 
+from trainless.automl.course import Course
 from trainless.automl.latencies import MARGIN, measured_latency
 from trainless.automl.results import Trained
 from trainless.automl.sizes import Size
-from trainless.automl.stages import Course, train_network
+from trainless.automl.stages import train_network
 from trainless.costs import COSTS
 from trainless.data.audits import Audit
-from trainless.estimators.speeds import seconds_an_image
+from trainless.estimators.speeds import fastest_threads
 from trainless.search import Costs, SearchResult
 from trainless.search_spaces.pretrained import Pretrained
 from trainless.training import TrainingState
@@ -112,10 +113,10 @@ def fine_tuned(
     settled = start.result(measure)
     size = Size(start.space, 0, math.nan, 1) if is_over else _speed(course, start, recipe.batch_size)
     is_begun = "training" in course.checkpoint.values
+    passes = course.candidate(start.space, start.architecture).passes
+    course.budget.testing = start.chosen.image_seconds * passes * (len(course.splits.test) + _EXPORTED)
     is_late = course.plan.time is not None and not is_begun and not _has_epoch(course, size)
     if not is_over and not is_late:
-        passes = course.candidate(start.space, start.architecture).passes
-        course.budget.testing = start.chosen.image_seconds * passes * (len(course.splits.test) + _EXPORTED)
         try:
             result, recipe = train_network(tuning, size, start.network, recipe, on_epoch, keep_weights=True)
             settled = start.settle(result, measure)
@@ -145,14 +146,11 @@ def _speed(course: Course, start: Start, batch: int) -> Size:
     """How fast the network learns, on one thread or on all where that is faster."""
     if course.plan.epochs:
         return Size(start.space, 0, math.nan, 1)
-    found = [
-        Size(start.space, 0, seconds_an_image(
-            start.space, start.architecture, course.splits.train.task, batch=batch, threads=threads,
-            seconds=_SPEED_SECONDS,
-        ), threads)
-        for threads in sorted({1, course.threads})
-    ]  # fmt: skip
-    return min(found, key=lambda size: size.seconds)
+    seconds, threads = fastest_threads(
+        start.space, start.architecture, course.splits.train.task, {1, course.threads}, batch=batch,
+        precision=course.precision, seconds=_SPEED_SECONDS,
+    )  # fmt: skip
+    return Size(start.space, 0, seconds, threads)
 
 
 def _has_epoch(course: Course, size: Size) -> bool:

@@ -13,13 +13,12 @@ import torch
 
 from trainless.automl.baselines import baseline_logits
 from trainless.automl.comparison import compare
+from trainless.automl.course import MOST_EPOCHS, Course
 from trainless.automl.plans import SCRATCH_SPACE
 from trainless.automl.pretrained import begin_pretrained, fine_tuned
 from trainless.automl.results import Trained
 from trainless.automl.sizes import Size
 from trainless.automl.stages import (
-    MOST_EPOCHS,
-    Course,
     choose_network,
     chosen_because,
     fit_size,

@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from trainless.automl.reach import check_reachable, is_reachable
 from trainless.costs import Effort, cost_named
 from trainless.errors import InputError
-from trainless.estimators.speeds import SpeedModel, Work, seconds_an_image, work_of
+from trainless.estimators.speeds import SpeedModel, Work, fastest_threads, work_of
 from trainless.search import Costs, Limits
 from trainless.search_spaces.base import SearchSpace
 from trainless.seeding import derive_seed
@@ -48,8 +49,7 @@ class Size:
         space: the search space.
         index: among the sizes of the space asked for; that itself is 0.
         seconds: time in which a heavy network of it learns from one image once; NaN where it was not measured.
-        threads: with how many it learns faster, one or the most there may be: on a machine that others use too, threads
-            that wait for each other cost more than they bring.
+        threads: with how many it learns faster, one or the most there may be.
         times: nanoseconds of what networks of the space do, as `SpeedModel` has them; none where nothing asks for them.
     """
 
@@ -160,17 +160,15 @@ def timed_size(
     works = [work_of(resized.blueprint(resized.canonical(network), task), batch) for network in networks]
     lightest_first = sorted(zip(works, networks, strict=True), key=lambda pair: pair[0].multiply_adds)
     model, threads, seconds = SpeedModel(), 1, math.nan
+    limit = min(_MEASURED_SECONDS, share / _TIMED / 2)
+    options: dict[str, Any] = {"batch": batch, "precision": precision, "seconds": limit}
     for number, (work, network) in enumerate(lightest_first):
         if number and time.monotonic() + _LEAST_STEPS * batch * model.predict(work) > end:
             break
-        limit = min(_MEASURED_SECONDS, share / _TIMED / 2)
-        measure = partial(
-            seconds_an_image, resized, network, task, batch=batch, precision=precision, seconds=limit
-        )  # fmt: skip
-        seconds = measure(threads=threads)
-        if number <= 1 and most_threads > 1 and (together := measure(threads=most_threads)) < seconds:
-            threads, seconds = most_threads, together
-            model = SpeedModel()  # what was measured on one thread says nothing of many
+        tried = {1, most_threads} if number < 2 else {threads}
+        seconds, faster = fastest_threads(resized, network, task, tried, **options)
+        if faster != threads:  # what was measured with others says nothing of these
+            model, threads = SpeedModel(), faster
         model.add(work, seconds)
     return Size(resized, index, seconds, threads, model.times)
 
@@ -191,13 +189,10 @@ def _measured(
     """The time of a heavy network on one thread, or on all where that is faster."""
     index, space, network = heavy
     limit = min(_MEASURED_SECONDS, share / _MEASUREMENTS)
-    measure = partial(seconds_an_image, space, network, task, batch=batch, precision=precision, seconds=limit)
-    alone = measure(threads=1)
-    if most_threads > 1:
-        together = measure(threads=most_threads)
-        if together < alone:
-            return Size(space, index, together, most_threads)
-    return Size(space, index, alone, 1)
+    seconds, threads = fastest_threads(
+        space, network, task, {1, most_threads}, batch=batch, precision=precision, seconds=limit
+    )  # fmt: skip
+    return Size(space, index, seconds, threads)
 
 
 def _costs_of(task: Task) -> CostOf:

@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 
-from trainless.automl.checkpoint import FitCheckpoint
+from trainless.automl.course import FORWARD, MOST_EPOCHS, SPEED_KEPT, TELLING, Course
 from trainless.automl.finalists import Finalist, finalists
 from trainless.automl.latencies import WHOLE, LatencyModel, first_within
-from trainless.automl.plans import EVALUATIONS, Plan
-from trainless.automl.sizes import EPOCHS, CostOf, Size, choose_size, timed_size
-from trainless.automl.time_budget import TimeBudget
+from trainless.automl.sizes import CostOf, Size, choose_size, timed_size
 from trainless.automl.tuning import is_out_of_memory, tune
-from trainless.costs import Candidate
 from trainless.data import Splits
-from trainless.data.audits import Audit
 from trainless.errors import InputError
 from trainless.estimators import AccuracyInTime, Setting, estimator
 from trainless.estimators.speeds import seconds_an_image
@@ -33,15 +27,10 @@ from trainless.search_spaces.base import SearchSpace
 from trainless.seeding import derive_seed
 from trainless.training import Recipe, TrainingResult, TrainingState, fit_recipe, train
 from trainless.training.measures import BALANCED
-from trainless.training.recipes import batch_size_for
 from trainless.training.train import finished
 from trainless.types import Architecture
 
 __all__ = [
-    "FORWARD",
-    "MOST_EPOCHS",
-    "Course",
-    "Progress",
     "choose_network",
     "chosen_because",
     "fit_size",
@@ -55,158 +44,18 @@ __all__ = [
     "with_memory",
 ]
 
-MOST_EPOCHS = 200
-"""Most epochs of a training that only the time ends."""
-
-FORWARD = 1 / 3
-"""Share of the time of a training step that only a forward pass takes."""
-
-_STEPS = 2000  # that a heavy network shall get at least in the time of its training, of few images by more epochs
 _TRIAL_EPOCHS = 9
 _LEAST_TRIALS = 5  # fewer than these say little: the time is better spent on the training
-_TELLING = 400  # validation images from which on recipes can be told apart, at a standard error of a percent or two
-_SCORED = 64  # images that architectures are scored on, or all where there are fewer
-_LEAST_SCORED = 16  # of them, where the time would not suffice for as many architectures otherwise
-_WANTED = 40  # architectures that the time of the search shall suffice for
 _OVERHEAD = 0.05  # seconds that scoring an architecture takes whatever it is
 _WORKER_SECONDS = 15.0  # a search of fewer is done before other processes have begun
-_SPEED_KEPT = 0.85  # share of the time that is planned for: the rest is for what is slower than measured
 _ENDLESS = 1e12  # seconds: time for whatever size
 _CALIBRATED = 3  # networks that are measured whole, so that sums of operations can follow them
-_FIRST_SECONDS = 60.0  # of a fit, in which an interrupt leaves no network before there is an epoch
 _SHORT_SECONDS = 20.0  # of the training after a later interrupt
 _FORMULA_SECONDS = 0.005  # for an architecture, with all that the search does about it
 # The formula is off by 4 to 5 points, and knows nothing of parameters, which its table of 1,500 images does not show to
 # matter: of 9,000, a network with 275,000 that trained as long was 5 points better than one with 120,000.
 _ALIKE = 1.0  # points of accuracy in time below the best, from which the network with the most parameters is taken
-_USUAL_SCORE = "log-rank(flops, nwot)"  # the most robust that is known for networks that are trained to the end
 _FINALISTS = 10  # that are measured at most, before the fastest is taken
-
-Progress = Callable[[str, int, int], None]
-"""Called with the name of a stage, what is done of it and all of it, 0 where that is not known."""
-
-
-@dataclass
-class Course:
-    """What the stages of a fit share.
-
-    Args:
-        plan: settings of the fit.
-        splits: the images.
-        report: what the audit found in them.
-        budget: the time there is.
-        checkpoint: what is kept for an interrupted fit to go on.
-        folder: where the search keeps its scores; None keeps them nowhere.
-        progress: called with the name of a stage, what is done of it and all of it; None tells nobody.
-        notes: what one should know, as sentences.
-        seconds: by stage, the time it took.
-        rivals: by name, what simple classifiers say of the test images.
-        is_interrupted: whether the training shall end where it stands, or be short where there is no epoch yet.
-        finalists: the best few networks of the search, where a limit on the latency had them measured.
-    """
-
-    plan: Plan
-    splits: Splits
-    report: Audit
-    budget: TimeBudget
-    checkpoint: FitCheckpoint
-    folder: Path | None
-    progress: Progress | None
-    notes: list[str]
-    seconds: dict[str, float] = field(default_factory=dict)
-    rivals: dict[str, torch.Tensor] = field(default_factory=dict)
-    is_interrupted: bool = False
-    finalists: list[Finalist] = field(default_factory=list)
-
-    def tell(self, stage: str, done: int, total: int) -> None:
-        """Say what is being done, and how far it is."""
-        if self.progress:
-            self.progress(stage, done, total)
-
-    def lap(self, stage: str) -> None:
-        """Note that a stage ends here, or a part of it."""
-        before = self.seconds.get(stage, 0.0)
-        self.seconds[stage] = before + self.budget.elapsed - sum(self.seconds.values())
-
-    def interrupt(self) -> bool:
-        """Tell whether an interrupt before the first epoch ends the fit with a short training, and note that it does.
-
-        Not in its first minute, and not where a network from pretrained features is there already.
-        """
-        self.is_interrupted = self.budget.elapsed >= _FIRST_SECONDS and "start" not in self.checkpoint.values
-        return self.is_interrupted
-
-    @property
-    def measure(self) -> str:
-        """What the network shall be good at."""
-        return self.plan.measure or "accuracy"
-
-    @property
-    def batch(self) -> int:
-        """Images in a step of the training, as long as nothing is tuned."""
-        return batch_size_for(len(self.splits.train))
-
-    @property
-    def epochs(self) -> int:
-        """Epochs that a heavy network shall get."""
-        return max(EPOCHS, math.ceil(_STEPS * self.batch / len(self.splits.train)))
-
-    @property
-    def threads(self) -> int:
-        """Most threads of a process."""
-        return max(1, (os.cpu_count() or 1) if self.plan.workers is None else self.plan.workers)
-
-    @property
-    def precision(self) -> str:
-        """In which precision a training step is timed."""
-        return self.plan.devices.resolved().precision
-
-    def judges_time(self, space: SearchSpace) -> bool:
-        """Whether the search itself judges how much a network can learn in the time."""
-        return self.plan.score is None and AccuracyInTime.knows(space)
-
-    def evaluations(self, space: SearchSpace) -> int:
-        """How many architectures are scored at most."""
-        usual = len(space.starts()) if self.judges_time(space) else EVALUATIONS
-        return self.plan.evaluations or usual
-
-    def score(self, size: Size) -> Any:
-        """What the search maximises."""
-        if not self.judges_time(size.space):
-            return self.plan.score or _USUAL_SCORE
-        if self.plan.epochs:
-            return AccuracyInTime(epochs=self.plan.epochs)
-        left = self.budget.training_end - time.monotonic() - self.budget.search
-        return AccuracyInTime(_SPEED_KEPT * max(left, 1.0), 0.0, *size.times)
-
-    @property
-    def has_tuning(self) -> bool:
-        """Whether recipes can be told apart."""
-        return len(self.splits.valid) >= _TELLING
-
-    def latency_model(self) -> LatencyModel:
-        """Give what predicts latencies, with what an interrupted fit had measured."""
-        known = self.checkpoint.values.get("latencies", {})
-        return LatencyModel(self.splits.train.task, known, mirror_average=self.plan.mirror_average)
-
-    def candidate(self, space: SearchSpace, architecture: Architecture) -> Candidate:
-        """Give an architecture as the network that is handed over, whose costs count."""
-        return Candidate(space, architecture, self.splits.train.task, mirror_average=self.plan.mirror_average)
-
-    def scored(self, size: Size) -> int:
-        """How many images architectures are scored on, fewer where there is little time for each."""
-        if math.isnan(size.seconds) or not self.plan.time:
-            return _SCORED
-        affordable = self.budget.search / (_WANTED * FORWARD * size.seconds)
-        return round(min(_SCORED, max(_LEAST_SCORED, affordable)))
-
-    def planned_epochs(self, size: Size, begun: float | None = None) -> int:
-        """How many epochs there may be time for from some value of `time.monotonic` on; 0 where nothing tells."""
-        if self.plan.epochs:
-            return self.plan.epochs
-        epoch_seconds = size.seconds * len(self.splits.train)
-        left = self.budget.training_end - (time.monotonic() if begun is None else begun)
-        return 0 if math.isnan(epoch_seconds) else max(1, min(MOST_EPOCHS, int(_SPEED_KEPT * left / epoch_seconds)))
 
 
 def fit_size(course: Course, latencies: LatencyModel, *, is_measured: bool = False) -> Size:
@@ -237,7 +86,7 @@ def fit_size(course: Course, latencies: LatencyModel, *, is_measured: bool = Fal
         available = _ENDLESS if is_measured else math.inf
         if plan.time:
             begun = budget.tuning_end if course.has_tuning else budget.sizing_start + budget.sizing + budget.search
-            available = _SPEED_KEPT * (budget.training_end - begun)
+            available = SPEED_KEPT * (budget.training_end - begun)
         size = choose_size(
             space, task, limits, len(course.splits.train), available, epochs=course.epochs, **options
         )  # fmt: skip
@@ -425,7 +274,7 @@ def trials_affordable(course: Course, size: Size, begun: float) -> int:
 def _is_worth_tuning(course: Course, size: Size) -> bool:
     if not course.has_tuning:
         course.notes.append(
-            f"{len(course.splits.valid)} validation images cannot tell recipes of training apart, {_TELLING} might: "
+            f"{len(course.splits.valid)} validation images cannot tell recipes of training apart, {TELLING} might: "
             "the time went into the training, by the recipe that is tried first otherwise."
         )
         return False

@@ -67,7 +67,7 @@ def fit(
             help="Search space, `trainless spaces` lists them; auto: pretrained features or networks from scratch, "
             "what validates better."
         ),
-    ] = "convnet",
+    ] = "auto",
     backbone: Annotated[
         str, typer.Option(help="Pretrained features to start from: lite0, lite1, lite2, all, or a file with weights.")
     ] = "all",

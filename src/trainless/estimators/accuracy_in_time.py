@@ -34,6 +34,13 @@ class Prospect(NamedTuple):
         image_seconds: that it learns from an image; NaN where epochs are given.
         epochs: that there are in the time.
         terms: by feature, what it adds to the value.
+
+    Example:
+        >>> prospect = Prospect(0.001, 12.0, {"average": 50.0, "epochs": 4.5})
+        >>> prospect.value
+        54.5
+        >>> str(prospect).partition(";")[0]
+        '12 epochs in the time, at 1 ms an image'
     """
 
     image_seconds: float
@@ -55,6 +62,10 @@ class Prospect(NamedTuple):
 class AccuracyInTime(Estimator):
     """Estimates the accuracy after a training of so many seconds, from epochs and the shape of the network.
 
+    A ridge regression on trainings of networks of `convnet` that come along, of CIFAR-10's images, made by
+    `benchmarks/convnet_trainings.py`: what it says is an accuracy there, and ranks networks elsewhere. See
+    docs/estimators.md for its error, and for what was tried beside it.
+
     Args:
         seconds: of the training.
         epochs: of the training, in place of a time; 0 is none.
@@ -65,6 +76,16 @@ class AccuracyInTime(Estimator):
 
     Raises:
         InputError: a number is below 0, or there is neither a time nor epochs.
+
+    Example:
+        >>> from trainless.data import load_data
+        >>> from trainless.search_spaces import search_space
+        >>> space = search_space("convnet")
+        >>> setting = Setting(space, load_data("digits"))
+        >>> with AccuracyInTime(epochs=8).session(setting) as ask:
+        ...     plain, separable = (estimate.value for estimate in ask([space.parse("vgg"), space.parse("mobilenet")]))
+        >>> plain > separable
+        True
     """
 
     name = "accuracy-in-time"

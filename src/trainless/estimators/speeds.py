@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from trainless.training import fit_recipe
 from trainless.training.precision import faster_precision, step_seconds
 from trainless.types import Architecture, Task
 
-__all__ = ["SpeedModel", "Work", "seconds_an_image", "work_of"]
+__all__ = ["SpeedModel", "Work", "fastest_threads", "seconds_an_image", "work_of"]
 
 # Nanoseconds that a training step, forward and backward, takes for a multiply-add, for a normalised value
 # and for an operation, on one thread of a processor with AVX2: fitted to networks of `benchmarks/convnet_trainings.py`.
@@ -134,3 +134,31 @@ def seconds_an_image(
         if precision == "auto":
             precision = faster_precision(network, images, labels, recipe)
         return step_seconds(network, images, labels, recipe, precision, most=seconds) / batch
+
+
+def fastest_threads(
+    space: SearchSpace, architecture: Architecture, task: Task, threads: Iterable[int], *, batch: int = 64,
+    precision: str = "32-true", seconds: float = 0.5,
+) -> tuple[float, int]:  # fmt: skip
+    """Measure the training time of an image with several numbers of threads, and give the shortest and its number.
+
+    On a machine that others use too, threads that wait for each other cost more than they bring.
+
+    Args:
+        space: the search space.
+        architecture: what is measured.
+        task: shape of the images and number of classes.
+        threads: the numbers that there may be.
+        batch: images in a step.
+        precision: as for `seconds_an_image`.
+        seconds: as there, for each number.
+
+    Returns:
+        Seconds, and the number of threads.
+    """
+    return min(
+        (seconds_an_image(
+            space, architecture, task, batch=batch, threads=number, precision=precision, seconds=seconds
+        ), number)
+        for number in sorted(threads)
+    )  # fmt: skip

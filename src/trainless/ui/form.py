@@ -48,7 +48,7 @@ class FitForm(_LimitFields):  # type: ignore[misc]
 
     data: str = "digits"
     time: str = "10m"
-    space: str = "convnet"
+    space: str = "auto"
     measure: str = ""
     seed: str = "0"
     image_size: str = ""

@@ -1,0 +1,174 @@
+"""What the stages of a fit share: plan, images, time, what is kept, and what follows from them."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from trainless.automl.checkpoint import FitCheckpoint
+from trainless.automl.finalists import Finalist
+from trainless.automl.latencies import LatencyModel
+from trainless.automl.plans import EVALUATIONS, Plan
+from trainless.automl.sizes import EPOCHS, Size
+from trainless.automl.time_budget import TimeBudget
+from trainless.costs import Candidate
+from trainless.data import Splits
+from trainless.data.audits import Audit
+from trainless.estimators import AccuracyInTime
+from trainless.search_spaces.base import SearchSpace
+from trainless.training.recipes import batch_size_for
+from trainless.types import Architecture
+
+__all__ = ["FORWARD", "MOST_EPOCHS", "SPEED_KEPT", "TELLING", "Course", "Progress"]
+
+MOST_EPOCHS = 200
+"""Most epochs of a training that only the time ends."""
+
+FORWARD = 1 / 3
+"""Share of the time of a training step that only a forward pass takes."""
+
+SPEED_KEPT = 0.85
+"""Share of the time that is planned for: the rest is for what is slower than measured."""
+
+TELLING = 400
+"""Validation images from which on recipes can be told apart, at a standard error of a percent or two."""
+
+_STEPS = 2000  # that a heavy network shall get at least in the time of its training, of few images by more epochs
+_SCORED = 64  # images that architectures are scored on, or all where there are fewer
+_LEAST_SCORED = 16  # of them, where the time would not suffice for as many architectures otherwise
+_WANTED = 40  # architectures that the time of the search shall suffice for
+_FIRST_SECONDS = 60.0  # of a fit, in which an interrupt leaves no network before there is an epoch
+_USUAL_SCORE = "log-rank(flops, nwot)"  # the most robust that is known for networks that are trained to the end
+
+Progress = Callable[[str, int, int], None]
+"""Called with the name of a stage, what is done of it and all of it, 0 where that is not known."""
+
+
+@dataclass
+class Course:
+    """What the stages of a fit share.
+
+    Args:
+        plan: settings of the fit.
+        splits: the images.
+        report: what the audit found in them.
+        budget: the time there is.
+        checkpoint: what is kept for an interrupted fit to go on.
+        folder: where the search keeps its scores; None keeps them nowhere.
+        progress: called with the name of a stage, what is done of it and all of it; None tells nobody.
+        notes: what one should know, as sentences.
+        seconds: by stage, the time it took.
+        rivals: by name, what simple classifiers say of the test images.
+        is_interrupted: whether the training shall end where it stands, or be short where there is no epoch yet.
+        finalists: the best few networks of the search, where a limit on the latency had them measured.
+    """
+
+    plan: Plan
+    splits: Splits
+    report: Audit
+    budget: TimeBudget
+    checkpoint: FitCheckpoint
+    folder: Path | None
+    progress: Progress | None
+    notes: list[str]
+    seconds: dict[str, float] = field(default_factory=dict)
+    rivals: dict[str, torch.Tensor] = field(default_factory=dict)
+    is_interrupted: bool = False
+    finalists: list[Finalist] = field(default_factory=list)
+
+    def tell(self, stage: str, done: int, total: int) -> None:
+        """Say what is being done, and how far it is."""
+        if self.progress:
+            self.progress(stage, done, total)
+
+    def lap(self, stage: str) -> None:
+        """Note that a stage ends here, or a part of it."""
+        before = self.seconds.get(stage, 0.0)
+        self.seconds[stage] = before + self.budget.elapsed - sum(self.seconds.values())
+
+    def interrupt(self) -> bool:
+        """Tell whether an interrupt before the first epoch ends the fit with a short training, and note that it does.
+
+        Not in its first minute, and not where a network from pretrained features is there already.
+        """
+        self.is_interrupted = self.budget.elapsed >= _FIRST_SECONDS and "start" not in self.checkpoint.values
+        return self.is_interrupted
+
+    @property
+    def measure(self) -> str:
+        """What the network shall be good at."""
+        return self.plan.measure or "accuracy"
+
+    @property
+    def batch(self) -> int:
+        """Images in a step of the training, as long as nothing is tuned."""
+        return batch_size_for(len(self.splits.train))
+
+    @property
+    def epochs(self) -> int:
+        """Epochs that a heavy network shall get."""
+        return max(EPOCHS, math.ceil(_STEPS * self.batch / len(self.splits.train)))
+
+    @property
+    def threads(self) -> int:
+        """Most threads of a process."""
+        return max(1, (os.cpu_count() or 1) if self.plan.workers is None else self.plan.workers)
+
+    @property
+    def precision(self) -> str:
+        """In which precision a training step is timed."""
+        return self.plan.devices.resolved().precision
+
+    def judges_time(self, space: SearchSpace) -> bool:
+        """Whether the search itself judges how much a network can learn in the time."""
+        return self.plan.score is None and AccuracyInTime.knows(space)
+
+    def evaluations(self, space: SearchSpace) -> int:
+        """How many architectures are scored at most."""
+        usual = len(space.starts()) if self.judges_time(space) else EVALUATIONS
+        return self.plan.evaluations or usual
+
+    def score(self, size: Size) -> Any:
+        """What the search maximises."""
+        if not self.judges_time(size.space):
+            return self.plan.score or _USUAL_SCORE
+        if self.plan.epochs:
+            return AccuracyInTime(epochs=self.plan.epochs)
+        left = self.budget.training_end - time.monotonic() - self.budget.search
+        return AccuracyInTime(SPEED_KEPT * max(left, 1.0), 0.0, *size.times)
+
+    @property
+    def has_tuning(self) -> bool:
+        """Whether recipes can be told apart."""
+        return len(self.splits.valid) >= TELLING
+
+    def latency_model(self) -> LatencyModel:
+        """Give what predicts latencies, with what an interrupted fit had measured."""
+        known = self.checkpoint.values.get("latencies", {})
+        return LatencyModel(self.splits.train.task, known, mirror_average=self.plan.mirror_average)
+
+    def candidate(self, space: SearchSpace, architecture: Architecture) -> Candidate:
+        """Give an architecture as the network that is handed over, whose costs count."""
+        return Candidate(space, architecture, self.splits.train.task, mirror_average=self.plan.mirror_average)
+
+    def scored(self, size: Size) -> int:
+        """How many images architectures are scored on, fewer where there is little time for each."""
+        if math.isnan(size.seconds) or not self.plan.time:
+            return _SCORED
+        affordable = self.budget.search / (_WANTED * FORWARD * size.seconds)
+        return round(min(_SCORED, max(_LEAST_SCORED, affordable)))
+
+    def planned_epochs(self, size: Size, begun: float | None = None) -> int:
+        """How many epochs there may be time for from some value of `time.monotonic` on; 0 where nothing tells."""
+        if self.plan.epochs:
+            return self.plan.epochs
+        epoch_seconds = size.seconds * len(self.splits.train)
+        left = self.budget.training_end - (time.monotonic() if begun is None else begun)
+        return 0 if math.isnan(epoch_seconds) else max(1, min(MOST_EPOCHS, int(SPEED_KEPT * left / epoch_seconds)))
