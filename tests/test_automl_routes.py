@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -217,6 +218,8 @@ class TestEither:
         kind = "pretrained features" if fitted.weights else "networks from scratch"
         assert taken.startswith(f"The time went into {kind}, not ")
         assert "on 120 validation images" in taken
+        pretrained, scratch = map(float, re.findall(r"about ([\d.]+) and ([\d.]+) %", taken)[0])
+        assert (kind == "pretrained features") == (pretrained >= scratch) or pretrained == scratch
         assert {"judging", "search", "probe", "training"} <= set(fitted.seconds)
 
     def test_an_interrupt_before_the_decision_leaves_the_closed_form(self, digits: Splits) -> None:

@@ -25,6 +25,7 @@ from trainless.training.batches import (
     mirrored_and_shifted,
     mixed,
 )
+from trainless.training.loop import TrainingModule
 from trainless.training.measures import measure_named
 from trainless.training.recipes import fit_recipe, learning_rate_at
 from trainless.training.train import _class_weights
@@ -240,6 +241,23 @@ class TestTraining:
         assert 1 < result.epochs < 100_000
         assert time.monotonic() - start < 60  # not the hours that all epochs would take
         assert train(linear(), data, data, epochs=9, deadline=time.monotonic() - 1).epochs == 1
+
+    @pytest.mark.parametrize(("time_for", "epochs", "part"), [(2.6, 3, 0.6), (2.1, 2, 1.0), (0.5, 1, 0.5)])
+    def test_the_last_epoch_is_cut_and_the_schedule_whole(
+        self, time_for: float, epochs: int, part: float, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(TrainingModule, "_affordable", lambda module: (time_for - module.done) / 0.95)
+        data, states, rates = toy([0, 1, 2] * 40), list[TrainingState](), list[float]()
+        rate_at = Recipe.rate_at
+        monkeypatch.setattr(Recipe, "rate_at", lambda *args: rates.append(rate_at(*args)) or rates[-1])
+        recipe = Recipe(batch_size=6, average=0.05)  # 20 steps an epoch
+        result = train(
+            linear(), data, data, epochs=9, recipe=recipe, deadline=math.inf, on_epoch=states.append
+        )  # fmt: skip
+        assert (result.epochs, result.part) == (epochs, pytest.approx(part))
+        assert len(rates) == round(20 * (epochs - 1 + part))
+        assert states[-1].progress == 1
+        assert rates[-1] < 0.04 * recipe.learning_rate  # of a cosine, one of ten steps before its end
 
 
 class TestRecipe:

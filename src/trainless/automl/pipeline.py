@@ -207,9 +207,10 @@ def _protocol(course: Course, trained: Trained) -> Mapping[str, str]:
 def _epochs(result: TrainingResult, measure: str) -> str:
     if not result.best_epoch:
         return f"{result.epochs}; the weights before any were kept: none was better by {measure} on validation images"
+    cut = f", of the last {result.part:.0%} of the images" if result.part < 1 else ""
     return (
-        f"{result.epochs}; the weights of epoch {result.best_epoch} were kept: the last, unless the best by {measure} "
-        "on validation images is better by more than one standard error"
+        f"{result.epochs}{cut}; the weights of epoch {result.best_epoch} were kept: the last, unless the best by "
+        f"{measure} on validation images is better by more than one standard error"
     )
 
 

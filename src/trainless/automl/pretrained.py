@@ -31,6 +31,7 @@ JUDGING_SECONDS = 45.0
 
 _TESTED = 0.1  # share of the time for all that runs a network without training it, that is not too slow
 _EXPORTED = 1000  # images that are computed for the export
+_LEAST_EPOCH = 0.5  # of the images, which further training has to see at least
 _SPEED_SECONDS = 0.3  # of each measurement of how fast the network learns
 
 
@@ -115,7 +116,7 @@ def fine_tuned(
     is_begun = "training" in course.checkpoint.values
     passes = course.candidate(start.space, start.architecture).passes
     course.budget.testing = start.chosen.image_seconds * passes * (len(course.splits.test) + _EXPORTED)
-    is_late = course.plan.time is not None and not is_begun and not _has_epoch(course, size)
+    is_late = course.plan.time is not None and not is_begun and not _has_time(course, size)
     if not is_over and not is_late:
         try:
             result, recipe = train_network(tuning, size, start.network, recipe, on_epoch, keep_weights=True)
@@ -128,7 +129,7 @@ def fine_tuned(
     if is_over:
         course.notes.append("It was interrupted before an epoch of further training: the network is in closed form.")
     elif is_late:
-        course.notes.append("There was no time for an epoch of further training: the network is in closed form.")
+        course.notes.append("There was no time for half an epoch of further training: the network is in closed form.")
     search = judged_search(start, course.report)
     scored = f"{len(search.evaluations)} candidates in {start.seconds['judging']:.1f} s: {search.stopped}"
     return Trained(
@@ -153,8 +154,9 @@ def _speed(course: Course, start: Start, batch: int) -> Size:
     return Size(start.space, 0, seconds, threads)
 
 
-def _has_epoch(course: Course, size: Size) -> bool:
-    return course.budget.training_end - time.monotonic() > size.seconds * len(course.splits.train)
+def _has_time(course: Course, size: Size) -> bool:
+    left = course.budget.training_end - time.monotonic()
+    return left > _LEAST_EPOCH * size.seconds * len(course.splits.train)
 
 
 def judged_search(start: Start, report: Audit) -> SearchResult:

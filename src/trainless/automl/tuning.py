@@ -147,7 +147,7 @@ def tune(
                     raise
                 raise optuna.TrialPruned from error
             devices = replace(devices or Devices(), precision=result.precision)  # measured once
-            if result.epochs < epochs:  # cut short by the deadline: not comparable
+            if result.epochs < epochs or result.part < 1:  # cut short by the deadline: not comparable
                 raise optuna.TrialPruned
             return result.worth
 

@@ -21,17 +21,19 @@ __all__ = ["SpeedModel", "Work", "fastest_threads", "seconds_an_image", "work_of
 
 # Nanoseconds that a training step, forward and backward, takes for a multiply-add, for a normalised value
 # and for an operation, on one thread of a processor with AVX2: fitted to networks of `benchmarks/convnet_trainings.py`.
-_PRIOR = np.array([0.102, 14.2, 1_000_000.0])
+_PRIOR = np.array([0.0915, 7.88, 856_000.0])
 _UNNORMALISED = ("conv", "linear", "whitening")
+_SQUARES = 12  # four products of square matrices in each of three iterations
 _TRUST = 0.1  # of each ratio between the three in what is usual, beside one network that was measured
 
 
 class Work(NamedTuple):
-    """What a network does for one image.
+    """What a training step does for one image, its share of the optimizer's part with it.
 
     Args:
-        multiply_adds: of its convolutions and linear layers.
-        values: that are normalised, and activated mostly: both move memory.
+        multiply_adds: of convolutions and linear layers, each for the three that a step takes; those by which the
+            optimizer makes matrices orthogonal count as a third.
+        values: that are normalised, and activated mostly, and the weights that are stepped: all move memory.
         operations: how many begin, for one image of a batch.
     """
 
@@ -41,26 +43,36 @@ class Work(NamedTuple):
 
 
 def work_of(blueprint: Blueprint, batch: int = 64) -> Work:
-    """Count what a network does for one image.
+    """Count what a training step of a network does for one image.
 
     Args:
         blueprint: the network.
-        batch: images that it sees at once.
+        batch: images of a step: of few, the optimizer is much of it.
 
     Example:
         >>> from trainless.search_spaces.blueprint import Part
         >>> from trainless.search_spaces.nodes import Node
         >>> work_of(Blueprint((Part([Node("body", "conv", 2, 3, (4, 4))]),)), batch=2)
-        Work(multiply_adds=96, values=0, operations=0.5)
+        Work(multiply_adds=135.0, values=3.0, operations=0.5)
     """
-    values = operations = 0
+    values = operations = matrices = 0
     for node in blueprint.nodes:
         if node.operation == "none" or node.record.is_identity:
             continue
         operations += node.repeat
         if node.parameters and node.operation not in _UNNORMALISED:
             values += node.repeat * node.expansion * node.channels * math.prod(node.output_size)
-    return Work(blueprint.multiply_adds, values, operations / batch)
+        if "conv" in node.operation and node.groups == 1:
+            matrices += node.repeat * _orthogonalizing(node.channels, node.parameters // node.repeat)
+    return Work(
+        blueprint.multiply_adds + matrices / 3 / batch, values + blueprint.parameters / batch, operations / batch
+    )  # fmt: skip
+
+
+def _orthogonalizing(rows: int, weights: int) -> int:
+    """Multiply-adds of `trainless.training.muon.orthogonalized` for a matrix: all but two products are square."""
+    short, long = sorted((rows, weights // rows))
+    return 2 * short**2 * long + _SQUARES * short**3
 
 
 class SpeedModel:

@@ -33,6 +33,8 @@ __all__ = ["TrainingModule", "fit"]
 _RECENT = 3  # epochs whose time says how long the next ones take
 _KEPT = 0.95  # share of the time that is planned for: the last epoch, at the lowest rates, is not to be late
 _GRACE = 0.25  # of an epoch, which it may be late before it is left
+_PART = 0.25  # of an epoch, from which on it is worth its validation
+_WHOLE = 1 - 1e-9  # a schedule of so much is done
 
 
 class TrainingModule(L.LightningModule):
@@ -50,7 +52,8 @@ class TrainingModule(L.LightningModule):
         measure: what is to be high on the images that it is measured on.
         weights: of the classes in the loss; None weighs them alike.
         deadline: value of `time.monotonic` after which no epoch shall end; None never stops for it. With one, the
-            schedule of the learning rate is laid anew before each epoch over as many as there is time for.
+            schedule of the learning rate is laid anew before each epoch over as many as there is time for, of which
+            the last may be a part of one.
         epoch_seconds: how long an epoch may take, as a guess before the first one tells; None plans for `epochs`.
         patience: stop after this many epochs without a higher measure.
         until: stop after this many epochs of the schedule for all.
@@ -101,8 +104,8 @@ class TrainingModule(L.LightningModule):
         """Whether the schedule is done, the last epochs brought nothing, or the time does not suffice for another."""
         patience = self.epochs if self.patience is None else self.patience
         waited = self.done - self.standing.best_epoch if self.done else 0
-        is_whole = self.done >= self.last or self.standing.progress > 1 - 1e-9
-        return self.done > 0 and (is_whole or waited >= patience or self._affordable() < 1)
+        is_whole = self.done >= self.last or self.standing.progress > _WHOLE
+        return self.done > 0 and (is_whole or waited >= patience or self._affordable() < _PART)
 
     def _affordable(self) -> float:
         """How many more epochs there is time for; infinite where nothing tells how long they take."""
@@ -114,10 +117,17 @@ class TrainingModule(L.LightningModule):
         return math.inf if self.deadline is None or not epoch_seconds else (self.deadline - now) / epoch_seconds
 
     def _share_of_epoch(self) -> float:
-        """Which share of the schedule the next epoch is, so that it is done with the last there is time for."""
-        affordable = max(1.0, _KEPT * self._affordable())
+        """Which share of the schedule all images are next, so that it is done with the last there is time for."""
+        affordable = max(_PART, _KEPT * self._affordable())
         left = min(self.epochs - self.done, affordable)
-        return (1 - self.standing.progress) / int(left)
+        if left > 1 and left % 1 < _PART:
+            left = int(left)
+        return (1 - self.standing.progress) / left
+
+    def _is_whole(self, number: int) -> bool:
+        """Whether the schedule ends before a step of this epoch."""
+        done: float = self.standing.progress + self.share * number / len(self.train_images)
+        return done > _WHOLE
 
     def _is_over(self) -> bool:
         """Whether an epoch has to be left in its midst: the first one at the deadline, later ones soon after."""
@@ -153,12 +163,12 @@ class TrainingModule(L.LightningModule):
         torch.manual_seed(derive_seed(self.seed, "dropout", self.done, *process))
         self.share = self._agreed(self._share_of_epoch())
         self.begun.append(time.monotonic())
-        self.loss, self.learned = 0.0, 0
+        self.loss, self.learned, self.steps = 0.0, 0, 0
         self.logits, self.labels = list[torch.Tensor](), list[torch.Tensor]()
 
-    def on_train_batch_start(self, batch: object, _: int) -> int | None:
-        """Leave the epoch where the time is over."""
-        return -1 if self._is_over() else None
+    def on_train_batch_start(self, batch: object, number: int) -> int | None:
+        """Leave the epoch where the time or the schedule is over."""
+        return -1 if self._is_over() or self._is_whole(number) else None
 
     def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], number: int) -> torch.Tensor:
         """Compute the mean cross-entropy of a batch; targets are classes, or class probabilities."""
@@ -171,7 +181,8 @@ class TrainingModule(L.LightningModule):
         return loss
 
     def on_train_batch_end(self, outputs: object, batch: object, number: int) -> None:
-        """Take the weights after a step into their average."""
+        """Count the step, and take the weights into their average."""
+        self.steps = number + 1
         if self.averaged:
             step = self.share / len(self.train_images)
             self.averaged.update(self.network, step, self.standing.progress + (number + 1) * step)
@@ -219,8 +230,8 @@ class TrainingModule(L.LightningModule):
 
     def on_train_epoch_end(self) -> None:
         """Note where the training stands, hand it on, and stop where enough is done; validation came before."""
-        if not self.logits and self.done:  # left in its midst: the training stands where the last epoch ended
-            self.trainer.should_stop = True
+        if not self.logits and self.done and not self._is_whole(self.steps):
+            self.trainer.should_stop = True  # left in its midst: the training stands where the last epoch ended
             return
         if not self.logits:
             self._validate()
@@ -239,8 +250,9 @@ class TrainingModule(L.LightningModule):
             valid_accuracies=[*before.valid_accuracies, accuracy],
             valid_measures=[*before.valid_measures, measured],
             seconds=time.monotonic() - self.start,
-            progress=before.progress + self.share,
+            progress=min(1.0, before.progress + self.share),
             precision=self.precision,
+            part=self.steps / len(self.train_images),
         )
         if self.on_epoch and self.trainer.global_rank == 0:
             self.on_epoch(self.standing)

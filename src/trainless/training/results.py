@@ -27,6 +27,7 @@ class TrainingState:
         progress: share of the schedule of the learning rate that is done, from 0 to 1.
         averaged_weights: the moving average of the network's states, where the recipe has one; empty otherwise.
         precision: in which it trains, ``"32-true"`` or ``"bf16-mixed"``.
+        part: share of the images that were seen in the last epoch, which a deadline may cut.
 
     Example:
         >>> accuracies = [20.0, 45.0, 45.0]
@@ -44,6 +45,7 @@ class TrainingState:
     progress: float = 0.0
     averaged_weights: Mapping[str, Any] = field(default_factory=dict)
     precision: str = "32-true"
+    part: float = 1.0
 
     @property
     def validated_weights(self) -> Mapping[str, Any]:
@@ -77,6 +79,7 @@ class TrainingResult:
         valid_measure: what decided the best epoch, there, where it is another than the accuracy.
         reason: why a training in a run-off came to nothing, with an accuracy of NaN; empty otherwise.
         precision: in which it was trained, ``"32-true"`` or ``"bf16-mixed"``; validation is in float32 always.
+        part: share of the images that were seen in the last epoch, which a deadline may cut.
 
     Example:
         >>> TrainingResult(45.0, 3, 2, 1.0, (2.0, 1.5, 1.4), (20.0, 45.0, 44.0)).valid_accuracy
@@ -92,6 +95,7 @@ class TrainingResult:
     valid_measure: float | None = None
     reason: str = ""
     precision: str = "32-true"
+    part: float = 1.0
 
     @property
     def worth(self) -> float:

@@ -61,8 +61,8 @@ def train(
         measure: what decides the best epoch, a name of `trainless.training.MEASURES`.
         patience: stop after this many epochs without a higher measure; None never stops.
         deadline: value of `time.monotonic` after which no epoch shall end. Before each epoch the schedule of the
-            learning rate is laid over those that there is still time for, at most `epochs` in all, so it is done in
-            time. There is always one epoch, of fewer images where even that would be late.
+            learning rate is laid over what there is still time for, at most `epochs` in all, so it is done in time;
+            the last epoch may be of fewer images, and so may be the first and only one.
         epoch_seconds: how long an epoch may take, as a guess before the first one tells; None plans for `epochs`.
         until: leave after this many epochs, those with which a training of all `epochs` begins; None runs all.
         threads: threads that PyTorch may use for one operation, of each process; another number may change the last
@@ -163,6 +163,7 @@ def finished(
     return TrainingResult(
         accuracies[best - 1], state.epochs, best, state.seconds, tuple(state.train_losses), accuracies,
         None if measure == "accuracy" else state.valid_measures[best - 1], precision=state.precision,
+        part=state.part,
     )  # fmt: skip
 
 
