@@ -1,17 +1,20 @@
-"""Hold the network that a search finds against hand-made ones and a random one, at equal size and equal training time.
+"""Hold the network that `trainless fit` finds against others, at equal size and equal training time.
 
-    python benchmarks/baselines.py [--minutes 15] [--seeds 3] [--spaces nasbench201] [--out baselines] [--workers 2]
+    python benchmarks/baselines.py [--minutes 5] [--seeds 3] [--only LABEL ...] [--out baselines] [--workers 2]
 
 The images are CIFAR-10's in TRAINLESS_DATA: 10,000 to train on, of which a tenth validates, and 2,000 to test on. All
-networks have at most 0.3 million parameters: ResNet-20 and MobileNetV2 with the greatest widths that fit, the one that
-the search of `trainless fit` finds for each seed, and one drawn at random from the same space, in the same size and
-within the same limit. All are trained by the same recipe, that of `trainless fit` before any tuning, and keep the epoch
-that validates best.
+networks have at most 0.3 million parameters: the one that `trainless fit` finds from scratch in the space convnet for
+each seed; one drawn at random there, and one from NAS-Bench-201 in the size that a fit would take, of at least half as
+many parameters as allowed; the hand-made networks of convnet like ResNet-9 and with a strided stem; ResNet-20 and
+MobileNetV2 with the greatest widths that fit. All are trained by the recipe of `trainless fit` before any tuning, and
+ResNet-20 also by the one that it had before, AdamW with shifted and mirrored images. The weights after the last epoch
+count, as in a fit.
 
 A time of training is turned into epochs, so that what else the machine does meanwhile decides nothing: the shortest
 step of each network is measured, on one thread and on all cores, the faster counts, and the network gets as many epochs
 as fit into the time. Then each training runs on one thread, several at a time. What is finished is kept in the folder
-of --out, and the same command goes on from there.
+of --out, and the same command goes on from there. At the end stands what the recipe, the space and the search add, seed
+by seed.
 """
 
 from __future__ import annotations
@@ -20,7 +23,6 @@ import argparse
 import json
 import multiprocessing
 import os
-import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from itertools import repeat
@@ -34,75 +36,74 @@ from scipy import stats
 from torch import nn
 
 from trainless.automl import Plan
+from trainless.automl.pipeline import begin
+from trainless.automl.plans import SCRATCH_SPACE
+from trainless.automl.routes import choose_from_scratch
 from trainless.automl.sizes import choose_size
-from trainless.data import Splits, load_splits
+from trainless.data import ImageDataset, Splits, load_splits
 from trainless.hardware import limited_threads
-from trainless.operations import conv_bn_relu
-from trainless.search import Budget, Limits, Search
+from trainless.operations import MirrorAveraged, conv_bn_relu
+from trainless.search import Limits
 from trainless.search_spaces import search_space
-from trainless.search_spaces.base import SearchSpace
 from trainless.seeding import derive_seed
-from trainless.training import Recipe, train
+from trainless.training import Recipe, fit_recipe, train
 from trainless.training.batches import Batches
+from trainless.training.precision import step_seconds
 from trainless.types import Task
 
 MOST_PARAMETERS = 300_000
-RECIPE = Recipe(mirror=True, shift=1 / 8)
+FORMER = "ResNet-20, former recipe"
 MOST_EPOCHS = 200
-SEARCH_SHARE = 0.1
 SHARES = (0.72, 0.08, 0.2)  # of which test is given, so a tenth of the others validates
-MEASURED_STEPS, MEASURED_SECONDS = 40, 8.0
+MEASURED_SECONDS = 4.0
+TRIES = 2000  # networks that are drawn until one is of the size
+ADDED = (
+    ("the recipe", "ResNet-20", FORMER),
+    ("the space", "random of convnet", "random of nasbench201"),
+    ("the search", "found by fit", "random of convnet"),
+    ("the search, beside made by hand", "found by fit", "resnet9"),
+)
+
+Row = dict[str, Any]
 
 
 def main() -> None:
     """Search, train and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--minutes", type=float, default=15.0)
+    parser.add_argument("--minutes", type=float, default=5.0)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--spaces", nargs="+", default=["nasbench201"])
-    parser.add_argument("--only", nargs="*", help="train only these networks")
+    parser.add_argument("--only", nargs="+", choices=list(NETWORKS), default=list(NETWORKS), help="only these networks")
     parser.add_argument("--out", type=Path, default=Path("baselines"))
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     arguments = parser.parse_args()
-    folder: Path = arguments.out
+    folder: Path = arguments.out / f"{arguments.minutes:g} minutes"
     folder.mkdir(parents=True, exist_ok=True)
     splits = load_splits(data_folder() / "cifar-10-batches-bin", fractions=SHARES)
     shares = ", ".join(f"{name} {len(part):,}" for name, part in splits.parts.items())
     print(f"{machine()}; CIFAR-10 images: {shares}; at most {MOST_PARAMETERS:,} parameters; {arguments.minutes:g} "
-          f"minutes of training on {os.cpu_count()} cores, batches of {RECIPE.batch_size}\n")  # fmt: skip
-
-    seconds = 60 * arguments.minutes
-    networks: dict[str, list[dict[str, Any]]] = {
-        "ResNet-20": [kept(folder / "resnet.json", lambda: hand_made("resnet", splits, seconds))] * arguments.seeds,
-        "MobileNetV2": [kept(folder / "mobilenet.json", lambda: hand_made("mobilenet", splits, seconds))]
-        * arguments.seeds,
+          f"minutes of training on {os.cpu_count()} cores\n")  # fmt: skip
+    rows = {
+        (label, seed): kept(
+            folder / f"{label}-{seed}.json",
+            lambda label=label, seed=seed: described(label, seed, splits, 60 * arguments.minutes),
+        )
+        for seed in range(arguments.seeds)
+        for label in arguments.only
     }
-    for name in arguments.spaces:
-        size = kept(folder / f"{name}-size.json", lambda name=name: sized(name, splits, seconds))
-        for kind, of in (("found", found), ("random", drawn)):
-            networks[f"{kind} in {name}"] = [
-                kept(folder / f"{name}-{kind}-{seed}.json",
-                     lambda of=of, size=size, seed=seed: of(size, splits, seconds, seed))
-                for seed in range(arguments.seeds)
-            ]  # fmt: skip
-    units = [
-        (str(trained_file(folder, label, seed)), seed, rows[seed])
-        for seed in range(arguments.seeds) for label, rows in networks.items()
-        if not arguments.only or label in arguments.only
-    ]  # fmt: skip
+    units = [(str(trained_file(folder, *key)), *key, row) for key, row in rows.items()]
     waiting = [unit for unit in units if not Path(unit[0]).exists()]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(arguments.workers, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         for sentence in pool.map(trained, repeat(splits), waiting):
             print(sentence, flush=True)
-    print_results(networks, folder)
+    print_results(rows, folder)
 
 
-def kept(path: Path, make: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+def kept(path: Path, make: Callable[[], Row]) -> Row:
     """What is in a file, or what is made and then in it."""
     if not path.exists():
         path.write_text(json.dumps(make()), encoding="utf-8")
-    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    document: Row = json.loads(path.read_text(encoding="utf-8"))
     return document
 
 
@@ -129,7 +130,7 @@ def linear(channels: int, out: int, kernel: int, stride: int = 1) -> nn.Sequenti
 def resnet(width: float, classes: int) -> nn.Module:
     """ResNet-20 for images of 32 x 32 (He et al. 2016), with 1 x 1 convolutions where the shape changes."""
     # Multiples of 8, as is usual: others compute at half the speed here.
-    channels = [max(8, round(width * each / 8) * 8) for each in (16, 32, 64)]
+    channels = [max(8, round(width * usual / 8) * 8) for usual in (16, 32, 64)]
     layers: list[nn.Module] = [conv_bn_relu(3, channels[0], 3)]
     before = channels[0]
     for stage, out in enumerate(channels):
@@ -170,163 +171,168 @@ def mobilenet(width: float, classes: int) -> nn.Module:
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(head, classes))
 
 
-HAND_MADE = {"resnet": resnet, "mobilenet": mobilenet}
-
-
-def hand_made(kind: str, splits: Splits, seconds: float) -> dict[str, Any]:
-    """The widest one within the limit."""
-    classes = splits.train.task.classes
+def widest(make: Callable[[float, int], nn.Module], classes: int) -> float:
+    """The greatest width within the limit."""
     widths = (width / 100 for width in range(200, 0, -1))
     with torch.device("meta"):
-        width = next(width for width in widths if parameters(HAND_MADE[kind](width, classes)) <= MOST_PARAMETERS)
-    return described({"kind": kind, "width": width, "label": f"{kind} x {width:g}"}, splits, seconds)
+        return next(width for width in widths if parameters(make(width, classes)) <= MOST_PARAMETERS)
 
 
-# Networks of a space.
+# What a row is made of, for each label.
 
 
-def sized(name: str, splits: Splits, seconds: float) -> dict[str, Any]:
-    """The size of a space at which a heavy network gets its epochs in the time."""
-    size = choose_size(
-        search_space(name), splits.train.task, Limits(parameters=MOST_PARAMETERS), len(splits.train), 0.85 * seconds,
-        most_threads=os.cpu_count() or 1,
-    )  # fmt: skip
-    return {"kind": name, "options": dict(size.space.options)}
+def by_hand(kind: str) -> Callable[[Splits, float, int], Row]:
+    """A network of this file."""
+    return lambda splits, seconds, seed: {"kind": kind, "width": widest(HAND_MADE[kind], splits.train.task.classes)}
 
 
-def of_size(size: dict[str, Any]) -> SearchSpace:
-    """A space in a size."""
-    return search_space(size["kind"], **size["options"])
+def named(name: str) -> Callable[[Splits, float, int], Row]:
+    """A member of convnet."""
+    return lambda splits, seconds, seed: {"kind": "convnet", "architecture": name}
 
 
-def found(size: dict[str, Any], splits: Splits, seconds: float, seed: int) -> dict[str, Any]:
-    """What the search of `trainless fit` finds."""
-    space, plan = of_size(size), Plan(time=seconds)
-    start = time.perf_counter()
-    result = Search(
-        space, plan.strategy, plan.score, splits.train, budget=Budget(plan.evaluations, SEARCH_SHARE * seconds),
-        limits=Limits(parameters=MOST_PARAMETERS), seed=seed,
-    ).run()  # fmt: skip
-    search_seconds = time.perf_counter() - start
-    row = {**size, "architecture": result.best, "search_seconds": search_seconds, "label": result.best}
-    return described({**row, "evaluations": len(result.evaluations)}, splits, seconds)
+def found(splits: Splits, seconds: float, seed: int) -> Row:
+    """What `trainless fit` finds from scratch in the time."""
+    plan = Plan(time=seconds, limits=Limits(params=MOST_PARAMETERS), space=SCRATCH_SPACE, seed=seed)
+    choice = choose_from_scratch(begin(splits, plan))
+    return {"kind": str(choice.size.space.spec), "architecture": str(choice.architecture),
+            "search_seconds": float(choice.search.evaluations["seconds"].max())}  # fmt: skip
 
 
-def drawn(size: dict[str, Any], splits: Splits, seconds: float, seed: int) -> dict[str, Any]:
-    """A network drawn at random within the limit."""
-    space, task = of_size(size), splits.train.task
-    rng = np.random.default_rng(derive_seed(seed, "baseline"))
-    while True:
-        one = space.canonical(space.sample(rng))
-        if space.flops(one, task) > 0 and space.parameters(one, task) <= MOST_PARAMETERS:
-            return described({**size, "architecture": str(one), "label": str(one)}, splits, seconds)
+def drawn(name: str) -> Callable[[Splits, float, int], Row]:
+    """A network drawn at random from a space within the limit, not of the small ones."""
+
+    def draw(splits: Splits, seconds: float, seed: int) -> Row:
+        task, limits = splits.train.task, Limits(params=MOST_PARAMETERS)
+        space = choose_size(
+            search_space(name), task, limits, len(splits.train), 0.85 * seconds, most_threads=os.cpu_count() or 1
+        ).space  # fmt: skip
+        drawn = space.sample_within(
+            np.random.default_rng(derive_seed(seed, "baseline")),
+            lambda made: MOST_PARAMETERS / 2 <= space.parameters(made, task) <= MOST_PARAMETERS, TRIES,
+        )  # fmt: skip
+        if drawn is None:
+            raise SystemExit(f"No network of {space.label} has {MOST_PARAMETERS // 2:,} parameters or more.")
+        return {"kind": space.spec, "architecture": str(drawn)}
+
+    return draw
 
 
-def build(row: dict[str, Any], task: Task) -> nn.Module:
+HAND_MADE = {"resnet": resnet, "mobilenet": mobilenet}
+NETWORKS: dict[str, Callable[[Splits, float, int], Row]] = {
+    "found by fit": found,
+    "random of convnet": drawn("convnet"),
+    "resnet9": named("resnet9"),
+    "strided-resnet": named("strided-resnet"),
+    "ResNet-20": by_hand("resnet"),
+    "MobileNetV2": by_hand("mobilenet"),
+    "random of nasbench201": drawn("nasbench201"),
+    FORMER: by_hand("resnet"),
+}
+
+
+def build(row: Row, task: Task) -> nn.Module:
     """Make a network from its row."""
     if row["kind"] in HAND_MADE:
         return HAND_MADE[row["kind"]](row["width"], task.classes)
-    space = of_size(row)
+    space = search_space(row["kind"])
     return space.build(space.canonical(space.parse(row["architecture"])), task)
+
+
+def recipe_of(label: str, images: int, epochs: float) -> Recipe:
+    """The recipe of a training."""
+    return Recipe(mirror=True, shift=1 / 8) if label == FORMER else fit_recipe(images, photographs=True, epochs=epochs)
 
 
 # Times and trainings.
 
 
-def described(row: dict[str, Any], splits: Splits, seconds: float) -> dict[str, Any]:
+def described(label: str, seed: int, splits: Splits, seconds: float) -> Row:
     """A row with parameters, and the epochs that there is time for."""
-    network = build(row, splits.train.task)
-    times = {threads: epoch_seconds(network, splits, threads) for threads in {1, os.cpu_count() or 1}}
+    row, task = NETWORKS[label](splits, seconds, seed), splits.train.task
+    network = build(row, task)
+    times = {threads: epoch_seconds(label, network, splits, threads) for threads in {1, os.cpu_count() or 1}}
     threads = min(times, key=times.__getitem__)
     epochs = min(MOST_EPOCHS, max(1, int(seconds / times[threads])))
-    return {**row, "parameters": parameters(network), "epoch_seconds": times[threads], "threads": threads,
-            "epochs": epochs}  # fmt: skip
+    return {**row, "parameters": parameters(network), "threads": threads, "epochs": epochs}
 
 
 def parameters(network: nn.Module) -> int:
     """Number of trainable parameters."""
-    return sum(each.numel() for each in network.parameters())
+    return sum(weight.numel() for weight in network.parameters())
 
 
-def epoch_seconds(network: nn.Module, splits: Splits, threads: int) -> float:
-    """Time of an epoch and its validation, from the shortest step and the shortest inference."""
-    task, batch = splits.train.task, RECIPE.batch_size
-    network = network.to(memory_format=torch.channels_last).train()
-    images = torch.randn(batch, *task.input_shape).contiguous(memory_format=torch.channels_last)
-    labels = torch.arange(batch) % task.classes
-    optimizer = RECIPE.make_optimizer(network)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        nn.functional.cross_entropy(network(images), labels).backward()
-        optimizer.step()
-
-    def inference() -> None:
-        with torch.inference_mode():
-            network(images)
-
-    shortest = {}
+def epoch_seconds(label: str, network: nn.Module, splits: Splits, threads: int) -> float:
+    """Time of an epoch, from the shortest step."""
+    recipe = recipe_of(label, len(splits.train), MOST_EPOCHS)
+    batch = next(iter(Batches(splits.train, recipe.batch_size)))
     with limited_threads(threads):
-        for function in (step, inference):
-            times, end = list[float](), time.perf_counter() + MEASURED_SECONDS
-            while len(times) < MEASURED_STEPS and (len(times) < 3 or time.perf_counter() < end):
-                start = time.perf_counter()
-                function()
-                times.append(time.perf_counter() - start)
-            shortest[function] = min(times)
-    return (len(splits.train) * shortest[step] + len(splits.valid) * shortest[inference]) / batch
+        network = network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        step = step_seconds(network, *batch, recipe, "32-true", most=MEASURED_SECONDS)
+    return step * len(splits.train) / recipe.batch_size
 
 
-def trained(splits: Splits, unit: tuple[str, int, dict[str, Any]]) -> str:
+def trained(splits: Splits, unit: tuple[str, str, int, Row]) -> str:
     """Train a network, write what came out to its file, and say it."""
-    path, seed, row = unit
+    path, label, seed, row = unit
     network = build(row, splits.train.task)
-    result = train(network, splits.train, splits.valid, epochs=row["epochs"], seed=seed, recipe=RECIPE)
-    with torch.inference_mode():
-        right = sum(int((network(images).argmax(1) == labels).sum()) for images, labels in Batches(splits.test, 256))
-    document = {"valid": result.valid_accuracy, "test": 100 * right / len(splits.test), "epochs": result.epochs,
-                "best_epoch": result.best_epoch, "seconds": result.seconds}  # fmt: skip
+    recipe = recipe_of(label, len(splits.train), row["epochs"])
+    result = train(
+        network, splits.train, splits.valid, epochs=row["epochs"], seed=seed, recipe=recipe, prefer_last=True
+    )  # fmt: skip
+    document = {"valid": result.valid_accuracy, "test": tested(network, splits.test),
+                "mirrored": tested(MirrorAveraged(network), splits.test), "seconds": result.seconds}  # fmt: skip
     Path(path).write_text(json.dumps(document), encoding="utf-8")
-    return (f"{row['label']}, seed {seed}: validation {document['valid']:.2f} %, test {document['test']:.2f} % after "
-            f"{result.epochs} epochs")  # fmt: skip
+    return f"{label}, seed {seed}: test {document['test']:.2f} % after {result.epochs} epochs"
 
 
-def print_results(networks: dict[str, list[dict[str, Any]]], folder: Path) -> None:
-    """Print what each came to, and by how much the found ones are better."""
-    results = {
-        label: {seed: json.loads(path.read_text(encoding="utf-8")) for seed in range(len(rows))
-                if (path := trained_file(folder, label, seed)).exists()}
-        for label, rows in networks.items()
-    }  # fmt: skip
+def tested(network: nn.Module, data: ImageDataset) -> float:
+    """Accuracy in percent."""
+    with torch.inference_mode():
+        right = sum(int((network(images).argmax(1) == labels).sum()) for images, labels in Batches(data, 256))
+    return 100 * right / len(data)
+
+
+def print_results(rows: dict[tuple[str, int], Row], folder: Path) -> None:
+    """Print what each came to, and what the parts of a fit add."""
+    results: dict[str, dict[int, Row]] = {}
+    for label, seed in rows:
+        path = trained_file(folder, label, seed)
+        if path.exists():
+            results.setdefault(label, {})[seed] = {
+                **rows[label, seed], **json.loads(path.read_text(encoding="utf-8"))
+            }  # fmt: skip
     table = []
-    for label, rows in networks.items():
-        done = results[label]
-        if done:
-            tests, valids = ([each[part] for each in done.values()] for part in ("test", "valid"))
-            table.append((
-                label, " ".join(sorted({f"{row['parameters']:,}" for row in rows})),
-                " ".join(sorted({str(row["epochs"]) for row in rows})), len(done), f"{np.mean(valids):.2f}",
-                f"{np.mean(tests):.2f}", interval(tests), " ".join(f"{each:.2f}" for each in tests),
-            ))  # fmt: skip
+    for label, by_seed in results.items():
+        valid, test, mirrored = ([row[part] for row in by_seed.values()] for part in ("valid", "test", "mirrored"))
+        table.append((
+            label, spread([row["parameters"] for row in by_seed.values()]),
+            spread([row["epochs"] for row in by_seed.values()]), len(by_seed), f"{np.mean(valid):.2f}",
+            f"{np.mean(test):.2f}", interval(test), f"{np.mean(mirrored):.2f}",
+        ))  # fmt: skip
     print()
-    print_table(("network", "parameters", "epochs", "seeds", "validation %", "test %", "95 % interval", "each"), table)
-    for label in networks:
-        if not label.startswith("found") or not results[label]:
-            continue
-        print(f"\n{label}: the search took {max(row['search_seconds'] for row in networks[label]):.0f} s at most for "
-              f"{min(row['evaluations'] for row in networks[label])} architectures or more")  # fmt: skip
-        for other, theirs in results.items():
-            both = [seed for seed in theirs if seed in results[label] and other != label]
-            if both:
-                more = [results[label][seed]["test"] - theirs[seed]["test"] for seed in both]
-                print(
-                    f"  {np.mean(more):+.2f} points over {other} in {len(both)} seeds, 95 % interval {interval(more)}"
-                )
+    print_table(
+        ("network", "parameters", "epochs", "seeds", "validation %", "test %", "95 % interval", "mirror-averaged %"),
+        table,
+    )
+    added = []
+    for what, label, other in ADDED:
+        both = sorted(results.get(label, {}).keys() & results.get(other, {}).keys())
+        if both:
+            more = [results[label][seed]["test"] - results[other][seed]["test"] for seed in both]
+            added.append((what, f"{label} - {other}", f"{np.mean(more):+.2f}", interval(more)))
+    print()
+    print_table(("what adds", "difference", "points", "95 % interval"), added)
+
+
+def spread(numbers: list[int]) -> str:
+    """One number, or the least and the most."""
+    return f"{min(numbers):,}" + (f" to {max(numbers):,}" if max(numbers) > min(numbers) else "")
 
 
 def trained_file(folder: Path, label: str, seed: int) -> Path:
     """Where the result of a training is kept."""
-    return folder / f"{label.replace(' ', '-')}-{seed}-trained.json"
+    return folder / f"{label}-{seed}-trained.json"
 
 
 def interval(values: list[float]) -> str:

@@ -1,6 +1,7 @@
 """Fit networks to the embedded digits from the command line, and print how good they are and how long it took.
 
     python benchmarks/digits.py [--time 2m] [--seeds 3] [--test-share 0.3333] [--valid-share 0.1]
+                                [more options of `trainless fit`]
 
 The seed decides which third of the images is held out to be tested on, and all else. Give it a machine that does
 nothing else: what a fit comes to in two minutes depends on how fast it is. Beside it is what a support vector
@@ -32,9 +33,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--test-share", default="0.3333")
     parser.add_argument("--valid-share", default="0.1")
-    arguments = parser.parse_args()
-    print(f"{machine()}; digits, {arguments.time} a fit\n")
-    rows = [fitted(arguments, seed) for seed in range(arguments.seeds)]
+    arguments, others = parser.parse_known_args()
+    print(f"{machine()}; digits, {arguments.time} a fit {' '.join(others)}\n")
+    rows = [fitted(arguments, seed, others) for seed in range(arguments.seeds)]
     print_table(
         (
             "seed",
@@ -53,20 +54,20 @@ def main() -> None:
     mean = sum(accuracies) / len(rows)
     print(f"\nMean {mean:.2f} %", end="")
     if len(rows) > 1:
-        deviation = (sum((each - mean) ** 2 for each in accuracies) / (len(rows) - 1)) ** 0.5
+        deviation = (sum((accuracy - mean) ** 2 for accuracy in accuracies) / (len(rows) - 1)) ** 0.5
         half = float(t.ppf(0.975, len(rows) - 1)) * deviation / len(rows) ** 0.5
         print(f", 95 % interval {mean - half:.2f} to {min(100.0, mean + half):.2f} (Student, over seeds)", end="")
     print()
 
 
-def fitted(arguments: argparse.Namespace, seed: int) -> list[Any]:
+def fitted(arguments: argparse.Namespace, seed: int, others: list[str]) -> list[Any]:
     """One row of the table."""
     with tempfile.TemporaryDirectory() as folder:
         start = time.perf_counter()
         shares = ["--test-share", arguments.test_share, "--valid-share", arguments.valid_share]
         done = subprocess.run(
             [sys.executable, "-m", "trainless.cli", "fit", "digits", "--time", arguments.time, "--seed", str(seed),
-             *shares, "--out", str(Path(folder) / "run"), "--json"],
+             *shares, *others, "--out", str(Path(folder) / "run"), "--json"],
             stdout=subprocess.PIPE, check=True,
         )  # fmt: skip
         seconds = time.perf_counter() - start

@@ -3,7 +3,8 @@
     python benchmarks/fit_minutes.py [--minutes 5 15] [--seeds 0 1 2] [--max-params 0.3M] [--out fit-minutes]
                                      [more options of `trainless fit`]
 
-The images are those in TRAINLESS_DATA: 9,000 to train on, 1,000 to validate, 2,000 to test. Give it a machine that does
+The images are those in TRAINLESS_DATA: 9,000 to train on, 1,000 to validate, 2,000 to test. Networks are from scratch
+where no --space is given. Give it a machine that does
 nothing else. A fit that is finished is kept in the folder of --out, and the same command goes on from there.
 """
 
@@ -19,7 +20,7 @@ from statistics import mean
 
 from common import data_folder, machine, print_table
 
-SHARES = ("--valid-share", "0.08", "--test-share", "0.2")
+USUAL = ("--valid-share", "0.08", "--test-share", "0.2", "--space", "convnet")
 
 
 def main() -> None:
@@ -55,7 +56,7 @@ def fitted(arguments: argparse.Namespace, minutes: float, seed: int, others: lis
     if not wall.exists():
         start = time.perf_counter()
         subprocess.run(
-            [sys.executable, "-m", "trainless.cli", "fit", str(data_folder() / "cifar-10-batches-bin"), *SHARES,
+            [sys.executable, "-m", "trainless.cli", "fit", str(data_folder() / "cifar-10-batches-bin"), *USUAL,
              "--max-params", arguments.max_params, "--time", f"{60 * minutes:g}s", "--seed", str(seed),
              "--out", str(folder), "--overwrite", *others],
             stdout=subprocess.DEVNULL, check=True,

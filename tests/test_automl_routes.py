@@ -222,6 +222,18 @@ class TestEither:
         assert (kind == "pretrained features") == (pretrained >= scratch) or pretrained == scratch
         assert {"judging", "search", "probe", "training"} <= set(fitted.seconds)
 
+    def test_a_network_from_scratch_goes_on_from_its_short_training(
+        self, digits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("trainless.automl.routes._LONGER", 50.0)  # what is left of the errors is next to nothing
+        fitted = fit(digits, self.PLAN, folder=tmp_path)
+        assert not fitted.weights
+        probe = torch.load(tmp_path / "finished.pt", weights_only=True)["values"]["probe"]
+        losses = fitted.training.train_losses
+        assert losses[: len(probe["train_losses"])] == tuple(probe["train_losses"])
+        assert len(losses) > len(probe["train_losses"])
+        assert not any("went on from" in note for note in fitted.notes)
+
     def test_an_interrupt_before_the_decision_leaves_the_closed_form(self, digits: Splits) -> None:
         fitted = fit(digits, self.PLAN, progress=raising(KeyboardInterrupt, "probing"))
         assert fitted.weights

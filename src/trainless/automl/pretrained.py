@@ -35,7 +35,9 @@ _LEAST_EPOCH = 0.5  # of the images, which further training has to see at least
 _SPEED_SECONDS = 0.3  # of each measurement of how fast the network learns
 
 
-def begin_pretrained(course: Course, space: Pretrained, *, judging: float, fitting: float) -> Start:
+def begin_pretrained(
+    course: Course, space: Pretrained, *, judging: float, fitting: float, aside: float = 0.0
+) -> Start:  # fmt: skip
     """Choose a network from pretrained features by a head in closed form; or take the one of an interrupted fit.
 
     Args:
@@ -43,6 +45,7 @@ def begin_pretrained(course: Course, space: Pretrained, *, judging: float, fitti
         space: what is chosen from.
         judging: share of the time in which candidates are judged.
         fitting: share of the time for the features that the head of the chosen one is fitted to.
+        aside: share of the time that goes into something else.
 
     Raises:
         InputError: nothing is within the limits, or the weights are not installed.
@@ -54,11 +57,14 @@ def begin_pretrained(course: Course, space: Pretrained, *, judging: float, fitti
     else:
         course.tell("judging", 0, 0)
         seconds = plan.time or math.inf
+        training = (
+            1 - judging - fitting / 2 - aside
+        ) * seconds - budget.closing  # features mostly take half their time
         start = start_pretrained(
             space, splits, plan.limits, judging_end=time.monotonic() + min(judging * seconds, JUDGING_SECONDS)
             if plan.time else math.inf, fitting_seconds=fitting * seconds, measure=course.measure, seed=plan.seed,
             threads=_threads(course), progress=course.tell, image_seconds=_most_image_seconds(course),
-            costs=_costs(course, space),
+            costs=_costs(course, space), training_seconds=max(0.0, training) if plan.time else 0.0,
         )  # fmt: skip
         course.checkpoint.keep(start=start.document(), elapsed=budget.elapsed)
     course.notes += start.notes
@@ -136,7 +142,8 @@ def fine_tuned(
         start.space, start.architecture, start.network.eval(), tuning.splits, settled, recipe, search,
         weights=start.facts(),
         protocol={
-            "search": "by the log-loss of a head in closed form on images that it was fitted without, of up to 1,000",
+            "search": "by what training further may leave of the log-loss of a head in closed form, on up to 1,000 "
+            "images that it was fitted without",
             "scored": scored,
             "closed form": f"{start.accuracy:.2f} % of the validation images, before any training",
         },
@@ -162,17 +169,18 @@ def _has_time(course: Course, size: Size) -> bool:
 def judged_search(start: Start, report: Audit) -> SearchResult:
     """Give the candidates as a search has them, in the order in which they were judged.
 
-    The score is the log-loss of the head in closed form on images that it was fitted without, its sign turned.
+    The score is what may be left of the log-loss of the head in closed form, its sign turned.
     """
     judged = sorted(start.candidates, key=lambda candidate: candidate.seconds)
     table = pd.DataFrame({
         "architecture": [str(candidate.architecture) for candidate in judged],
-        "score": [-candidate.loss for candidate in judged],
+        "score": [-candidate.expected for candidate in judged],
         COSTS["params"].column: [candidate.parameters for candidate in judged],
         COSTS["flops"].column: [candidate.flops for candidate in judged],
         "seconds": [candidate.seconds for candidate in judged],
         "status": "ok",
         "reason": "",
+        "left-out log-loss": [candidate.loss for candidate in judged],
         "left-out accuracy": [candidate.accuracy for candidate in judged],
         "logme": [candidate.logme for candidate in judged],
         "transrate": [candidate.transrate for candidate in judged],

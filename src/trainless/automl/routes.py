@@ -40,6 +40,7 @@ from trainless.training.measures import BALANCED
 from trainless.training.scales import Scale
 from trainless.training.train import finished
 from trainless.transfer import Start, normalised
+from trainless.transfer.judging import BACKWARD, left_after
 from trainless.types import Architecture
 
 __all__ = [
@@ -48,6 +49,8 @@ __all__ = [
     "JUDGING",
     "JUDGING_BESIDE",
     "PROBE",
+    "Choice",
+    "choose_from_scratch",
     "from_pretrained",
     "from_scratch",
     "pretrained_beside",
@@ -67,9 +70,8 @@ _RIVAL_SHARE, _RIVAL_SECONDS = 0.02, 3.0  # of the time, for simple classifiers 
 _BATCH = 256
 
 # What is wrong after a training from scratch falls with a power of its time: of 31 networks of
-# `benchmarks/convnet_trainings.py`, from 12 s to 48 s, by an exponent of 0.07 to 0.23. Of what is wrong with a head in
-# closed form, 0.87 was left after one epoch of 9,000 images.
-_LONGER, _FURTHER = 0.15, 0.87
+# `benchmarks/convnet_trainings.py`, from 12 s to 48 s, by an exponent of 0.07 to 0.23.
+_LONGER = 0.15
 
 OnEpoch = Callable[[TrainingState], None] | None
 
@@ -83,7 +85,7 @@ def take_route(course: Course, on_epoch: OnEpoch) -> Trained:
 
 def from_scratch(course: Course, on_epoch: OnEpoch) -> Trained:
     """Search a network and train it from drawn weights."""
-    return _trained(course, _chosen(course), on_epoch)
+    return _trained(course, choose_from_scratch(course), on_epoch)
 
 
 def from_pretrained(course: Course, on_epoch: OnEpoch) -> Trained:
@@ -96,15 +98,26 @@ def from_pretrained(course: Course, on_epoch: OnEpoch) -> Trained:
 
 
 @dataclass(frozen=True, eq=False)
-class _Choice:
-    """A network to be trained from scratch."""
+class Choice:
+    """A network to be trained from scratch.
+
+    Args:
+        size: its space in the size that was chosen, and how fast it learns.
+        architecture: which it is.
+        search: how it was found.
+    """
 
     size: Size
     architecture: Architecture
     search: SearchResult
 
 
-def _chosen(course: Course) -> _Choice:
+def choose_from_scratch(course: Course) -> Choice:
+    """Search the network that a fit trains from drawn weights.
+
+    Raises:
+        InputError: nothing within the limits was found.
+    """
     latencies = course.latency_model()
     size = fit_size(course, latencies)
     course.lap("sizing")
@@ -114,7 +127,7 @@ def _chosen(course: Course) -> _Choice:
     found = replace(found, best=str(architecture), front=(str(architecture),))  # whatever was scored higher
     size = known_seconds(course, size, architecture)
     course.lap("search")
-    return _Choice(size, architecture, found)
+    return Choice(size, architecture, found)
 
 
 def _add_rivals(course: Course) -> None:
@@ -128,19 +141,22 @@ def _add_rivals(course: Course) -> None:
     course.lap("baselines")
 
 
-def _trained(course: Course, choice: _Choice, on_epoch: OnEpoch) -> Trained:
+def _trained(course: Course, choice: Choice, on_epoch: OnEpoch, begun: Trained | None = None) -> Trained:
+    """Tune and train, from drawn weights or on from a short training whose state was kept."""
     size = choice.size
     build = partial(network_of, size.space, choice.architecture, course.splits)
     recipe, trials = tune_recipe(course, size, build)
     course.lap("tuning")
     network = build()
-    result, recipe = train_network(course, size, network, recipe, on_epoch)
+    is_alike = begun is not None and begun.recipe.optimizer == recipe.optimizer
+    state = TrainingState(**course.checkpoint.values["probe"]) if is_alike else None
+    result, recipe = train_network(course, size, network, recipe, on_epoch, begun=state)
     course.lap("training")
     return _scratch(course, choice, network, result, recipe, trials)
 
 
 def _scratch(
-    course: Course, choice: _Choice, network: torch.nn.Module, result: TrainingResult, recipe: Recipe,
+    course: Course, choice: Choice, network: torch.nn.Module, result: TrainingResult, recipe: Recipe,
     trials: Sequence[Mapping[str, Any]] = (),
 ) -> Trained:  # fmt: skip
     plan, found, most = course.plan, choice.search, course.evaluations(choice.size.space)
@@ -163,7 +179,7 @@ def _better_route(course: Course, on_epoch: OnEpoch) -> Trained:
     space, why_not = pretrained_beside(course)
     if space is not None:
         try:
-            start = begin_pretrained(course, space, judging=JUDGING_BESIDE, fitting=FITTING_BESIDE)
+            start = begin_pretrained(course, space, judging=JUDGING_BESIDE, fitting=FITTING_BESIDE, aside=PROBE)
         except InputError as error:
             why_not = str(error)
     if space is None or why_not:
@@ -172,7 +188,7 @@ def _better_route(course: Course, on_epoch: OnEpoch) -> Trained:
     _add_rivals(course)
     _set_aside(course)
     try:
-        choice = _chosen(course)
+        choice = choose_from_scratch(course)
         probe = _probe(course, choice)
         is_pretrained, verdict = _verdict(course, start, probe)
     except InputError as error:
@@ -214,7 +230,7 @@ def _further(course: Course, start: Start, on_epoch: OnEpoch, *, is_over: bool =
     return found
 
 
-def _probe(course: Course, choice: _Choice) -> Trained:
+def _probe(course: Course, choice: Choice) -> Trained:
     """Train the network from scratch for a short while."""
     size, splits, plan, kept = choice.size, course.splits, course.plan, course.checkpoint
     network = network_of(size.space, choice.architecture, splits)
@@ -237,7 +253,7 @@ def _probe(course: Course, choice: _Choice) -> Trained:
             measure=course.measure, deadline=time.monotonic() + seconds, epoch_seconds=epoch_seconds,
             threads=size.threads, devices=plan.devices, on_epoch=keep, prefer_last=True,
         )  # fmt: skip
-        kept.keep(probe={**vars(states[0]), "optimizer": {}}, elapsed=course.budget.elapsed)
+        kept.keep(probe=vars(states[0]), elapsed=course.budget.elapsed)
     result = finished(network, TrainingState(**kept.values["probe"]), course.measure, images=len(splits.valid))
     course.lap("probe")
     return _scratch(course, choice, network, result, recipe)
@@ -252,8 +268,10 @@ def _verdict(course: Course, start: Start, probe: Trained) -> tuple[bool, str]:
     rivals, labels = {"from scratch": _logits(probe.network, valid)}, torch.tensor(valid.labels)
     found = compare(course.measure, pretrained, rivals, labels, seed=course.plan.seed)
     scale, (rival,) = found.scale, found.rivals
-    longer = max(1.0, (course.budget.training_end - time.monotonic()) / probe.training.seconds)
-    expected = _after(found.value, _FURTHER, scale), _after(rival.value, longer**-_LONGER, scale)
+    seconds = max(0.0, course.budget.training_end - time.monotonic())
+    epochs = seconds / (BACKWARD * start.chosen.image_seconds * len(course.splits.train))
+    shares = left_after(epochs), max(1.0, seconds / probe.training.seconds) ** -_LONGER
+    expected = _after(found.value, shares[0], scale), _after(rival.value, shares[1], scale)
     is_pretrained = scale.turned(expected[0]) >= scale.turned(expected[1])
     taken, left = ("pretrained features", "networks from scratch")[:: 1 if is_pretrained else -1]
     unsure = "" if rival.low > 0 or rival.high < 0 else ", so these images do not tell them apart"
@@ -279,10 +297,10 @@ def _logits(network: torch.nn.Module, data: ImageDataset) -> torch.Tensor:
         return torch.cat([network(images) for images, _ in Batches(data, _BATCH)])
 
 
-def _no_worse(course: Course, choice: _Choice, probe: Trained, on_epoch: OnEpoch) -> Trained:
+def _no_worse(course: Course, choice: Choice, probe: Trained, on_epoch: OnEpoch) -> Trained:
     """Train the network from scratch for the time that is left; where that is worse, the short training counts."""
     try:
-        found = _trained(course, choice, on_epoch)
+        found = _trained(course, choice, on_epoch, probe)
     except KeyboardInterrupt:
         course.notes.append("It was interrupted before an epoch of the whole training: the network has the short one.")
         return probe

@@ -287,6 +287,7 @@ def _is_worth_tuning(course: Course, size: Size) -> bool:
 def train_network(
     course: Course, size: Size, network: torch.nn.Module, recipe: Recipe,
     on_epoch: Callable[[TrainingState], None] | None, *, keep_weights: bool = False,
+    begun: TrainingState | None = None,
 ) -> tuple[TrainingResult, Recipe]:  # fmt: skip
     """Train with the epochs asked for, or those there is time for; Ctrl-C ends it with the best so far.
 
@@ -297,17 +298,19 @@ def train_network(
         recipe: how.
         on_epoch: called with where the training stands after each epoch.
         keep_weights: start from the weights that the network has, as for `trainless.training.train`.
+        begun: a short training of the same network to go on from, its schedule laid anew.
 
     Raises:
         KeyboardInterrupt: it was interrupted before an epoch was done.
     """
     plan, splits, budget, kept = course.plan, course.splits, course.budget, course.checkpoint
     before, used = kept.values.get("training"), recipe
-    last = TrainingState(**before) if before else None
+    last = TrainingState(**before) if before else begun
     done = 0
-    if last and kept.goes_on:
+    if last and (kept.goes_on or last is begun):
         done = last.epochs
-        course.notes.append(f"The training went on from {done} epochs of an earlier run, its schedule laid anew.")
+        if last is not begun:
+            course.notes.append(f"The training went on from {done} epochs of an earlier run, its schedule laid anew.")
         last = replace(last, progress=min(last.progress, done / (done + _more_epochs(course, last))))
     course.tell("training", last.epochs if last else 0, done + course.planned_epochs(size))
 

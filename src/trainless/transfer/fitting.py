@@ -23,14 +23,15 @@ from trainless.training.measures import BALANCED, measure_named
 from trainless.training.train import check_numbers
 from trainless.transfer.features import compute_features
 from trainless.transfer.heads import closed_form
-from trainless.transfer.judging import Judged, judge, some_images
+from trainless.transfer.judging import BACKWARD, Judged, judge, some_images
 from trainless.types import Architecture, Task
 
 __all__ = ["PretrainedFit", "Start", "fine_tuning_recipe", "fit_pretrained", "normalised", "start_pretrained"]
 
 _JUDGING, _JUDGING_SECONDS = 0.35, 60.0  # share of the time, and the most of it: then there is a network
-_BACKWARD = 3.0  # how many times as long as a forward pass a step takes
+_LEAST_EPOCH = 0.5  # of the images, which further training has to see at least
 _MOST_EPOCHS = 50
+_TRAINING = 0.7  # share of the time that is left then, for training: mostly the features take less than theirs
 _FITTING = 0.5  # share of the time that is left then, for features of images that the head is fitted to
 # On 200 images of CIFAR-10 (lite0-b12-r64, 12 epochs) the head in closed form came to 53.0 % of 2,000 test images, and
 # training further at 1e-4, 3e-4, 1e-3 and 3e-3 to 56.7, 57.4, 55.5 and 49.6 %; on 1,000 (lite0-b12-r32, 5 epochs) from
@@ -38,7 +39,7 @@ _FITTING = 0.5  # share of the time that is left then, for features of images th
 _RATE = 3e-4
 _HEAD = ("hidden.", "head.")  # how names of its weights begin
 _LEAST = 200  # images that the head is fitted to, however little time there is
-_NO_TIME = "There was no time for an epoch of further training: the network is that in closed form."
+_NO_TIME = "There was no time for half an epoch of further training: the network is that in closed form."
 _BATCHES = ((2000, 64), (500, 32), (0, 16))  # from how many training images on a batch has how many of them
 
 Progress = Callable[[str, int, int], None]
@@ -246,12 +247,12 @@ def fit_pretrained(
     start = start_pretrained(
         space, splits, limits or Limits(), judging_end=begun + judging,
         fitting_seconds=_FITTING * (seconds - judging) if seconds else math.inf, measure=measure, seed=seed,
-        threads=threads, progress=progress,
+        threads=threads, progress=progress, training_seconds=_TRAINING * (seconds - judging) if seconds else 0.0,
     )  # fmt: skip
     is_photographs = data.task.channels == 3 if photographs is None else photographs
     used = recipe or fine_tuning_recipe(len(data), photographs=is_photographs, balanced=measure in BALANCED)
-    epoch_seconds, result, settled = _BACKWARD * start.chosen.image_seconds * len(data), None, start.result(measure)
-    if epochs or (epochs is None and end - time.monotonic() > epoch_seconds):
+    epoch_seconds, result, settled = BACKWARD * start.chosen.image_seconds * len(data), None, start.result(measure)
+    if epochs or (epochs is None and end - time.monotonic() > _LEAST_EPOCH * epoch_seconds):
         result = train(
             start.network, data, splits.valid, epochs=epochs or _MOST_EPOCHS, seed=seed, recipe=used, measure=measure,
             deadline=None if epochs else end, epoch_seconds=epoch_seconds, threads=threads, devices=devices,
@@ -273,7 +274,7 @@ def start_pretrained(
     space: Pretrained, splits: Splits, limits: Limits, *, judging_end: float = math.inf,
     fitting_seconds: float = math.inf, measure: str = "accuracy", seed: int = 0, threads: int = 1,
     progress: Progress | None = None, image_seconds: float = math.inf,
-    costs: Costs | None = None,
+    costs: Costs | None = None, training_seconds: float = 0.0,
 ) -> Start:  # fmt: skip
     """Choose a network from pretrained features without training, and fit its head in closed form.
 
@@ -289,6 +290,7 @@ def start_pretrained(
         progress: called with the name of a stage, what is done of it and all of it.
         image_seconds: candidates whose features of one image take longer are left out.
         costs: tells what networks cost; None takes them as they are written, and measures what has to be.
+        training_seconds: for which all weights will be trained further.
 
     Raises:
         InputError: nothing is within the limits, or the weights are not installed.
@@ -297,7 +299,7 @@ def start_pretrained(
     chosen, candidates, notes = judge(
         space, data, limits, judging_end, balanced=is_balanced, seed=seed, threads=threads,
         progress=None if progress is None else partial(progress, "judging"), image_seconds=image_seconds,
-        costs=costs,
+        costs=costs, training_seconds=training_seconds,
     )  # fmt: skip
     judged = time.monotonic()
     most = int(min(len(data), fitting_seconds / chosen.image_seconds))
