@@ -130,6 +130,13 @@ class TestJudging:
         assert math.isfinite(chosen.logme)
         assert chosen.row()["architecture"] == str(chosen.architecture)
 
+    def test_where_it_is_trained_further_a_slow_one_promises_less(self, digits: Splits) -> None:
+        chosen, table, _ = judge(SPACE, digits.train, SMALL, math.inf, training_seconds=0.2)
+        for candidate in table:
+            epochs = 0.2 / (3 * candidate.image_seconds * len(digits.train))
+            assert candidate.expected == pytest.approx(candidate.loss * (1 - 0.16 * min(1, math.log(1 + epochs, 9))))
+        assert chosen.expected == min(candidate.expected for candidate in table)
+
     def test_without_time_the_quickest_are_judged(self, digits: Splits) -> None:
         _, table, notes = judge(SPACE, digits.train, SMALL, time.monotonic() - 1)
         assert {SPACE.cut(candidate.architecture).pixels for candidate in table} == {32}

@@ -8,6 +8,7 @@ from trainless.transfer.fitting import (
     Start,
     fine_tuning_recipe,
     fit_pretrained,
+    in_closed_form,
     normalised,
     start_pretrained,
 )
@@ -24,6 +25,7 @@ __all__ = [
     "compute_features",
     "fine_tuning_recipe",
     "fit_pretrained",
+    "in_closed_form",
     "judge",
     "normalised",
     "start_pretrained",

@@ -26,13 +26,22 @@ from trainless.transfer.heads import closed_form
 from trainless.transfer.judging import BACKWARD, Judged, judge, some_images
 from trainless.types import Architecture, Task
 
-__all__ = ["PretrainedFit", "Start", "fine_tuning_recipe", "fit_pretrained", "normalised", "start_pretrained"]
+__all__ = [
+    "PretrainedFit",
+    "Start",
+    "fine_tuning_recipe",
+    "fit_pretrained",
+    "in_closed_form",
+    "normalised",
+    "start_pretrained",
+]
 
 _JUDGING, _JUDGING_SECONDS = 0.35, 60.0  # share of the time, and the most of it: then there is a network
 _LEAST_EPOCH = 0.5  # of the images, which further training has to see at least
 _MOST_EPOCHS = 50
 _TRAINING = 0.7  # share of the time that is left then, for training: mostly the features take less than theirs
 _FITTING = 0.5  # share of the time that is left then, for features of images that the head is fitted to
+# Of learning rates, by `benchmarks/further_training.py`:
 # On 200 images of CIFAR-10 (lite0-b12-r64, 12 epochs) the head in closed form came to 53.0 % of 2,000 test images, and
 # training further at 1e-4, 3e-4, 1e-3 and 3e-3 to 56.7, 57.4, 55.5 and 49.6 %; on 1,000 (lite0-b12-r32, 5 epochs) from
 # 58.3 % to 58.8, 60.7, 61.5 and 60.7 %. One seed; the standard error is 1.1 points.
@@ -303,7 +312,10 @@ def start_pretrained(
     )  # fmt: skip
     judged = time.monotonic()
     most = int(min(len(data), fitting_seconds / chosen.image_seconds))
-    network = _in_closed_form(space, chosen, some_images(data, max(most, _LEAST), seed), is_balanced, seed, threads)
+    network = in_closed_form(
+        space, chosen.architecture, some_images(data, max(most, _LEAST), seed), balanced=is_balanced, seed=seed,
+        threads=threads,
+    )  # fmt: skip
     worth, accuracy = _measured(network, splits.valid, measure, threads)
     seconds = {"judging": judged - begun, "closed form": time.monotonic() - judged}
     return Start(
@@ -315,15 +327,28 @@ def _copied(network: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in network.state_dict().items()}
 
 
-def _in_closed_form(
-    space: Pretrained, chosen: Judged, data: ImageDataset, is_balanced: bool, seed: int, threads: int
+def in_closed_form(
+    space: Pretrained, architecture: Architecture, data: ImageDataset, *, balanced: bool = False, seed: int = 0,
+    threads: int = 1,
 ) -> torch.nn.Module:  # fmt: skip
-    """Build the network, with pretrained weights and a head that is fitted to the images."""
-    cut = space.cut(chosen.architecture)
+    """Build a network with pretrained weights and a head that is fitted to images.
+
+    Args:
+        space: the space.
+        architecture: one of it.
+        data: the images, normalised as its backbones want them.
+        balanced: take all classes for equally frequent.
+        seed: decides a hidden layer.
+        threads: threads that PyTorch may use.
+
+    Raises:
+        InputError: the weights are not installed.
+    """
+    cut = space.cut(architecture)
     features = compute_features(space, cut.backbone, data, cut.pixels, cut.depth, threads=threads)[cut.depth]
-    head = closed_form(features, data.labels, data.task.classes, cut.hidden, balanced=is_balanced, seed=seed)
-    network = space.build(chosen.architecture, data.task)
-    space.start(network, chosen.architecture)
+    head = closed_form(features, data.labels, data.task.classes, cut.hidden, balanced=balanced, seed=seed)
+    network = space.build(architecture, data.task)
+    space.start(network, architecture)
     head.put_into(network)
     return network.eval()
 

@@ -32,6 +32,7 @@ JUDGED = 1000
 BACKWARD = 3.0
 """How many times as long as its features a training step of an image takes."""
 
+# By `benchmarks/further_training.py`:
 # On 1,000 images of CIFAR-10 (lite0-b12, 60 s of two threads) 0.89, 0.84, 0.80, 0.88 and 0.90 of what was wrong with a
 # head in closed form was left by 13, 10, 9, 6 and 3 epochs at 32, 48, 64, 96 and 128 pixels.
 _GAIN, _GAINED = 0.16, 8.0  # the most that training further takes away, and the epochs that it needs for that
@@ -49,25 +50,25 @@ class Judged:
         architecture: one of the space `pretrained`.
         accuracy: leave-one-out accuracy of its head in closed form, from 0 to 1.
         loss: leave-one-out log-loss of the same, calibrated, in nats: it tells more.
-        expected: what may be left of the loss by training all weights in the time there is: it decides.
         parameters: number of them.
         flops: multiply-adds for one image.
         image_seconds: about how long the features of one image take here.
         seconds: from the beginning of the judging until it was judged.
         logme: see `trainless.proxies.transferability.logme`; NaN where it was not computed.
         transrate: see `trainless.proxies.transferability.transrate`; NaN where it was not computed.
+        expected: what may be left of the loss by training all weights in the time there is: it decides.
     """
 
     architecture: Architecture
     accuracy: float
     loss: float
-    expected: float
     parameters: int
     flops: int
     image_seconds: float
     seconds: float
     logme: float = math.nan
     transrate: float = math.nan
+    expected: float = math.nan
 
     def row(self) -> dict[str, Any]:
         """Give it as a row of a table."""
@@ -169,7 +170,8 @@ class _Judge:
         seconds = self.rates[cut.backbone.name, cut.pixels] * flops
         expected = head.loss * left_after(self.training_seconds / (BACKWARD * seconds * self.epoch_images))
         return Judged(
-            architecture, head.accuracy, head.loss, expected, parameters, flops, seconds, time.monotonic() - self.begun
+            architecture, head.accuracy, head.loss, parameters, flops, seconds, time.monotonic() - self.begun,
+            expected=expected,
         )  # fmt: skip
 
     def told(self, candidate: Judged) -> Judged:

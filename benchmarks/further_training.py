@@ -1,0 +1,77 @@
+"""Train networks from pretrained features further, for the same time, and print what it adds to a head in closed form.
+
+    python benchmarks/further_training.py [--set cifar10-1000] [--seconds 60] [--rates 0.0003] [--seeds 0] [--threads 2]
+                                          [--architectures lite0-b12-r32-linear lite0-b12-r64-linear ...]
+
+The images are those of `benchmarks/few_images.py`, of which a fifth validates. Printed is also the share of what was
+wrong on the test images that is left. Give it a machine that does nothing else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import replace
+from itertools import product
+
+import torch
+from common import machine, print_table
+from few_images import SETS, drawn, tested
+from torch import nn
+
+from trainless.data import ImageDataset, Splits
+from trainless.search_spaces.pretrained import Pretrained
+from trainless.training import train
+from trainless.training.batches import Batches
+from trainless.transfer import fine_tuning_recipe, in_closed_form, normalised
+from trainless.transfer.judging import BACKWARD
+
+ARCHITECTURES = [f"lite0-b12-r{pixels}-linear" for pixels in (32, 48, 64, 96, 128)]
+
+
+def main() -> None:
+    """Train and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--set", default="cifar10-1000", choices=list(SETS))
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--rates", nargs="+", type=float, default=[3e-4])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--architectures", nargs="+", default=ARCHITECTURES)
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    print(f"{machine()}; {arguments.set}, {arguments.seconds:g} s of {arguments.threads} threads\n")
+    rows = []
+    for seed in arguments.seeds:
+        splits = drawn(arguments.set, seed)
+        for name, rate in product(arguments.architectures, arguments.rates):
+            rows.append((name, f"{rate:g}", seed, *trained(name, rate, seed, splits, arguments)))
+    print_table(("network", "rate", "seed", "in closed form %", "trained further %", "left wrong", "epochs"), rows)
+
+
+def trained(name: str, rate: float, seed: int, splits: Splits, arguments: argparse.Namespace) -> tuple[str, ...]:
+    """Train one, and give the rest of its row."""
+    space = Pretrained()
+    architecture = space.parse(name)
+    parts = normalised(splits, space.cut(architecture).backbone)
+    start = time.monotonic()
+    network = in_closed_form(space, architecture, parts.train, seed=seed, threads=arguments.threads)
+    epoch_seconds, before = BACKWARD * (time.monotonic() - start), accuracy(network, parts.test)
+    recipe = replace(fine_tuning_recipe(len(parts.train), photographs=True), learning_rate=rate)
+    result = train(
+        network, parts.train, parts.valid, epochs=50, seed=seed, recipe=recipe, threads=arguments.threads,
+        deadline=time.monotonic() + arguments.seconds, epoch_seconds=epoch_seconds, prefer_last=True,
+        keep_weights=True,
+    )  # fmt: skip
+    after, epochs = accuracy(network, parts.test), result.epochs - 1 + result.part
+    return f"{before:.2f}", f"{after:.2f}", f"{(100 - after) / (100 - before):.2f}", f"{epochs:.1f}"
+
+
+def accuracy(network: nn.Module, data: ImageDataset) -> float:
+    """Accuracy in percent."""
+    with torch.inference_mode():
+        return tested(torch.cat([network(images) for images, _ in Batches(data, 256)]), data)
+
+
+if __name__ == "__main__":
+    main()
