@@ -57,9 +57,8 @@ def begin_pretrained(
     else:
         course.tell("judging", 0, 0)
         seconds = plan.time or math.inf
-        training = (
-            1 - judging - fitting / 2 - aside
-        ) * seconds - budget.closing  # features mostly take half their time
+        # Features mostly take half of the time that they may.
+        training = (1 - judging - fitting / 2 - aside) * seconds - budget.closing
         start = start_pretrained(
             space, splits, plan.limits, judging_end=time.monotonic() + min(judging * seconds, JUDGING_SECONDS)
             if plan.time else math.inf, fitting_seconds=fitting * seconds, measure=course.measure, seed=plan.seed,

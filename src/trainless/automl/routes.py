@@ -93,7 +93,6 @@ def from_pretrained(course: Course, on_epoch: OnEpoch) -> Trained:
     space = course.plan.pretrained_space
     assert space is not None
     start = begin_pretrained(course, space, judging=JUDGING, fitting=FITTING)
-    _add_rivals(course)
     return _further(course, start, on_epoch)
 
 
@@ -185,9 +184,9 @@ def _better_route(course: Course, on_epoch: OnEpoch) -> Trained:
     if space is None or why_not:
         course.notes.append(f"Only networks from scratch were tried. {why_not}")
         return from_scratch(course, on_epoch)
-    _add_rivals(course)
-    _set_aside(course)
     try:
+        _add_rivals(course)
+        _set_aside(course)
         choice = choose_from_scratch(course)
         probe = _probe(course, choice)
         is_pretrained, verdict = _verdict(course, start, probe)
@@ -225,6 +224,11 @@ def _set_aside(course: Course) -> None:
 
 def _further(course: Course, start: Start, on_epoch: OnEpoch, *, is_over: bool = False) -> Trained:
     course.finalists = []  # of the networks from scratch
+    try:
+        _add_rivals(course)
+    except KeyboardInterrupt:
+        is_over = True
+        _add_rivals(course)
     found = fine_tuned(course, start, on_epoch, is_over=is_over)
     course.lap("training")
     return found
