@@ -22,6 +22,7 @@ from trainless.search_spaces.pretrained import Pretrained
 from trainless.training import TrainingState
 from trainless.training.measures import BALANCED
 from trainless.transfer import Start, fine_tuning_recipe, normalised, start_pretrained
+from trainless.transfer.judging import LEAST_EPOCH
 from trainless.types import Architecture
 
 __all__ = ["JUDGING_SECONDS", "begin_pretrained", "fine_tuned", "judged_search"]
@@ -31,7 +32,6 @@ JUDGING_SECONDS = 45.0
 
 _TESTED = 0.1  # share of the time for all that runs a network without training it, that is not too slow
 _EXPORTED = 1000  # images that are computed for the export
-_LEAST_EPOCH = 0.5  # of the images, which further training has to see at least
 _SPEED_SECONDS = 0.3  # of each measurement of how fast the network learns
 
 
@@ -162,7 +162,7 @@ def _speed(course: Course, start: Start, batch: int) -> Size:
 
 def _has_time(course: Course, size: Size) -> bool:
     left = course.budget.training_end - time.monotonic()
-    return left > _LEAST_EPOCH * size.seconds * len(course.splits.train)
+    return left > LEAST_EPOCH * size.seconds * len(course.splits.train)
 
 
 def judged_search(start: Start, report: Audit) -> SearchResult:

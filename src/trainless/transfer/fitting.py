@@ -23,7 +23,7 @@ from trainless.training.measures import BALANCED, measure_named
 from trainless.training.train import check_numbers
 from trainless.transfer.features import compute_features
 from trainless.transfer.heads import closed_form
-from trainless.transfer.judging import BACKWARD, Judged, judge, some_images
+from trainless.transfer.judging import BACKWARD, LEAST_EPOCH, Judged, judge, some_images
 from trainless.types import Architecture, Task
 
 __all__ = [
@@ -37,7 +37,6 @@ __all__ = [
 ]
 
 _JUDGING, _JUDGING_SECONDS = 0.35, 60.0  # share of the time, and the most of it: then there is a network
-_LEAST_EPOCH = 0.5  # of the images, which further training has to see at least
 _MOST_EPOCHS = 50
 _TRAINING = 0.7  # share of the time that is left then, for training: mostly the features take less than theirs
 _FITTING = 0.5  # share of the time that is left then, for features of images that the head is fitted to
@@ -261,7 +260,7 @@ def fit_pretrained(
     is_photographs = data.task.channels == 3 if photographs is None else photographs
     used = recipe or fine_tuning_recipe(len(data), photographs=is_photographs, balanced=measure in BALANCED)
     epoch_seconds, result, settled = BACKWARD * start.chosen.image_seconds * len(data), None, start.result(measure)
-    if epochs or (epochs is None and end - time.monotonic() > _LEAST_EPOCH * epoch_seconds):
+    if epochs or (epochs is None and end - time.monotonic() > LEAST_EPOCH * epoch_seconds):
         result = train(
             start.network, data, splits.valid, epochs=epochs or _MOST_EPOCHS, seed=seed, recipe=used, measure=measure,
             deadline=None if epochs else end, epoch_seconds=epoch_seconds, threads=threads, devices=devices,

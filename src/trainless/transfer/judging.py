@@ -24,13 +24,16 @@ from trainless.transfer.features import FeatureCache
 from trainless.transfer.heads import closed_form
 from trainless.types import Architecture
 
-__all__ = ["BACKWARD", "JUDGED", "Judged", "counted_within", "judge", "left_after", "some_images"]
+__all__ = ["BACKWARD", "JUDGED", "LEAST_EPOCH", "Judged", "counted_within", "judge", "left_after", "some_images"]
 
 JUDGED = 1000
 """Images that candidates are judged on: a standard error of 1.5 points."""
 
 BACKWARD = 3.0
 """How many times as long as its features a training step of an image takes."""
+
+LEAST_EPOCH = 0.5
+"""Share of the images that further training has to see at least."""
 
 # By `benchmarks/further_training.py`:
 # On 1,000 images of CIFAR-10 (lite0-b12, 60 s of two threads) 0.89, 0.84, 0.80, 0.88 and 0.90 of what was wrong with a
