@@ -1,14 +1,14 @@
 """Hold the recipe of `trainless fit` against itself with each of its parts changed, on four data sets.
 
     python benchmarks/ablation.py [--seconds 120 | --epochs 16] [--seeds 3] [--out ablation] [--workers 2]
-                                  [--data cifar10 cifar100 digits photographs] [--networks resnet9 cell]
+                                  [--data cifar10 cifar100 digits photographs] [--networks strided-resnet resnet9 cell]
                                   [--only recipe "without average" ...] [--images 9000] [--bfloat16]
 
-Two networks are trained, neither of them searched for: the member `resnet9` of the space `convnet`, and a cell of
-NAS-Bench-201 with 16 channels. The images are CIFAR-10's in TRAINLESS_DATA (9,000 to train on), those of the 20
-commonest classes of the CIFAR-100 images there (half of them), the embedded digits, and 400 pictures of eight kinds
-that this script draws: shapes and textures in any colour, place and light. But for the test images of CIFAR-10, the
-seed decides which images are trained on, validated and tested, and all else of a training.
+Three networks may be trained, none of them searched for: the members `strided-resnet` and `resnet9` of the space
+`convnet`, and a cell of NAS-Bench-201 with 16 channels. The images are CIFAR-10's in TRAINLESS_DATA (9,000 to train
+on), those of the 20 commonest classes of the CIFAR-100 images there (half of them), the embedded digits, and 400
+pictures of eight kinds that this script draws: shapes and textures in any colour, place and light. But for the test
+images of CIFAR-10, the seed decides which images are trained on, validated and tested, and all else of a training.
 
 A time becomes epochs by the shortest step of the network with the recipe, so that what else the machine does decides
 nothing; a training is of one thread. What is finished is a line of trainings.csv in the folder of --out, and the same
@@ -207,10 +207,10 @@ def accuracy(network: nn.Module, data: ImageDataset) -> float:
 # The networks.
 
 
-def resnet9(task: Task) -> nn.Module:
-    """Build the network of the space `convnet` that is like ResNet-9, with a whitening stem."""
+def member(name: str, task: Task) -> nn.Module:
+    """Build a named network of the space `convnet`."""
     space = search_space("convnet")
-    return space.build(space.parse("resnet9"), task)
+    return space.build(space.parse(name), task)
 
 
 def cell(task: Task) -> nn.Module:
@@ -219,7 +219,9 @@ def cell(task: Task) -> nn.Module:
     return space.build(space.parse(CELL), task)
 
 
-NETWORKS = {"resnet9": resnet9, "cell": cell}
+NETWORKS: dict[str, Callable[[Task], nn.Module]] = {
+    **{name: partial(member, name) for name in ("strided-resnet", "resnet9")}, "cell": cell,
+}  # fmt: skip
 
 
 # The images.

@@ -20,7 +20,7 @@ Each step goes on where it was left, and without any named all of them run, in t
   95 % bootstrap intervals over networks, for each data set and budget.
 - table: all there is as a table in the plain format, convnet_trainings.csv, which is what the package has.
 - formula: the formula of `accuracy-in-time`, fitted to the package's table of CIFAR-10, and how it ranks networks: of
-  CIFAR-10 by cross-validation over networks, of other data sets as it is.
+  CIFAR-10 by cross-validation over networks, of other data sets as it is; and what each zero-cost score would add.
 """
 
 from __future__ import annotations
@@ -64,6 +64,8 @@ STEPS = ("draw", "measure", "train", "score", "report", "table", "formula")
 LIMITED_FOR = Task("cifar10", 10)
 STRATA, DRAWS = 10, 400  # DRAWS for each network that is wanted of a stratum
 FEW_IMAGES = 2000
+OWN = ("parameters", "multiply_adds", "step_seconds")  # columns of the table that are no scores
+BOOTSTRAPS = 2000
 VALIDATED = 200  # held-out images that decide, as in a fit, whether the weights of the last epoch are kept
 MEASURED_STEPS, MEASURED_SECONDS = 20, 1.0
 
@@ -360,7 +362,7 @@ def write_plain(arguments: argparse.Namespace) -> None:
             columns[f"{name}.valid_{budget:g}s"] = means["accuracy"].round(2)
             columns[f"{name}.epochs_{budget:g}s"] = means["epochs"]
         means = of_source.groupby("architecture").mean(numeric_only=True)
-        columns |= {f"{name}.{column}": means[column] for column in ("parameters", "multiply_adds", "step_seconds")}
+        columns |= {f"{name}.{column}": means[column] for column in OWN}
         scores = [column for column in means.columns if column not in (*own, "params", "flops")]
         columns |= {f"{name}.{column}": means[column] for column in scores}
     frame = pd.DataFrame(columns).reindex(map(str, networks(arguments)))
@@ -391,6 +393,39 @@ def print_formula(_: argparse.Namespace) -> None:
                   f"of epochs alone {spearmanr(rows[start:end, 0], true).statistic:.2f}, error {error:.1f} points"
                   + (" (cross-validated)" if dataset in predictions else ""))  # fmt: skip
             start = end
+    print_scores(table)
+
+
+def print_scores(table: BenchmarkTable) -> None:
+    """Print what each zero-cost score adds to the formula, with 95 % bootstrap intervals over networks."""
+    names, _, _ = samples(table, "cifar10")
+    usual, rows = squares(table, ()), []
+    numbers = pd.Series(range(len(names))).groupby(names).apply(list).tolist()
+    drawn = np.random.default_rng(0).integers(0, len(numbers), (BOOTSTRAPS, len(numbers)))
+    resamples = [np.concatenate([numbers[number] for number in draw]) for draw in drawn]
+    columns = [column.partition(".")[2] for column in table.frame if column.startswith("digits.")]
+    for score in (column for column in columns if not column.startswith(("valid", "epochs")) and column not in OWN):
+        gains, joined_squares = [], squares(table, (score,))
+        for chosen in resamples:
+            gains.append(usual[chosen].mean() ** 0.5 - joined_squares[chosen].mean() ** 0.5)
+        gain, (low, high) = usual.mean() ** 0.5 - joined_squares.mean() ** 0.5, np.quantile(gains, (0.025, 0.975))
+        rows.append((score, f"{gain:.2f} ({low:.2f} to {high:.2f})", f"{elsewhere(table, (score,)):.2f}"))
+    rows.sort(key=lambda row: -float(row[1].split()[0]))
+    print(f"\nWhat a score more takes from the error of {usual.mean() ** 0.5:.2f} points, and how the formula with it, "
+          f"fitted to CIFAR-10, ranks the networks on digits: {elsewhere(table, ()):.2f} without any\n")  # fmt: skip
+    print_table(("score", "points (95 % interval)", "Spearman on digits"), rows)
+
+
+def squares(table: BenchmarkTable, scores: Sequence[str]) -> np.ndarray:
+    """Squared errors on CIFAR-10, cross-validated."""
+    found: np.ndarray = (cross_validated(table, "cifar10", scores) - samples(table, "cifar10")[2]) ** 2
+    return found
+
+
+def elsewhere(table: BenchmarkTable, scores: Sequence[str]) -> float:
+    """How a formula that was fitted to CIFAR-10 ranks the networks on the digits."""
+    _, rows, accuracies = samples(table, "digits", scores)
+    return float(spearmanr(fit_formula(table, "cifar10", scores).predict(rows), accuracies).statistic)
 
 
 def print_correlations(title: str, part: pd.DataFrame, names: Sequence[str]) -> None:

@@ -22,6 +22,7 @@ from trainless.search_spaces.pretrained import Pretrained
 from trainless.training import TrainingState
 from trainless.training.measures import BALANCED
 from trainless.transfer import Start, fine_tuning_recipe, normalised, start_pretrained
+from trainless.transfer.fitting import NO_TIME
 from trainless.transfer.judging import LEAST_EPOCH
 from trainless.types import Architecture
 
@@ -116,25 +117,25 @@ def fine_tuned(
     recipe = fine_tuning_recipe(
         len(data), photographs=course.plan.may_mirror(course.splits.train.task), balanced=measure in BALANCED
     )
-    settled = start.result(measure)
+    settled, weights = start.result(measure), "those before any training"
     size = Size(start.space, 0, math.nan, 1) if is_over else _speed(course, start, recipe.batch_size)
     is_begun = "training" in course.checkpoint.values
     passes = course.candidate(start.space, start.architecture).passes
-    course.budget.testing = start.chosen.image_seconds * passes * (len(course.splits.test) + _EXPORTED)
+    images = len(course.splits.valid) + len(course.splits.test) + _EXPORTED
+    course.budget.testing = start.chosen.image_seconds * passes * images
     is_late = course.plan.time is not None and not is_begun and not _has_time(course, size)
     if not is_over and not is_late:
         try:
             result, recipe = train_network(tuning, size, start.network, recipe, on_epoch, keep_weights=True)
-            settled = start.settle(result, measure)
-            if not settled.best_epoch:
-                course.notes.append(start.kept_note(result, measure))
+            settled, weights, note = start.settle(result, measure, tuning.splits.valid, _threads(course))
+            course.notes += [note] if note else []
         except KeyboardInterrupt:
             start.restore()
             is_over = True
     if is_over:
         course.notes.append("It was interrupted before an epoch of further training: the network is in closed form.")
     elif is_late:
-        course.notes.append("There was no time for half an epoch of further training: the network is in closed form.")
+        course.notes.append(NO_TIME)
     search = judged_search(start, course.report)
     scored = f"{len(search.evaluations)} candidates in {start.seconds['judging']:.1f} s: {search.stopped}"
     return Trained(
@@ -145,6 +146,7 @@ def fine_tuned(
             "images that it was fitted without",
             "scored": scored,
             "closed form": f"{start.accuracy:.2f} % of the validation images, before any training",
+            "weights": weights,
         },
     )  # fmt: skip
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from trainless.automl.baselines import baseline_logits
-from trainless.automl.comparison import compare
+from trainless.automl.comparison import Comparison, compare
 from trainless.automl.course import MOST_EPOCHS, Course
 from trainless.automl.plans import SCRATCH_SPACE
 from trainless.automl.pretrained import begin_pretrained, fine_tuned
@@ -40,7 +40,7 @@ from trainless.training.measures import BALANCED
 from trainless.training.scales import Scale
 from trainless.training.train import finished
 from trainless.transfer import Start, normalised
-from trainless.transfer.judging import BACKWARD, left_after
+from trainless.transfer.judging import left_after
 from trainless.types import Architecture
 
 __all__ = [
@@ -266,29 +266,38 @@ def _probe(course: Course, choice: Choice) -> Trained:
 def _verdict(course: Course, start: Start, probe: Trained) -> tuple[bool, str]:
     """Whether pretrained features are taken, by what validation images promise of both, and why in sentences."""
     kept, valid = course.checkpoint, course.splits.valid
-    if "verdict" in kept.values:
-        return kept.values["is_pretrained"], kept.values["verdict"]
-    pretrained = _logits(start.network, normalised(course.splits, start.backbone).valid)
-    rivals, labels = {"from scratch": _logits(probe.network, valid)}, torch.tensor(valid.labels)
-    found = compare(course.measure, pretrained, rivals, labels, seed=course.plan.seed)
-    scale, (rival,) = found.scale, found.rivals
+    if "verdict" not in kept.values:
+        pretrained = _logits(start.network, normalised(course.splits, start.backbone).valid)
+        rivals, labels = {"from scratch": _logits(probe.network, valid)}, torch.tensor(valid.labels)
+        found = compare(course.measure, pretrained, rivals, labels, seed=course.plan.seed)
+        promised = _promised(course, start, probe, found)
+        is_pretrained = found.scale.turned(promised[0]) >= found.scale.turned(promised[1])
+        kept.keep(is_pretrained=is_pretrained, verdict=_reasons(start, probe, found, promised, is_pretrained))
+    return kept.values["is_pretrained"], kept.values["verdict"]
+
+
+def _promised(course: Course, start: Start, probe: Trained, found: Comparison) -> tuple[float, float]:
+    """What pretrained features and the network from scratch may come to by training for the time that is left."""
     seconds = max(0.0, course.budget.training_end - time.monotonic())
-    epochs = seconds / (BACKWARD * start.chosen.image_seconds * len(course.splits.train))
-    shares = left_after(epochs), max(1.0, seconds / probe.training.seconds) ** -_LONGER
-    expected = _after(found.value, shares[0], scale), _after(rival.value, shares[1], scale)
-    is_pretrained = scale.turned(expected[0]) >= scale.turned(expected[1])
+    further = left_after(seconds / start.chosen.epoch_seconds(len(course.splits.train)))
+    longer = max(1.0, seconds / probe.training.seconds) ** -_LONGER
+    return _after(found.value, further, found.scale), _after(found.rivals[0].value, longer, found.scale)
+
+
+def _reasons(
+    start: Start, probe: Trained, found: Comparison, promised: tuple[float, float], is_pretrained: bool
+) -> str:  # fmt: skip
+    scale, (rival,), images = found.scale, found.rivals, found.images
     taken, left = ("pretrained features", "networks from scratch")[:: 1 if is_pretrained else -1]
     unsure = "" if rival.low > 0 or rival.high < 0 else ", so these images do not tell them apart"
-    verdict = (
-        f"The time went into {taken}, not {left}: by {scale.title} on {len(valid):,} validation images, "
+    return (
+        f"The time went into {taken}, not {left}: by {scale.title} on {images:,} validation images, "
         f"{start.architecture} with a head in closed form came to {scale.text(found.value)}, and {probe.architecture} "
         f"from scratch to {scale.text(rival.value)} after {probe.training.epochs} epochs (difference "
         f"{scale.text(rival.gain)}, 95 % interval {rival.low:{scale.form}} to {rival.high:{scale.form}}{unsure}). "
-        f"Trained for the time that was left, they might come to about {expected[0]:.3g} and {expected[1]:.3g} "
+        f"Trained for the time that was left, they might come to about {promised[0]:.3g} and {promised[1]:.3g} "
         f"{scale.unit}."
     )
-    kept.keep(is_pretrained=is_pretrained, verdict=verdict)
-    return is_pretrained, verdict
 
 
 def _after(value: float, share: float, scale: Scale) -> float:

@@ -52,8 +52,8 @@ _ENDLESS = 1e12  # seconds: time for whatever size
 _CALIBRATED = 3  # networks that are measured whole, so that sums of operations can follow them
 _SHORT_SECONDS = 20.0  # of the training after a later interrupt
 _FORMULA_SECONDS = 0.005  # for an architecture, with all that the search does about it
-# The formula is off by 4 to 5 points, and knows nothing of parameters, which its table of 1,500 images does not show to
-# matter: of 9,000, a network with 275,000 that trained as long was 5 points better than one with 120,000.
+# The formula is off by 4 to 5 points, and its table of 1,500 images shows too little of what parameters are worth for
+# many: of 9,000, a network with 275,000 that trained as long was 5 points better than one with 120,000.
 _ALIKE = 1.0  # points of accuracy in time below the best, from which the network with the most parameters is taken
 _FINALISTS = 10  # that are measured at most, before the fastest is taken
 

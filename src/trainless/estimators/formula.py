@@ -59,6 +59,7 @@ FEATURES: Mapping[str, Feature] = {
     "epochs": lambda _, epochs: math.log(epochs),
     "multiply-adds": lambda blueprint, _: math.log(blueprint.multiply_adds),
     "multiply-adds by epochs": lambda blueprint, epochs: math.log(blueprint.multiply_adds) * math.log(epochs),
+    "parameters": lambda blueprint, _: math.log(blueprint.parameters),
     "depth": lambda blueprint, _: math.log(_depth(blueprint)),
     "residual": lambda blueprint, _: _residual(blueprint),
     "separable": lambda blueprint, _: _separable(blueprint),
@@ -103,46 +104,51 @@ class Formula:
         return self.slopes * (np.clip(rows, self.least, self.most) - self.mean)
 
 
-def samples(table: BenchmarkTable, dataset: str) -> tuple[list[str], Array, Array]:
+def samples(table: BenchmarkTable, dataset: str, scores: Sequence[str] = ()) -> tuple[list[str], Array, Array]:
     """Read the trainings of a table: architectures, their features, shape ``(n, features)``, and accuracies.
 
     Args:
         table: with the columns ``valid_<seconds>s`` and ``epochs_<seconds>s`` of the data set.
         dataset: its name.
+        scores: columns of it that are features too, after all of `FEATURES`: each as sign times log(1 + amount).
     """
     space, names, rows, accuracies = search_space(table.space), list[str](), list[list[float]](), list[float]()
     task = TASKS[table.space][dataset]
     for split in table.splits(dataset):
         found = table.frame[[f"{dataset}.{split}", f"{dataset}.{split.replace('valid', 'epochs')}"]].dropna()
-        for name, accuracy, epochs in found.itertuples():
+        told = table.frame.loc[found.index, [f"{dataset}.{score}" for score in scores]].to_numpy(float)
+        added = np.sign(told) * np.log1p(np.abs(told))
+        for (name, accuracy, epochs), more in zip(found.itertuples(), added.tolist(), strict=True):
             blueprint = space.blueprint(space.canonical(space.parse(name)), task)
             names.append(name)
-            rows.append([feature(blueprint, epochs) for feature in FEATURES.values()])
+            rows.append([*(feature(blueprint, epochs) for feature in FEATURES.values()), *more])
             accuracies.append(accuracy)
     return names, np.array(rows), np.array(accuracies)
 
 
-def fit_formula(table: BenchmarkTable, dataset: str) -> Formula:
+def fit_formula(table: BenchmarkTable, dataset: str, scores: Sequence[str] = ()) -> Formula:
     """Fit the formula to the trainings of a table on a data set.
 
     Args:
         table: as for `samples`.
         dataset: its name.
+        scores: as for `samples`; a formula with any tells no `Formula.terms`.
     """
-    names, rows, accuracies = samples(table, dataset)
+    names, rows, accuracies = samples(table, dataset, scores)
     mean, slopes, average = _regression(rows, accuracies)
     error = float(np.sqrt(((_unseen(names, rows, accuracies) - accuracies) ** 2).mean()))
     return Formula(mean, rows.min(axis=0), rows.max(axis=0), slopes, average, error)
 
 
-def cross_validated(table: BenchmarkTable, dataset: str) -> Array:
+def cross_validated(table: BenchmarkTable, dataset: str, scores: Sequence[str] = ()) -> Array:
     """Predict each training by a formula that was fitted without its network, in ten parts; shape ``(n,)``.
 
     Args:
         table: as for `samples`.
         dataset: its name.
+        scores: as for `samples`.
     """
-    return _unseen(*samples(table, dataset))
+    return _unseen(*samples(table, dataset, scores))
 
 
 def _unseen(names: Sequence[str], rows: Array, accuracies: Array) -> Array:

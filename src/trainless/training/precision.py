@@ -7,6 +7,7 @@ import time
 
 import torch
 
+from trainless.training.depthwise import quick_depthwise
 from trainless.training.devices import Devices
 from trainless.training.recipes import Recipe
 
@@ -91,7 +92,8 @@ class _Trial:
 
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> None:
         """Learn once from a batch."""
-        with torch.enable_grad(), torch.autocast(self.device.type, torch.bfloat16, enabled=self.is_mixed):
+        autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.is_mixed)
+        with torch.enable_grad(), quick_depthwise(self.network), autocast:
             loss = torch.nn.functional.cross_entropy(self.network(images), labels)
         loss.backward()
         self.optimizer.step()

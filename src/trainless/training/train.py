@@ -21,7 +21,7 @@ from trainless.types import Task
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["check_numbers", "finished", "train"]
+__all__ = ["check_numbers", "finished", "nearly_as_good", "train"]
 
 _VALID_BATCH = 256
 
@@ -96,6 +96,7 @@ def train(
 
     # Lightning takes seconds to import.
     from trainless.training.batches import Batches, batch_count
+    from trainless.training.depthwise import quick_depthwise
     from trainless.training.distributed import is_launched
     from trainless.training.logs import logged
     from trainless.training.loop import TrainingModule, fit
@@ -137,7 +138,8 @@ def train(
                     deadline=deadline, epoch_seconds=epoch_seconds, patience=patience, until=until, resume=resume,
                     on_epoch=told,
                 )  # fmt: skip
-                state = fit(module, resolved)
+                with quick_depthwise(network):
+                    state = fit(module, resolved)
     return finished(network, state, measure, images=len(valid_set) if prefer_last else None)
 
 
@@ -157,7 +159,7 @@ def finished(
 
     network.to(device="cpu", memory_format=torch.contiguous_format).eval()  # type: ignore[call-overload]
     accuracies, best, weights = tuple(state.valid_accuracies), state.best_epoch, state.best_weights
-    if images and measure != "log-loss" and state.valid_measures[-1] >= _as_good(max(state.valid_measures), images):
+    if images and state.valid_measures[-1] >= nearly_as_good(max(state.valid_measures), measure, images):
         best, weights = state.epochs, state.validated_weights
     network.load_state_dict(weights)
     return TrainingResult(
@@ -167,10 +169,22 @@ def finished(
     )  # fmt: skip
 
 
-def _as_good(percent: float, images: int) -> float:
-    """What is one standard error below a share of so many images; "plus four", for all right of a few proves little."""
-    share = (percent / 100 * images + 2) / (images + 4)
-    return percent - 100 * math.sqrt(share * (1 - share) / images)
+def nearly_as_good(worth: float, measure: str, images: int) -> float:
+    """Compute what is one standard error below a measure on so many images; of a log-loss, the same value.
+
+    Args:
+        worth: the measure, higher is better: a percentage, but for the log-loss.
+        measure: its name.
+        images: that it was measured on.
+
+    Example:
+        >>> round(nearly_as_good(80.0, "accuracy", 200), 1)
+        77.1
+    """
+    if measure == "log-loss":
+        return worth
+    share = (worth / 100 * images + 2) / (images + 4)  # "plus four", for all right of a few proves little
+    return worth - 100 * math.sqrt(share * (1 - share) / images)
 
 
 def _class_weights(train_set: ImageDataset) -> torch.Tensor:

@@ -6,6 +6,7 @@ from trainless.transfer.features import FeatureCache, compute_features
 from trainless.transfer.fitting import (
     PretrainedFit,
     Start,
+    draw_back,
     fine_tuning_recipe,
     fit_pretrained,
     in_closed_form,
@@ -23,6 +24,7 @@ __all__ = [
     "Start",
     "closed_form",
     "compute_features",
+    "draw_back",
     "fine_tuning_recipe",
     "fit_pretrained",
     "in_closed_form",
