@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from trainless.costs import Candidate
 from trainless.data import Splits
 from trainless.data.audits import Audit
 from trainless.estimators import AccuracyInTime
+from trainless.search import Costs
 from trainless.search_spaces.base import SearchSpace
 from trainless.training.recipes import batch_size_for
 from trainless.types import Architecture
@@ -130,10 +132,24 @@ class Course:
         """Whether the search itself judges how much a network can learn in the time."""
         return self.plan.score is None and AccuracyInTime.knows(space)
 
-    def evaluations(self, space: SearchSpace) -> int:
-        """How many architectures are scored at most."""
-        usual = len(space.starts()) if self.judges_time(space) else EVALUATIONS
-        return self.plan.evaluations or usual
+    def evaluations(self, space: SearchSpace, latencies: LatencyModel | None = None) -> int:
+        """How many architectures are scored at most; the arguments are those of `starts`."""
+        return self.plan.evaluations or len(self.starts(space, latencies)) or EVALUATIONS
+
+    def starts(self, space: SearchSpace, latencies: LatencyModel | None = None) -> list[Architecture]:
+        """List what is scored before all else: where time decides the named architectures that are within the limits.
+
+        Args:
+            space: the search space.
+            latencies: predicts latencies; without it a limit on them leaves out nothing.
+        """
+        if not self.judges_time(space):
+            return []
+        predicted = {"latency": partial(latencies.predict, space) if latencies else lambda _: 0.0}
+        costs = Costs(
+            space, self.splits.train.task, predicted=predicted, mirror_average=self.plan.mirror_average
+        )  # fmt: skip
+        return [start for start in space.starts() if not self.plan.limits.broken(partial(costs, start))]
 
     def score(self, size: Size) -> Any:
         """What the search maximises."""

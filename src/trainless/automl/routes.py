@@ -158,7 +158,7 @@ def _scratch(
     course: Course, choice: Choice, network: torch.nn.Module, result: TrainingResult, recipe: Recipe,
     trials: Sequence[Mapping[str, Any]] = (),
 ) -> Trained:  # fmt: skip
-    plan, found, most = course.plan, choice.search, course.evaluations(choice.size.space)
+    plan, found, most = course.plan, choice.search, course.checkpoint.values["evaluations"]
     scored = f"{len(found.evaluations)} of at most {most} architectures in {course.seconds['search']:.1f} s"
     return Trained(
         choice.size.space, choice.architecture, network, course.splits, result, recipe, found, trials,

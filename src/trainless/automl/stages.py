@@ -129,14 +129,16 @@ def search(course: Course, size: Size, latencies: LatencyModel) -> SearchResult:
         score = kept.get("score", str(score))
         course.checkpoint.keep(score=score)
     course.checkpoint.keep(search_seconds=seconds, scored=scored, latencies=latencies.measured)
+    most = kept.get("evaluations") or course.evaluations(size.space, latencies)
+    course.checkpoint.keep(evaluations=most)
     made = Search(
         size.space, plan.strategy, score, train_set, limits=plan.limits, seed=plan.seed,
-        budget=Budget(course.evaluations(size.space), seconds if math.isfinite(seconds) else None),
+        budget=Budget(most, seconds if math.isfinite(seconds) else None),
         workers=0 if seconds < _WORKER_SECONDS else plan.workers, batch_size=scored,
         store=None if course.folder is None else course.folder / "search.db",
         predicted={"latency": partial(latencies.predict, size.space)} if is_timed else {},
         mirror_average=plan.mirror_average,
-        first=size.space.starts() if course.judges_time(size.space) else (),
+        first=course.starts(size.space, latencies),
     )  # fmt: skip
     is_begun = course.folder is not None and made.is_begun()
     found = made.run(partial(course.tell, "searching"), resume=is_begun, on_interrupt=course.interrupt)
