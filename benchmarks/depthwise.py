@@ -15,7 +15,7 @@ from collections.abc import Callable
 import torch
 from common import machine, print_table
 
-from trainless.training.depthwise import quick_depthwise
+from trainless.training.convolutions import mended_convolutions
 
 # Channels, kernel, stride, rows and columns of the input.
 SHAPES = (
@@ -44,7 +44,7 @@ def measured(channels: int, kernel: int, stride: int, size: int, batch: int) -> 
     images = torch.randn(batch, channels, size, size).contiguous(memory_format=torch.channels_last)
     forward = shortest(lambda: layer(images))
     usual = shortest(lambda: layer(images).sum().backward()) - forward
-    with quick_depthwise(layer):
+    with mended_convolutions(layer):
         here = shortest(lambda: layer(images).sum().backward()) - forward
     return f"{forward:.2f}", f"{usual:.2f}", f"{here:.2f}", f"{usual / here:.1f}"
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from trainless.evaluation import score
 from trainless.passes.observers import FeatureObserver, Observer, batch_norm_bypassed, precise_batch_norm
 from trainless.passes.units import UnitObserver, agreement, packed
 
@@ -133,3 +134,17 @@ def test_every_kind_of_global_pooling_is_seen(pool: object) -> None:
     with Observer(seen.rules):
         pool(x)  # type: ignore[operator]
     assert seen.features is x
+
+
+def test_strided_pointwise_convolutions_of_few_channels_are_scored() -> None:
+    # Computed as it is written, the gradient of such a weight ends the process.
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.Conv2d(4, 8, 1, stride=2), nn.ReLU(), nn.Flatten(),
+        nn.Linear(8 * 4 * 4, 10),
+    )  # fmt: skip
+    images, labels = torch.randn(8, 1, 8, 8), torch.arange(8)
+    names = "snip, grad_norm, fisher, grasp"
+    single = score(network, images, labels, proxies=names)
+    double = score(network, images, labels, proxies=names, dtype=torch.float64)
+    assert single == pytest.approx(double, rel=1e-3)

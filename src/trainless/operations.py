@@ -23,9 +23,13 @@ __all__ = [
     "conv_bn",
     "conv_bn_relu",
     "inverted_residual",
+    "is_perilous",
     "relu_conv_bn",
     "same_conv_bn",
+    "strided_pointwise",
 ]
+
+_FEW_CHANNELS = 8
 
 
 def relu_conv_bn(inputs: int, outputs: int, kernel_size: int, stride: int = 1) -> nn.Sequential:
@@ -459,3 +463,36 @@ class MirrorAveraged(nn.Module):
         logits: torch.Tensor = self.network(torch.cat((images, images.flip(3))))
         mean: torch.Tensor = logits.unflatten(0, (2, -1)).mean(0)
         return mean
+
+
+def is_perilous(weight: torch.Tensor, stride: int | tuple[int, ...], padding: int | str | tuple[int, ...]) -> bool:
+    """Tell whether the gradient of a convolution's weights may write where it should not.
+
+    So it is for 1 x 1 convolutions of a stride above 1 with fewer than 8 channels going in, of images that lie channels-last
+    on a CPU (PyTorch 2.13 with oneDNN on AVX2): the process ends soon after with "corrupted double-linked list" or the
+    like. `strided_pointwise` computes the same by other means.
+
+    Example:
+        >>> is_perilous(torch.zeros(8, 4, 1, 1), 2, 0), is_perilous(torch.zeros(8, 4, 1, 1), 1, 0)
+        (True, False)
+    """
+    strides = stride if isinstance(stride, tuple | list) else (stride,)
+    pads = padding if isinstance(padding, tuple | list) else (padding,)
+    is_strided = max(strides) > 1 and set(pads) <= {0, "valid"}
+    return is_strided and weight.shape[2:] == (1, 1) and weight.shape[1] < _FEW_CHANNELS
+
+
+def strided_pointwise(
+    images: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None, stride: int | tuple[int, ...],
+    groups: int = 1,
+) -> torch.Tensor:  # fmt: skip
+    """Compute a 1 x 1 convolution of a stride from those pixels alone that it reads.
+
+    Example:
+        >>> images, weight = torch.randn(2, 4, 5, 5), torch.randn(3, 4, 1, 1)
+        >>> expected = nn.functional.conv2d(images, weight, None, stride=2)
+        >>> torch.allclose(strided_pointwise(images, weight, None, 2), expected, atol=1e-6)
+        True
+    """
+    rows, columns = stride if isinstance(stride, tuple | list) else (stride, stride)
+    return nn.functional.conv2d(images[..., ::rows, ::columns], weight, bias, groups=groups)

@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
+from trainless.operations import is_perilous, strided_pointwise
+
 __all__ = [
     "NORMALISATIONS",
     "TWICE_DIFFERENTIABLE",
@@ -34,7 +36,7 @@ class Observer(TorchFunctionMode):
     Args:
         rules: for a torch function what is called instead: with the function itself, or the rule of an earlier
             dictionary for it, and then the arguments. Whatever they are, ``view`` works on images that lie
-            channels-last, as it would on others.
+            channels-last, as it would on others, and no convolution endangers the process.
 
     Example:
         >>> with Observer({F.relu: lambda relu, x, inplace=False: -relu(x)}):
@@ -44,7 +46,7 @@ class Observer(TorchFunctionMode):
 
     def __init__(self, *rules: Rules) -> None:
         super().__init__()
-        self._rules: dict[Any, Callable[..., Any]] = {torch.Tensor.view: _view}
+        self._rules: dict[Any, Callable[..., Any]] = dict(_ALWAYS)
         self._add(rules)
 
     def _add(self, rules: Iterable[Rules]) -> None:
@@ -56,7 +58,7 @@ class Observer(TorchFunctionMode):
     def watching(self, *rules: Rules, alone: bool = False) -> Iterator[None]:
         """Have more rules for a while, on top of the others or in their place."""
         before = self._rules
-        self._rules = {torch.Tensor.view: _view} if alone else dict(before)
+        self._rules = dict(_ALWAYS) if alone else dict(before)
         self._add(rules)
         try:
             yield
@@ -73,6 +75,19 @@ def _view(input: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
         return input.view(*args, **kwargs)
     except RuntimeError:
         return input.reshape(*args, **kwargs)
+
+
+def _convolve(
+    input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None = None, stride: Any = 1, padding: Any = 0,
+    dilation: Any = 1, groups: int = 1,
+) -> torch.Tensor:  # fmt: skip
+    """A convolution, by other means where its backward pass would endanger the process."""
+    if is_perilous(weight, stride, padding):
+        return strided_pointwise(input, weight, bias, stride, groups)
+    return F.conv2d(input, weight, bias, stride, padding, dilation, groups)
+
+
+_ALWAYS: Mapping[Any, Callable[..., Any]] = {torch.Tensor.view: _view, F.conv2d: _convolve}
 
 
 def batch_norm_bypassed() -> Rules:

@@ -7,7 +7,7 @@ import time
 
 import torch
 
-from trainless.training.depthwise import quick_depthwise
+from trainless.training.convolutions import mended_convolutions
 from trainless.training.devices import Devices
 from trainless.training.recipes import Recipe
 
@@ -93,7 +93,7 @@ class _Trial:
     def step(self, images: torch.Tensor, labels: torch.Tensor) -> None:
         """Learn once from a batch."""
         autocast = torch.autocast(self.device.type, torch.bfloat16, enabled=self.is_mixed)
-        with torch.enable_grad(), quick_depthwise(self.network), autocast:
+        with torch.enable_grad(), mended_convolutions(self.network), autocast:
             loss = torch.nn.functional.cross_entropy(self.network(images), labels)
         loss.backward()
         self.optimizer.step()

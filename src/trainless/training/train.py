@@ -96,7 +96,7 @@ def train(
 
     # Lightning takes seconds to import.
     from trainless.training.batches import Batches, batch_count
-    from trainless.training.depthwise import quick_depthwise
+    from trainless.training.convolutions import mended_convolutions
     from trainless.training.distributed import is_launched
     from trainless.training.logs import logged
     from trainless.training.loop import TrainingModule, fit
@@ -138,7 +138,7 @@ def train(
                     deadline=deadline, epoch_seconds=epoch_seconds, patience=patience, until=until, resume=resume,
                     on_epoch=told,
                 )  # fmt: skip
-                with quick_depthwise(network):
+                with mended_convolutions(network):
                     state = fit(module, resolved)
     return finished(network, state, measure, images=len(valid_set) if prefer_last else None)
 

@@ -1,4 +1,4 @@
-"""Weight gradients of depthwise convolutions on maps smaller than their kernel, which PyTorch computes slowly."""
+"""Convolutions whose weights PyTorch learns slowly, or at the peril of the process, learnt another way."""
 
 from __future__ import annotations
 
@@ -9,46 +9,60 @@ from typing import Any, cast
 import torch
 from torch.nn.grad import conv2d_input
 
-__all__ = ["quick_depthwise"]
+from trainless.operations import is_perilous, strided_pointwise
+
+__all__ = ["mended_convolutions"]
 
 Pair = tuple[int, int]
 
 
 @contextmanager
-def quick_depthwise(network: torch.nn.Module) -> Iterator[None]:
-    """Let the depthwise convolutions of a network learn fast on maps that are smaller than their kernel.
+def mended_convolutions(network: torch.nn.Module) -> Iterator[None]:
+    """Let the convolutions of a network learn fast and safely; what they give is the same but for rounding.
 
-    There oneDNN has no kernel of its own for the gradient of the weights, and takes some forty times as long as for the
-    output (`benchmarks/depthwise.py`). Here it is one product and one sum for each weight of a channel. Outputs are the
-    same, gradients but for rounding.
+    - Depthwise ones on maps that are smaller than their kernel: there oneDNN has no kernel of its own for the gradient
+      of the weights, and takes some forty times as long as for the output (`benchmarks/depthwise.py`). Here it is one
+      product and one sum for each weight of a channel.
+    - Strided ones of 1 x 1 with few channels, as `trainless.operations.is_perilous` has it.
 
     Args:
         network: on the CPU in float32 it gains; elsewhere nothing changes.
 
     Example:
         >>> layer = torch.nn.Conv2d(8, 8, 5, padding=2, groups=8)
-        >>> with quick_depthwise(layer):
+        >>> with mended_convolutions(layer):
         ...     layer(torch.ones(2, 8, 4, 4)).sum().backward()
         >>> layer.weight.grad[0, 0, 2].tolist()
         [16.0, 24.0, 32.0, 24.0, 16.0]
     """
-    changed = [module for module in network.modules() if type(module) is torch.nn.Conv2d and _is_depthwise(module)]
-    for module in changed:
-        module.__class__ = _DepthwiseConv2d  # not an attribute: copies of the network are to compute with their own
+    changed = [
+        (module, kind)
+        for module in network.modules()
+        if type(module) is torch.nn.Conv2d and module.padding_mode == "zeros" and (kind := _kind(module)) is not None
+    ]
+    for module, kind in changed:
+        module.__class__ = kind  # not an attribute: copies of the network are to compute with their own
     try:
         yield
     finally:
-        for module in changed:
+        for module, _ in changed:
             module.__class__ = torch.nn.Conv2d
 
 
-def _is_depthwise(layer: torch.nn.Conv2d) -> bool:
-    return (
-        layer.groups == layer.in_channels == layer.out_channels > 1
-        and layer.dilation == (1, 1)
-        and layer.padding_mode == "zeros"
-        and not isinstance(layer.padding, str)
-    )
+def _kind(layer: torch.nn.Conv2d) -> type[torch.nn.Conv2d] | None:
+    """The class of its own that a convolution gets."""
+    if is_perilous(layer.weight, layer.stride, layer.padding):
+        return _PointwiseConv2d
+    is_depthwise = layer.groups == layer.in_channels == layer.out_channels > 1
+    is_plain = layer.dilation == (1, 1) and not isinstance(layer.padding, str)
+    return _DepthwiseConv2d if is_depthwise and is_plain else None
+
+
+class _PointwiseConv2d(torch.nn.Conv2d):
+    """Leaves out what its stride skips before it computes."""
+
+    def _conv_forward(self, input: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor | None) -> torch.Tensor:
+        return strided_pointwise(input, weight, bias, self.stride, self.groups)
 
 
 class _DepthwiseConv2d(torch.nn.Conv2d):
