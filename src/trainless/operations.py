@@ -468,9 +468,9 @@ class MirrorAveraged(nn.Module):
 def is_perilous(weight: torch.Tensor, stride: int | tuple[int, ...], padding: int | str | tuple[int, ...]) -> bool:
     """Tell whether the gradient of a convolution's weights may write where it should not.
 
-    So it is for 1 x 1 convolutions of a stride above 1 with fewer than 8 channels going in, of images that lie channels-last
-    on a CPU (PyTorch 2.13 with oneDNN on AVX2): the process ends soon after with "corrupted double-linked list" or the
-    like. `strided_pointwise` computes the same by other means.
+    So it is for 1 x 1 convolutions of a stride above 1 with fewer than 8 channels going in, of images that lie
+    channels-last on a CPU (PyTorch 2.13 with oneDNN on AVX2): the process ends soon after with "corrupted double-linked
+    list" or the like. `strided_pointwise` computes the same by other means.
 
     Example:
         >>> is_perilous(torch.zeros(8, 4, 1, 1), 2, 0), is_perilous(torch.zeros(8, 4, 1, 1), 1, 0)
