@@ -42,6 +42,8 @@ class Signal(Enum):
     HESSIAN_FORM = "the Hessian of the loss between the weights and their gradients"
     RELU_KERNEL = "number of activation units on which two images agree"
     RELU_PATTERNS = "on-off patterns of the activation units"
+    DISTINCT_PATTERNS = "number of distinct patterns of the images that turn a unit on"
+    PART_GRADIENTS = "gradients of the loss with respect to the weights, of each part of the batch"
     FEATURE_CHANGES = "change of the last feature map under a small change of the input"
     NORMALISATION_VARIANCES = "mean variance of the input of each batch normalisation"
 
@@ -57,7 +59,8 @@ class PassSpec:
     implies its own (the loss on the batch, the summed outputs elsewhere).
 
     Args:
-        input: what goes in. ``"batch"`` is the labelled images, ``"ones"`` one image of ones, ``"noise"`` Gaussian
+        input: what goes in. ``"batch"`` is the labelled images, ``"halves"`` first one half of them and then the other,
+            without an image that is left over, ``"ones"`` one image of ones, ``"noise"`` Gaussian
             images, ``"noise_pair"`` Gaussian images and the same slightly changed, ``"none"`` means that only the
             weights are needed, ``"architecture"`` that not even these are.
         weights: ``"as_is"``, ``"absolute"`` values, or ``"normal"`` for a new draw from N(0, 1).
@@ -84,7 +87,7 @@ class PassSpec:
         trainless.errors.InputError: A pass over 'batch' has no use for image_size=3: leave it out, or draw noise.
     """
 
-    input: Literal["architecture", "none", "batch", "ones", "noise", "noise_pair"] = "batch"
+    input: Literal["architecture", "none", "batch", "halves", "ones", "noise", "noise_pair"] = "batch"
     weights: Literal["as_is", "absolute", "normal"] = "as_is"
     batch_norm: Literal["train", "bypassed"] = "train"
     mode: Literal["train", "eval"] = "train"
@@ -135,6 +138,8 @@ class Signals:
         hessian_form: θᵀ H g, with the Hessian H and the gradient g of the loss at the weights θ.
         relu_kernel: shape ``(images, images)``, or None where no activation unit was seen.
         relu_patterns: shape ``(images, bytes)``, one bit a unit, or None where no activation unit was seen.
+        distinct_patterns: a number, or None where no activation unit was seen.
+        part_gradients: for each half of the batch gradients as `weight_gradients`.
         feature_changes: for each repeat, the mean over images of Σ |F(z) − F(z + 0.01 z')|.
         normalisation_variances: for each repeat and batch normalisation, the mean over channels of the variance of
             its input: (of the batch, as the running variance after both forward passes would have it).
@@ -157,6 +162,8 @@ class Signals:
     hessian_form: float = float("nan")
     relu_kernel: torch.Tensor | None = None
     relu_patterns: np.ndarray | None = None
+    distinct_patterns: int | None = None
+    part_gradients: Sequence[Sequence[torch.Tensor]] = ()
     feature_changes: Sequence[float] = ()
     normalisation_variances: Sequence[list[tuple[float, float]]] = ()
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
+import torch
+
 from trainless.passes import PassSpec, Signal, Signals
 from trainless.proxies.base import Proxy, total
 
-__all__ = ["GRADIENTS", "fisher", "fisher_per_channel", "grad_norm", "grasp", "plain", "snip"]
+__all__ = ["GRADIENTS", "fisher", "fisher_per_channel", "grad_norm", "grasp", "plain", "snip", "zico"]
 
 _BATCH = PassSpec()
 _GRADIENTS = frozenset({Signal.WEIGHTS, Signal.WEIGHT_GRADIENTS})
@@ -16,7 +20,6 @@ def grad_norm(signals: Signals) -> float:
     """Σ_l ‖∂L/∂W_l‖₂ over the weight layers.
 
     Example:
-        >>> import torch
         >>> grad_norm(Signals(weight_gradients=[torch.tensor([3.0, 4.0])]))
         5.0
     """
@@ -27,7 +30,6 @@ def plain(signals: Signals) -> float:
     """Σ θ ⊙ ∂L/∂θ with its sign; lower is better, for it correlates negatively with accuracy.
 
     Example:
-        >>> import torch
         >>> plain(Signals(weights=[torch.tensor([2.0])], weight_gradients=[torch.tensor([-3.0])]))
         -6.0
     """
@@ -39,7 +41,6 @@ def snip(signals: Signals) -> float:
     """Σ |θ ⊙ ∂L/∂θ|: how much the loss would change, to first order, if each weight were taken away.
 
     Example:
-        >>> import torch
         >>> snip(Signals(weights=[torch.tensor([2.0])], weight_gradients=[torch.tensor([-3.0])]))
         6.0
     """
@@ -54,7 +55,6 @@ def fisher(signals: Signals) -> float:
     channels alone is the variant ``fisher:channel``.
 
     Example:
-        >>> import torch
         >>> fisher(Signals(weights=[torch.ones(1, 4)], channel_saliencies=[torch.tensor([0.5])]))
         2.0
     """
@@ -66,7 +66,6 @@ def fisher_per_channel(signals: Signals) -> float:
     """Σ_l Σ_c Δ_c: the `fisher` information of channels, each counted once.
 
     Example:
-        >>> import torch
         >>> fisher_per_channel(Signals(channel_saliencies=[torch.tensor([0.5, 0.25])]))
         0.75
     """
@@ -81,6 +80,24 @@ def grasp(signals: Signals) -> float:
         -2.0
     """
     return -signals.hessian_form
+
+
+def zico(signals: Signals) -> float:
+    """Σ_l log Σ_w mean |g_w| / std g_w, g_w the gradients of a weight on each half of the batch.
+
+    Weights whose gradients are equal have no part in it, nor have layers without any other. With two gradients the
+    ratio is (|g₁| + |g₂|) / |g₁ − g₂|: at least 1, and unbounded where both agree, so that few weights carry a layer.
+
+    Example:
+        >>> import math, torch
+        >>> halves = [[torch.tensor([1.0, 2.0, 5.0])], [torch.tensor([3.0, -2.0, 5.0])]]
+        >>> math.isclose(zico(Signals(part_gradients=halves)), math.log((1 + 3) / 2 + (2 + 2) / 4))
+        True
+    """
+    layers = (torch.stack(parts).double() for parts in zip(*signals.part_gradients, strict=True))
+    ratios = (part.abs().mean(0) / part.std(0, correction=0) for part in layers)
+    sums = [float(ratio[ratio.isfinite()].sum()) for ratio in ratios]
+    return sum(math.log(value) for value in sums if value > 0) if any(sums) else -math.inf
 
 
 GRADIENTS = (
@@ -129,6 +146,16 @@ GRADIENTS = (
         data_independent=False,
         paper="Turner et al., BlockSwap, ICLR 2020",
         summary="Fisher information of the channels, each counted once",
+    ),
+    Proxy(
+        "zico",
+        zico,
+        PassSpec(input="halves"),
+        frozenset({Signal.PART_GRADIENTS}),
+        data_independent=False,
+        paper="Li et al., ZiCo: Zero-shot NAS via Inverse Coefficient of Variation on Gradients, ICLR 2023",
+        summary="how alike the gradients of both halves of the batch are, in logarithms and summed over layers",
+        when_not_finite="no gradient differs between the halves of the batch",
     ),
     Proxy(
         "grasp",

@@ -8,6 +8,7 @@ from trainless.search_spaces.finite import FiniteSpace
 from trainless.search_spaces.mobile import Mobile
 from trainless.search_spaces.nasbench101 import NASBench101
 from trainless.search_spaces.nasbench201 import NASBench201
+from trainless.search_spaces.nasbench_macro import NASBenchMacro
 from trainless.search_spaces.nats_size import NATSSize
 from trainless.search_spaces.pretrained import Pretrained
 from trainless.search_spaces.product import ProductSpace
@@ -19,6 +20,7 @@ SEARCH_SPACES: dict[str, type[SearchSpace]] = {
     "nasbench201": NASBench201,
     "nasbench101": NASBench101,
     "nats_size": NATSSize,
+    "nasbench_macro": NASBenchMacro,
     "mobile": Mobile,
     "convnet": ConvNet,
     "pretrained": Pretrained,
