@@ -40,3 +40,28 @@ def test_zico(case: Any, dtype: str, tolerance: float) -> None:
     network, batch, golden = case
     found = score(network, *batch, proxies="zico", dtype=getattr(torch, dtype))["zico"]
     assert found == pytest.approx(golden["zico"][dtype], rel=tolerance)
+
+
+def test_gradsign(case: Any) -> None:
+    network, (images, labels), golden = case
+    found = score(network, images[:64], labels[:64], proxies="gradsign")["gradsign"]
+    assert found == pytest.approx(golden["gradsign"]["float32"], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [("vkdnw:published", "vkdnw_single@given"), ("vkdnw_entropy:published", "vkdnw_entropy@given")],
+)
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-3), ("float64", 1e-6)])
+def test_vkdnw(case: Any, ours: str, theirs: str, dtype: str, tolerance: float) -> None:
+    network, (images, labels), golden = case
+    found = score(network, images[:64], labels[:64], proxies=ours, dtype=getattr(torch, dtype))[ours]
+    assert found == pytest.approx(golden[theirs][dtype], rel=tolerance)
+
+
+def test_vkdnw_of_the_fisher_information(case: Any) -> None:
+    network, (images, labels), golden = case
+    found = score(network, images[:64], labels[:64], proxies="vkdnw_entropy")["vkdnw_entropy"]
+    # The reference spreads a twentieth of the probabilities over the classes, which changes the third digit.
+    expected = golden["own:vkdnw_entropy_true_fisher@given"]["restated_float64"]
+    assert found == pytest.approx(expected, rel=3e-3)

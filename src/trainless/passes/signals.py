@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from trainless.passes.recorders.first_elements import OutputJacobian
+
 __all__ = ["PassSpec", "Signal", "Signals"]
 
 
@@ -44,6 +46,9 @@ class Signal(Enum):
     RELU_PATTERNS = "on-off patterns of the activation units"
     DISTINCT_PATTERNS = "number of distinct patterns of the images that turn a unit on"
     PART_GRADIENTS = "gradients of the loss with respect to the weights, of each part of the batch"
+    TANGENT_KERNEL = "inner products of the gradients of any two images' summed outputs"
+    GRADIENT_SIGNS = "sums of the signs of the gradients of each image's loss"
+    OUTPUT_JACOBIAN = "gradients of each image's outputs with respect to the first element of each parameter tensor"
     FEATURE_CHANGES = "change of the last feature map under a small change of the input"
     NORMALISATION_VARIANCES = "mean variance of the input of each batch normalisation"
 
@@ -64,7 +69,8 @@ class PassSpec:
             images, ``"noise_pair"`` Gaussian images and the same slightly changed, ``"none"`` means that only the
             weights are needed, ``"architecture"`` that not even these are.
         weights: ``"as_is"``, ``"absolute"`` values, or ``"normal"`` for a new draw from N(0, 1).
-        batch_norm: ``"train"`` normalises by the batch, ``"bypassed"`` makes batch normalisation the identity.
+        batch_norm: ``"train"`` normalises by the batch, ``"images"`` each image by itself, as a batch of one is, and
+            ``"bypassed"`` makes batch normalisation the identity.
         mode: ``"train"`` or ``"eval"``, the mode of all modules.
         float64: compute in double precision whatever the network has.
         inputs: number of noise images; 0 means as many as the batch has.
@@ -89,7 +95,7 @@ class PassSpec:
 
     input: Literal["architecture", "none", "batch", "halves", "ones", "noise", "noise_pair"] = "batch"
     weights: Literal["as_is", "absolute", "normal"] = "as_is"
-    batch_norm: Literal["train", "bypassed"] = "train"
+    batch_norm: Literal["train", "images", "bypassed"] = "train"
     mode: Literal["train", "eval"] = "train"
     float64: bool = False
     inputs: int = 0
@@ -139,6 +145,9 @@ class Signals:
         relu_kernel: shape ``(images, images)``, or None where no activation unit was seen.
         relu_patterns: shape ``(images, bytes)``, one bit a unit, or None where no activation unit was seen.
         distinct_patterns: a number, or None where no activation unit was seen.
+        tangent_kernel: shape ``(images, images)``, in double precision.
+        gradient_signs: for each weight one number for each of its numbers, from minus to plus the number of images.
+        output_jacobian: an `OutputJacobian`.
         part_gradients: for each half of the batch gradients as `weight_gradients`.
         feature_changes: for each repeat, the mean over images of Σ |F(z) − F(z + 0.01 z')|.
         normalisation_variances: for each repeat and batch normalisation, the mean over channels of the variance of
@@ -164,6 +173,9 @@ class Signals:
     relu_patterns: np.ndarray | None = None
     distinct_patterns: int | None = None
     part_gradients: Sequence[Sequence[torch.Tensor]] = ()
+    tangent_kernel: torch.Tensor | None = None
+    gradient_signs: Sequence[torch.Tensor] = ()
+    output_jacobian: OutputJacobian | None = None
     feature_changes: Sequence[float] = ()
     normalisation_variances: Sequence[list[tuple[float, float]]] = ()
 

@@ -9,9 +9,22 @@ import torch
 from trainless.passes import PassSpec, Signal, Signals
 from trainless.proxies.base import Proxy, total
 
-__all__ = ["GRADIENTS", "fisher", "fisher_per_channel", "grad_norm", "grasp", "plain", "snip", "zico"]
+__all__ = [
+    "GRADIENTS",
+    "fisher",
+    "fisher_per_channel",
+    "grad_norm",
+    "gradsign",
+    "grasp",
+    "ntk_condition",
+    "plain",
+    "snip",
+    "zico",
+]
 
 _BATCH = PassSpec()
+_IMAGES = PassSpec(batch_norm="images")
+_ROUNDING = torch.finfo(torch.float64).eps
 _GRADIENTS = frozenset({Signal.WEIGHTS, Signal.WEIGHT_GRADIENTS})
 _SALIENCIES = frozenset({Signal.WEIGHTS, Signal.CHANNEL_SALIENCIES})
 
@@ -70,6 +83,32 @@ def fisher_per_channel(signals: Signals) -> float:
         0.75
     """
     return total([saliency.sum() for saliency in signals.channel_saliencies])
+
+
+def gradsign(signals: Signals) -> float:
+    """Σ_w |Σ_i sign(∂L_i/∂w)|: for how many weights the images agree on the direction of a step.
+
+    Example:
+        >>> gradsign(Signals(gradient_signs=[torch.tensor([-3.0, 1.0]), torch.tensor([2.0])]))
+        6.0
+    """
+    return total([signs.double().abs().sum() for signs in signals.gradient_signs])
+
+
+def ntk_condition(signals: Signals) -> float:
+    """λ_max / λ_min of K, K_ij = Σ_w ∂z_i/∂w ∂z_j/∂w, z_i the summed outputs for an image; lower is better.
+
+    Infinite where K is singular to double precision.
+
+    Example:
+        >>> ntk_condition(Signals(tangent_kernel=torch.tensor([[2.0, 0.0], [0.0, 8.0]], dtype=torch.float64)))
+        4.0
+    """
+    if signals.tangent_kernel is None or not bool(signals.tangent_kernel.isfinite().all()):
+        return math.nan
+    values = torch.linalg.eigvalsh(signals.tangent_kernel)
+    least, most = float(values[0]), float(values[-1])
+    return most / least if least > most * len(values) * _ROUNDING else math.inf
 
 
 def grasp(signals: Signals) -> float:
@@ -156,6 +195,26 @@ GRADIENTS = (
         paper="Li et al., ZiCo: Zero-shot NAS via Inverse Coefficient of Variation on Gradients, ICLR 2023",
         summary="how alike the gradients of both halves of the batch are, in logarithms and summed over layers",
         when_not_finite="no gradient differs between the halves of the batch",
+    ),
+    Proxy(
+        "gradsign",
+        gradsign,
+        _IMAGES,
+        frozenset({Signal.GRADIENT_SIGNS}),
+        data_independent=False,
+        paper="Zhang and Jia, GradSign: Model Performance Inference with Theoretical Insights, ICLR 2022",
+        summary="how many weights the images would move the same way",
+    ),
+    Proxy(
+        "ntk_condition",
+        ntk_condition,
+        _IMAGES,
+        frozenset({Signal.TANGENT_KERNEL}),
+        data_independent=False,
+        paper="Chen et al., TE-NAS, ICLR 2021",
+        summary="condition number of the neural tangent kernel of the images",
+        higher_is_better=False,
+        when_not_finite="the kernel is singular: an image's gradient follows from those of the others",
     ),
     Proxy(
         "grasp",

@@ -8,13 +8,15 @@ from trainless.passes.recorders.base import Backward, ForwardAgain, Recorder
 from trainless.passes.recorders.codes import DistinctPatterns, ReluKernel, ReluPatterns
 from trainless.passes.recorders.counts import MultiplyAdds, Parameters, SkipSpans, TrainableParameters
 from trainless.passes.recorders.features import FeatureChanges, NormalisationVariances
+from trainless.passes.recorders.first_elements import FirstElements, OutputJacobian
 from trainless.passes.recorders.hessian import HessianForm
+from trainless.passes.recorders.image_gradients import GradientSigns, TangentKernel
 from trainless.passes.recorders.jacobian import InputJacobian
 from trainless.passes.recorders.saliencies import ChannelSaliencies
 from trainless.passes.recorders.weights import PartGradients, WeightGradients, Weights
 from trainless.passes.signals import Signal
 
-__all__ = ["RECORDERS", "Backward", "ForwardAgain", "Recorder"]
+__all__ = ["RECORDERS", "Backward", "ForwardAgain", "OutputJacobian", "Recorder"]
 
 RECORDERS: Mapping[Signal, type[Recorder]] = {
     Signal.PARAMETERS: Parameters,
@@ -30,6 +32,9 @@ RECORDERS: Mapping[Signal, type[Recorder]] = {
     Signal.CHANNEL_SALIENCIES: ChannelSaliencies,
     Signal.HESSIAN_FORM: HessianForm,
     Signal.PART_GRADIENTS: PartGradients,
+    Signal.TANGENT_KERNEL: TangentKernel,
+    Signal.GRADIENT_SIGNS: GradientSigns,
+    Signal.OUTPUT_JACOBIAN: FirstElements,
     Signal.FEATURE_CHANGES: FeatureChanges,
     Signal.NORMALISATION_VARIANCES: NormalisationVariances,
 }
