@@ -12,6 +12,8 @@ from trainless.search_spaces.nasbench_macro import NASBenchMacro
 from trainless.search_spaces.nats_size import NATSSize
 from trainless.search_spaces.pretrained import Pretrained
 from trainless.search_spaces.product import ProductSpace
+from trainless.search_spaces.transnas_macro import TransNASMacro
+from trainless.search_spaces.transnas_micro import TransNASMicro
 from trainless.specs import look_up, refuse_options
 
 __all__ = ["SEARCH_SPACES", "FiniteSpace", "ProductSpace", "SearchSpace", "search_space"]
@@ -21,6 +23,8 @@ SEARCH_SPACES: dict[str, type[SearchSpace]] = {
     "nasbench101": NASBench101,
     "nats_size": NATSSize,
     "nasbench_macro": NASBenchMacro,
+    "transnas_macro": TransNASMacro,
+    "transnas_micro": TransNASMicro,
     "mobile": Mobile,
     "convnet": ConvNet,
     "pretrained": Pretrained,
