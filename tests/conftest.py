@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -36,6 +38,17 @@ def golden() -> Path:
     if not (folder / "networks.py").is_file():
         pytest.skip(f"golden scores are not at {folder} (set TRAINLESS_DATA)")
     return folder
+
+
+@pytest.fixture(scope="session")
+def golden_networks(golden: Path) -> Any:
+    """The module that builds the networks of the golden scores, and their batch."""
+    spec = importlib.util.spec_from_file_location("golden_networks", golden / "networks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture(autouse=True, scope="session")

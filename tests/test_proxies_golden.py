@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import math
 from pathlib import Path
@@ -28,23 +27,13 @@ SAMSUNG = {"grad_norm": "grad_norm", "snip": "snip", "grasp": "grasp", "fisher":
            "plain": "plain", "synflow": "synflow"}  # fmt: skip
 
 
-@pytest.fixture(scope="session")
-def networks(golden: Path) -> Any:
-    spec = importlib.util.spec_from_file_location("golden_networks", golden / "networks.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(scope="session", params=NETWORKS)
-def case(request: pytest.FixtureRequest, networks: Any, golden: Path) -> dict[str, Any]:
+def case(request: pytest.FixtureRequest, golden_networks: Any, golden: Path) -> dict[str, Any]:
     """A golden network and its scores by public code."""
     name = request.param
-    network = networks.build(name)
+    network = golden_networks.build(name)
     network.load_state_dict(torch.load(golden / f"{name}.pt", weights_only=True))
-    images, labels = networks.batch()
+    images, labels = golden_networks.batch()
     return {
         "name": name,
         "network": network,

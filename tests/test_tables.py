@@ -140,7 +140,9 @@ class TestPlainFormat:
         ("string", "space"),
         [
             (CELL, "nasbench201"),
-            ("64-4111-basic", "transnas-macro"),
+            ("64-4111-basic", "transnas_macro"),
+            ("64-41414-1_00_210", "transnas_micro"),
+            ("02012100", "nasbench_macro"),
             ("8:16:24:32:64", "nats_size"),
             ("conv3x3(0)+output(0,1)", "nasbench101"),
             ("output(0)", "nasbench101"),

@@ -40,7 +40,7 @@ class TestPublicTables(TableContract):
         if TABLES[request.param].missing(real_data):
             pytest.skip(f"the public files of {request.param} are not here")
         self.table = kept(request.param, real_data)
-        self.percent = TABLES[request.param].space != "transnas-macro"  # tasks that are no classification among them
+        self.percent = TABLES[request.param].space != "transnas_macro"  # tasks that are no classification among them
 
 
 READ: dict[str, BenchmarkTable] = {}

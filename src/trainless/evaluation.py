@@ -137,7 +137,9 @@ def _measured(
         else:
             found[proxy.name] = proxy.compute(result.signals)
     ran = [proxy for proxy in measurable if proxy.pass_spec.input not in ("architecture", "none")]
-    broken = any(proxy.pass_spec.input == "batch" for proxy in ran) and all(proxy.name in failed for proxy in ran)
+    broken = any(proxy.pass_spec.input in ("batch", "halves") for proxy in ran) and all(
+        proxy.name in failed for proxy in ran
+    )
     if broken or len(failed) == len(measurable):
         raise NetworkError(f"The network cannot be scored: {next(reason for _, reason in found.values() if reason)}")
     return found
@@ -147,7 +149,7 @@ def _unmeasurable(proxy: Proxy, batch: PreparedBatch, meta: bool) -> str:
     """Why a proxy cannot be measured, as far as is known before anything runs; empty where it may be."""
     if meta and proxy.pass_spec.input != "architecture":
         return "the network is on the meta device, where its weights have no values"
-    return batch.defect if proxy.pass_spec.input == "batch" else ""
+    return batch.defect if proxy.pass_spec.input in ("batch", "halves") else ""
 
 
 def _applicable(names: str | Iterable[str | Proxy], labels: torch.Tensor | None) -> list[Proxy]:

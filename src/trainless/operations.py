@@ -11,12 +11,14 @@ __all__ = [
     "Cell",
     "Cut",
     "Divide",
+    "FactorizedReduction",
     "GlobalMaxPool",
     "MirrorAveraged",
     "ReductionBlock",
     "Residual",
     "Resize",
     "SqueezeExcite",
+    "StridedZero",
     "Whitening",
     "Zero",
     "average_pooling",
@@ -167,6 +169,62 @@ class Zero(nn.Module):
         """Compute zeros, shaped as the input."""
         zeros: torch.Tensor = x * 0.0
         return zeros
+
+
+class StridedZero(nn.Module):
+    """Gives zeros of another size or number of channels, still attached to what it reads as those of `Zero` are.
+
+    Args:
+        channels: how many it gives.
+        stride: by which it gives fewer rows and columns, rounded up.
+
+    Example:
+        >>> StridedZero(8, 2)(torch.ones(2, 4, 5, 5)).shape
+        torch.Size([2, 8, 3, 3])
+    """
+
+    def __init__(self, channels: int, stride: int) -> None:
+        super().__init__()
+        self.channels, self.stride = channels, stride
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Compute zeros, shape ``(images, channels, height / stride, width / stride)``."""
+        zeros = x[:, :1, :: self.stride, :: self.stride] * 0.0
+        return zeros.expand(-1, self.channels, -1, -1)
+
+    def extra_repr(self) -> str:
+        """Tell channels and stride."""
+        return f"{self.channels}, stride={self.stride}"
+
+
+class FactorizedReduction(nn.Module):
+    """Halves the image by two 1 x 1 convolutions, of which the second reads the pixels that the first leaves out.
+
+    ReLU comes before, batch normalisation after. Source: Zoph et al., Learning Transferable Architectures for Scalable
+    Image Recognition, CVPR 2018.
+
+    Args:
+        inputs: channels that come in.
+        outputs: channels that go out, an even number.
+
+    Example:
+        >>> FactorizedReduction(4, 8)(torch.zeros(2, 4, 5, 5)).shape
+        torch.Size([2, 8, 3, 3])
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.relu = nn.ReLU()
+        self.first, self.second = (nn.Conv2d(inputs, outputs // 2, 1, stride=2, bias=False) for _ in range(2))
+        self.normalisation = nn.BatchNorm2d(outputs)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Compute both halves of the channels, shape ``(images, outputs, height / 2, width / 2)``."""
+        x = self.relu(x)
+        # Padded behind, so that it has as many rows and columns as before.
+        shifted = nn.functional.pad(x, (0, 1, 0, 1))[:, :, 1:, 1:]
+        joined: torch.Tensor = self.normalisation(torch.cat([self.first(x), self.second(shifted)], 1))
+        return joined
 
 
 class ReductionBlock(nn.Module):

@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from itertools import chain
 
 import torch
 from torch import nn
@@ -204,12 +205,13 @@ class _Pass:
                 self.network, self.images, self.labels, self.spec, self.dtype, self.seed, self.streams, self.clock
             )
             torch.set_default_dtype(run.dtype)
-            batches = list(INPUTS[self.spec.input](run))
-        if not batches:
+            batches = INPUTS[self.spec.input](run)
+            first = next(batches, None)
+        if first is None:
             self._finish(run)
             return
         with run.active():
-            for batch in batches:
+            for batch in chain([first], batches):
                 self._forward_and_backward(run, batch)
             self.classes = run.classes
             self._finish(run)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 import torch
 
+from trainless.errors import NetworkError
 from trainless.passes.run import Batch, Run
 
 __all__ = ["INPUTS"]
@@ -19,6 +20,18 @@ def _nothing(run: Run) -> Iterator[Batch]:
 
 def _images(run: Run) -> Iterator[Batch]:
     yield run.images
+
+
+def _halves(run: Run) -> Iterator[Batch]:
+    half, labels = len(run.images[0]) // 2, run.labels
+    if half < 2:
+        raise NetworkError(
+            f"Halves of {len(run.images[0])} images are too small to be normalised by: give at least 4 images."
+        )
+    for part in (slice(half), slice(half, 2 * half)):
+        run.labels = None if labels is None else labels[part]
+        yield tuple(tensor[part] for tensor in run.images)
+    run.labels = labels
 
 
 def _ones(run: Run) -> Iterator[Batch]:
@@ -56,6 +69,7 @@ INPUTS: Mapping[str, Callable[[Run], Iterator[Batch]]] = {
     "architecture": _nothing,
     "none": _nothing,
     "batch": _images,
+    "halves": _halves,
     "ones": _ones,
     "noise": _noise,
     "noise_pair": _noise_pair,

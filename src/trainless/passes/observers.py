@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch.overrides import TorchFunctionMode
 
+from trainless.errors import NetworkError
 from trainless.operations import is_perilous, strided_pointwise
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Observer",
     "Rules",
     "batch_norm_bypassed",
+    "image_norm",
     "precise_batch_norm",
 ]
 
@@ -140,9 +142,40 @@ class _PreciseBatchNorm(torch.autograd.Function):
         return back, None, None, None
 
 
+def image_norm() -> Rules:
+    """Rules that let batch normalisation normalise each image by itself, as it does with a batch of one.
+
+    Example:
+        >>> with Observer(image_norm()):
+        ...     torch.nn.BatchNorm1d(1, eps=0)(torch.tensor([[[0.0, 2.0]], [[4.0, 8.0]]])).tolist()
+        [[[-1.0, 1.0]], [[-1.0, 1.0]]]
+    """
+    return {F.batch_norm: _image_norm}
+
+
+def _image_norm(
+    batch_norm: Callable[..., torch.Tensor], input: torch.Tensor, running_mean: Any = None, running_var: Any = None,
+    weight: Any = None, bias: Any = None, training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
+) -> Any:  # fmt: skip
+    if input[0, 0].numel() < 2:
+        raise NetworkError(
+            f"A batch normalisation of maps of one value, of shape {tuple(input.shape)}, has nothing to normalise an "
+            "image by: give larger images."
+        )
+    return F.instance_norm(input, None, None, weight, bias, True, 0.0, eps)
+
+
 # The rules of a `PassSpec` for batch normalisation, and those that can be differentiated twice.
-NORMALISATIONS: Mapping[str, Callable[[], Rules]] = {"train": precise_batch_norm, "bypassed": batch_norm_bypassed}
-TWICE_DIFFERENTIABLE: Mapping[str, Callable[[], Rules]] = {"train": dict, "bypassed": batch_norm_bypassed}
+NORMALISATIONS: Mapping[str, Callable[[], Rules]] = {
+    "train": precise_batch_norm,
+    "images": image_norm,
+    "bypassed": batch_norm_bypassed,
+}
+TWICE_DIFFERENTIABLE: Mapping[str, Callable[[], Rules]] = {
+    "train": dict,
+    "images": image_norm,
+    "bypassed": batch_norm_bypassed,
+}
 
 
 class FeatureObserver:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
+    from trainless.passes.recorders.first_elements import OutputJacobian
+
 __all__ = ["PassSpec", "Signal", "Signals"]
 
 
@@ -42,6 +44,11 @@ class Signal(Enum):
     HESSIAN_FORM = "the Hessian of the loss between the weights and their gradients"
     RELU_KERNEL = "number of activation units on which two images agree"
     RELU_PATTERNS = "on-off patterns of the activation units"
+    DISTINCT_PATTERNS = "number of distinct patterns of the images that turn a unit on"
+    PART_GRADIENTS = "gradients of the loss with respect to the weights, of each part of the batch"
+    TANGENT_KERNEL = "inner products of the gradients of any two images' summed outputs"
+    GRADIENT_SIGNS = "sums of the signs of the gradients of each image's loss"
+    OUTPUT_JACOBIAN = "gradients of each image's outputs with respect to the first element of each parameter tensor"
     FEATURE_CHANGES = "change of the last feature map under a small change of the input"
     NORMALISATION_VARIANCES = "mean variance of the input of each batch normalisation"
 
@@ -57,11 +64,13 @@ class PassSpec:
     implies its own (the loss on the batch, the summed outputs elsewhere).
 
     Args:
-        input: what goes in. ``"batch"`` is the labelled images, ``"ones"`` one image of ones, ``"noise"`` Gaussian
+        input: what goes in. ``"batch"`` is the labelled images, ``"halves"`` first one half of them and then the other,
+            without an image that is left over, ``"ones"`` one image of ones, ``"noise"`` Gaussian
             images, ``"noise_pair"`` Gaussian images and the same slightly changed, ``"none"`` means that only the
             weights are needed, ``"architecture"`` that not even these are.
         weights: ``"as_is"``, ``"absolute"`` values, or ``"normal"`` for a new draw from N(0, 1).
-        batch_norm: ``"train"`` normalises by the batch, ``"bypassed"`` makes batch normalisation the identity.
+        batch_norm: ``"train"`` normalises by the batch, ``"images"`` each image by itself, as a batch of one is, and
+            ``"bypassed"`` makes batch normalisation the identity.
         mode: ``"train"`` or ``"eval"``, the mode of all modules.
         float64: compute in double precision whatever the network has.
         inputs: number of noise images; 0 means as many as the batch has.
@@ -84,9 +93,9 @@ class PassSpec:
         trainless.errors.InputError: A pass over 'batch' has no use for image_size=3: leave it out, or draw noise.
     """
 
-    input: Literal["architecture", "none", "batch", "ones", "noise", "noise_pair"] = "batch"
+    input: Literal["architecture", "none", "batch", "halves", "ones", "noise", "noise_pair"] = "batch"
     weights: Literal["as_is", "absolute", "normal"] = "as_is"
-    batch_norm: Literal["train", "bypassed"] = "train"
+    batch_norm: Literal["train", "images", "bypassed"] = "train"
     mode: Literal["train", "eval"] = "train"
     float64: bool = False
     inputs: int = 0
@@ -135,6 +144,11 @@ class Signals:
         hessian_form: θᵀ H g, with the Hessian H and the gradient g of the loss at the weights θ.
         relu_kernel: shape ``(images, images)``, or None where no activation unit was seen.
         relu_patterns: shape ``(images, bytes)``, one bit a unit, or None where no activation unit was seen.
+        distinct_patterns: a number, or None where no activation unit was seen.
+        tangent_kernel: shape ``(images, images)``, in double precision.
+        gradient_signs: for each weight one number for each of its numbers, from minus to plus the number of images.
+        output_jacobian: an `OutputJacobian`.
+        part_gradients: for each half of the batch gradients as `weight_gradients`.
         feature_changes: for each repeat, the mean over images of Σ |F(z) − F(z + 0.01 z')|.
         normalisation_variances: for each repeat and batch normalisation, the mean over channels of the variance of
             its input: (of the batch, as the running variance after both forward passes would have it).
@@ -157,6 +171,11 @@ class Signals:
     hessian_form: float = float("nan")
     relu_kernel: torch.Tensor | None = None
     relu_patterns: np.ndarray | None = None
+    distinct_patterns: int | None = None
+    part_gradients: Sequence[Sequence[torch.Tensor]] = ()
+    tangent_kernel: torch.Tensor | None = None
+    gradient_signs: Sequence[torch.Tensor] = ()
+    output_jacobian: OutputJacobian | None = None
     feature_changes: Sequence[float] = ()
     normalisation_variances: Sequence[list[tuple[float, float]]] = ()
 

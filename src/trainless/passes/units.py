@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from trainless.passes.marks import by_image
 from trainless.passes.observers import Rules
 
-__all__ = ["UnitObserver", "agreement", "packed"]
+__all__ = ["UnitObserver", "agreement", "distinct_patterns", "distinct_rows", "packed"]
 
 _T = torch.Tensor
 Function = Callable[..., Any]
@@ -254,3 +254,21 @@ def agreement(inputs: torch.Tensor) -> torch.Tensor:
 def packed(inputs: torch.Tensor) -> np.ndarray:
     """Pack the codes into bits, shape (images, bytes)."""
     return np.packbits((inputs > 0).cpu().numpy(), axis=1)
+
+
+def distinct_patterns(inputs: torch.Tensor) -> np.ndarray:
+    """Find the distinct patterns of the images that turn a unit on: words of 64 images, shape (patterns, words).
+
+    Example:
+        >>> distinct_patterns(torch.tensor([[1.0, -1.0, 2.0], [-1.0, 1.0, -1.0]])).shape
+        (2, 1)
+    """
+    bits = np.packbits((inputs > 0).cpu().numpy(), axis=0)  # (bytes, units)
+    words = np.zeros((bits.shape[1], -(-len(bits) // 8) * 8), np.uint8)
+    words[:, : len(bits)] = bits.T
+    return distinct_rows(words.view(np.uint64))
+
+
+def distinct_rows(words: np.ndarray) -> np.ndarray:
+    """Keep each row once; a single column is sorted as numbers, which takes a small part of the time."""
+    return np.unique(words)[:, None] if words.shape[1] == 1 else np.unique(words, axis=0)

@@ -10,6 +10,7 @@ from trainless.proxies.base import Proxy
 from trainless.proxies.counts import COUNTS
 from trainless.proxies.flow import FLOW
 from trainless.proxies.gradients import GRADIENTS
+from trainless.proxies.information import INFORMATION
 from trainless.proxies.jacobian import JACOBIAN
 from trainless.proxies.transferability import TRANSFERABILITY
 from trainless.proxies.zen import ZEN
@@ -18,7 +19,7 @@ __all__ = ["PROXIES", "Proxy", "proxies", "proxy"]
 
 PROXIES: dict[str, Proxy] = {
     record.name: record
-    for family in (COUNTS, FLOW, ZEN, GRADIENTS, JACOBIAN, ACTIVATIONS, TRANSFERABILITY)
+    for family in (COUNTS, FLOW, ZEN, GRADIENTS, JACOBIAN, ACTIVATIONS, INFORMATION, TRANSFERABILITY)
     for record in family
 }
 

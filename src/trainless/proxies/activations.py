@@ -10,7 +10,7 @@ import torch
 from trainless.passes import PassSpec, Signal, Signals
 from trainless.proxies.base import Proxy
 
-__all__ = ["ACTIVATIONS", "linear_regions", "nwot", "nwot_single_precision"]
+__all__ = ["ACTIVATIONS", "linear_regions", "nwot", "nwot_single_precision", "swap"]
 
 _KERNEL = frozenset({Signal.RELU_KERNEL})
 _SINGULAR = "the kernel is singular: two images have the same code"
@@ -59,6 +59,19 @@ def linear_regions(signals: Signals) -> float:
     return math.nan if patterns is None else len(np.unique(patterns, axis=0))
 
 
+def swap(signals: Signals) -> float:
+    """Number of distinct patterns of the images that turn a unit on, over all units.
+
+    Where `linear_regions` asks how many images the units tell apart, this asks how many units the images do, so that a
+    batch of ordinary size does not exhaust it: there may be as many as units, or two to the power of the images.
+
+    Example:
+        >>> swap(Signals(distinct_patterns=12))
+        12
+    """
+    return math.nan if signals.distinct_patterns is None else signals.distinct_patterns
+
+
 ACTIVATIONS = (
     Proxy(
         "nwot",
@@ -89,6 +102,16 @@ ACTIVATIONS = (
         paper=f"{_PAPER}; as in NASLib",
         summary="nwot with the ReLUs of branches that never reach the output",
         when_not_finite=_SINGULAR,
+    ),
+    Proxy(
+        "swap",
+        swap,
+        PassSpec(),
+        frozenset({Signal.DISTINCT_PATTERNS}),
+        data_independent=False,
+        paper="Peng et al., SWAP-NAS: Sample-Wise Activation Patterns for Ultra-fast NAS, ICLR 2024",
+        summary="distinct patterns of the images that turn a ReLU unit on",
+        when_not_finite="no activation function was seen",
     ),
     Proxy(
         "linear_regions",

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import math
+
+import torch
+
 from trainless.passes import PassSpec, Signal, Signals
 from trainless.proxies.base import Proxy, total
 
-__all__ = ["GRADIENTS", "fisher", "fisher_per_channel", "grad_norm", "grasp", "plain", "snip"]
+__all__ = [
+    "GRADIENTS",
+    "fisher",
+    "fisher_per_channel",
+    "grad_norm",
+    "gradsign",
+    "grasp",
+    "ntk_condition",
+    "plain",
+    "snip",
+    "zico",
+]
 
 _BATCH = PassSpec()
+_IMAGES = PassSpec(batch_norm="images")
+_ROUNDING = torch.finfo(torch.float64).eps
 _GRADIENTS = frozenset({Signal.WEIGHTS, Signal.WEIGHT_GRADIENTS})
 _SALIENCIES = frozenset({Signal.WEIGHTS, Signal.CHANNEL_SALIENCIES})
 
@@ -16,7 +33,6 @@ def grad_norm(signals: Signals) -> float:
     """Σ_l ‖∂L/∂W_l‖₂ over the weight layers.
 
     Example:
-        >>> import torch
         >>> grad_norm(Signals(weight_gradients=[torch.tensor([3.0, 4.0])]))
         5.0
     """
@@ -27,7 +43,6 @@ def plain(signals: Signals) -> float:
     """Σ θ ⊙ ∂L/∂θ with its sign; lower is better, for it correlates negatively with accuracy.
 
     Example:
-        >>> import torch
         >>> plain(Signals(weights=[torch.tensor([2.0])], weight_gradients=[torch.tensor([-3.0])]))
         -6.0
     """
@@ -39,7 +54,6 @@ def snip(signals: Signals) -> float:
     """Σ |θ ⊙ ∂L/∂θ|: how much the loss would change, to first order, if each weight were taken away.
 
     Example:
-        >>> import torch
         >>> snip(Signals(weights=[torch.tensor([2.0])], weight_gradients=[torch.tensor([-3.0])]))
         6.0
     """
@@ -54,7 +68,6 @@ def fisher(signals: Signals) -> float:
     channels alone is the variant ``fisher:channel``.
 
     Example:
-        >>> import torch
         >>> fisher(Signals(weights=[torch.ones(1, 4)], channel_saliencies=[torch.tensor([0.5])]))
         2.0
     """
@@ -66,11 +79,36 @@ def fisher_per_channel(signals: Signals) -> float:
     """Σ_l Σ_c Δ_c: the `fisher` information of channels, each counted once.
 
     Example:
-        >>> import torch
         >>> fisher_per_channel(Signals(channel_saliencies=[torch.tensor([0.5, 0.25])]))
         0.75
     """
     return total([saliency.sum() for saliency in signals.channel_saliencies])
+
+
+def gradsign(signals: Signals) -> float:
+    """Σ_w |Σ_i sign(∂L_i/∂w)|: for how many weights the images agree on the direction of a step.
+
+    Example:
+        >>> gradsign(Signals(gradient_signs=[torch.tensor([-3.0, 1.0]), torch.tensor([2.0])]))
+        6.0
+    """
+    return total([signs.double().abs().sum() for signs in signals.gradient_signs])
+
+
+def ntk_condition(signals: Signals) -> float:
+    """λ_max / λ_min of K, K_ij = Σ_w ∂z_i/∂w ∂z_j/∂w, z_i the summed outputs for an image; lower is better.
+
+    Infinite where K is singular to double precision.
+
+    Example:
+        >>> ntk_condition(Signals(tangent_kernel=torch.tensor([[2.0, 0.0], [0.0, 8.0]], dtype=torch.float64)))
+        4.0
+    """
+    if signals.tangent_kernel is None or not bool(signals.tangent_kernel.isfinite().all()):
+        return math.nan
+    values = torch.linalg.eigvalsh(signals.tangent_kernel)
+    least, most = float(values[0]), float(values[-1])
+    return most / least if least > most * len(values) * _ROUNDING else math.inf
 
 
 def grasp(signals: Signals) -> float:
@@ -81,6 +119,24 @@ def grasp(signals: Signals) -> float:
         -2.0
     """
     return -signals.hessian_form
+
+
+def zico(signals: Signals) -> float:
+    """Σ_l log Σ_w mean |g_w| / std g_w, g_w the gradients of a weight on each half of the batch.
+
+    Weights whose gradients are equal have no part in it, nor have layers without any other. With two gradients the
+    ratio is (|g₁| + |g₂|) / |g₁ − g₂|: at least 1, and unbounded where both agree, so that few weights carry a layer.
+
+    Example:
+        >>> import math, torch
+        >>> halves = [[torch.tensor([1.0, 2.0, 5.0])], [torch.tensor([3.0, -2.0, 5.0])]]
+        >>> math.isclose(zico(Signals(part_gradients=halves)), math.log((1 + 3) / 2 + (2 + 2) / 4))
+        True
+    """
+    layers = (torch.stack(parts).double() for parts in zip(*signals.part_gradients, strict=True))
+    ratios = (part.abs().mean(0) / part.std(0, correction=0) for part in layers)
+    sums = [float(ratio[ratio.isfinite()].sum()) for ratio in ratios]
+    return sum(math.log(value) for value in sums if value > 0) if any(sums) else -math.inf
 
 
 GRADIENTS = (
@@ -129,6 +185,36 @@ GRADIENTS = (
         data_independent=False,
         paper="Turner et al., BlockSwap, ICLR 2020",
         summary="Fisher information of the channels, each counted once",
+    ),
+    Proxy(
+        "zico",
+        zico,
+        PassSpec(input="halves"),
+        frozenset({Signal.PART_GRADIENTS}),
+        data_independent=False,
+        paper="Li et al., ZiCo: Zero-shot NAS via Inverse Coefficient of Variation on Gradients, ICLR 2023",
+        summary="how alike the gradients of both halves of the batch are, in logarithms and summed over layers",
+        when_not_finite="no gradient differs between the halves of the batch",
+    ),
+    Proxy(
+        "gradsign",
+        gradsign,
+        _IMAGES,
+        frozenset({Signal.GRADIENT_SIGNS}),
+        data_independent=False,
+        paper="Zhang and Jia, GradSign: Model Performance Inference with Theoretical Insights, ICLR 2022",
+        summary="how many weights the images would move the same way",
+    ),
+    Proxy(
+        "ntk_condition",
+        ntk_condition,
+        _IMAGES,
+        frozenset({Signal.TANGENT_KERNEL}),
+        data_independent=False,
+        paper="Chen et al., TE-NAS, ICLR 2021",
+        summary="condition number of the neural tangent kernel of the images",
+        higher_is_better=False,
+        when_not_finite="the kernel is singular: an image's gradient follows from those of the others",
     ),
     Proxy(
         "grasp",

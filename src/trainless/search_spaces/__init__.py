@@ -8,9 +8,12 @@ from trainless.search_spaces.finite import FiniteSpace
 from trainless.search_spaces.mobile import Mobile
 from trainless.search_spaces.nasbench101 import NASBench101
 from trainless.search_spaces.nasbench201 import NASBench201
+from trainless.search_spaces.nasbench_macro import NASBenchMacro
 from trainless.search_spaces.nats_size import NATSSize
 from trainless.search_spaces.pretrained import Pretrained
 from trainless.search_spaces.product import ProductSpace
+from trainless.search_spaces.transnas_macro import TransNASMacro
+from trainless.search_spaces.transnas_micro import TransNASMicro
 from trainless.specs import look_up, refuse_options
 
 __all__ = ["SEARCH_SPACES", "FiniteSpace", "ProductSpace", "SearchSpace", "search_space"]
@@ -19,6 +22,9 @@ SEARCH_SPACES: dict[str, type[SearchSpace]] = {
     "nasbench201": NASBench201,
     "nasbench101": NASBench101,
     "nats_size": NATSSize,
+    "nasbench_macro": NASBenchMacro,
+    "transnas_macro": TransNASMacro,
+    "transnas_micro": TransNASMicro,
     "mobile": Mobile,
     "convnet": ConvNet,
     "pretrained": Pretrained,

@@ -394,6 +394,7 @@ def _cell(nodes: Sequence[Node]) -> torch.nn.Module:
 
     number = {value: index for index, value in enumerate(_values(nodes))}
     terms: list[list[tuple[torch.nn.Module, int]]] = [[] for _ in range(len(number) - 1)]
+    resized: dict[int, Node] = {}  # for values that may have no other term, what gives zeros of their shape
     for node in nodes:
         if number.get(node.source, len(number)) >= number[node.target]:
             raise InputError(
@@ -402,4 +403,8 @@ def _cell(nodes: Sequence[Node]) -> torch.nn.Module:
             )
         if node.operation != "none":
             terms[number[node.target] - 1].append((node.record.build(node), number[node.source]))
+        elif (node.channels, node.output_size) != (node.inputs, node.size):
+            resized[number[node.target] - 1] = node
+    for place, node in resized.items():
+        terms[place] = terms[place] or [(node.record.build(node), number[node.source])]
     return Cell(terms, {number[node.target] for node in nodes if node.is_joined})

@@ -306,9 +306,15 @@ def _build_inverted_residual(node: Node) -> torch.nn.Module:
 
 
 def _build_zero(node: Node) -> torch.nn.Module:
-    from trainless.operations import Zero
+    from trainless.operations import StridedZero, Zero
 
-    return Zero()
+    return Zero() if (node.inputs, node.stride) == (node.channels, 1) else StridedZero(node.channels, node.stride)
+
+
+def _build_factorized_reduction(node: Node) -> torch.nn.Module:
+    from trainless.operations import FactorizedReduction
+
+    return FactorizedReduction(node.inputs, node.channels)
 
 
 def _build_linear(node: Node) -> torch.nn.Module:
@@ -354,6 +360,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "max_pool": Operation(_build_max_pooling),
     "avg_pool_3x3": Operation(_build_average_pooling),
     "reduction": Operation(_build_reduction, _reduction),
+    "factorized_reduction": Operation(_build_factorized_reduction, _convolutions),
     "inverted_residual": Operation(_build_inverted_residual, _inverted_residual),
     "global_pool": Operation(_plain("AdaptiveAvgPool2d", 1), size=lambda node: (1, 1)),
     "global_max_pool": Operation(_build_global_max_pool, size=lambda node: (1, 1)),

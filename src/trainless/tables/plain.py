@@ -19,11 +19,14 @@ __all__ = ["SPACE_STRINGS", "is_plain", "read_plain", "read_table", "write_table
 
 _CSV, _PARQUET = (".csv", ".csv.gz"), (".parquet",)
 _FACTS = ("name", "space", "origin", "licence")
+_FORMER = {"nats-sss": "nats_size", "transnas-macro": "transnas_macro"}  # names of spaces in earlier versions
 _OPERATION = "(none|skip_connect|nor_conv_1x1|nor_conv_3x3|avg_pool_3x3)"
 
 SPACE_STRINGS = {
     "nasbench201": re.compile(r"\|O~0\|\+\|O~0\|O~1\|\+\|O~0\|O~1\|O~2\|".replace("O", _OPERATION)),
-    "transnas-macro": re.compile(r"64-[1-4]+-basic"),
+    "transnas_macro": re.compile(r"64-[1-4]+-basic"),
+    "transnas_micro": re.compile(r"64-41414-[0-3]_[0-3]{2}_[0-3]{3}"),
+    "nasbench_macro": re.compile(r"[012]{8}"),
     "nats_size": re.compile(r"[0-9]{1,4}(:[0-9]{1,4}){4}"),
     "nasbench301": re.compile(r"\[\[(\([0-9], [0-9]\)(, )?)+\], \[(\([0-9], [0-9]\)(, )?)+\]\]"),
     "convnet": re.compile(r"(conv|strided|whiten)[0-9]+(-[ks][135]w[0-9]+d[1-4][a-z.]*){3,4}-(avg|max)[1248]"),
@@ -69,8 +72,8 @@ def read_table(path: str | Path, name: str | None = None) -> BenchmarkTable:
     if frame.index.hasnans:
         raise TableError(f"'{path}' has a row without an architecture: fill it in or remove the row.")
     frame.index = frame.index.astype(str)
-    if kept.get("space") == "nats-sss":  # as earlier versions called it
-        kept["space"] = "nats_size"
+    if "space" in kept:
+        kept["space"] = _FORMER.get(kept["space"], kept["space"])
     facts = {"name": path.name.split(".")[0], "space": _space_of(frame.index), **kept}
     return BenchmarkTable(**{**facts, "name": name or facts["name"]}, frame=frame)
 

@@ -150,7 +150,7 @@ _FILES = {
         "nasbench301", "nas-bench-suite-zero/zc_nasbench301.json", str, {"cifar10": ("cifar10",)}, "valid_surrogate"
     ),
     "transnas-macro": _SuiteZero(
-        "transnas-macro",
+        "transnas_macro",
         "transnas-macro/zc_transbench101_macro.json",
         _macro_string,
         {task: (task,) for task in TRANSNAS_TASKS},
@@ -217,18 +217,18 @@ def suite_zero_file(space: str) -> str:
     return _FILES[space].path
 
 
-def suite_zero_table(space: str, folder: Path) -> BenchmarkTable:
-    """Read the accuracies that NAS-Bench-Suite-Zero publishes with its scores of one space.
+def suite_zero_table(benchmark: str, folder: Path) -> BenchmarkTable:
+    """Read the accuracies that NAS-Bench-Suite-Zero publishes with its scores of one benchmark.
 
     Raises:
         TableError: the file is missing, damaged, or of another form.
     """
-    file = _FILES[space]
+    file = _FILES[benchmark]
     columns = {}
     for dataset in file.datasets:
-        found = _read_suite_zero(file, dataset, space, folder)
+        found = _read_suite_zero(file, dataset, benchmark, folder)
         columns[f"{dataset}.{found.split}"] = found.accuracies
-    return BenchmarkTable(f"{space}-suite-zero", space, pd.DataFrame(columns))
+    return BenchmarkTable(f"{benchmark}-suite-zero", file.space, pd.DataFrame(columns))
 
 
 @dataclass(frozen=True)

@@ -177,7 +177,7 @@ TABLES: dict[str, TableSource] = {
         revision=2,
     ),
     "transnas-macro": TableSource(
-        "transnas-macro",
+        "transnas_macro",
         "3,255 networks on seven tasks: test",
         "TransNAS-Bench-101 by way of GenNAS-Zero",
         "MIT",
@@ -213,20 +213,20 @@ TABLES: dict[str, TableSource] = {
         (_SSS,),
     ),
     **{
-        f"{space}-suite-zero": TableSource(
+        f"{benchmark}-suite-zero": TableSource(
             space,
             f"{number} networks with the scores that NAS-Bench-Suite-Zero publishes: {split}",
             "NAS-Bench-Suite-Zero, in NASLib",
             "Apache-2.0",
-            _plainly(partial(suite_zero_table, space)),
-            (suite_zero_file(space),),
+            _plainly(partial(suite_zero_table, benchmark)),
+            (suite_zero_file(benchmark),),
             architectures=number,
         )
-        for space, number, split in (
-            ("nasbench101", 292, "single-seed validation"),
-            ("nasbench201", 725, "single-seed test"),
-            ("nasbench301", 725, "validation as a surrogate predicts it"),
-            ("transnas-macro", 725, "test on seven tasks"),
+        for benchmark, space, number, split in (
+            ("nasbench101", "nasbench101", 292, "single-seed validation"),
+            ("nasbench201", "nasbench201", 725, "single-seed test"),
+            ("nasbench301", "nasbench301", 725, "validation as a surrogate predicts it"),
+            ("transnas-macro", "transnas_macro", 725, "test on seven tasks"),
         )
     },
 }

@@ -14,12 +14,20 @@ _NATS = {
     "cifar100": Task("cifar100", 100),
     "ImageNet16-120": Task("ImageNet16-120", 120, height=16, width=16),
 }
+# Those of TransNAS-Bench-101 that are classification.
+_SCENES = {
+    name: Task(name, classes, height=256, width=256)
+    for name, classes in {"class_object": 100, "class_scene": 63, "room_layout": 9}.items()
+}
 
 TASKS: Mapping[str, Mapping[str, Task]] = {
     "nasbench201": _NATS,
-    "nats-sss": _NATS,
+    "nats_size": _NATS,
     "nasbench101": {"cifar10": _CIFAR10},
     "nasbench301": {"cifar10": _CIFAR10},
+    "nasbench_macro": {"cifar10": _CIFAR10},
+    "transnas_macro": _SCENES,
+    "transnas_micro": _SCENES,
     "convnet": {"cifar10": _CIFAR10, "digits": Task("digits", 10, channels=1, height=8, width=8)},
 }
 """By search space, the tasks of its benchmark by data set."""

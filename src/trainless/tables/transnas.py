@@ -27,7 +27,7 @@ def read_transnas_macro(folder: Path) -> BenchmarkTable:
     columns = {
         f"{task}.test": _read_task(folder / "transnas-macro" / f"accuracy_{task}.json") for task in TRANSNAS_TASKS
     }
-    return BenchmarkTable("transnas-macro", "transnas-macro", pd.DataFrame(columns))
+    return BenchmarkTable("transnas-macro", "transnas_macro", pd.DataFrame(columns))
 
 
 def _read_task(path: Path) -> pd.Series:

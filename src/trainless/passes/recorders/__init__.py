@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from trainless.passes.recorders.base import Backward, ForwardAgain, Recorder
-from trainless.passes.recorders.codes import ReluKernel, ReluPatterns
+from trainless.passes.recorders.codes import DistinctPatterns, ReluKernel, ReluPatterns
 from trainless.passes.recorders.counts import MultiplyAdds, Parameters, SkipSpans, TrainableParameters
 from trainless.passes.recorders.features import FeatureChanges, NormalisationVariances
+from trainless.passes.recorders.first_elements import FirstElements, OutputJacobian
 from trainless.passes.recorders.hessian import HessianForm
+from trainless.passes.recorders.image_gradients import GradientSigns, TangentKernel
 from trainless.passes.recorders.jacobian import InputJacobian
 from trainless.passes.recorders.saliencies import ChannelSaliencies
-from trainless.passes.recorders.weights import WeightGradients, Weights
+from trainless.passes.recorders.weights import PartGradients, WeightGradients, Weights
 from trainless.passes.signals import Signal
 
-__all__ = ["RECORDERS", "Backward", "ForwardAgain", "Recorder"]
+__all__ = ["RECORDERS", "Backward", "ForwardAgain", "OutputJacobian", "Recorder"]
 
 RECORDERS: Mapping[Signal, type[Recorder]] = {
     Signal.PARAMETERS: Parameters,
@@ -23,11 +25,16 @@ RECORDERS: Mapping[Signal, type[Recorder]] = {
     Signal.SKIP_SPANS: SkipSpans,
     Signal.RELU_KERNEL: ReluKernel,
     Signal.RELU_PATTERNS: ReluPatterns,
+    Signal.DISTINCT_PATTERNS: DistinctPatterns,
     Signal.INPUT_JACOBIAN: InputJacobian,
     Signal.WEIGHTS: Weights,
     Signal.WEIGHT_GRADIENTS: WeightGradients,
     Signal.CHANNEL_SALIENCIES: ChannelSaliencies,
     Signal.HESSIAN_FORM: HessianForm,
+    Signal.PART_GRADIENTS: PartGradients,
+    Signal.TANGENT_KERNEL: TangentKernel,
+    Signal.GRADIENT_SIGNS: GradientSigns,
+    Signal.OUTPUT_JACOBIAN: FirstElements,
     Signal.FEATURE_CHANGES: FeatureChanges,
     Signal.NORMALISATION_VARIANCES: NormalisationVariances,
 }

@@ -12,9 +12,9 @@ from trainless.passes.marks import batched
 from trainless.passes.observers import Rules
 from trainless.passes.recorders.base import Recorder
 from trainless.passes.run import Run
-from trainless.passes.units import UnitObserver, agreement, packed
+from trainless.passes.units import UnitObserver, agreement, distinct_patterns, distinct_rows, packed
 
-__all__ = ["ReluKernel", "ReluPatterns"]
+__all__ = ["DistinctPatterns", "ReluKernel", "ReluPatterns"]
 
 
 class Codes(Recorder):
@@ -71,3 +71,14 @@ class ReluPatterns(Codes):
     def together(self) -> np.ndarray:
         """Shape ``(images, bytes)``."""
         return np.concatenate(self._kept, axis=1)
+
+
+class DistinctPatterns(Codes):
+    """Counts the distinct patterns of the images that turn a unit on."""
+
+    name = "distinct_patterns"
+    reduce = staticmethod(distinct_patterns)
+
+    def together(self) -> int:
+        """How many there are among all units."""
+        return len(distinct_rows(np.concatenate(self._kept)))

@@ -10,7 +10,7 @@ from trainless.passes.run import Run, joined
 from trainless.passes.signals import PassSpec
 from trainless.passes.weights import Weight
 
-__all__ = ["WeightGradients", "Weights", "objective_of"]
+__all__ = ["PartGradients", "WeightGradients", "Weights", "objective_of"]
 
 
 def by_layer(layers: list[list[Weight]], tensors: list[torch.Tensor]) -> list[torch.Tensor]:
@@ -62,4 +62,27 @@ class WeightGradients(Recorder):
 
     def value(self) -> list[torch.Tensor]:
         """One tensor a layer, shaped as the weights."""
+        return self._gradients
+
+
+class PartGradients(Recorder):
+    """Takes the gradients of the loss of each part of the batch with respect to the weights."""
+
+    name = "part_gradients"
+    inputs = frozenset({"halves"})
+
+    def __init__(self) -> None:
+        self._gradients: list[list[torch.Tensor]] = []
+
+    @classmethod
+    def backward(cls, spec: PassSpec) -> Backward:
+        """From the loss."""
+        return Backward(loss, "weights")
+
+    def after_backward(self, run: Run, gradients: list[torch.Tensor]) -> None:
+        """Join them by layer."""
+        self._gradients.append(by_layer(run.layers, gradients))
+
+    def value(self) -> list[list[torch.Tensor]]:
+        """For each part one tensor a layer, shaped as the weights."""
         return self._gradients
