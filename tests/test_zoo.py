@@ -35,12 +35,15 @@ from trainless.proxies.transferability import TRANSFERABILITY
 EVERYTHING = [
     name for name in PROXIES
     if name not in ("skipped_layers", "zen:repeated", *(record.name for record in TRANSFERABILITY))
+    and not name.startswith(("gradsign", "ntk_condition", "vkdnw"))  # these see convolutions and linear maps alone
 ]  # fmt: skip
 ZEN = {"zen": "no global average pooling", "zen:running": "no global average pooling"}
 TINY = {"linear_regions": "^on images of 3 x 3 pixels: RuntimeError: "}
 FIXED_SIZE = {**ZEN, **TINY}
 NEGATIVE = {"logsynflow": "some gradient is below -1"}
-UNITLESS = dict.fromkeys(("nwot", "nwot:output", "nwot:all", "linear_regions"), "no activation function was seen")
+UNITLESS = dict.fromkeys(
+    ("nwot", "nwot:output", "nwot:all", "swap", "linear_regions"), "no activation function was seen"
+)
 
 
 @dataclass(frozen=True)
@@ -695,7 +698,9 @@ def test_one_function_has_one_score_however_it_is_written(name: str) -> None:
     expected = scores_of(animal.same_as)
     for proxy in EVERYTHING:
         if proxy not in ("params", "params:trainable", "flops", *animal.apart):
-            assert scores[proxy] == pytest.approx(expected[proxy], rel=animal.precision, abs=1e-7, nan_ok=True), proxy
+            # Weights whose gradients nearly agree carry a layer there, and rounding is large beside their difference.
+            precision = max(animal.precision, 1e-2) if proxy == "zico" else animal.precision
+            assert scores[proxy] == pytest.approx(expected[proxy], rel=precision, abs=1e-7, nan_ok=True), proxy
 
 
 def own_gradients(name: str) -> list[tuple[torch.Tensor, torch.Tensor]]:

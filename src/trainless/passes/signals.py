@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import Enum
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from trainless.errors import InputError
 
@@ -17,9 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-    from trainless.passes.recorders.first_elements import OutputJacobian
-
-__all__ = ["PassSpec", "Signal", "Signals"]
+__all__ = ["OutputJacobian", "PassSpec", "Signal", "Signals"]
 
 
 class Signal(Enum):
@@ -121,6 +119,20 @@ class PassSpec:
         for name, least in (("inputs", 0), ("image_size", 0), ("repeats", 1)):
             if getattr(self, name) < least:
                 raise InputError(f"A pass has {name}={getattr(self, name)}, expected {least} or more.")
+
+
+class OutputJacobian(NamedTuple):
+    """Gradients of each image's outputs with respect to the first element of some parameter tensors.
+
+    Args:
+        values: shape ``(images, classes, tensors)``.
+        outputs: shape ``(images, classes)``.
+        tensors: number of all parameter tensors.
+    """
+
+    values: torch.Tensor
+    outputs: torch.Tensor
+    tensors: int
 
 
 class Signals:

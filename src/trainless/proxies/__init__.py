@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from trainless.errors import InputError, UnknownNameError
+from trainless.passes import Signal
 from trainless.proxies.activations import ACTIVATIONS
 from trainless.proxies.base import Proxy
 from trainless.proxies.counts import COUNTS
@@ -16,6 +17,8 @@ from trainless.proxies.transferability import TRANSFERABILITY
 from trainless.proxies.zen import ZEN
 
 __all__ = ["PROXIES", "Proxy", "proxies", "proxy"]
+
+_BY_IMAGE = {Signal.TANGENT_KERNEL, Signal.GRADIENT_SIGNS, Signal.OUTPUT_JACOBIAN}
 
 PROXIES: dict[str, Proxy] = {
     record.name: record
@@ -44,7 +47,8 @@ def proxy(name: str | Proxy) -> Proxy:
 def proxies(names: str | Iterable[str | Proxy] = "all") -> list[Proxy]:
     """Look up several proxies: a list, or text with commas.
 
-    ``"all"`` stands for all that are meant for untrained networks, without variants.
+    ``"all"`` stands for all that are meant for untrained networks, however they are written, without variants: those
+    that look at the gradients of each image, which see convolutions of images and linear maps alone, are named.
 
     Raises:
         UnknownNameError: a name is unknown.
@@ -65,4 +69,9 @@ def proxies(names: str | Iterable[str | Proxy] = "all") -> list[Proxy]:
 
 
 def _usual() -> list[Proxy]:
-    return [record for record in PROXIES.values() if ":" not in record.name and record not in TRANSFERABILITY]
+    left_out = {record.name for record in TRANSFERABILITY}
+    return [
+        record
+        for name, record in PROXIES.items()
+        if ":" not in name and name not in left_out and not record.signals & _BY_IMAGE
+    ]

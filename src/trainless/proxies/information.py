@@ -30,7 +30,7 @@ def vkdnw_entropy(signals: Signals) -> float:
     spectrum, the higher: at most log 9.
 
     Example:
-        >>> from trainless.passes.recorders import OutputJacobian
+        >>> from trainless.passes.signals import OutputJacobian
         >>> jacobian = OutputJacobian(torch.eye(3).expand(2, 3, 3), torch.zeros(2, 3), tensors=3)
         >>> round(vkdnw_entropy(Signals(output_jacobian=jacobian)), 3)
         2.114
@@ -64,7 +64,7 @@ def vkdnw_dimension(signals: Signals) -> float:
     """Number of parameter tensors, which counts the layers.
 
     Example:
-        >>> from trainless.passes.recorders import OutputJacobian
+        >>> from trainless.passes.signals import OutputJacobian
         >>> vkdnw_dimension(Signals(output_jacobian=OutputJacobian(torch.zeros(1, 2, 3), torch.zeros(1, 2), 3)))
         3
     """

@@ -405,6 +405,6 @@ def _cell(nodes: Sequence[Node]) -> torch.nn.Module:
             terms[number[node.target] - 1].append((node.record.build(node), number[node.source]))
         elif (node.channels, node.output_size) != (node.inputs, node.size):
             resized[number[node.target] - 1] = node
-    for place, node in resized.items():
-        terms[place] = terms[place] or [(node.record.build(node), number[node.source])]
+    for index, node in resized.items():
+        terms[index] = terms[index] or [(node.record.build(node), number[node.source])]
     return Cell(terms, {number[node.target] for node in nodes if node.is_joined})

@@ -360,7 +360,9 @@ OPERATIONS: Mapping[str, Operation] = {
     "max_pool": Operation(_build_max_pooling),
     "avg_pool_3x3": Operation(_build_average_pooling),
     "reduction": Operation(_build_reduction, _reduction),
-    "factorized_reduction": Operation(_build_factorized_reduction, _convolutions),
+    "factorized_reduction": Operation(
+        _build_factorized_reduction, _convolutions, size=lambda node: strided(node.size, 2)
+    ),
     "inverted_residual": Operation(_build_inverted_residual, _inverted_residual),
     "global_pool": Operation(_plain("AdaptiveAvgPool2d", 1), size=lambda node: (1, 1)),
     "global_max_pool": Operation(_build_global_max_pool, size=lambda node: (1, 1)),

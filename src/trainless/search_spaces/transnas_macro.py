@@ -101,9 +101,17 @@ class TransNASMacro(FiniteSpace):
         """List the architectures with a layer of another kind, one more or one less, in the order of their numbers."""
         digits = self._digits(architecture)
         changed = {
-            *(digits[:place] + digit + digits[place + 1 :] for place in range(len(digits)) for digit in _DIGITS),
-            *(digits[:place] + digit + digits[place:] for place in range(len(digits) + 1) for digit in _DIGITS),
-            *(digits[:place] + digits[place + 1 :] for place in range(len(digits))),
+            *(
+                digits[:position] + digit + digits[position + 1 :]
+                for position in range(len(digits))
+                for digit in _DIGITS
+            ),
+            *(
+                digits[:position] + digit + digits[position:]
+                for position in range(len(digits) + 1)
+                for digit in _DIGITS
+            ),
+            *(digits[:position] + digits[position + 1 :] for position in range(len(digits))),
         } - {digits}
         numbers = _numbers()
         return [_architecture(found) for found in sorted(changed & numbers.keys(), key=numbers.__getitem__)]

@@ -8,7 +8,7 @@ from trainless.passes.recorders.base import Backward, ForwardAgain, Recorder
 from trainless.passes.recorders.codes import DistinctPatterns, ReluKernel, ReluPatterns
 from trainless.passes.recorders.counts import MultiplyAdds, Parameters, SkipSpans, TrainableParameters
 from trainless.passes.recorders.features import FeatureChanges, NormalisationVariances
-from trainless.passes.recorders.first_elements import FirstElements, OutputJacobian
+from trainless.passes.recorders.first_elements import FirstElements
 from trainless.passes.recorders.hessian import HessianForm
 from trainless.passes.recorders.image_gradients import GradientSigns, TangentKernel
 from trainless.passes.recorders.jacobian import InputJacobian
@@ -16,7 +16,7 @@ from trainless.passes.recorders.saliencies import ChannelSaliencies
 from trainless.passes.recorders.weights import PartGradients, WeightGradients, Weights
 from trainless.passes.signals import Signal
 
-__all__ = ["RECORDERS", "Backward", "ForwardAgain", "OutputJacobian", "Recorder"]
+__all__ = ["RECORDERS", "Backward", "ForwardAgain", "Recorder"]
 
 RECORDERS: Mapping[Signal, type[Recorder]] = {
     Signal.PARAMETERS: Parameters,

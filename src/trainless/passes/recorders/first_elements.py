@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,28 +13,14 @@ from trainless.passes.marks import origin
 from trainless.passes.observers import Rules
 from trainless.passes.recorders.base import Recorder
 from trainless.passes.run import Run
-from trainless.passes.signals import PassSpec
+from trainless.passes.signals import OutputJacobian, PassSpec
 
-__all__ = ["FirstElements", "OutputJacobian"]
+__all__ = ["FirstElements"]
 
 _MOST = 128  # parameter tensors, those that are registered first
 
 # Gives what one image's gradient of an output has to be multiplied by and summed over, for a parameter's first element.
 _Factor = Callable[[], torch.Tensor]
-
-
-class OutputJacobian(NamedTuple):
-    """Gradients of each image's outputs with respect to the first element of some parameter tensors.
-
-    Args:
-        values: shape ``(images, classes, tensors)``.
-        outputs: shape ``(images, classes)``.
-        tensors: number of all parameter tensors.
-    """
-
-    values: torch.Tensor
-    outputs: torch.Tensor
-    tensors: int
 
 
 class FirstElements(Recorder):

@@ -164,19 +164,19 @@ def _by_image(weight: torch.Tensor, uses: list[_Use]) -> Iterator[torch.Tensor]:
     some_groups, some_outputs = max(1, budget // (outputs * numbers)), max(1, min(outputs, budget // numbers))
     for group in range(0, groups, some_groups):
         for output in range(0, outputs, some_outputs):
-            place = slice(None), slice(group, group + some_groups), slice(output, output + some_outputs)
-            piece = _piece(weight, uses[0], place)
+            region = slice(None), slice(group, group + some_groups), slice(output, output + some_outputs)
+            piece = _piece(weight, uses[0], region)
             for use in uses[1:]:
-                piece = piece + _piece(weight, use, place)
+                piece = piece + _piece(weight, use, region)
             yield piece
 
 
-def _piece(weight: torch.Tensor, use: _Use, place: tuple[slice, slice, slice]) -> torch.Tensor:
+def _piece(weight: torch.Tensor, use: _Use, region: tuple[slice, slice, slice]) -> torch.Tensor:
     inputs, gradient = (_images_first(tensor, use.mark) for tensor in (use.inputs, use.gradient))
     positions = gradient[0].numel() // len(weight) if use.settings else gradient[0].numel() // gradient.shape[-1]
     some = max(1, _NUMBERS // (positions * inputs.shape[1 if use.settings else -1] * weight[0, 0].numel()))
     rows = [
-        torch.matmul(_outputs(part, use)[place], _columns(given, weight, use)[place[:2]].transpose(-1, -2)).flatten(1)
+        torch.matmul(_outputs(part, use)[region], _columns(given, weight, use)[region[:2]].transpose(-1, -2)).flatten(1)
         for part, given in zip(gradient.split(some), inputs.split(some), strict=True)
     ]
     found = torch.cat(rows)
