@@ -101,3 +101,10 @@ def test_gates_and_what_does_not_turn_at_zero_are_no_units(function: Function) -
 def test_squeeze_and_excite_has_the_units_of_its_relu_alone() -> None:
     gate = nn.Sequential(nn.Linear(6, 2), nn.ReLU(), nn.Linear(2, 6), nn.Sigmoid())
     assert kernels(lambda x: x * gate(x)) == kernels(lambda x: F.relu(gate[0](x)))
+
+
+def test_a_gate_is_no_unit_for_any_of_several_observers() -> None:
+    first, second = UnitObserver(agreement), UnitObserver(agreement)
+    with Observer(first.rules, second.rules):
+        output = torch.relu(X) * torch.sigmoid(X)
+    assert [len(units.reaching(output)) for units in (first, second)] == [1, 1]

@@ -114,7 +114,7 @@ class UnitObserver:
     def _sigmoid(self, call: Function, input: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         output = self._record(input, lambda: call(input, *args, **kwargs))
         if self._kept and self._depends(input):
-            setattr(output, _GATE, self._kept[-1])
+            setattr(output, _GATE, (*getattr(output, _GATE, ()), self._kept[-1]))  # of each observer its own
             setattr(output, _SIGN, (weakref.ref(input), input._version))
         return output
 
@@ -159,9 +159,9 @@ class UnitObserver:
     def _product(self, call: Function, input: Any, other: Any, *args: Any, **kwargs: Any) -> Any:
         for mask, factor in ((input, other), (other, input)):
             if isinstance(factor, torch.Tensor):
-                gate = getattr(mask, _GATE, None)
-                if gate is not None and self._depends(factor):
-                    gate.gate = True  # it multiplies something: as a unit of its own it does not count
+                if self._depends(factor):
+                    for gate in getattr(mask, _GATE, ()):
+                        gate.gate = True  # it multiplies something: as a unit of its own it does not count
                 if self._source(mask) is factor:
                     return self._record(factor, lambda: call(input, other, *args, **kwargs))
         return call(input, other, *args, **kwargs)
