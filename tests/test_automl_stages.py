@@ -249,10 +249,10 @@ class TestFinalists:
 
 
 class TestChoice:
-    def test_of_those_that_are_alike_the_one_with_the_most_parameters(self) -> None:
+    def test_of_those_that_are_alike_the_one_with_the_most_multiply_adds(self) -> None:
         table = pd.DataFrame({
             "architecture": ["a", "b", "c", "d", "e"], "score": [57.9, 58.6, np.nan, 57.0, 58.0],
-            "parameters": [275, 130, 900, 999, 67],
+            "flops": [275, 130, 900, 999, 67],
         })  # fmt: skip
         assert list(_best_first(table, alike=1.0)["architecture"]) == ["a", "b", "e", "d"]
         assert list(_best_first(table, alike=0.0)["architecture"]) == ["b", "e", "a", "d"]

@@ -64,7 +64,7 @@ def test_spaces_and_proxies_are_listed(run: Run) -> None:
     rows = {row["proxy"]: row for row in document(run("proxies", "--json"))}
     assert set(rows) == set(PROXIES)
     assert {row["kind"] for row in rows.values()} == {"data-independent", "data-dependent"}
-    assert [name for name, row in rows.items() if row["better"] == "lower"] == ["plain"]
+    assert [name for name, row in rows.items() if row["better"] == "lower"] == ["plain", "ntk_condition"]
     # The thesis's table 5.1, with params and flops beside it.
     independent = {name for name, row in rows.items() if row["kind"] == "data-independent" and ":" not in name}
     assert independent == {
@@ -72,6 +72,7 @@ def test_spaces_and_proxies_are_listed(run: Run) -> None:
     }  # fmt: skip
     assert {row["space"]: row["options"] for row in document(run("spaces", "--json"))} == {
         "nasbench201": "channels=16, cells=5", "nasbench101": "channels=128, cells=3", "nats_size": "unit=8",
+        "nasbench_macro": "width=32", "transnas_macro": "channels=64", "transnas_micro": "channels=64",
         "mobile": "width=16, depth=4", "convnet": "unit=8", "pretrained": "backbone=all",
     }  # fmt: skip
     code, out, _ = run("proxies")

@@ -35,6 +35,7 @@ class FirstElements(Recorder):
 
     def __init__(self) -> None:
         self._columns: dict[str, torch.Tensor] = {}
+        self._seen: set[str] = set()
         self._found: OutputJacobian | None = None
         self._class = 0
 
@@ -47,7 +48,7 @@ class FirstElements(Recorder):
 
     def begin(self, run: Run) -> None:
         """Forget what an earlier attempt left."""
-        self._columns, self._class = {}, 0
+        self._columns, self._seen, self._class = {}, set(), 0
 
     def rules(self, run: Run) -> Rules:
         """Rules that see what uses parameters."""
@@ -96,6 +97,7 @@ class FirstElements(Recorder):
         self, run: Run, output: torch.Tensor, factors: dict[Hashable, _Factor], channels: int = 1
     ) -> torch.Tensor:  # fmt: skip
         names = [name for name in factors if isinstance(name, str)]
+        self._seen.update(names)  # those of dead branches have no gradients
         if output.requires_grad and names:
 
             def on_gradient(gradient: torch.Tensor) -> None:
@@ -116,7 +118,7 @@ class FirstElements(Recorder):
             self._class = number
             run.gradients(output[:, number].sum(), inputs, keep_graph=True)
         names = [name for name, _ in run.network.named_parameters()]
-        missing = next((name for name in names[:_MOST] if name not in self._columns and self._counts(run, name)), None)
+        missing = next((name for name in names[:_MOST] if name not in self._seen and self._is_used(run, name)), None)
         if missing is not None:
             raise NetworkError(
                 f"The parameter '{missing}' is none of a convolution, a linear map or a batch normalisation: what its "
@@ -126,8 +128,8 @@ class FirstElements(Recorder):
         columns = [self._columns.get(name, nothing) for name in names[:_MOST]]
         self._found = OutputJacobian(torch.stack(columns).permute(2, 1, 0), output.detach(), len(names))
 
-    def _counts(self, run: Run, name: str) -> bool:
-        """Whether the outputs depend on a parameter: not on those of dead branches."""
+    def _is_used(self, run: Run, name: str) -> bool:
+        """Whether a weight is made of a parameter."""
         return run.tensors[name].requires_grad and any(name in weight.names for weight in run.weights)
 
     def value(self) -> OutputJacobian | None:
