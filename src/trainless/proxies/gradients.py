@@ -133,9 +133,13 @@ def zico(signals: Signals) -> float:
         >>> math.isclose(zico(Signals(part_gradients=halves)), math.log((1 + 3) / 2 + (2 + 2) / 4))
         True
     """
-    layers = (torch.stack(parts).double() for parts in zip(*signals.part_gradients, strict=True))
-    ratios = (part.abs().mean(0) / part.std(0, correction=0) for part in layers)
-    sums = [float(ratio[ratio.isfinite()].sum()) for ratio in ratios]
+    sums = []
+    for parts in zip(*signals.part_gradients, strict=True):
+        doubles = [part.double() for part in parts]
+        mean = sum(doubles) / len(doubles)
+        deviation = (sum((part - mean).square() for part in doubles) / len(doubles)).sqrt()
+        ratio = sum(part.abs() for part in doubles) / len(doubles) / deviation
+        sums.append(float(ratio[ratio.isfinite()].sum()))
     return sum(math.log(value) for value in sums if value > 0) if any(sums) else -math.inf
 
 
