@@ -69,9 +69,5 @@ def proxies(names: str | Iterable[str | Proxy] = "all") -> list[Proxy]:
 
 
 def _usual() -> list[Proxy]:
-    left_out = {record.name for record in TRANSFERABILITY}
-    return [
-        record
-        for name, record in PROXIES.items()
-        if ":" not in name and name not in left_out and not record.signals & _BY_IMAGE
-    ]
+    named = [record for record in PROXIES.values() if record in TRANSFERABILITY or record.signals & _BY_IMAGE]
+    return [record for record in PROXIES.values() if ":" not in record.name and record not in named]
