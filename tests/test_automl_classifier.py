@@ -150,7 +150,7 @@ class TestRefusals:
             ({"evaluations": 0}, "The budget is 0, expected more than 0"),
             ({"workers": True}, "workers is True, expected a whole number or None."),
             ({"measure": "loss"}, "loss"),
-            ({"space": "darts"}, "There is no search space 'darts'"),
+            ({"space": "enas"}, "There is no search space 'enas'"),
             ({"search_score": "nwott", "epochs": 1}, "'nwott'"),
             ({"image_shape": (8, 8)}, r"image_shape is \(8, 8\), expected channels, height and width"),
             ({"image_shape": (3, 8, 8)}, "Rows of 64 values are no images of 3 x 8 x 8"),

@@ -248,7 +248,7 @@ def test_quickstart_fits_a_network_and_ranks_by_the_hybrid(run: Run, tmp_path: P
     ("arguments", "message"),
     [
         (["describe", "foo"], "'foo' is no architecture of nasbench201"),
-        (["describe", A1, "--space", "darts"], "There is no search space 'darts'"),
+        (["describe", A1, "--space", "enas"], "There is no search space 'enas'"),
         (["describe", A1, "--space", "nasbench201(channels=0)"], "channels"),
         (
             ["describe", A1, "--channels", "4", "--cells=1"],

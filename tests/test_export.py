@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -263,3 +264,21 @@ def test_named_arguments_of_methods_are_kept(tmp_path: Path) -> None:
     network = Named("a.b", "c")
     write_plain(plain_code(network, TASK.input_shape, "abc", MEAN, STD), tmp_path)
     assert torch.equal(load_plain(tmp_path)(images()), network(normalised(images())))
+
+
+@pytest.mark.parametrize(
+    "space",
+    ["darts(channels=4, layers=3, none=1)", "transnas_micro(channels=4)", "autoformer(unit=2)", "nasbench_asr(width=1)",
+     "chain(unit=2)", "mlp(unit=2)", "hierarchical(channels=4)"],
+)  # fmt: skip
+def test_networks_of_spaces_as_plain_code(space: str) -> None:
+    chosen, task = search_space(space), Task("toy", 3, 3, 16, 16)
+    given = torch.rand(2, 3, 16, 16)
+    for seed in range(3):
+        network = chosen.build(chosen.sample(np.random.default_rng(seed)), task).eval()
+        code = plain_code(network, task.input_shape, ("a", "b", "c"), (0.0,) * 3, (1.0,) * 3)
+        names: dict[str, Any] = {}
+        exec(code.source, names)
+        copy = names["Network"]()
+        copy.load_state_dict(code.weights)
+        torch.testing.assert_close(copy.eval()(given), network(given))

@@ -274,10 +274,12 @@ def test_wrong_arguments_are_refused() -> None:
 def test_all_proxies_of_a_bare_network_and_those_without_labels() -> None:
     images, labels = networks.batch()
     named = {"logme", "ridge_loo", "lda_loo", "transrate", "gradsign", "ntk_condition", "vkdnw", "vkdnw_entropy"}
+    named |= {"az_expressivity", "az_progressivity", "az_trainability"}  # the network does not tell its blocks
     usual = {name for name in PROXIES if ":" not in name} - named
     assert set(score(networks.Plain(), images, labels)) == usual - {"skipped_layers"}
     assert set(score(networks.Plain(), images)) == {
-        "params", "flops", "l2_norm", "synflow", "logsynflow", "zen", "linear_regions",
+        "params", "flops", "l2_norm", "synflow", "logsynflow", "zen", "linear_regions", "trainable_layers",
+        "vkdnw_dimension",
     }  # fmt: skip
 
 

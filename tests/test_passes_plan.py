@@ -44,7 +44,7 @@ def test_a_field_without_effect_is_refused(options: dict[str, Any], message: str
     [
         ({"input": "noise"}, Signal.HESSIAN_FORM, "'hessian_form' is measured on batch, not on 'noise'"),
         ({"input": "architecture"}, Signal.WEIGHTS, "'weights' is measured on .*, not on 'architecture'"),
-        ({}, Signal.PARAMETERS, "'parameters' is measured on architecture, not on 'batch'"),
+        ({"input": "ones"}, Signal.PARAMETERS, "'parameters' is measured on architecture or batch, not on 'ones'"),
         ({}, Signal.FEATURE_CHANGES, "'feature_changes' is measured on noise_pair"),
         (
             {"input": "noise_pair", "batch_norm": "bypassed"},

@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from trainless.evaluation import score
+from trainless.passes import plan_passes, run_passes
+from trainless.proxies import proxy
 
 pytestmark = [pytest.mark.data, pytest.mark.xdist_group("proxies_golden")]
 
@@ -65,3 +67,53 @@ def test_vkdnw_of_the_fisher_information(case: Any) -> None:
     # The reference spreads a twentieth of the probabilities over the classes, which changes the third digit.
     expected = golden["own:vkdnw_entropy_true_fisher@given"]["restated_float64"]
     assert found == pytest.approx(expected, rel=3e-3)
+
+
+BLOCKS = {
+    "tiny": ("features.2", "features.6"),
+    "nb201_light": tuple(f"features.{number}" for number in (1, *range(2, 19))),
+}
+
+
+def stream(name: str) -> torch.Generator:
+    """Where public code is seeded with 0, and draws nothing else."""
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def measured(case: Any, golden_networks: Any) -> Any:
+    """A function that computes a proxy with the random stream of public code."""
+    network, (images, labels), _ = case
+    name = "tiny" if len(list(network.parameters())) < 10 else "nb201_light"
+    network.block_paths = BLOCKS[name]
+
+    def compute(which: str, dtype: str) -> float:
+        record = proxy(which)
+        results = run_passes(
+            network, images[:64], labels[:64], plan_passes([record]), dtype=getattr(torch, dtype), generators=stream
+        )
+        result = results[record.pass_spec]
+        assert not result.failure, result.failure
+        return record.compute(result.signals)[0]
+
+    return compute
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-3), ("float64", 1e-6)])
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ("az_expressivity", "az_expressivity@given"),
+        ("az_progressivity", "az_progressivity@given"),
+        ("az_trainability:published", "az_trainability@given"),
+        ("meco:published", "meco"),
+        ("meco_opt:published", "meco_opt@seed0"),
+        ("near:published", "near@npseed0"),
+        pytest.param("ntk_condition:published", "ntk_cond", marks=pytest.mark.slow),
+    ],
+)
+def test_with_the_random_stream_of_public_code(
+    case: Any, measured: Any, ours: str, theirs: str, dtype: str, tolerance: float
+) -> None:
+    golden = float(case[2][theirs][dtype])
+    assert measured(ours, dtype) == pytest.approx(golden, rel=tolerance, abs=1e-9)

@@ -12,7 +12,8 @@ import pytest
 import torch
 from test_search_spaces import Words
 
-from trainless import scoring
+import trainless
+from trainless import aggregation, scoring
 from trainless.errors import ArchitectureError, InputError, UnknownNameError
 from trainless.estimators import distinct_sample
 from trainless.passes import PassSpec, Signal
@@ -257,3 +258,43 @@ def test_a_session_scores_members_of_a_space_without_numbers(tmp_path: Path) -> 
         space, "evolution", "log-rank(params, nwot)", "digits", budget="5s,12", batch_size=8, workers=0
     ).run()
     assert 0 < len(found.evaluations) <= 12
+
+
+MIXED = [str(NASBench201()[index]) for index in range(5, 15_625, 2_500)]
+
+
+class TestAggregations:
+    def test_are_columns_made_of_their_parts(self, tmp_path: Path) -> None:
+        mixed = scorer(proxies="params, hybrid, flops_nwot", store=tmp_path / "scores.db")
+        table = mixed.score(MIXED)
+        parts = scorer(proxies="logsynflow, nwot, flops").score(MIXED)
+        assert list(table.columns) == ["params", "hybrid", "flops_nwot"]
+        assert table["hybrid"].tolist() == aggregation.hybrid(parts["logsynflow"], parts["nwot"]).tolist()
+        assert table["flops_nwot"].tolist() == (parts["flops"] * parts["nwot"]).tolist()
+        with Store(tmp_path / "scores.db") as store:
+            assert set(store.table().columns) == {"params", "logsynflow", "nwot", "flops"}
+        assert mixed.costs["hybrid"] > mixed.costs["params"]
+
+    def test_lower_is_better_turns_a_part(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(
+            "trainless.scoring.NAMED_AGGREGATES", {"mine": lambda: aggregation.RankSum(["plain", "params"])}
+        )
+        monkeypatch.setattr("trainless.scoring.named_aggregate", lambda name: aggregation.RankSum(["plain", "params"]))
+        table = scorer(proxies="mine, plain, params").score(MIXED)
+        expected = (-table["plain"]).rank() / len(table) + table["params"].rank() / len(table)
+        assert table["mine"].tolist() == pytest.approx(expected.tolist())
+
+    @pytest.mark.parametrize("name", list(aggregation.NAMED_AGGREGATES))
+    def test_every_name_gives_finite_scores(self, name: str) -> None:
+        table = scorer(proxies=name).score(MIXED)
+        assert list(table.columns) == [name]
+        assert np.isfinite(table[name].to_numpy()).sum() >= len(MIXED) - 1
+
+    def test_an_unknown_name(self) -> None:
+        with pytest.raises(UnknownNameError, match="There is no proxy 'robusta'"):
+            scorer(proxies="robusta")
+
+    def test_one_network_alone_has_none(self) -> None:
+        images = torch.randn(4, 1, 8, 8)
+        with pytest.raises(InputError, match="'robust' joins the scores of several networks"):
+            trainless.score(SPACE.build(SPACE[100], Task("digits", 10, 1, 8, 8)), images, proxies="robust")

@@ -29,9 +29,17 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "conv_bn_gelu": {"kernel": 5, "stride": 2, "groups": 4},
     "whitening": {"kernel": 3},
     "resize": {"pixels": 7},
+    "max_pool_bn": {"kernel": 3, "stride": 2},
+    "avg_pool_3x3_bn": {"stride": 2},
+    "sep_conv": {"kernel": 5, "stride": 2},
+    "dil_conv": {"kernel": 3, "stride": 2, "dilation": 2, "is_affine": False},
+    "patches": {"kernel": 2, "stride": 2},
+    "transformer_block": {"heads": 2, "head_width": 3, "expansion": 2},
+    "time_conv": {"kernel": 5, "stride": 2, "dilation": 2, "groups": 2},
 }
 WIDER = {
-    "conv", "relu_conv_bn", "conv_bn", "conv_bn_relu", "conv_bn_gelu", "conv_bn_silu", "reduction", "inverted_residual"
+    "conv", "relu_conv_bn", "conv_bn", "conv_bn_relu", "conv_bn_gelu", "conv_bn_silu", "reduction", "inverted_residual",
+    "sep_conv", "dil_conv", "patches", "time_conv", "time_linear",
 }  # fmt: skip
 
 
@@ -46,7 +54,7 @@ def of(operation: str) -> Blueprint:
 
 
 class TestOperations:
-    @pytest.mark.parametrize("operation", sorted(set(OPERATIONS) - {"linear", "flatten"}))
+    @pytest.mark.parametrize("operation", sorted(set(OPERATIONS) - {"linear", "flatten", "linear_bn", "recurrent"}))
     def test_costs_and_shape_are_those_of_the_module(self, operation: str) -> None:
         blueprint = of(operation)
         network = blueprint.build().eval()
@@ -58,6 +66,16 @@ class TestOperations:
             assert network(image).shape == (1, 3)
         assert counter.get_total_flops() // 2 == blueprint.multiply_adds
         assert blueprint.peak_memory == peak_memory(network, TASK.input_shape)
+
+    @pytest.mark.parametrize("operation", ["linear_bn", "recurrent"])
+    def test_costs_of_what_reads_no_maps_or_gives_none(self, operation: str) -> None:
+        draft = Draft(TASK)
+        if operation == "linear_bn":
+            draft.add("flatten", "flatten", 2 * 9 * 6)
+        draft.add("body", operation, 5, hidden=4)
+        network = draft.blueprint().build().eval()
+        assert sum(weight.numel() for weight in network.parameters()) == draft.blueprint().parameters
+        assert network(torch.zeros(1, *TASK.input_shape)).shape == (1, 5)
 
     def test_an_even_kernel_halves_the_image(self) -> None:
         draft = Draft(Task("even", classes=2, height=8, width=6))

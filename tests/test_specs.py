@@ -159,7 +159,7 @@ class TestLookUp:
     @pytest.mark.parametrize(
         ("text", "options", "message"),
         [
-            ("nasbench", {}, r"There is no search space 'nasbench': did you mean 'nasbench201'\? Known: convnet"),
+            ("nasbench", {}, r"There is no search space 'nasbench': did you mean 'nasbench201'\? Known: autoformer"),
             ("nasbench201(width=8)", {}, "The search space 'nasbench201' has no option 'width', expected one of "
              r"channels, cells, as in nasbench201\(channels=16\)."),
             ("nasbench201", {"width": 8}, r"'nasbench201' has no option 'width', expected one of channels, cells"),

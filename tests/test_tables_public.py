@@ -14,11 +14,14 @@ import pytest
 from trainless.errors import TableError, UnknownNameError
 from trainless.proxies import PROXIES
 from trainless.search_spaces import search_space
+from trainless.search_spaces.darts import V1, V2
 from trainless.search_spaces.nasbench101_cells import Graph, cell_hash
 from trainless.tables import PUBLISHED, benchmark_table, files, published_scores
+from trainless.tables.darts import read_genotypes
 from trainless.tables.nasbench101 import cell_from_key
 from trainless.tables.nasbench101_files import read_nasbench101, read_validation
 from trainless.tables.nasbench201 import cell_string, read_hardware, read_single_seed, with_architectures
+from trainless.tables.nasbench_macro import read_nasbench_macro
 from trainless.tables.published import TRANSNAS_TASKS
 
 # Python's own parser fails on them with a RecursionError, a MemoryError, or a ValueError of 5,000 digits.
@@ -290,21 +293,22 @@ class TestPublishedScores:
     def test_sentinels_are_ranked_last_and_are_not_missing(self, tmp_path: Path) -> None:
         path = tmp_path / "nas-bench-suite-zero" / "zc_nasbench301.json"
         path.parent.mkdir()
+        a, b, c = V1, V2, V1.replace("(0, 3)", "(0, 4)", 1)
         entries = {
-            "[a]": {"synflow": {"score": 41.5, "time": 0.5}, "jacov": {"score": -1e8, "time": 0.1}, "params": 0.5,
+            a: {"synflow": {"score": 41.5, "time": 0.5}, "jacov": {"score": -1e8, "time": 0.1}, "params": 0.5,
                     "epe_nas": -1e8, "val_accuracy": 93.0},
-            "[b]": {"synflow": 44.5, "jacov": -32.0, "params": 0.25, "epe_nas": -1e8, "val_accuracy": 94.0},
-            "[c]": {"synflow": 44.5, "params": -1e8, "val_accuracy": 95.0},
+            b: {"synflow": 44.5, "jacov": -32.0, "params": 0.25, "epe_nas": -1e8, "val_accuracy": 94.0},
+            c: {"synflow": 44.5, "params": -1e8, "val_accuracy": 95.0},
         }  # fmt: skip
         path.write_text(json.dumps({"cifar10": entries}))
         found = published_scores("suite-zero.nasbench301.cifar10", tmp_path)
         assert list(found.scores.columns) == ["synflow:log", "jacov", "params"]  # epe_nas was never finite
         np.testing.assert_array_equal(found.scores["jacov"], [-np.inf, -32.0, np.nan])
         assert found.scores["params"].tolist() == [500_000, 250_000, -np.inf]
-        assert found.seconds.loc["[a]", "synflow:log"] == 0.5
-        assert np.isnan(found.seconds.loc["[b]", "synflow:log"])
+        assert found.seconds.loc[a, "synflow:log"] == 0.5
+        assert np.isnan(found.seconds.loc[b, "synflow:log"])
         assert found.accuracies is not None
-        assert found.accuracies.to_dict() == {"[a]": 93.0, "[b]": 94.0, "[c]": 95.0}
+        assert found.accuracies.to_dict() == {a: 93.0, b: 94.0, c: 95.0}
 
     def test_naslib(self, tmp_path: Path) -> None:
         path = tmp_path / "nb201-published-proxies" / "cifar10.csv"
@@ -463,3 +467,68 @@ class TestRealTables:
         assert len(table.costs("cifar10")) == 9
         with pytest.raises(TableError, match="it has none"):
             table.accuracies("cifar10", "test")
+
+
+class TestSmallTables:
+    """Public files that this project has no copy of, by their forms."""
+
+    def test_nasbench_macro(self, tmp_path: Path) -> None:
+        path = tmp_path / "nasbench-macro" / "nas-bench-macro_cifar10.json"
+        path.parent.mkdir()
+        path.write_text(json.dumps({"00000000": {"mean_acc": 45.363, "params": 387_882}, "22212220": 93.127}))
+        table = benchmark_table("nasbench-macro", tmp_path)
+        assert table.frame["cifar10.test"].to_dict() == {"00000000": 45.363, "22212220": 93.127}
+        assert table.query("00000000", "cifar10", "test") == 45.363
+        assert table.space == "nasbench_macro"
+
+    @pytest.mark.parametrize("content", ["[]", "{}", '{"00000000": {}}', '{"00000000": "good"}'])
+    def test_wrong_nasbench_macro(self, tmp_path: Path, content: str) -> None:
+        path = tmp_path / "macro.json"
+        path.write_text(content)
+        with pytest.raises(TableError, match="is no object of networks and their accuracies"):
+            read_nasbench_macro(path)
+
+    def test_transnas_micro(self, tmp_path: Path) -> None:
+        folder = tmp_path / "transnas-micro"
+        folder.mkdir()
+        for number, task in enumerate(TRANSNAS_TASKS):
+            rows = [[[1, 0, 0, 2, 1, 0], 50.0 + number], [[0, 0, 0, 3, 3, 3], 60.0]]
+            (folder / f"accuracy_{task}.json").write_text(json.dumps(rows))
+        table = benchmark_table("transnas-micro", tmp_path)
+        assert list(table.frame.index) == ["64-41414-1_00_210", "64-41414-0_00_333"]
+        assert table.query("64-41414-1_00_210", "jigsaw", "test") == 53.0
+
+    @pytest.mark.parametrize("rows", [[[[1, 0, 0, 2, 1], 50.0]], [[[1, 0, 0, 2, 1, 4], 50.0]], [["64", 50.0]], [3]])
+    def test_wrong_transnas_micro(self, tmp_path: Path, rows: list[Any]) -> None:
+        folder = tmp_path / "transnas-micro"
+        folder.mkdir()
+        for task in TRANSNAS_TASKS:
+            (folder / f"accuracy_{task}.json").write_text(json.dumps(rows))
+        with pytest.raises(TableError, match="is no list of networks and their scores"):
+            benchmark_table("transnas-micro", tmp_path)
+
+    def test_genotypes(self, tmp_path: Path) -> None:
+        path = tmp_path / "darts-swap" / "DARTS_archs_CIFAR10.csv"
+        path.parent.mkdir()
+        pairs = "('none', 0), ('sep_conv_3x3', 0), " + "('max_pool_3x3', 1), ('skip_connect', 0), " * 3
+        text = f"Genotype(normal=[{pairs}], normal_concat=range(2, 6), reduce=[{pairs}], reduce_concat=range(2, 6))"
+        turned = text.replace("('none', 0), ('sep_conv_3x3', 0)", "('sep_conv_3x3', 0), ('none', 0)")
+        pd.DataFrame({"genotype": [text, V1, turned], "val_acc": [0.9, 0.95, 0.92]}).to_csv(path, index=False)
+        table = benchmark_table("darts-swap", tmp_path)
+        assert len(table.frame) == 2
+        assert table.query(V1, "cifar10", "valid") == 95.0
+        assert table.frame["cifar10.valid"].iloc[0] == pytest.approx(91.0)
+
+    @pytest.mark.parametrize(
+        ("frame", "sentence"),
+        [
+            ({"genotype": [V1], "loss": [0.9]}, "expected one of genotypes and one of numbers whose name holds 'acc'"),
+            ({"cell": ["x"], "acc": [0.9]}, "expected one of genotypes"),
+            ({"genotype": ["[[(0, 9)], []]"], "acc": [0.9]}, "is no genotype of DARTS"),
+        ],
+    )
+    def test_wrong_genotypes(self, tmp_path: Path, frame: dict[str, list[Any]], sentence: str) -> None:
+        path = tmp_path / "genotypes.csv"
+        pd.DataFrame(frame).to_csv(path, index=False)
+        with pytest.raises(TableError, match=sentence):
+            read_genotypes(path)

@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainless.errors import NetworkError, TrainlessError
+from trainless.aggregation import NAMED_AGGREGATES, named_aggregate
+from trainless.errors import InputError, NetworkError, TrainlessError
 from trainless.initialization import initialize
-from trainless.passes import Measured, PassResult, Signal, Signals, plan_passes, run_passes, signal_name
+from trainless.passes import BLOCK_PATHS, Measured, PassResult, Signal, Signals, plan_passes, run_passes, signal_name
 from trainless.preparation import PreparedBatch, prepare_batch, prepare_network
 from trainless.proxies import Proxy, proxies
 from trainless.search_spaces.base import SearchSpace
@@ -103,13 +104,25 @@ def score(
         >>> scores.reasons
         {'zen': 'The network has no global average pooling: Zen reads the feature map before it.'}
     """
+    _refuse_aggregates(proxies)
     batch, ready = prepare_batch(images, labels), prepare_network(network, output)
-    chosen = _applicable(proxies, batch.labels)
+    chosen = _applicable(proxies, batch.labels, ready)
     if batch.note and any(not proxy.data_independent for proxy in chosen):
         warnings.warn(batch.note, stacklevel=2)
     found = _measured(ready, batch, chosen, seed, dtype)
     reasons = {name: reason for name, (_, reason) in found.items() if reason}
     return Scores({name: value for name, (value, _) in found.items()}, reasons, [batch.note] if batch.note else [])
+
+
+def _refuse_aggregates(names: str | Iterable[str | Proxy]) -> None:
+    """Refuse aggregations, which say nothing of one network alone."""
+    listed = names.split(",") if isinstance(names, str) else names
+    for name in listed:
+        if isinstance(name, str) and name.strip() in NAMED_AGGREGATES:
+            raise InputError(
+                f"'{name.strip()}' joins the scores of several networks, and one alone has none: name its parts, "
+                f"{', '.join(named_aggregate(name.strip()).proxies)}."
+            )
 
 
 def _measured(
@@ -152,12 +165,17 @@ def _unmeasurable(proxy: Proxy, batch: PreparedBatch, meta: bool) -> str:
     return batch.defect if proxy.pass_spec.input in ("batch", "halves") else ""
 
 
-def _applicable(names: str | Iterable[str | Proxy], labels: torch.Tensor | None) -> list[Proxy]:
+def _applicable(
+    names: str | Iterable[str | Proxy], labels: torch.Tensor | None, network: torch.nn.Module
+) -> list[Proxy]:
     """The proxies asked for; for ``"all"`` those that a bare network and this batch can have."""
     chosen = proxies(names)
     if not isinstance(names, str) or names.strip() != "all":
         return chosen
-    chosen = [proxy for proxy in chosen if Signal.SKIP_SPANS not in proxy.signals]
+    absent = {Signal.SKIP_SPANS} | (
+        set() if hasattr(network, BLOCK_PATHS) else {Signal.FEATURE_SPECTRA, Signal.BLOCK_GAINS}
+    )
+    chosen = [proxy for proxy in chosen if not proxy.signals & absent]
     return chosen if labels is not None else [proxy for proxy in chosen if proxy.data_independent]
 
 
@@ -251,15 +269,17 @@ def _score_architecture(protocol: ScoringSettings, architecture: Architecture, c
     for thin in (False, True):
         run = [proxy for proxy in chosen if proxy not in counted and proxy.pass_spec.thin == thin]
         if run:
-            sized = _thinned(protocol) if thin else protocol
+            sized = _thinned(protocol, run) if thin else protocol
             repeats = [_run(sized, architecture, run, repeat) for repeat in range(protocol.repeats)]
             scores += [_mean(values) for values in zip(*repeats, strict=True)]
     return scores
 
 
-def _thinned(protocol: ScoringSettings) -> ScoringSettings:
+def _thinned(protocol: ScoringSettings, run: Sequence[Proxy]) -> ScoringSettings:
     """The same with one colour channel and a network as thin as the space allows."""
-    task = replace(protocol.task, channels=1)
+    task, size = replace(protocol.task, channels=1), max(proxy.pass_spec.image_size for proxy in run)
+    if protocol.space.fixes_size and size:
+        task = replace(task, height=size, width=size)
     return replace(protocol, space=protocol.space.thin(), task=task, images=protocol.images[:, :1])
 
 

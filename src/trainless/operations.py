@@ -14,6 +14,8 @@ __all__ = [
     "FactorizedReduction",
     "GlobalMaxPool",
     "MirrorAveraged",
+    "PairCell",
+    "PairCells",
     "ReductionBlock",
     "Residual",
     "Resize",
@@ -24,6 +26,7 @@ __all__ = [
     "average_pooling",
     "conv_bn",
     "conv_bn_relu",
+    "depthwise_separable",
     "inverted_residual",
     "is_perilous",
     "relu_conv_bn",
@@ -147,14 +150,42 @@ def inverted_residual(
     return nn.Sequential(*layers, *gate, nn.Conv2d(hidden, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
 
 
-def average_pooling() -> nn.AvgPool2d:
-    """Build the 3 x 3 average pooling of NAS-Bench-201: stride 1, padding that is not counted.
+def average_pooling(stride: int = 1) -> nn.AvgPool2d:
+    """Build 3 x 3 average pooling with padding that is not counted.
+
+    Args:
+        stride: step of the pooling.
 
     Example:
         >>> average_pooling()(torch.ones(1, 1, 2, 2)).flatten().tolist()
         [1.0, 1.0, 1.0, 1.0]
     """
-    return nn.AvgPool2d(3, stride=1, padding=1, count_include_pad=False)
+    return nn.AvgPool2d(3, stride, padding=1, count_include_pad=False)
+
+
+def depthwise_separable(
+    inputs: int, outputs: int, kernel_size: int, stride: int = 1, dilation: int = 1, affine: bool = True
+) -> nn.Sequential:
+    """Build ReLU, depthwise convolution, 1 x 1 convolution, batch normalisation, as DARTS has them.
+
+    Source: Liu et al., DARTS: Differentiable Architecture Search, ICLR 2019.
+
+    Args:
+        inputs: channels that come in.
+        outputs: channels that go out.
+        kernel_size: rows and columns of the depthwise kernel, odd.
+        stride: step of the depthwise convolution.
+        dilation: distance of the pixels that its kernel reads.
+        affine: whether the normalisation has gains and offsets.
+
+    Example:
+        >>> depthwise_separable(4, 8, 3, stride=2, dilation=2)(torch.zeros(2, 4, 6, 6)).shape
+        torch.Size([2, 8, 3, 3])
+    """
+    padding = dilation * (kernel_size // 2)
+    depthwise = nn.Conv2d(inputs, inputs, kernel_size, stride, padding, dilation, groups=inputs, bias=False)
+    pointwise = nn.Conv2d(inputs, outputs, 1, bias=False)
+    return nn.Sequential(nn.ReLU(), depthwise, pointwise, nn.BatchNorm2d(outputs, affine=affine))
 
 
 class Zero(nn.Module):
@@ -189,7 +220,8 @@ class StridedZero(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Compute zeros, shape ``(images, channels, height / stride, width / stride)``."""
-        zeros = x[:, :1, :: self.stride, :: self.stride] * 0.0
+        # Written so that it can be exported as plain code.
+        zeros = nn.functional.max_pool2d(torch.narrow(x, 1, 0, 1), 1, self.stride) * 0.0
         return zeros.expand(-1, self.channels, -1, -1)
 
     def extra_repr(self) -> str:
@@ -206,23 +238,24 @@ class FactorizedReduction(nn.Module):
     Args:
         inputs: channels that come in.
         outputs: channels that go out, an even number.
+        affine: whether the normalisation has gains and offsets.
 
     Example:
         >>> FactorizedReduction(4, 8)(torch.zeros(2, 4, 5, 5)).shape
         torch.Size([2, 8, 3, 3])
     """
 
-    def __init__(self, inputs: int, outputs: int) -> None:
+    def __init__(self, inputs: int, outputs: int, affine: bool = True) -> None:
         super().__init__()
         self.relu = nn.ReLU()
         self.first, self.second = (nn.Conv2d(inputs, outputs // 2, 1, stride=2, bias=False) for _ in range(2))
-        self.normalisation = nn.BatchNorm2d(outputs)
+        self.normalisation = nn.BatchNorm2d(outputs, affine=affine)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Compute both halves of the channels, shape ``(images, outputs, height / 2, width / 2)``."""
         x = self.relu(x)
-        # Padded behind, so that it has as many rows and columns as before.
-        shifted = nn.functional.pad(x, (0, 1, 0, 1))[:, :, 1:, 1:]
+        # Cut before and padded behind, so that it has as many rows and columns as before.
+        shifted = nn.functional.pad(x, (-1, 1, -1, 1))
         joined: torch.Tensor = self.normalisation(torch.cat([self.first(x), self.second(shifted)], 1))
         return joined
 
@@ -464,6 +497,7 @@ class Cell(nn.Module):
         nodes: for each node after the input, the operation on each edge and the node that the edge comes from.
             An edge that gives zero is left out; a node with no edge left is zero.
         concatenated: numbers of the nodes whose terms are concatenated along the channels, and not added.
+        inputs: how many values it reads; the first node has this number.
 
     Example:
         >>> cell = Cell([[(nn.Identity(), 0)], [(nn.Identity(), 0), (nn.Identity(), 1)]])
@@ -471,21 +505,27 @@ class Cell(nn.Module):
         [2.0]
     """
 
-    def __init__(self, nodes: list[list[tuple[nn.Module, int]]], concatenated: Collection[int] = ()) -> None:
+    def __init__(
+        self, nodes: list[list[tuple[nn.Module, int]]], concatenated: Collection[int] = (), inputs: int = 1
+    ) -> None:
         super().__init__()
-        read = {source for node in nodes for _, source in node} | {len(nodes)}
+        read = {source for node in nodes for _, source in node} | {len(nodes) + inputs - 1}
         # A node without edges that nothing reads is only there for its number: it costs no arithmetic.
         filled = [
-            node or [(Zero() if number in read else nn.Identity(), 0)] for number, node in enumerate(nodes, start=1)
+            node or [(Zero() if number in read else nn.Identity(), 0)]
+            for number, node in enumerate(nodes, start=inputs)
         ]
         self.sources = [source for node in filled for _, source in node]
-        self.targets = [number for number, node in enumerate(filled, start=1) for _ in node]
+        self.targets = [number for number, node in enumerate(filled, start=inputs) for _ in node]
         self.are_joined = [target in concatenated for target in self.targets]
         self.operations = nn.ModuleList(operation for node in filled for operation, _ in node)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Compute the last node, shaped as the input."""
-        values = [x]
+        return self.last_of([x])
+
+    def last_of(self, values: list[torch.Tensor]) -> torch.Tensor:
+        """Compute the last node from the values that the cell reads."""
         # Edges in the order of their targets, by one flat loop: torch.jit.script can unroll no other.
         for edge, operation in enumerate(self.operations):
             term = operation(values[self.sources[edge]])
@@ -496,6 +536,40 @@ class Cell(nn.Module):
             else:
                 values[-1] = values[-1] + term
         return values[-1]
+
+
+class PairCell(Cell):
+    """A `Cell` that reads two values: what the cell before it gives, and what that one read.
+
+    Example:
+        >>> cell = PairCell([[(nn.Identity(), 0), (nn.Identity(), 1)]])
+        >>> cell(torch.ones(1), torch.ones(1)).tolist()
+        [2.0]
+    """
+
+    def __init__(self, nodes: list[list[tuple[nn.Module, int]]], concatenated: Collection[int] = ()) -> None:
+        super().__init__(nodes, concatenated, inputs=2)
+
+    def forward(self, x: torch.Tensor, earlier: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
+        """Compute the last node."""
+        return self.last_of([x, earlier])
+
+
+class PairCells(nn.Sequential):
+    """Cells one after another, each of which also reads what the one before it read; the first reads its input twice.
+
+    Example:
+        >>> cells = PairCells(*(PairCell([[(nn.Identity(), 0), (nn.Identity(), 1)]]) for _ in range(2)))
+        >>> cells(torch.ones(1)).tolist()
+        [3.0]
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Compute the last cell."""
+        earlier = x
+        for cell in self:
+            earlier, x = x, cell(x, earlier)
+        return x
 
 
 class MirrorAveraged(nn.Module):

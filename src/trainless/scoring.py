@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from trainless.aggregation import NAMED_AGGREGATES, Aggregate, named_aggregate
 from trainless.data import Batch, ImageDataset, load_data
 from trainless.errors import DataError, InputError
 from trainless.evaluation import DTYPES, EquivalenceClass, ScoringSettings, score_class
@@ -33,7 +34,7 @@ from trainless.store import Run, Store
 from trainless.types import Architecture, Score
 from trainless.workers import run_in_workers, worker_pool
 
-__all__ = ["Scorer", "check_run", "space_of"]
+__all__ = ["Scorer", "check_run", "parts_of", "space_of"]
 
 _WRITE_SECONDS = 1.0  # at most so much finished work is lost when the process is killed
 
@@ -43,7 +44,8 @@ class Scorer:
 
     Args:
         space: a search space or its name.
-        proxies: names, ``"all"``, or `Proxy` objects.
+        proxies: names, ``"all"``, or `Proxy` objects; also the names of aggregations, of which the parts are scored and
+            stored, and which are relative to the architectures that are scored together.
         data: what `trainless.data.load_data` takes: ``"digits"``, a folder, a file, or an `ImageDataset`.
         seed: decides the batch, the weights and all noise.
         batch_size: number of images.
@@ -57,6 +59,9 @@ class Scorer:
         store: a `Store`, a path or a URL; what it holds is not computed again and what is computed goes there.
 
     Attributes:
+        proxies: what is scored.
+        aggregates: what is made of these scores, by name.
+        columns: of tables of scores: what was asked for, in order.
         batch: the images that networks are scored on, without copies and blank images.
         note: one sentence on the images that were left out of the batch, or empty.
 
@@ -87,7 +92,7 @@ class Scorer:
         store: Store | str | Path | None = None,
     ) -> None:
         self.space = search_space(space)
-        self.proxies = look_up(proxies)
+        self.columns, self.proxies, self.aggregates = parts_of(proxies)
         self.dataset = load_data(data)
         self.batch: Batch = self.dataset.batch(batch_size, seed, balanced)
         kept, self.note = distinct_images(self.batch.images)
@@ -277,14 +282,57 @@ class Scorer:
     def _table(self, wanted: Sequence[Architecture], results: list[Score]) -> pd.DataFrame:
         index = pd.Index([str(architecture) for architecture in wanted], name="architecture", dtype="str")
         frame = self._stored_rows(self.store) if self.store else pd.DataFrame(map(asdict, results))
-        columns = list(self._versions)
+        scored = list(self._versions)
         if frame.empty:
-            return pd.DataFrame(np.nan, index=index, columns=columns)
+            return pd.DataFrame(np.nan, index=index, columns=self.columns)
         frame = frame[frame["architecture"].isin(index)]
-        self.costs = frame[frame["status"] != "failed"].groupby("proxy")["seconds"].mean().reindex(columns)
+        costs = frame[frame["status"] != "failed"].groupby("proxy")["seconds"].mean().reindex(scored)
         values = frame.pivot(index="architecture", columns="proxy", values="value")
-        table: pd.DataFrame = values.reindex(index=index, columns=columns).astype(float)
-        return table.rename_axis(columns=None)
+        table: pd.DataFrame = values.reindex(index=index, columns=scored).astype(float)
+        for name, mix in self.aggregates.items():
+            signs = [-1 if part in mix.lower_is_better else 1 for part in mix.proxies]
+            table[name] = mix.among(
+                [table[part].to_numpy() * sign for part, sign in zip(mix.proxies, signs, strict=True)]
+            )
+            costs[name] = costs[list(mix.proxies)].sum(skipna=False)
+        self.costs = costs.reindex(self.columns)
+        return table[self.columns].rename_axis(columns=None)
+
+
+def parts_of(names: str | Iterable[str | Proxy]) -> tuple[list[str], list[Proxy], dict[str, Aggregate]]:
+    """Tell what has to be scored for proxies and aggregations.
+
+    Args:
+        names: a list, or text with commas; ``"all"`` stands for proxies alone.
+
+    Returns:
+        The columns that are asked for, the proxies to score, and the aggregations by name.
+
+    Raises:
+        UnknownNameError: a name is unknown.
+        InputError: nothing is named.
+
+    Example:
+        >>> columns, proxies, aggregates = parts_of("hybrid, params")
+        >>> columns, [proxy.name for proxy in proxies], aggregates["hybrid"].proxies
+        (['hybrid', 'params'], ['logsynflow', 'nwot', 'params'], ('logsynflow', 'nwot'))
+    """
+    listed = [part.strip() for part in names.split(",") if part.strip()] if isinstance(names, str) else list(names)
+    columns: dict[str, None] = {}
+    chosen: dict[str, Proxy] = {}
+    aggregates: dict[str, Aggregate] = {}
+    for part in listed:
+        if isinstance(part, str) and part in NAMED_AGGREGATES:
+            aggregates[part] = named_aggregate(part)
+            chosen.update((proxy.name, proxy) for proxy in look_up(aggregates[part].proxies))
+            columns[part] = None
+        else:
+            found = {proxy.name: proxy for proxy in look_up([part])}
+            chosen.update(found)
+            columns.update(dict.fromkeys(found))
+    if not columns:
+        raise InputError(f"No proxy is named in {names!r}: name at least one, or 'all'.")
+    return list(columns), list(chosen.values()), aggregates
 
 
 def space_of(run: Run) -> SearchSpace:

@@ -17,10 +17,9 @@ import pandas as pd
 
 from trainless.aggregation import (
     HYBRID_PAIR,
+    NAMED_AGGREGATES,
     Aggregate,
-    Hybrid,
     LogRankSum,
-    MaximumSum,
     RankSum,
     Sweep,
     ZScoreSum,
@@ -29,7 +28,7 @@ from trainless.aggregation import sweep as sweep_weights
 from trainless.errors import InputError, UnknownNameError
 from trainless.metrics import METRICS, agreement, best_of_top, cost_quality_front, costs_of, evaluate, redundancy
 from trainless.metrics.intervals import joined
-from trainless.proxies import PROXIES
+from trainless.proxies import PROXIES, Proxy
 from trainless.ranking import NON_FINITE_POLICY
 from trainless.store import Run, Store
 from trainless.tables import BenchmarkTable, PublishedScores
@@ -38,11 +37,10 @@ from trainless.types import Score
 __all__ = ["MIXES", "Study", "import_scores", "make_study", "study_from_store"]
 
 MIXES: dict[str, Aggregate] = {
-    "hybrid": Hybrid(),
+    **{name: make() for name, make in NAMED_AGGREGATES.items()},
     "log-rank(logsynflow, nwot)": LogRankSum(HYBRID_PAIR),
     "rank(logsynflow, nwot)": RankSum(HYBRID_PAIR),
     "z-score(logsynflow, nwot)": ZScoreSum(HYBRID_PAIR),
-    "freerea": MaximumSum(),
     "log-rank(flops, nwot)": LogRankSum(("flops", "nwot")),
     "log-rank(jacov, logsynflow)": LogRankSum(("jacov", "logsynflow")),
 }
@@ -160,6 +158,7 @@ def make_study(
     memory: pd.Series | None = None,
     protocol: Mapping[str, str] | None = None,
     mixes: Mapping[str, Aggregate] | None = None,
+    own: Iterable[Proxy] = (),
     with_sweep: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Study:
@@ -174,6 +173,7 @@ def make_study(
         memory: highest memory in MiB, by proxy.
         protocol: how the scores came about.
         mixes: added where the scores allow it; None is `MIXES`.
+        own: proxies of one's own among the columns, which tell kind and direction.
         with_sweep: study the Hybrid's weights, where its two proxies are there.
         progress: called with steps done and all of that study.
 
@@ -205,13 +205,17 @@ def make_study(
     weights = None
     if with_sweep and set(HYBRID_PAIR) <= set(table):
         weights = sweep_weights(table[HYBRID_PAIR[0]], table[HYBRID_PAIR[1]], truth, progress=progress)
+    known = {**PROXIES, **{proxy.name: proxy for proxy in own}}
     return Study(
         title=title,
         scores=mixed,
         accuracies=truth,
-        kinds={str(name): _kind(str(name), added) for name in mixed.columns},
+        kinds={
+            str(name): "mix" if name in added else known[str(name)].kind if name in known else "unknown"
+            for name in mixed.columns
+        },
         lower_is_better=frozenset(
-            str(name) for name in table.columns if name in PROXIES and not PROXIES[name].higher_is_better
+            str(name) for name in table.columns if name in known and not known[str(name)].higher_is_better
         ),
         parameters=None if parameters is None else parameters.reindex(common),
         seconds=_of_mixes(seconds, mixed.columns, added, sum),
@@ -355,12 +359,6 @@ def _fitted(mixes: Mapping[str, Aggregate], table: pd.DataFrame) -> dict[str, Ag
             with suppress(InputError):
                 fitted[name] = mix.fit(table)
     return fitted
-
-
-def _kind(name: str, mixes: Mapping[str, Aggregate]) -> str:
-    if name in mixes:
-        return "mix"
-    return PROXIES[name].kind if name in PROXIES else "unknown"
 
 
 def _of_mixes(

@@ -9,11 +9,13 @@ from trainless.aggregation.aggregates import (
     Hybrid,
     LogRankSum,
     MaximumSum,
+    Product,
     RankSum,
     ZScoreSum,
     aggregate,
     load_aggregate,
 )
+from trainless.aggregation.named import NAMED_AGGREGATES, ROBUST, named_aggregate
 from trainless.aggregation.sweep import Sweep, sweep
 from trainless.aggregation.validation import CrossValidation, cross_validate
 from trainless.aggregation.weighted import ALPHA, BETA, HYBRID_PAIR, hybrid, normalize
@@ -23,11 +25,14 @@ __all__ = [
     "ALPHA",
     "BETA",
     "HYBRID_PAIR",
+    "NAMED_AGGREGATES",
+    "ROBUST",
     "Aggregate",
     "CrossValidation",
     "Hybrid",
     "LogRankSum",
     "MaximumSum",
+    "Product",
     "RankSum",
     "Sweep",
     "ZScoreSum",
@@ -35,6 +40,7 @@ __all__ = [
     "cross_validate",
     "hybrid",
     "load_aggregate",
+    "named_aggregate",
     "normalize",
     "sweep",
 ]

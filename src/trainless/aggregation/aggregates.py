@@ -30,6 +30,7 @@ __all__ = [
     "Hybrid",
     "LogRankSum",
     "MaximumSum",
+    "Product",
     "RankSum",
     "ZScoreSum",
     "aggregate",
@@ -64,6 +65,8 @@ class Aggregate(ABC):
     kind: ClassVar[str]
     """The name under which `AGGREGATES` and a saved file know it."""
     formula: ClassVar[str]
+    is_relative: ClassVar[bool] = True
+    """Whether a score depends on the reference, so that one architecture alone cannot have it."""
 
     def __init__(self, proxies: Sequence[str], *, lower_is_better: Sequence[str] | None = None) -> None:
         for names in (proxies, lower_is_better):
@@ -437,7 +440,37 @@ class MaximumSum(_ByLargest):
         return _finite_sum(self._divided(columns))
 
 
-AGGREGATES: dict[str, type[Aggregate]] = {cls.kind: cls for cls in (Hybrid, LogRankSum, RankSum, ZScoreSum, MaximumSum)}
+class Product(Aggregate):
+    """The product of scores, ``Π s``, which no reference changes.
+
+    Example:
+        >>> Product(["a", "b"]).fit_score(pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 9.0]})).tolist()
+        [3.0, 18.0]
+    """
+
+    kind = "product"
+    formula = "product of the scores"
+    is_relative = False
+
+    def _summarise(self, columns: list[Array]) -> dict[str, Any]:
+        return {"size": len(columns[0])}
+
+    def _checked(self, saved: Mapping[str, Any]) -> dict[str, Any]:
+        size = saved["size"]
+        if type(size) is not int or size < 1:
+            raise InputError(f"the reference's 'size' is {reprlib.repr(size)}, expected a whole number above 0.")
+        return {"size": size}
+
+    def _combine(self, columns: list[Array]) -> Array:
+        terms = np.array(columns)
+        finite = np.isfinite(terms)
+        product = np.where(finite, terms, 1.0).prod(axis=0)
+        return np.where(np.isnan(terms).any(axis=0), np.nan, np.where(finite.all(axis=0), product, -np.inf))
+
+
+AGGREGATES: dict[str, type[Aggregate]] = {
+    cls.kind: cls for cls in (Hybrid, LogRankSum, RankSum, ZScoreSum, MaximumSum, Product)
+}
 """Every kind of aggregate by its name."""
 
 

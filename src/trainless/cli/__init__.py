@@ -12,7 +12,7 @@ from typing import Annotated, TextIO
 
 import typer
 
-from trainless.cli import benchmarks, fitting, replaying, scoring, searching, serving, studies
+from trainless.cli import benchmarks, fitting, replaying, scoring, searching, serving, studies, suites
 from trainless.cli.shared import TrainlessCommand, own_version
 from trainless.cli.usage import usage_sentence
 from trainless.errors import InputError, TrainlessError
@@ -29,7 +29,7 @@ app = typer.Typer(
 for _command in (
     scoring.spaces, scoring.proxies, scoring.describe, scoring.score, scoring.show, scoring.quickstart,
     fitting.fit, fitting.predict, fitting.export, fitting.trust, serving.ui,
-    studies.evaluate, studies.report, searching.search, searching.strategies,
+    studies.evaluate, studies.report, suites.suite, searching.search, searching.strategies,
     searching.estimators, searching.latency, replaying.replay,
 ):  # fmt: skip
     app.command(cls=TrainlessCommand)(_command)

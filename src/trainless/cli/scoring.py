@@ -235,9 +235,9 @@ def quickstart(
 
 def _check_names(names: str) -> None:
     """Find a wrong proxy name before any data are read."""
-    from trainless.proxies import proxies as look_up
+    from trainless.scoring import parts_of
 
-    look_up(names)
+    parts_of(names)
 
 
 def _architectures(

@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from trainless.aggregation import AGGREGATES, Aggregate, Hybrid, MaximumSum, aggregate, load_aggregate
+from trainless.aggregation import (
+    AGGREGATES,
+    NAMED_AGGREGATES,
+    Aggregate,
+    aggregate,
+    load_aggregate,
+    named_aggregate,
+)
 from trainless.errors import InputError, UnknownNameError
 from trainless.estimators.base import Estimator
 from trainless.estimators.raw_scores import RawScores
@@ -20,8 +27,8 @@ from trainless.specs import parse_spec
 
 __all__ = ["NAMED_SCORES", "RunningScore", "SearchScore", "proxy_score"]
 
-NAMED_SCORES = ("hybrid", "freerea")
-"""Aggregations with a name of their own: the Hybrid of LogSynflow and NWOT, and FreeREA's sum of three."""
+NAMED_SCORES = tuple(NAMED_AGGREGATES)
+"""Aggregations with a name of their own, such as the Hybrid of LogSynflow and NWOT, and FreeREA's sum of three."""
 
 Array = npt.NDArray[np.float64]
 
@@ -59,7 +66,7 @@ class SearchScore:
     @property
     def is_relative(self) -> bool:
         """Whether it depends on the other architectures that were scored."""
-        return self.aggregate is not None and not self.aggregate.reference
+        return self.aggregate is not None and self.aggregate.is_relative and not self.aggregate.reference
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -115,7 +122,7 @@ def proxy_score(score: str | Proxy | Aggregate | SearchScore) -> SearchScore:
         return SearchScore(score.name, tuple(proxy(name) for name in score.proxies), score)
     text = score.strip()
     if text in NAMED_SCORES:
-        named: Aggregate = Hybrid() if text == "hybrid" else MaximumSum()
+        named = named_aggregate(text)
         return SearchScore(text, tuple(proxy(name) for name in named.proxies), named)
     if text.endswith(".json"):
         return proxy_score(load_aggregate(Path(text)))

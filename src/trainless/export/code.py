@@ -16,7 +16,7 @@ from trainless.errors import InputError
 __all__ = ["PlainCode", "plain_code"]
 
 _SIGNS = {operator.add: "+", operator.sub: "-", operator.mul: "*", operator.truediv: "/", operator.iadd: "+",
-          operator.imul: "*"}  # fmt: skip
+          operator.imul: "*", operator.matmul: "@"}  # fmt: skip
 _HEAD = '''"""{title}
 
 Images go in as float32 values from 0 to 1, shape (images, {channels}, {height}, {width}); out comes one number for each
@@ -107,18 +107,28 @@ def plain_code(
         ) from error
     layers = dict(network.named_modules())
     used = list(dict.fromkeys(str(node.target) for node in graph.nodes if node.op == "call_module"))
-    _check_attributes(used)
+    tensors = {
+        str(node.target): operator.attrgetter(str(node.target))(network)
+        for node in graph.nodes
+        if node.op == "get_attr"
+    }
+    _check_attributes([*used, *tensors])
     entry = next(node.name for node in graph.nodes if node.op == "placeholder")
     source = _HEAD.format(
         title=_one_line(title), channels=input_shape[0], height=input_shape[1], width=input_shape[2],
         classes=repr(tuple(classes)), mean=list(mean), std=list(std), entry=entry,
-        layers="\n".join(f"        self.{_attribute(name)} = {_constructor(layers[name])}" for name in used),
+        layers="\n".join([
+            *(f"        self.{_attribute(name)} = {_constructor(layers[name])}" for name in used),
+            *(f'        self.register_buffer("{_attribute(name)}", torch.zeros({tuple(value.shape)}))'
+              for name, value in tensors.items()),
+        ]),
         lines="\n".join(f"        {_line(node)}" for node in graph.nodes if node.op != "placeholder"),
     )  # fmt: skip
     weights = {"mean": torch.tensor(list(mean)).view(-1, 1, 1), "std": torch.tensor(list(std)).view(-1, 1, 1)}
     for name in used:
         state = layers[name].state_dict()
         weights |= {f"{_attribute(name)}.{key}": value.detach().cpu().contiguous() for key, value in state.items()}
+    weights |= {_attribute(name): value.detach().cpu().contiguous() for name, value in tensors.items()}
     return PlainCode(source, weights)
 
 
@@ -150,8 +160,10 @@ def _constructor(layer: nn.Module) -> str:
     if not kind.__module__.startswith("torch.nn.modules"):
         raise InputError(f"The layer {kind.__name__} is none of PyTorch's own and cannot be written as plain code.")
     positional, named = [], []
-    for name, parameter in inspect.signature(kind.__init__).parameters.items():
-        if name in ("self", "device", "dtype") or not hasattr(layer, name):
+    # Recurrent layers take what their common kind does, and say so nowhere.
+    maker = nn.RNNBase if isinstance(layer, nn.LSTM | nn.GRU) else kind
+    for name, parameter in inspect.signature(maker.__init__).parameters.items():
+        if name in ("self", "mode", "device", "dtype") or not hasattr(layer, name):
             continue
         value = getattr(layer, name)
         if name == "bias" and (value is None or isinstance(value, torch.Tensor)):
@@ -181,6 +193,12 @@ def _line(node: fx.Node) -> str:
         return f"{node.name} = {owner}.{node.target}({rest})"
     if node.op == "call_function" and node.target in _SIGNS:
         return f"{node.name} = {_value(node.args[0])} {_SIGNS[node.target]} {_value(node.args[1])}"
+    if node.op == "call_function" and node.target is operator.getitem:
+        return f"{node.name} = {_value(node.args[0])}[{_value(node.args[1])}]"
+    if node.op == "call_function" and node.target is getattr:
+        return f"{node.name} = {_value(node.args[0])}.{node.args[1]}"
+    if node.op == "get_attr":
+        return f"{node.name} = self.{_attribute(str(node.target))}"
     name = getattr(node.target, "__name__", str(node.target))
     for module, prefix in ((torch, "torch"), (nn.functional, "nn.functional")):
         if node.op == "call_function" and getattr(module, name, None) is node.target:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from trainless.passes.driver import PassResult, run_passes
 from trainless.passes.plan import Measured, check_conditions, plan_passes, signal_name
-from trainless.passes.recorders import RECORDERS, Backward, Recorder
+from trainless.passes.recorders import BLOCK_PATHS, RECORDERS, Backward, Recorder
 from trainless.passes.run import parts_of_output
 from trainless.passes.signals import PassSpec, Signal, Signals
 
 __all__ = [
+    "BLOCK_PATHS",
     "RECORDERS",
     "Backward",
     "Measured",

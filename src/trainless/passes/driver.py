@@ -21,10 +21,12 @@ from torch import nn
 
 from trainless.errors import NetworkError
 from trainless.passes.inputs import INPUTS
+from trainless.passes.observers import Rules
 from trainless.passes.plan import Measured, PassPlan, merge_backwards, recorder_of, signal_name
 from trainless.passes.recorders import RECORDERS, Backward, ForwardAgain, Recorder
 from trainless.passes.run import Batch, Clock, Run, Streams
 from trainless.passes.signals import PassSpec, Signals
+from trainless.passes.units import Masks
 from trainless.seeding import derive_seed, preserve_rng_state
 
 __all__ = ["PassResult", "run_passes"]
@@ -227,7 +229,9 @@ class _Pass:
                         tensor.requires_grad_(graph and tensor.is_floating_point())
                         for tensor in map(run.lay_out, batch)
                     )
-                    rules = []
+                    run.tracker.listeners.clear()
+                    run.masks = Masks(self.spec.masked, run.streams("masks")) if self.spec.masked else None
+                    rules: list[Rules] = [run.masks.rules] if run.masks else []
                     for signal, recorder in self.recorders.items():
                         self._guarded(signal, recorder.begin, run)
                         if signal not in self.failures:

@@ -72,5 +72,6 @@ INPUTS: Mapping[str, Callable[[Run], Iterator[Batch]]] = {
     "halves": _halves,
     "ones": _ones,
     "noise": _noise,
+    "labelled_noise": _noise,
     "noise_pair": _noise_pair,
 }

@@ -16,8 +16,14 @@ Objective = Callable[[Run, torch.Tensor], torch.Tensor]
 
 
 def loss(run: Run, output: torch.Tensor) -> torch.Tensor:
-    """Mean cross-entropy of the labels; NetworkError where there are none or they are no outputs of the network."""
+    """Mean cross-entropy of the labels, on labelled noise of random ones.
+
+    NetworkError where there are none, or they are no outputs of the network.
+    """
     labels = run.labels
+    if run.spec.input == "labelled_noise":
+        drawn = torch.randint(output.shape[1], (len(output),), generator=run.streams("labels"))
+        labels = drawn.to(output.device)
     if labels is None:
         raise NetworkError("This proxy reads the loss: give the labels of the images.")
     if int(labels.max()) >= output.shape[1] or int(labels.min()) < 0:

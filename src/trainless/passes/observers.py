@@ -26,6 +26,7 @@ __all__ = [
     "Rules",
     "batch_norm_bypassed",
     "image_norm",
+    "layer_norm",
     "precise_batch_norm",
 ]
 
@@ -165,15 +166,35 @@ def _image_norm(
     return F.instance_norm(input, None, None, weight, bias, True, 0.0, eps)
 
 
+def layer_norm() -> Rules:
+    """Rules that let batch normalisation normalise each image over all channels and positions at once.
+
+    Example:
+        >>> with Observer(layer_norm()):
+        ...     torch.nn.BatchNorm1d(2, eps=0)(torch.tensor([[[0.0], [2.0]], [[4.0], [8.0]]])).flatten(1).tolist()
+        [[-1.0, 1.0], [-1.0, 1.0]]
+    """
+    return {F.batch_norm: _layer_norm}
+
+
+def _layer_norm(
+    batch_norm: Callable[..., torch.Tensor], input: torch.Tensor, running_mean: Any = None, running_var: Any = None,
+    weight: Any = None, bias: Any = None, training: bool = False, momentum: float = 0.1, eps: float = 1e-5,
+) -> Any:  # fmt: skip
+    return F.group_norm(input, 1, weight, bias, eps)
+
+
 # The rules of a `PassSpec` for batch normalisation, and those that can be differentiated twice.
 NORMALISATIONS: Mapping[str, Callable[[], Rules]] = {
     "train": precise_batch_norm,
     "images": image_norm,
+    "layer": layer_norm,
     "bypassed": batch_norm_bypassed,
 }
 TWICE_DIFFERENTIABLE: Mapping[str, Callable[[], Rules]] = {
     "train": dict,
     "images": image_norm,
+    "layer": layer_norm,
     "bypassed": batch_norm_bypassed,
 }
 

@@ -17,6 +17,7 @@ from trainless.passes.marks import mark_batched
 from trainless.passes.observers import NORMALISATIONS
 from trainless.passes.signals import PassSpec
 from trainless.passes.substitution import substituted
+from trainless.passes.units import Masks
 from trainless.passes.weights import Weight, WeightTracker, plain_weights
 from trainless.seeding import derive_seed
 
@@ -96,6 +97,7 @@ class Run:
         originals: the network's parameters and buffers by name.
         inputs: what the present forward pass was given.
         objective: the objective whose backward pass runs at present.
+        masks: what sets a share of the units to 0 in the present forward pass, or None.
         layers: the weight layers that a forward pass used, each with the weights that make it up.
         classes: number of outputs, after a forward pass.
     """
@@ -110,6 +112,7 @@ class Run:
         self.dtype = torch.float64 if spec.float64 else dtype or own
         self.inputs: Batch = ()
         self.objective: object = None
+        self.masks: Masks | None = None
         self.layers: list[list[Weight]] = []
         self.classes = 0
         self.originals = {**dict(network.named_parameters()), **dict(network.named_buffers())}

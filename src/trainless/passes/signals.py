@@ -47,11 +47,21 @@ class Signal(Enum):
     TANGENT_KERNEL = "inner products of the gradients of any two images' summed outputs"
     GRADIENT_SIGNS = "sums of the signs of the gradients of each image's loss"
     OUTPUT_JACOBIAN = "gradients of each image's outputs with respect to the first element of each parameter tensor"
+    COUPLED_TANGENT_KERNEL = "tangent kernel of the images, gains included, that are normalised together"
+    PARAMETER_TENSORS = "number of parameter tensors"
+    TRAINABLE_LAYERS = "number of weight layers that learn"
+    LAYER_COVARIANCES = "covariances of the channels that each weight gives"
+    FIRST_IMAGE_CORRELATIONS = "correlations of the channels that each weight gives for the first image"
+    MODULE_CORRELATIONS = "least eigenvalue of the correlation of the first image's channels, for each module"
+    SAMPLED_MODULE_CORRELATIONS = "the same of eight channels of each module"
+    MODULE_RANKS = "effective rank of a square block of what each module gives"
+    FEATURE_SPECTRA = "eigenvalues of the covariance of the channels between two blocks"
+    BLOCK_GAINS = "largest singular value of what each block does to random gradients"
     FEATURE_CHANGES = "change of the last feature map under a small change of the input"
     NORMALISATION_VARIANCES = "mean variance of the input of each batch normalisation"
 
 
-_NOISE = ("noise", "noise_pair")
+_NOISE = ("noise", "labelled_noise", "noise_pair")
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,17 +73,19 @@ class PassSpec:
 
     Args:
         input: what goes in. ``"batch"`` is the labelled images, ``"halves"`` first one half of them and then the other,
-            without an image that is left over, ``"ones"`` one image of ones, ``"noise"`` Gaussian
-            images, ``"noise_pair"`` Gaussian images and the same slightly changed, ``"none"`` means that only the
-            weights are needed, ``"architecture"`` that not even these are.
+            without an image that is left over, ``"ones"`` one image of ones, ``"noise"`` Gaussian images,
+            ``"labelled_noise"`` the same with random labels, ``"noise_pair"`` Gaussian images and the same slightly
+            changed, ``"none"`` means that only the weights are needed, ``"architecture"`` that not even these are.
         weights: ``"as_is"``, ``"absolute"`` values, or ``"normal"`` for a new draw from N(0, 1).
-        batch_norm: ``"train"`` normalises by the batch, ``"images"`` each image by itself, as a batch of one is, and
+        batch_norm: ``"train"`` normalises by the batch, ``"images"`` each image by itself, as a batch of one is,
+            ``"layer"`` each image over all its channels, as layer normalisation does, and
             ``"bypassed"`` makes batch normalisation the identity.
         mode: ``"train"`` or ``"eval"``, the mode of all modules.
         float64: compute in double precision whatever the network has.
         inputs: number of noise images; 0 means as many as the batch has.
         image_size: rows and columns of a noise image in pixels; 0 means those of the batch.
         repeats: how often the pass is repeated with new draws.
+        masked: share of the numbers that go into activation functions which are made 0, drawn anew for each image.
         dead_branches: whether branches that never reach the output count; an architecture is then scored as it is
             written and not as the network that it amounts to.
         thin: whether an architecture is built with one colour channel and as few channels and cells as its space
@@ -91,14 +103,15 @@ class PassSpec:
         trainless.errors.InputError: A pass over 'batch' has no use for image_size=3: leave it out, or draw noise.
     """
 
-    input: Literal["architecture", "none", "batch", "halves", "ones", "noise", "noise_pair"] = "batch"
+    input: Literal["architecture", "none", "batch", "halves", "ones", "noise", "labelled_noise", "noise_pair"] = "batch"
     weights: Literal["as_is", "absolute", "normal"] = "as_is"
-    batch_norm: Literal["train", "images", "bypassed"] = "train"
+    batch_norm: Literal["train", "images", "layer", "bypassed"] = "train"
     mode: Literal["train", "eval"] = "train"
     float64: bool = False
     inputs: int = 0
     image_size: int = 0
     repeats: int = 1
+    masked: float = 0.0
     dead_branches: bool = False
     thin: bool = False
 
@@ -109,7 +122,7 @@ class PassSpec:
             if self.weights != "normal":
                 useless.add("repeats")
         if self.input in ("architecture", "none"):  # nothing runs
-            useless |= {"weights", "batch_norm", "mode", "float64", "repeats"}
+            useless |= {"weights", "batch_norm", "mode", "float64", "repeats", "masked"}
         for name, default in ((spec_field.name, spec_field.default) for spec_field in fields(self)):
             if name in useless and getattr(self, name) != default:
                 raise InputError(
@@ -119,6 +132,8 @@ class PassSpec:
         for name, least in (("inputs", 0), ("image_size", 0), ("repeats", 1)):
             if getattr(self, name) < least:
                 raise InputError(f"A pass has {name}={getattr(self, name)}, expected {least} or more.")
+        if not 0 <= self.masked < 1:
+            raise InputError(f"A pass has masked={self.masked}, expected a share of at least 0 and below 1.")
 
 
 class OutputJacobian(NamedTuple):
@@ -160,6 +175,16 @@ class Signals:
         tangent_kernel: shape ``(images, images)``, in double precision.
         gradient_signs: for each weight one number for each of its numbers, from minus to plus the number of images.
         output_jacobian: an `OutputJacobian`.
+        coupled_tangent_kernel: shape ``(images, images)``, in double precision.
+        parameter_tensors: a number.
+        trainable_layers: a number.
+        layer_covariances: for each weight a matrix ``(channels, channels)`` in double precision.
+        first_image_correlations: the same.
+        module_correlations: a number for each call of a module.
+        sampled_module_correlations: the same.
+        module_ranks: a number for each layer or activation function.
+        feature_spectra: for each feature map one number a channel, not negative; NaN where the map is not finite.
+        block_gains: one number a block; infinite for one that gives what goes into it.
         part_gradients: for each half of the batch gradients as `weight_gradients`.
         feature_changes: for each repeat, the mean over images of Σ |F(z) − F(z + 0.01 z')|.
         normalisation_variances: for each repeat and batch normalisation, the mean over channels of the variance of
@@ -188,6 +213,16 @@ class Signals:
     tangent_kernel: torch.Tensor | None = None
     gradient_signs: Sequence[torch.Tensor] = ()
     output_jacobian: OutputJacobian | None = None
+    coupled_tangent_kernel: torch.Tensor | None = None
+    parameter_tensors: int = 0
+    trainable_layers: int = 0
+    layer_covariances: Sequence[torch.Tensor] = ()
+    first_image_correlations: Sequence[torch.Tensor] = ()
+    module_correlations: Sequence[float] = ()
+    sampled_module_correlations: Sequence[float] = ()
+    module_ranks: Sequence[float] = ()
+    feature_spectra: Sequence[torch.Tensor] = ()
+    block_gains: Sequence[float] = ()
     feature_changes: Sequence[float] = ()
     normalisation_variances: Sequence[list[tuple[float, float]]] = ()
 

@@ -15,10 +15,11 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from trainless.passes.marks import by_image
+from trainless.passes.graph import reached_nodes
+from trainless.passes.marks import batched, by_image, mark_batched
 from trainless.passes.observers import Rules
 
-__all__ = ["UnitObserver", "agreement", "distinct_patterns", "distinct_rows", "packed"]
+__all__ = ["Masks", "UnitObserver", "agreement", "distinct_patterns", "distinct_rows", "packed"]
 
 _T = torch.Tensor
 Function = Callable[..., Any]
@@ -70,6 +71,7 @@ class UnitObserver:
         reduce: what to keep of a code: it is given what goes into the activation function as a matrix (images, units)
             in any unit order.
         depends: tells whether a tensor depends on the images; others have no codes.
+        masks: what sets a share of the units to 0; None for all of them as they are.
 
     Attributes:
         rules: what to give an `Observer`.
@@ -83,8 +85,11 @@ class UnitObserver:
         [[2.0, 1.0], [1.0, 2.0]]
     """
 
-    def __init__(self, reduce: Callable[[torch.Tensor], Any], depends: Callable[[Any], bool] | None = None) -> None:
-        self._reduce = reduce
+    def __init__(
+        self, reduce: Callable[[torch.Tensor], Any], depends: Callable[[Any], bool] | None = None,
+        masks: Masks | None = None,
+    ) -> None:  # fmt: skip
+        self._reduce, self._masks = reduce, masks
         self._depends = depends or (lambda tensor: isinstance(tensor, torch.Tensor))
         self._kept: list[_Unit] = []
         self._seen: dict[int, tuple[weakref.ref[torch.Tensor], int, Any]] = {}
@@ -200,7 +205,9 @@ class UnitObserver:
         if known and known[0]() is source and known[1] == source._version:
             return known[2]
         with torch.no_grad():
-            value = self._reduce(_as_matrix(by_image(source)))
+            inputs = _as_matrix(by_image(source))
+            kept = inputs if self._masks is None else inputs * _as_matrix(by_image(self._masks.of(source)))
+            value = self._reduce(kept)
         self._seen[id(source)] = weakref.ref(source), source._version, value
         return value
 
@@ -209,14 +216,61 @@ class UnitObserver:
         kept = [unit for unit in self._kept if not unit.gate]
         if dead_branches or output.grad_fn is None:
             return [unit.value for unit in kept]
-        reached: set[Any] = set()
-        stack = [output.grad_fn]
-        while stack:
-            node = stack.pop()
-            if node not in reached:
-                reached.add(node)
-                stack.extend(parent for parent, _ in node.next_functions if parent is not None)
+        reached = reached_nodes(output)
         return [unit.value for unit in kept if unit.node is None or unit.node in reached]
+
+
+class Masks(UnitObserver):
+    """Sets a share of what activation functions give to 0, drawn anew for each of its numbers.
+
+    Args:
+        share: of the numbers.
+        generator: what they are drawn with.
+
+    Example:
+        >>> from trainless.passes.observers import Observer
+        >>> images = torch.ones(8)
+        >>> mark_batched(images, 0, 8)
+        >>> with Observer(Masks(0.5, torch.Generator().manual_seed(0)).rules):
+        ...     torch.clamp(images, min=0).tolist()
+        [1.0, 0.0, 1.0, 1.0, 1.0, 0.0, 1.0, 0.0]
+    """
+
+    def __init__(self, share: float, generator: torch.Generator) -> None:
+        super().__init__(lambda inputs: None, lambda tensor: batched(tensor) is not None)
+        self._share, self._generator = share, generator
+        self._drawn: dict[int, tuple[weakref.ref[torch.Tensor], int, torch.Tensor]] = {}
+
+    def of(self, source: torch.Tensor) -> torch.Tensor:
+        """The mask of what goes into an activation function: the same to all who ask, until it is written over."""
+        known = self._drawn.get(id(source))
+        if known and known[0]() is source and known[1] == source._version:
+            return known[2]
+        # In plain order and single precision, so that the layout and dtype of the pass change nothing.
+        kept = torch.bernoulli(
+            torch.full(source.shape, 1 - self._share, dtype=torch.float32), generator=self._generator
+        )
+        mask = torch.empty_like(source, requires_grad=False).copy_(kept)
+        _mark_as(mask, source)
+        self._drawn[id(source)] = weakref.ref(source), source._version, mask
+        return mask
+
+    def _record(self, source: torch.Tensor, call: Callable[[], Any]) -> Any:
+        if not self._depends(source):
+            return call()
+        mask, output = self.of(source), call()
+        if output is None or output is source:  # written over in place
+            source.mul_(mask)
+            return output
+        masked = output * mask
+        _mark_as(masked, source)
+        return masked
+
+
+def _mark_as(tensor: torch.Tensor, source: torch.Tensor) -> None:
+    mark = batched(source)
+    if mark is not None:
+        mark_batched(tensor, mark.dim, mark.images)
 
 
 def _is_zero(value: Any) -> bool:

@@ -20,6 +20,7 @@ from torch import nn
 
 from trainless.errors import NetworkError
 from trainless.passes.decompositions import DECOMPOSITIONS
+from trainless.passes.graph import reached_nodes
 from trainless.passes.marks import METADATA, Batched, Origin, batched, mark_batched, mark_origin, origin, tensors_in
 from trainless.passes.observers import Observer, Rules
 from trainless.passes.substitution import is_plain
@@ -405,18 +406,9 @@ class WeightTracker(Observer):
             for name, tensor in self._tensors.items()
             if tensor.requires_grad and tensor.is_leaf and name not in self._met
         }
-        if not wide or output.grad_fn is None:
+        if not wide:
             return
-        reached: set[int] = set()
-        stack, known = [output.grad_fn], {output.grad_fn}
-        while stack:
-            node = stack.pop()
-            if hasattr(node, "variable"):
-                reached.add(id(node.variable))
-            for parent, _ in node.next_functions:
-                if parent is not None and parent not in known:
-                    known.add(parent)
-                    stack.append(parent)
+        reached = {id(node.variable) for node in reached_nodes(output) if hasattr(node, "variable")}
         for name, tensor in wide.items():
             if id(tensor) in reached:
                 where = f"enters '{self._strange[name]}'" if name in self._strange else "enters a function of its own"

@@ -8,11 +8,13 @@ from trainless.errors import InputError, UnknownNameError
 from trainless.passes import Signal
 from trainless.proxies.activations import ACTIVATIONS
 from trainless.proxies.base import Proxy
+from trainless.proxies.blocks import BLOCKS
 from trainless.proxies.counts import COUNTS
 from trainless.proxies.flow import FLOW
 from trainless.proxies.gradients import GRADIENTS
 from trainless.proxies.information import INFORMATION
 from trainless.proxies.jacobian import JACOBIAN
+from trainless.proxies.layers import LAYERS
 from trainless.proxies.transferability import TRANSFERABILITY
 from trainless.proxies.zen import ZEN
 
@@ -22,7 +24,7 @@ _BY_IMAGE = {Signal.TANGENT_KERNEL, Signal.GRADIENT_SIGNS, Signal.OUTPUT_JACOBIA
 
 PROXIES: dict[str, Proxy] = {
     record.name: record
-    for family in (COUNTS, FLOW, ZEN, GRADIENTS, JACOBIAN, ACTIVATIONS, INFORMATION, TRANSFERABILITY)
+    for family in (COUNTS, FLOW, ZEN, GRADIENTS, JACOBIAN, ACTIVATIONS, LAYERS, BLOCKS, INFORMATION, TRANSFERABILITY)
     for record in family
 }
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import torch
 
+from trainless.errors import InputError
 from trainless.passes import PassSpec, Signal, Signals
 from trainless.proxies.base import Proxy
 
-__all__ = ["ACTIVATIONS", "linear_regions", "nwot", "nwot_single_precision", "swap"]
+__all__ = ["ACTIVATIONS", "linear_regions", "nwot", "nwot_single_precision", "regularised_swap", "swap"]
 
 _KERNEL = frozenset({Signal.RELU_KERNEL})
 _SINGULAR = "the kernel is singular: two images have the same code"
@@ -72,6 +75,42 @@ def swap(signals: Signals) -> float:
     return math.nan if signals.distinct_patterns is None else signals.distinct_patterns
 
 
+def regularised_swap(mean: float, variance: float) -> Proxy:
+    """Make the regularised SWAP score, which prefers networks of a size: ``swap · exp(-(P - mean)² / variance)``.
+
+    Args:
+        mean: the size that is wanted, in thousands of parameters.
+        variance: of how much others are tolerated, in their square.
+
+    Returns:
+        A proxy that stands wherever a name of one does.
+
+    Raises:
+        InputError: the variance is not above 0.
+
+    Example:
+        >>> from trainless import score
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 8), torch.nn.ReLU())
+        >>> images = torch.eye(4).reshape(4, 1, 2, 2)
+        >>> small, large = regularised_swap(0.04, 1e-4), regularised_swap(0.02, 1e-4)
+        >>> scores = score(network, images, proxies=["swap", small, large])
+        >>> scores[small.name] == scores["swap"], scores[large.name] < 1
+        (True, True)
+    """
+    if not variance > 0:
+        raise InputError(f"The variance of a regularised SWAP score is {variance}, expected a number above 0.")
+    return replace(
+        next(record for record in ACTIVATIONS if record.name == "swap"),
+        name=f"swap:{mean:g}±{variance:g}", formula=partial(_regularised, mean=mean, variance=variance),
+        signals=frozenset({Signal.DISTINCT_PATTERNS, Signal.PARAMETERS}),
+        summary=f"swap, less the further from {mean:g} thousand parameters",
+    )  # fmt: skip
+
+
+def _regularised(signals: Signals, mean: float, variance: float) -> float:
+    return swap(signals) * math.exp(-((signals.parameters / 1000 - mean) ** 2) / variance)
+
+
 ACTIVATIONS = (
     Proxy(
         "nwot",
@@ -101,6 +140,17 @@ ACTIVATIONS = (
         data_independent=False,
         paper=f"{_PAPER}; as in NASLib",
         summary="nwot with the ReLUs of branches that never reach the output",
+        when_not_finite=_SINGULAR,
+    ),
+    Proxy(
+        "ncd",
+        nwot,
+        PassSpec(batch_norm="layer", masked=0.95),
+        _KERNEL,
+        data_independent=False,
+        paper="Kang et al., Beyond the Limits: Overcoming Negative Correlation of Activation-Based Training-Free NAS, \
+ICCV 2025",
+        summary="nwot with 95 % of the activations masked, and layer normalisation for batch normalisation",
         when_not_finite=_SINGULAR,
     ),
     Proxy(

@@ -17,6 +17,7 @@ __all__ = [
     "gradsign",
     "grasp",
     "ntk_condition",
+    "ntk_condition_published",
     "plain",
     "snip",
     "zico",
@@ -104,9 +105,24 @@ def ntk_condition(signals: Signals) -> float:
         >>> ntk_condition(Signals(tangent_kernel=torch.tensor([[2.0, 0.0], [0.0, 8.0]], dtype=torch.float64)))
         4.0
     """
-    if signals.tangent_kernel is None or not bool(signals.tangent_kernel.isfinite().all()):
+    return _condition(signals.tangent_kernel)
+
+
+def ntk_condition_published(signals: Signals) -> float:
+    """`ntk_condition` as public code has it: images are normalised together, and gains count.
+
+    Example:
+        >>> kernel = torch.tensor([[2.0, 0.0], [0.0, 8.0]], dtype=torch.float64)
+        >>> ntk_condition_published(Signals(coupled_tangent_kernel=kernel))
+        4.0
+    """
+    return _condition(signals.coupled_tangent_kernel)
+
+
+def _condition(kernel: torch.Tensor | None) -> float:
+    if kernel is None or not bool(kernel.isfinite().all()):
         return math.nan
-    values = torch.linalg.eigvalsh(signals.tangent_kernel)
+    values = torch.linalg.eigvalsh(kernel)
     least, most = float(values[0]), float(values[-1])
     return most / least if least > most * len(values) * _ROUNDING else math.inf
 
@@ -217,6 +233,17 @@ GRADIENTS = (
         data_independent=False,
         paper="Chen et al., TE-NAS, ICLR 2021",
         summary="condition number of the neural tangent kernel of the images",
+        higher_is_better=False,
+        when_not_finite="the kernel is singular: an image's gradient follows from those of the others",
+    ),
+    Proxy(
+        "ntk_condition:published",
+        ntk_condition_published,
+        _BATCH,
+        frozenset({Signal.COUPLED_TANGENT_KERNEL}),
+        data_independent=False,
+        paper="Chen et al., TE-NAS, ICLR 2021",
+        summary="ntk_condition as public code has it: of images that are normalised together, gains included",
         higher_is_better=False,
         when_not_finite="the kernel is singular: an image's gradient follows from those of the others",
     ),

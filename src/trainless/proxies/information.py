@@ -9,7 +9,7 @@ import torch
 from trainless.passes import PassSpec, Signal, Signals
 from trainless.proxies.base import Proxy
 
-__all__ = ["INFORMATION", "vkdnw", "vkdnw_dimension", "vkdnw_entropy", "vkdnw_entropy_published"]
+__all__ = ["INFORMATION", "trainable_layers", "vkdnw", "vkdnw_dimension", "vkdnw_entropy", "vkdnw_entropy_published"]
 
 _PASS = PassSpec(mode="eval")
 _SIGNALS = frozenset({Signal.OUTPUT_JACOBIAN})
@@ -64,21 +64,34 @@ def vkdnw_dimension(signals: Signals) -> float:
     """Number of parameter tensors, which counts the layers.
 
     Example:
-        >>> from trainless.passes.signals import OutputJacobian
-        >>> vkdnw_dimension(Signals(output_jacobian=OutputJacobian(torch.zeros(1, 2, 3), torch.zeros(1, 2), 3)))
+        >>> vkdnw_dimension(Signals(parameter_tensors=3))
         3
     """
-    return math.nan if signals.output_jacobian is None else signals.output_jacobian.tensors
+    return signals.parameter_tensors
 
 
 def vkdnw(signals: Signals) -> float:
     """`vkdnw_dimension` plus `vkdnw_entropy`: the number of tensors ranks, and the entropy among those of as many."""
-    return vkdnw_dimension(signals) + vkdnw_entropy(signals)
+    return _tensors(signals) + vkdnw_entropy(signals)
 
 
 def vkdnw_published(signals: Signals) -> float:
     """`vkdnw_dimension` plus `vkdnw_entropy_published`."""
-    return vkdnw_dimension(signals) + vkdnw_entropy_published(signals)
+    return _tensors(signals) + vkdnw_entropy_published(signals)
+
+
+def _tensors(signals: Signals) -> float:
+    return math.nan if signals.output_jacobian is None else signals.output_jacobian.tensors
+
+
+def trainable_layers(signals: Signals) -> float:
+    """Number of convolutions, linear maps and matrix products that learn, of the network an architecture amounts to.
+
+    Example:
+        >>> trainable_layers(Signals(trainable_layers=5))
+        5
+    """
+    return signals.trainable_layers
 
 
 def _is_finite(*tensors: torch.Tensor) -> bool:
@@ -111,6 +124,14 @@ def _factor(shares: torch.Tensor) -> torch.Tensor:
 
 
 INFORMATION = (
+    Proxy(
+        "trainable_layers", trainable_layers, PassSpec(input="none"), frozenset({Signal.TRAINABLE_LAYERS}),
+        data_independent=True, paper=_PAPER, summary="number of weight layers that learn",
+    ),
+    Proxy(
+        "vkdnw_dimension", vkdnw_dimension, PassSpec(input="none"), frozenset({Signal.PARAMETER_TENSORS}),
+        data_independent=True, paper=_PAPER, summary="number of parameter tensors",
+    ),
     Proxy(
         "vkdnw", vkdnw, _PASS, _SIGNALS, data_independent=False, paper=_PAPER,
         summary="number of parameter tensors, and how even the spectrum of their Fisher information is",

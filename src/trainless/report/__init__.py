@@ -15,6 +15,7 @@ from trainless.report.study.quickstart_figure import quickstart_figure
 from trainless.report.study.quickstart_page import quickstart_page
 from trainless.report.study.several import several_studies_page
 from trainless.report.study.sweeps import sweep_figure
+from trainless.report.suite.page import suite_page
 
 __all__ = [
     "CAPTIONS",
@@ -33,5 +34,6 @@ __all__ = [
     "several_studies_page",
     "study_figures",
     "study_page",
+    "suite_page",
     "sweep_figure",
 ]

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from trainless.search_spaces.autoformer import AutoFormer
 from trainless.search_spaces.base import SearchSpace
+from trainless.search_spaces.chain import Chain
 from trainless.search_spaces.convnet import ConvNet
+from trainless.search_spaces.darts import DARTS
 from trainless.search_spaces.finite import FiniteSpace
+from trainless.search_spaces.hierarchical import Hierarchical
+from trainless.search_spaces.mlp import MLP
 from trainless.search_spaces.mobile import Mobile
 from trainless.search_spaces.nasbench101 import NASBench101
 from trainless.search_spaces.nasbench201 import NASBench201
+from trainless.search_spaces.nasbench_asr import NASBenchASR
 from trainless.search_spaces.nasbench_macro import NASBenchMacro
 from trainless.search_spaces.nats_size import NATSSize
 from trainless.search_spaces.pretrained import Pretrained
@@ -22,11 +28,17 @@ SEARCH_SPACES: dict[str, type[SearchSpace]] = {
     "nasbench201": NASBench201,
     "nasbench101": NASBench101,
     "nats_size": NATSSize,
+    "darts": DARTS,
     "nasbench_macro": NASBenchMacro,
+    "nasbench_asr": NASBenchASR,
     "transnas_macro": TransNASMacro,
     "transnas_micro": TransNASMicro,
     "mobile": Mobile,
     "convnet": ConvNet,
+    "chain": Chain,
+    "mlp": MLP,
+    "autoformer": AutoFormer,
+    "hierarchical": Hierarchical,
     "pretrained": Pretrained,
 }
 

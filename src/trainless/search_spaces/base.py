@@ -34,6 +34,7 @@ class SearchSpace(ABC):
     Attributes:
         name: what it is asked for by; part of every `Architecture`.
         least: the least value of each option of which it is not 1.
+        fixes_size: whether a network takes images of the size that it was built for alone.
         is_pretrained: whether `start` puts in weights, which a training from drawn ones would lose.
 
     Raises:
@@ -42,6 +43,7 @@ class SearchSpace(ABC):
 
     name: str
     least: ClassVar[Mapping[str, int]] = {}
+    fixes_size: ClassVar[bool] = False
     is_pretrained: ClassVar[bool] = False
 
     def __post_init__(self) -> None:

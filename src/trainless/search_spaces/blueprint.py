@@ -7,13 +7,13 @@ same value are added up, or concatenated. Nodes of one name are the graph of one
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from trainless.errors import InputError
-from trainless.search_spaces.nodes import INPUT, OUTPUT, Node, Size
+from trainless.search_spaces.nodes import EARLIER, INPUT, OUTPUT, Node, Size
 from trainless.types import Task
 
 if TYPE_CHECKING:
@@ -243,7 +243,8 @@ class Blueprint(NamedTuple):
         """Build the network: plain PyTorch, PyTorch's initialisation, dead branches and all.
 
         Returns:
-            Nested `torch.nn.Sequential` whose children have the names of the nodes.
+            Nested `torch.nn.Sequential` whose children have the names of the nodes; it tells its `blocks` in an
+            attribute ``block_paths``.
 
         Raises:
             InputError: two modules have one name, or a node reads what no node before it gives.
@@ -258,7 +259,9 @@ class Blueprint(NamedTuple):
                 if name in folder:
                     raise InputError(f"Two modules are '{path}': a module that is repeated needs as many numbers.")
                 folder[name] = _module(nodes)
-        return _nested(tree)
+        network = _nested(tree)
+        network.block_paths = self.blocks  # type: ignore[assignment]
+        return network
 
     # What pictures show.
 
@@ -268,7 +271,8 @@ class Blueprint(NamedTuple):
             names = [INPUT, *(name.removeprefix("stage ") for name in [*self._chain][:-1]), OUTPUT]
             return tuple(Edge(*edge) for edge in zip(names[:-1], names[1:], self._chain.values(), strict=True))
         nodes = [node for node in self._picture if node.operation != "none"]
-        live = live_edges([(node.source, node.target) for node in nodes], INPUT, OUTPUT)
+        # What the module before read is there as its input is.
+        live = live_edges([(INPUT, EARLIER), *((node.source, node.target) for node in nodes)], INPUT, OUTPUT)
         return tuple(
             Edge(node.source, node.target, node.label or node.operation, (node.source, node.target) in live)
             for node in nodes
@@ -285,6 +289,7 @@ class Blueprint(NamedTuple):
             return "\n".join(f"{name:8}{text}" for name, text in self._chain.items())
         names = {value: f"node {number}" for number, value in enumerate(self._values)} | {OUTPUT: OUTPUT}
         terms: dict[str, list[str]] = {value: [] for value in self._values[1:]}
+        terms |= {EARLIER: ["what the cell before read"]} if EARLIER in terms else {}
         for edge in self.graph():
             terms[edge.target].append(f"{edge.operation}({names[edge.source]})" + ("" if edge.live else " [dead]"))
         return "\n".join(
@@ -329,9 +334,14 @@ def _repetitions(node: Node) -> Iterator[str]:
         yield from (f"{parent}.{int(number) + further}" for further in range(node.repeat))
 
 
-def _values(nodes: Iterable[Node]) -> list[str]:
+def _values(nodes: Sequence[Node]) -> list[str]:
     """The values of a module in the order in which they are made."""
-    return list(dict.fromkeys([INPUT, *(node.target for node in nodes)]))
+    read = [INPUT, EARLIER] if _reads_earlier(nodes) else [INPUT]
+    return list(dict.fromkeys([*read, *(node.target for node in nodes)]))
+
+
+def _reads_earlier(nodes: Sequence[Node]) -> bool:
+    return any(node.source == EARLIER for node in nodes)
 
 
 def live_edges(edges: Sequence[tuple[Value, Value]], first: Value, last: Value) -> set[tuple[Value, Value]]:
@@ -364,9 +374,12 @@ def _nested(tree: Mapping[str, Any]) -> torch.nn.Module:
 
     from torch import nn
 
-    return nn.Sequential(
-        OrderedDict((name, _nested(part) if isinstance(part, dict) else part) for name, part in tree.items())
-    )
+    from trainless.operations import PairCell, PairCells
+
+    modules = OrderedDict((name, _nested(part) if isinstance(part, dict) else part) for name, part in tree.items())
+    if any(isinstance(module, PairCell) for module in modules.values()):
+        return PairCells(modules)
+    return nn.Sequential(modules)
 
 
 def _module(nodes: Sequence[Node]) -> torch.nn.Module:
@@ -390,10 +403,11 @@ def _is_chain(nodes: Sequence[Node]) -> bool:
 
 
 def _cell(nodes: Sequence[Node]) -> torch.nn.Module:
-    from trainless.operations import Cell
+    from trainless.operations import Cell, PairCell
 
     number = {value: index for index, value in enumerate(_values(nodes))}
-    terms: list[list[tuple[torch.nn.Module, int]]] = [[] for _ in range(len(number) - 1)]
+    kind, inputs = (PairCell, 2) if _reads_earlier(nodes) else (Cell, 1)
+    terms: list[list[tuple[torch.nn.Module, int]]] = [[] for _ in range(len(number) - inputs)]
     resized: dict[int, Node] = {}  # for values that may have no other term, what gives zeros of their shape
     for node in nodes:
         if number.get(node.source, len(number)) >= number[node.target]:
@@ -402,9 +416,9 @@ def _cell(nodes: Sequence[Node]) -> torch.nn.Module:
                 f"a node before it gives, or '{INPUT}'."
             )
         if node.operation != "none":
-            terms[number[node.target] - 1].append((node.record.build(node), number[node.source]))
-        elif (node.channels, node.output_size) != (node.inputs, node.size):
-            resized[number[node.target] - 1] = node
+            terms[number[node.target] - inputs].append((node.record.build(node), number[node.source]))
+        elif inputs > 1 or (node.channels, node.output_size) != (node.inputs, node.size):
+            resized[number[node.target] - inputs] = node
     for index, node in resized.items():
         terms[index] = terms[index] or [(node.record.build(node), number[node.source])]
-    return Cell(terms, {number[node.target] for node in nodes if node.is_joined})
+    return kind(terms, {number[node.target] for node in nodes if node.is_joined})

@@ -15,9 +15,10 @@ from trainless.errors import UnknownNameError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["INPUT", "OPERATIONS", "OUTPUT", "Layer", "Node", "Operation", "Size"]
+__all__ = ["EARLIER", "INPUT", "OPERATIONS", "OUTPUT", "Layer", "Node", "Operation", "Size"]
 
 INPUT, OUTPUT = "input", "output"  # the values that a module reads and gives
+EARLIER = "earlier"  # what the module before read, for the cells that read it too
 
 Size = tuple[int, int]
 
@@ -67,12 +68,18 @@ class Node:
         size: rows and columns that it reads.
         kernel: rows and columns of its kernel, odd.
         stride: step of its convolution or pooling.
-        source: value of its module that it reads; ``"input"`` is what the module before gives.
+        source: value of its module that it reads; ``"input"`` is what the module before gives, ``"earlier"`` what that
+            one read, and the same as ``"input"`` in the first of the modules that read it.
         target: value that it gives; ``"output"`` is what its module gives.
         is_joined: whether its result is concatenated with the others of its target; otherwise it is added.
         groups: parts of the channels that are convolved each for itself.
+        dilation: distance of the pixels that its kernel reads.
+        is_affine: whether its batch normalisation has gains and offsets.
         has_bias: whether its convolution has a bias, which normalised ones need not.
         expansion: how many times wider an inverted residual is inside.
+        heads: of self-attention.
+        head_width: numbers of a query, key or value of each.
+        hidden: numbers of a recurrent state.
         squeezed: channels inside a squeeze-excite; 0 leaves it out.
         pixels: rows and columns to which images are resized.
         repeat: how often its module follows upon itself, as ``"features.2"``, ``"features.3"`` and so on.
@@ -99,8 +106,13 @@ class Node:
     target: str = OUTPUT
     is_joined: bool = False
     groups: int = 1
+    dilation: int = 1
+    is_affine: bool = True
     has_bias: bool = False
     expansion: int = 1
+    heads: int = 1
+    head_width: int = 1
+    hidden: int = 0
     squeezed: int = 0
     pixels: int = 0
     repeat: int = 1
@@ -146,7 +158,26 @@ def _convolution(
 
 
 def _convolutions(node: Node) -> list[Layer]:
-    return [_convolution(node.inputs, node.channels, node.kernel, node.output_size, node.groups)]
+    return [
+        _convolution(node.inputs, node.channels, node.kernel, node.output_size, node.groups, normalised=node.is_affine)
+    ]
+
+
+def _dilated(node: Node) -> list[Layer]:
+    size = node.output_size
+    return [
+        _convolution(node.inputs, node.inputs, node.kernel, size, node.inputs, normalised=False),
+        _convolution(node.inputs, node.channels, 1, size, normalised=node.is_affine),
+    ]
+
+
+def _separable(node: Node) -> list[Layer]:
+    size = node.output_size
+    return [
+        _convolution(node.inputs, node.inputs, node.kernel, size, node.inputs, normalised=False),
+        _convolution(node.inputs, node.inputs, 1, size, normalised=node.is_affine),
+        *_dilated(node),
+    ]
 
 
 def _bare_convolution(node: Node) -> list[Layer]:
@@ -182,6 +213,44 @@ def _inverted_residual(node: Node) -> list[Layer]:
 
 def _whitening(node: Node) -> list[Layer]:
     return [_convolution(node.inputs, node.channels, node.kernel, node.size, normalised=False)]
+
+
+def _over_time(node: Node) -> Size:
+    return node.size[0], -(-node.size[1] // node.stride)
+
+
+def _time_convolution(node: Node) -> list[Layer]:
+    rows, columns = _over_time(node)
+    weights = node.inputs * node.channels // node.groups * node.kernel
+    return [Layer(weights + node.channels, weights * rows * columns)]
+
+
+def _recurrent(node: Node) -> list[Layer]:
+    steps, gates = node.size[1], 4 * node.hidden
+    products = gates * (node.inputs + node.hidden)
+    return [
+        Layer(products + 2 * gates, steps * products),
+        Layer((node.hidden + 1) * node.channels, steps * node.hidden * node.channels),
+    ]
+
+
+def _patches(node: Node) -> list[Layer]:
+    rows, columns = node.output_size
+    weights = node.inputs * node.channels * node.kernel**2
+    return [Layer(weights + node.channels * (1 + rows * columns), weights * rows * columns)]
+
+
+def _transformer_block(node: Node) -> list[Layer]:
+    tokens, channels = node.size[0] * node.size[1], node.channels
+    attended, hidden = node.heads * node.head_width, node.expansion * channels
+    return [
+        Layer(2 * 2 * channels),
+        Layer((channels + 1) * 3 * attended, tokens * channels * 3 * attended),
+        Layer(0, 2 * tokens**2 * attended),
+        Layer((attended + 1) * channels, tokens * attended * channels),
+        Layer((channels + 1) * hidden, tokens * channels * hidden),
+        Layer((hidden + 1) * channels, tokens * hidden * channels),
+    ]
 
 
 def _linear(node: Node) -> list[Layer]:
@@ -290,7 +359,34 @@ def _build_cut(node: Node) -> torch.nn.Module:
 def _build_average_pooling(node: Node) -> torch.nn.Module:
     from trainless.operations import average_pooling
 
-    return average_pooling()
+    return average_pooling(node.stride)
+
+
+def _build_normalised(pooling: Callable[[Node], torch.nn.Module]) -> Callable[[Node], torch.nn.Module]:
+    def build(node: Node) -> torch.nn.Module:
+        from torch import nn
+
+        return nn.Sequential(pooling(node), nn.BatchNorm2d(node.channels, affine=False))
+
+    return build
+
+
+def _build_dilated(node: Node) -> torch.nn.Module:
+    from trainless.operations import depthwise_separable
+
+    return depthwise_separable(node.inputs, node.channels, node.kernel, node.stride, node.dilation, node.is_affine)
+
+
+def _build_separable(node: Node) -> torch.nn.Module:
+    from torch import nn
+
+    from trainless.operations import depthwise_separable
+
+    kernel, affine = node.kernel, node.is_affine
+    return nn.Sequential(
+        *depthwise_separable(node.inputs, node.inputs, kernel, node.stride, affine=affine),
+        *depthwise_separable(node.inputs, node.channels, kernel, affine=affine),
+    )
 
 
 def _build_reduction(node: Node) -> torch.nn.Module:
@@ -314,13 +410,55 @@ def _build_zero(node: Node) -> torch.nn.Module:
 def _build_factorized_reduction(node: Node) -> torch.nn.Module:
     from trainless.operations import FactorizedReduction
 
-    return FactorizedReduction(node.inputs, node.channels)
+    return FactorizedReduction(node.inputs, node.channels, node.is_affine)
 
 
 def _build_linear(node: Node) -> torch.nn.Module:
     from torch import nn
 
     return nn.Linear(node.inputs, node.channels)
+
+
+def _build_patches(node: Node) -> torch.nn.Module:
+    from trainless.attention import PatchEmbedding
+
+    return PatchEmbedding(node.inputs, node.channels, node.kernel, *node.output_size)
+
+
+def _build_transformer_block(node: Node) -> torch.nn.Module:
+    from trainless.attention import TransformerBlock
+
+    return TransformerBlock(node.channels, node.heads, node.head_width, node.expansion)
+
+
+def _build_channel_norm(node: Node) -> torch.nn.Module:
+    from trainless.attention import ChannelNorm
+
+    return ChannelNorm(node.channels)
+
+
+def _build_time_convolution(node: Node) -> torch.nn.Module:
+    from trainless.audio import time_convolution
+
+    return time_convolution(node.inputs, node.channels, node.kernel, node.stride, node.dilation, node.groups)
+
+
+def _build_time_linear(node: Node) -> torch.nn.Module:
+    from torch import nn
+
+    return nn.Sequential(nn.Conv2d(node.inputs, node.channels, 1), nn.ReLU(), nn.Hardtanh(0.0, 20.0))
+
+
+def _build_recurrent(node: Node) -> torch.nn.Module:
+    from trainless.audio import RecurrentHead
+
+    return RecurrentHead(node.inputs, node.hidden, node.channels)
+
+
+def _build_linear_bn(node: Node) -> torch.nn.Module:
+    from torch import nn
+
+    return nn.Sequential(nn.Linear(node.inputs, node.channels, bias=False), nn.BatchNorm1d(node.channels))
 
 
 def _plain(name: str, *arguments: int) -> Callable[[Node], torch.nn.Module]:
@@ -359,6 +497,11 @@ OPERATIONS: Mapping[str, Operation] = {
     "cut": Operation(_build_cut),
     "max_pool": Operation(_build_max_pooling),
     "avg_pool_3x3": Operation(_build_average_pooling),
+    "max_pool_bn": Operation(_build_normalised(_build_max_pooling)),
+    "avg_pool_3x3_bn": Operation(_build_normalised(_build_average_pooling)),
+    "sep_conv": Operation(_build_separable, _separable),
+    "dil_conv": Operation(_build_dilated, _dilated),
+    "join": Operation(_plain("Identity")),
     "reduction": Operation(_build_reduction, _reduction),
     "factorized_reduction": Operation(
         _build_factorized_reduction, _convolutions, size=lambda node: strided(node.size, 2)
@@ -368,5 +511,17 @@ OPERATIONS: Mapping[str, Operation] = {
     "global_max_pool": Operation(_build_global_max_pool, size=lambda node: (1, 1)),
     "flatten": Operation(_plain("Flatten")),
     "linear": Operation(_build_linear, _linear),
+    "linear_bn": Operation(
+        _build_linear_bn,
+        lambda node: [Layer((node.inputs + 2) * node.channels, node.inputs * node.channels)],
+    ),
+    "patches": Operation(
+        _build_patches, _patches, size=lambda node: (node.size[0] // node.kernel, node.size[1] // node.kernel)
+    ),
+    "transformer_block": Operation(_build_transformer_block, _transformer_block),
+    "channel_norm": Operation(_build_channel_norm, lambda node: [Layer(2 * node.channels)]),
+    "time_conv": Operation(_build_time_convolution, _time_convolution, size=_over_time),
+    "time_linear": Operation(_build_time_linear, _time_convolution),
+    "recurrent": Operation(_build_recurrent, _recurrent, size=lambda node: (1, 1)),
     "divide": Operation(_build_divide),
 }

@@ -19,7 +19,11 @@ __all__ = ["SPACE_STRINGS", "is_plain", "read_plain", "read_table", "write_table
 
 _CSV, _PARQUET = (".csv", ".csv.gz"), (".parquet",)
 _FACTS = ("name", "space", "origin", "licence")
-_FORMER = {"nats-sss": "nats_size", "transnas-macro": "transnas_macro"}  # names of spaces in earlier versions
+_FORMER = {
+    "nats-sss": "nats_size",
+    "transnas-macro": "transnas_macro",
+    "nasbench301": "darts",
+}  # names of spaces in earlier versions
 _OPERATION = "(none|skip_connect|nor_conv_1x1|nor_conv_3x3|avg_pool_3x3)"
 
 SPACE_STRINGS = {
@@ -28,7 +32,7 @@ SPACE_STRINGS = {
     "transnas_micro": re.compile(r"64-41414-[0-3]_[0-3]{2}_[0-3]{3}"),
     "nasbench_macro": re.compile(r"[012]{8}"),
     "nats_size": re.compile(r"[0-9]{1,4}(:[0-9]{1,4}){4}"),
-    "nasbench301": re.compile(r"\[\[(\([0-9], [0-9]\)(, )?)+\], \[(\([0-9], [0-9]\)(, )?)+\]\]"),
+    "darts": re.compile(r"\[\[(\([0-9], [0-9]\)(, )?)+\], \[(\([0-9], [0-9]\)(, )?)+\]\]"),
     "convnet": re.compile(r"(conv|strided|whiten)[0-9]+(-[ks][135]w[0-9]+d[1-4][a-z.]*){3,4}-(avg|max)[1248]"),
     "nasbench101": re.compile(r"([a-z0-9]+\([0-9,]+\)\+)*output\([0-9,]+\)"),
 }

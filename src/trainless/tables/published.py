@@ -14,6 +14,7 @@ import pandas as pd
 from trainless.errors import TableError, UnknownNameError
 from trainless.tables import nasbench101, nasbench201
 from trainless.tables.base import BenchmarkTable
+from trainless.tables.darts import genotype_string
 from trainless.tables.files import number, read_json, reason, shown, whole_numbers
 from trainless.tables.plain import read_plain
 
@@ -147,7 +148,11 @@ _FILES = {
         "test_seed888",
     ),
     "nasbench301": _SuiteZero(
-        "nasbench301", "nas-bench-suite-zero/zc_nasbench301.json", str, {"cifar10": ("cifar10",)}, "valid_surrogate"
+        "darts",
+        "nas-bench-suite-zero/zc_nasbench301.json",
+        genotype_string,
+        {"cifar10": ("cifar10",)},
+        "valid_surrogate",
     ),
     "transnas-macro": _SuiteZero(
         "transnas_macro",

@@ -10,12 +10,14 @@ from importlib import resources
 from pathlib import Path
 
 from trainless.tables.base import BenchmarkTable
+from trainless.tables.darts import read_genotypes
 from trainless.tables.files import exists
 from trainless.tables.nasbench101_files import read_nasbench101, read_validation
 from trainless.tables.nasbench201 import DATASETS, read_freerea_accuracies, read_hardware_table, read_nasbench201
+from trainless.tables.nasbench_macro import read_nasbench_macro
 from trainless.tables.nats import read_nats_folder
 from trainless.tables.published import TRANSNAS_TASKS, suite_zero_file, suite_zero_table
-from trainless.tables.transnas import read_transnas_macro
+from trainless.tables.transnas import read_transnas_macro, read_transnas_micro
 
 __all__ = ["TABLES", "PublicFile", "TableSource", "public_files"]
 
@@ -66,6 +68,8 @@ class TableSource:
         instead: a path that stands for all of these files where it is there.
         architectures: how many the whole table has; 0 where it may be any number.
         revision: of how it is read: a copy that was made in an earlier way is made anew.
+        networks: the space with its options, where its networks are of another size than usual.
+        holds_accuracies: whether it has more than costs.
     """
 
     space: str
@@ -77,6 +81,8 @@ class TableSource:
     instead: str = ""
     architectures: int = 0
     revision: int = 1
+    networks: str = ""
+    holds_accuracies: bool = True
 
     @property
     def can_download(self) -> bool:
@@ -132,6 +138,8 @@ _ACCURACIES = tuple(f"nats-tss-freerea/{dataset}/accuracies.csv" for dataset in 
 _SEEDS = tuple(f"nb201-test-seed888/{dataset}.csv" for dataset in ("cifar10", "ImageNet16-120"))
 _HARDWARE = tuple(f"hw-nas-bench/{dataset}.csv" for dataset in DATASETS)
 _TRANSNAS = tuple(f"transnas-macro/accuracy_{task}.json" for task in TRANSNAS_TASKS)
+_MICRO = tuple(f"transnas-micro/accuracy_{task}.json" for task in TRANSNAS_TASKS)
+_MACRO, _GENOTYPES = "nasbench-macro/nas-bench-macro_cifar10.json", "darts-swap/DARTS_archs_CIFAR10.csv"
 _GRAPHS, _VALIDATION = "nasbench101/nb101_test_accuracy_params.npz", "nasbench101/data-20k.json"
 _TSS, _SSS = "nats-bench/NATS-tss-v1_0-3ffb9-simple", "nats-bench/NATS-sss-v1_0-50262-simple"
 
@@ -186,6 +194,33 @@ TABLES: dict[str, TableSource] = {
         "tables/transnas_macro.csv.gz",
         architectures=3_255,
     ),
+    "transnas-micro": TableSource(
+        "transnas_micro",
+        "4,096 cells on seven tasks: test",
+        "TransNAS-Bench-101 by way of GenNAS-Zero",
+        "MIT",
+        _plainly(read_transnas_micro),
+        _MICRO,
+        architectures=4_096,
+    ),
+    "nasbench-macro": TableSource(
+        "nasbench_macro",
+        "all 6,561 choices of layers: test; parameters",
+        "NAS-Bench-Macro",
+        "MIT",
+        _plainly(lambda folder: read_nasbench_macro(folder / _MACRO)),
+        (_MACRO,),
+        architectures=6_561,
+    ),
+    "darts-swap": TableSource(
+        "darts",
+        "1,000 genotypes drawn at random and trained for 200 epochs: validation",
+        "SWAP-NAS",
+        "none stated",
+        _plainly(lambda folder: read_genotypes(folder / _GENOTYPES)),
+        (_GENOTYPES,),
+        networks="darts(channels=36, layers=20, affine=1, pool_norm=0, none=1)",
+    ),
     "hw-nas-bench": TableSource(
         "nasbench201",
         "all 15,625 cells: latency (ms) and energy (mJ) on six devices, no accuracies",
@@ -195,6 +230,7 @@ TABLES: dict[str, TableSource] = {
         _HARDWARE,
         architectures=15_625,
         revision=2,
+        holds_accuracies=False,
     ),
     "nats-tss": TableSource(
         "nasbench201",
@@ -221,11 +257,12 @@ TABLES: dict[str, TableSource] = {
             _plainly(partial(suite_zero_table, benchmark)),
             (suite_zero_file(benchmark),),
             architectures=number,
+            revision=2 if space == "darts" else 1,
         )
         for benchmark, space, number, split in (
             ("nasbench101", "nasbench101", 292, "single-seed validation"),
             ("nasbench201", "nasbench201", 725, "single-seed test"),
-            ("nasbench301", "nasbench301", 725, "validation as a surrogate predicts it"),
+            ("nasbench301", "darts", 725, "validation as a surrogate predicts it"),
             ("transnas-macro", "transnas_macro", 725, "test on seven tasks"),
         )
     },

@@ -24,7 +24,7 @@ TASKS: Mapping[str, Mapping[str, Task]] = {
     "nasbench201": _NATS,
     "nats_size": _NATS,
     "nasbench101": {"cifar10": _CIFAR10},
-    "nasbench301": {"cifar10": _CIFAR10},
+    "darts": {"cifar10": _CIFAR10},
     "nasbench_macro": {"cifar10": _CIFAR10},
     "transnas_macro": _SCENES,
     "transnas_micro": _SCENES,

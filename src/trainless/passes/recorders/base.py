@@ -50,7 +50,7 @@ class Recorder(ABC):
     name: ClassVar[str]
     """Of the attribute of `Signals` that holds the value."""
 
-    inputs: ClassVar[frozenset[str]] = frozenset({"batch", "ones", "noise", "noise_pair"})
+    inputs: ClassVar[frozenset[str]] = frozenset({"batch", "ones", "noise", "labelled_noise", "noise_pair"})
     """The kinds of `PassSpec.input` under which it can be measured."""
 
     needs_graph: ClassVar[bool] = False

@@ -30,7 +30,7 @@ class Codes(Recorder):
 
     def begin(self, run: Run) -> None:
         """Forget an earlier forward pass."""
-        self._units = UnitObserver(type(self).reduce, lambda tensor: batched(tensor) is not None)
+        self._units = UnitObserver(type(self).reduce, lambda tensor: batched(tensor) is not None, run.masks)
 
     def rules(self, run: Run) -> Rules:
         """Rules that see every activation function."""

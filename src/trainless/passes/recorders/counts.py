@@ -9,10 +9,11 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from trainless.errors import NetworkError
+from trainless.passes.graph import reached_nodes
 from trainless.passes.recorders.base import Recorder
 from trainless.passes.run import Run
 
-__all__ = ["MultiplyAdds", "Parameters", "SkipSpans", "TrainableParameters"]
+__all__ = ["MultiplyAdds", "ParameterTensors", "Parameters", "SkipSpans", "TrainableLayers", "TrainableParameters"]
 
 
 class Count(Recorder):
@@ -30,6 +31,7 @@ class Parameters(Count):
     """Counts all parameters, each once."""
 
     name = "parameters"
+    inputs = frozenset({"architecture", "batch"})
 
     def finish(self, run: Run) -> None:
         """Count them."""
@@ -44,6 +46,35 @@ class TrainableParameters(Count):
     def finish(self, run: Run) -> None:
         """Count them."""
         self.count = sum(parameter.numel() for parameter in run.network.parameters() if parameter.requires_grad)
+
+
+class ParameterTensors(Count):
+    """Counts the tensors that parameters come in, each once."""
+
+    name = "parameter_tensors"
+    inputs = frozenset({"none"})
+
+    def finish(self, run: Run) -> None:
+        """Count them."""
+        self.count = sum(1 for _ in run.network.parameters())
+
+
+class TrainableLayers(Count):
+    """Counts the weight layers that learn and that the output depends on, each once."""
+
+    name = "trainable_layers"
+    inputs = frozenset({"none"})
+
+    def finish(self, run: Run) -> None:
+        """Find them."""
+        tracker, output = run.follow(run.tensors, [run.lay_out(tensor[:2]) for tensor in run.images])
+        tracker.refuse_unseen(run.checked(output, len(run.images[0][:2])))
+        reached = {id(node.variable) for node in reached_nodes(output) if hasattr(node, "variable")}
+        learning = {name for name, tensor in run.originals.items() if tensor.requires_grad}
+        self.count = sum(
+            any(id(weight.leaf) in reached and weight.names & learning for weight in layer)
+            for layer in tracker.layers()
+        )
 
 
 class MultiplyAdds(Count):

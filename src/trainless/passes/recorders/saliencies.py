@@ -36,7 +36,7 @@ class ChannelSaliencies(Recorder):
     def begin(self, run: Run) -> None:
         """Forget what an earlier attempt left, and listen to the uses of weights."""
         self._sums, self._activations = {}, []
-        run.tracker.listeners[:] = [self._listener(run)]
+        run.tracker.listeners.append(self._listener(run))
 
     def _listener(self, run: Run) -> Listener:
         def on_use(weight: Weight, output: torch.Tensor, channels: tuple[int, ...]) -> Callable[[torch.Tensor], None]:

@@ -20,15 +20,15 @@ def by_layer(layers: list[list[Weight]], tensors: list[torch.Tensor]) -> list[to
 
 
 def objective_of(spec: PassSpec) -> Backward:
-    """The backward pass to the weights: from the loss on the batch, from the summed outputs elsewhere."""
-    return Backward(loss if spec.input == "batch" else output_sum, "weights")
+    """The backward pass to the weights: from the loss where there are labels, from the summed outputs elsewhere."""
+    return Backward(loss if spec.input in ("batch", "labelled_noise") else output_sum, "weights")
 
 
 class Weights(Recorder):
     """Collects the weights that a forward pass uses, or, without one, those that it would use."""
 
     name = "weights"
-    inputs = frozenset({"none", "batch", "ones", "noise", "noise_pair"})
+    inputs = frozenset({"none", *Recorder.inputs})
 
     def __init__(self) -> None:
         self._weights: list[torch.Tensor] = []
@@ -53,7 +53,7 @@ class WeightGradients(Recorder):
 
     @classmethod
     def backward(cls, spec: PassSpec) -> Backward:
-        """From the loss on the batch, from the summed outputs elsewhere."""
+        """From the loss where there are labels, from the summed outputs elsewhere."""
         return objective_of(spec)
 
     def after_backward(self, run: Run, gradients: list[torch.Tensor]) -> None:

@@ -1,0 +1,40 @@
+"""Aggregations with names of their own, which stand wherever names of proxies do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from trainless.aggregation.aggregates import Aggregate, Hybrid, LogRankSum, MaximumSum, Product
+from trainless.errors import UnknownNameError
+
+__all__ = ["NAMED_AGGREGATES", "ROBUST", "named_aggregate"]
+
+ROBUST = ("flops", "logsynflow", "jacov", "az_expressivity", "az_trainability")
+"""What the aggregation ``robust`` joins, as `benchmarks/robust.py` chose it; see docs/robust.md."""
+
+NAMED_AGGREGATES: Mapping[str, Callable[[], Aggregate]] = {
+    "hybrid": Hybrid,
+    "freerea": MaximumSum,
+    "flops_nwot": lambda: Product(("flops", "nwot")),
+    "az_nas": lambda: LogRankSum(("az_expressivity", "az_progressivity", "az_trainability", "flops")),
+    "vkdnw_agg": lambda: LogRankSum(("vkdnw", "jacov", "az_expressivity", "az_trainability", "flops")),
+    "robust": lambda: LogRankSum(ROBUST),
+}
+"""What makes each: the Hybrid of LogSynflow and NWOT (the thesis); FreeREA's sum (Cavagnero et al., WACV 2023); the
+product of multiply-adds and NWOT; AZ-NAS (Lee and Ham, CVPR 2024); VKDNW's (Tybl and Neumann, CVPR 2025); and the one
+that holds on all benchmarks."""
+
+
+def named_aggregate(name: str) -> Aggregate:
+    """Make an aggregation by its name.
+
+    Raises:
+        UnknownNameError: none has that name.
+
+    Example:
+        >>> named_aggregate("freerea").proxies
+        ('nwot', 'logsynflow', 'skipped_layers')
+    """
+    if name not in NAMED_AGGREGATES:
+        raise UnknownNameError("aggregation", name, NAMED_AGGREGATES)
+    return NAMED_AGGREGATES[name]()
