@@ -94,12 +94,7 @@ class AutoFormer(LayeredSpace):
         read = _STEM_FORM.fullmatch(first)
         if read is None or int(read[1]) not in _WIDTHS:
             raise ArchitectureError(f"'{given}' is no architecture of {self.name}: expected {self.form}.")
-        blocks = super().parse(rest)
-        return self.make([int(read[1]), *blocks.genotype[1:]])
-
-    def made_of(self, layers: object, head: object = ()) -> Architecture:
-        """Make the architecture of some blocks, of the least width where none is given."""
-        return super().made_of(layers, head or (_WIDTHS[0],))  # type: ignore[arg-type]
+        return self.made_of(self._read(rest, given), (int(read[1]),))
 
     def blueprint(self, architecture: Architecture, task: Task) -> Blueprint:
         """Describe the network; in pictures it is the chain of its blocks.

@@ -273,10 +273,12 @@ class Blueprint(NamedTuple):
         nodes = [node for node in self._picture if node.operation != "none"]
         # What the module before read is there as its input is.
         live = live_edges([(INPUT, EARLIER), *((node.source, node.target) for node in nodes)], INPUT, OUTPUT)
-        return tuple(
+        before = [Edge(INPUT, EARLIER, "", (INPUT, EARLIER) in live)] if _reads_earlier(nodes) else []
+        edges = (
             Edge(node.source, node.target, node.label or node.operation, (node.source, node.target) in live)
             for node in nodes
         )
+        return (*before, *edges)
 
     def draw(self) -> str:
         """Draw the pictured module as text, a line for each value with a mark on what is dead; or the chain of blocks.
@@ -289,9 +291,9 @@ class Blueprint(NamedTuple):
             return "\n".join(f"{name:8}{text}" for name, text in self._chain.items())
         names = {value: f"node {number}" for number, value in enumerate(self._values)} | {OUTPUT: OUTPUT}
         terms: dict[str, list[str]] = {value: [] for value in self._values[1:]}
-        terms |= {EARLIER: ["what the cell before read"]} if EARLIER in terms else {}
         for edge in self.graph():
             terms[edge.target].append(f"{edge.operation}({names[edge.source]})" + ("" if edge.live else " [dead]"))
+        terms |= {EARLIER: ["what the cell before read"]} if EARLIER in terms else {}
         return "\n".join(
             [f"node 0 = {INPUT}", *(f"{names[value]} = {' + '.join(added) or '0'}" for value, added in terms.items())]
         )

@@ -162,8 +162,8 @@ class DARTS(ProductSpace):
         genotype: list[str | int] = []
         for edges in _edges(self.genotype(architecture)):
             ordered = [(0, name) if name == _NONE else (source, name) for source, name in edges]
-            for first, second in zip(ordered[::2], ordered[1::2], strict=True):
-                genotype += _genes(first, second)
+            for pair in zip(ordered[::2], ordered[1::2], strict=True):
+                genotype += _genes(*sorted(pair, key=lambda edge: _CODES[edge[1]]))
         return self.make(genotype)
 
     def blueprint(self, architecture: Architecture, task: Task) -> Blueprint:
@@ -274,8 +274,8 @@ def _edges(genotype: Sequence[str | int]) -> tuple[Edges, Edges]:
 
 
 def _genes(first: tuple[int, str], second: tuple[int, str]) -> tuple[str, str, str]:
-    """The genes of a node: its edges by their sources, and by their operations where these are one."""
-    (a, before), (b, after) = sorted([first, second], key=lambda edge: (edge[0], _CODES[edge[1]]))
+    """The genes of a node: its edges by their sources."""
+    (a, before), (b, after) = sorted([first, second], key=lambda edge: edge[0])
     return f"{a} {b}", before, after
 
 

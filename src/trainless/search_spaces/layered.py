@@ -70,7 +70,11 @@ class LayeredSpace(ProductSpace):
     def parse(self, text: str) -> Architecture:
         """Read an architecture's string, or the name of one of `named`; ArchitectureError if it is none of them."""
         given = text.strip()
-        parts = self.named.get(given, given).split("-")
+        return self.made_of(self._read(self.named.get(given, given), given))
+
+    def _read(self, text: str, given: str) -> list[Layer]:
+        """Read layers; ArchitectureError names what was given."""
+        parts = text.split("-")
         layers = [self.read_layer(part) for part in parts]
         known = [layer for layer in layers if layer is not None]
         if len(known) < len(parts) or not 1 <= len(known) <= self.layers or known[0][0] == self.nothing[0]:
@@ -78,7 +82,7 @@ class LayeredSpace(ProductSpace):
                 f"'{given}' is no architecture of {self.name}: expected 1 to {self.layers} layers, joined by hyphens, "
                 f"of {self.form}."
             )
-        return self.made_of(known)
+        return known
 
     def made_of(self, layers: Sequence[Layer], head: Sequence[str | int] = ()) -> Architecture:
         """Make the architecture of some layers; ArchitectureError if there are too many.

@@ -92,7 +92,7 @@ class NASBenchASR(ProductSpace):
         read = _FORM.fullmatch(text.strip())
         if read is None or any(int(digit) > _ZERO for digit in read.groups()):
             raise ArchitectureError(
-                f"'{text.strip()}' is no architecture of nasbench_asr: expected a form like '{_EXAMPLE}', with "
+                f"'{text}' is no architecture of nasbench_asr: expected a form like '{_EXAMPLE}', with "
                 "operations from 0 to 5."
             )
         return self.make(list(map(int, read.groups())))

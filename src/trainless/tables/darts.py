@@ -29,7 +29,7 @@ def genotype_string(text: str) -> str:
         '[[(0, 3), (1, 5), (0, 1), (1, 1), '
     """
     try:
-        return str(_ANY.parse(text))
+        return str(_ANY.canonical(_ANY.parse(text)))
     except ArchitectureError as error:
         raise TableError(f"'{shown(text)}' is no genotype of DARTS: fetch the file again.") from error
 
