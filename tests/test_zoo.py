@@ -636,7 +636,9 @@ ZOO: dict[str, Animal] = {
     "rnn": Animal(lambda: Recurrent(nn.RNN, nonlinearity="relu"), **RNN),
     "own_rnn": Animal(lambda: OwnRecurrence(nn.RNN, nonlinearity="relu"), **RNN, same_as="rnn"),
     "one_flat_input": Animal(TwoInputs, **TWO, inputs=one_flat_input),
-    "two_inputs": Animal(TwoInputs, **TWO, inputs=two_inputs, same_as="one_flat_input", apart=(*ZEN, *TINY, "intrain:noise")),
+    "two_inputs": Animal(
+        TwoInputs, **TWO, inputs=two_inputs, same_as="one_flat_input", apart=(*ZEN, *TINY, "intrain:noise"),
+    ),
     "conditioned": Animal(
         Conditioned, PARAMS + 16, FLOPS, inputs=lambda: (batch()[0], torch.arange(8) % 4),
     ),

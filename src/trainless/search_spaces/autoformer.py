@@ -49,9 +49,9 @@ class AutoFormer(LayeredSpace):
     Example:
         >>> space = AutoFormer()
         >>> f"{space.size:.3g}", str(space[0])
-        ('4.97e+17', 'w32-h1e1')
+        ('1.39e+18', 'w32-h1e1')
         >>> space.parameters(space.parse("tiny"), Task("cifar10", 10))
-        106442
+        81850
     """
 
     name = "autoformer"
@@ -101,7 +101,7 @@ class AutoFormer(LayeredSpace):
 
         Example:
             >>> print(AutoFormer().draw(AutoFormer().parse("w64-h4e2-h2e4")))
-            patches 1×1, 64 channels
+            patches 4×4, 64 channels
             block 1 4 heads, expand 2
             block 2 2 heads, expand 4
             head    normalisation, average pool, linear

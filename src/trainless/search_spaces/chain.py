@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import ClassVar
 
-from trainless.search_spaces.blueprint import Blueprint, Draft, Step
+from trainless.search_spaces.blueprint import Blueprint, Draft
 from trainless.search_spaces.layered import Layer, LayeredSpace
+from trainless.search_spaces.nodes import OUTPUT
 from trainless.types import Architecture, Task
 
 __all__ = ["Chain"]
@@ -104,13 +105,16 @@ class Chain(LayeredSpace):
         """
         draft, captions = Draft(task), dict[str, str]()
         for number, (kernel, width, reduction, skip) in enumerate(self.present(self.canonical(architecture)), 1):
-            block, channels = f"layer {number}", int(width) * self.unit // 8
+            name, block, channels = f"features.{number - 1}", f"layer {number}", int(width) * self.unit // 8
             strides, pools, has_skip = reduction == "stride", reduction == "pool", skip == "skip"
-            steps: list[Step] = [("conv_bn", channels, {"kernel": kernel, "stride": 2 if strides else 1})]
-            draft.chain(f"features.{3 * number - 3}", steps, has_shortcut=has_skip)
-            draft.add(f"features.{3 * number - 2}", "relu", block="" if pools else block)
+            stride = 2 if strides else 1
+            nodes = [draft.node(name, "skip_connect", target="1", block=block)] if has_skip else []
+            nodes.append(draft.node(name, "conv_bn", channels, kernel=kernel, stride=stride, target="1", block=block))
+            draft.extend([], channels, nodes[-1].output_size)
+            nodes.append(draft.node(name, "relu", source="1", target="2" if pools else OUTPUT, block=block))
             if pools:
-                draft.add(f"features.{3 * number - 1}", "max_pool", kernel=2, stride=2, block=block)
+                nodes.append(draft.node(name, "max_pool", kernel=2, stride=2, source="2", block=block))
+            draft.extend(nodes, channels, nodes[-1].output_size)
             said = [f"conv {kernel}×{kernel}, {channels} channels"]
             said += ["stride 2"] * strides + ["skip"] * has_skip + ["max pool"] * pools
             captions[block] = ", ".join(said)

@@ -137,9 +137,12 @@ class Hierarchical(ProductSpace):
             >>> space = Hierarchical()
             >>> print(space.draw(space.parse("0000001000-110001-000000-000000-000000-000000-000000")))
             node 0 = input
-            node 1 = identity(node 0)
-            node 2 = identity(node 0)
-            output = identity(node 2)
+            node 1 = 0
+            node 2 = 0
+            node 3 = 0
+            node 4 = identity(node 0) [dead]
+            node 5 = identity(node 0)
+            output = identity(node 5)
         """
         cell, motifs = _levels(self.genotype(architecture))
         draft, channels = Draft(task), self.channels

@@ -104,7 +104,7 @@ class NASBenchASR(ProductSpace):
 
         Example:
             >>> print(NASBenchASR().canonical(NASBenchASR().parse("[[5, 1], [5, 0, 1], [2, 0, 0, 0]]")))
-            [[2, 0], [5, 0, 1], [5, 0, 0, 1]]
+            [[0, 0], [5, 1, 0], [2, 0, 0, 0]]
         """
         return self.make(_representatives()[_form(_nodes(self.genotype(architecture)))])
 
