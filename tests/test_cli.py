@@ -64,14 +64,19 @@ def test_spaces_and_proxies_are_listed(run: Run) -> None:
     rows = {row["proxy"]: row for row in document(run("proxies", "--json"))}
     assert set(rows) == set(PROXIES)
     assert {row["kind"] for row in rows.values()} == {"data-independent", "data-dependent"}
-    assert [name for name, row in rows.items() if row["better"] == "lower"] == ["plain", "ntk_condition"]
-    # The thesis's table 5.1, with params and flops beside it.
+    assert [name for name, row in rows.items() if row["better"] == "lower"] == [
+        "plain", "ntk_condition", "ntk_condition:published",
+    ]  # fmt: skip
+    # The thesis's table 5.1, with what counts beside it.
     independent = {name for name, row in rows.items() if row["kind"] == "data-independent" and ":" not in name}
     assert independent == {
         "params", "flops", "synflow", "logsynflow", "zen", "l2_norm", "linear_regions", "skipped_layers",
+        "trainable_layers", "vkdnw_dimension",
     }  # fmt: skip
     assert {row["space"]: row["options"] for row in document(run("spaces", "--json"))} == {
         "nasbench201": "channels=16, cells=5", "nasbench101": "channels=128, cells=3", "nats_size": "unit=8",
+        "darts": "channels=32, layers=8, affine=1, pool_norm=0, none=0", "nasbench_asr": "width=100",
+        "chain": "unit=8", "mlp": "unit=8", "autoformer": "unit=8", "hierarchical": "channels=16",
         "nasbench_macro": "width=32", "transnas_macro": "channels=64", "transnas_micro": "channels=64",
         "mobile": "width=16, depth=4", "convnet": "unit=8", "pretrained": "backbone=all",
     }  # fmt: skip

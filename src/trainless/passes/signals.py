@@ -85,7 +85,7 @@ class PassSpec:
         inputs: number of noise images; 0 means as many as the batch has.
         image_size: rows and columns of a noise image in pixels; 0 means those of the batch.
         repeats: how often the pass is repeated with new draws.
-        masked: share of the numbers that go into activation functions which are made 0, drawn anew for each image.
+        masked: share of the numbers that activation functions give which are made 0, drawn anew for each image.
         dead_branches: whether branches that never reach the output count; an architecture is then scored as it is
             written and not as the network that it amounts to.
         thin: whether an architecture is built with one colour channel and as few channels and cells as its space
