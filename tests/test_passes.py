@@ -21,7 +21,8 @@ from trainless.passes.weights import weight_layers
 from trainless.proxies import PROXIES, proxies
 
 NAMES = list(networks.ALL)
-EVERYTHING = [name for name in PROXIES if name not in ("skipped_layers", "zen:repeated")]
+# Blocks are what a network has to tell.
+EVERYTHING = [name for name in PROXIES if name not in ("skipped_layers", "zen:repeated") and not name.startswith("az_")]
 
 
 def applicable(name: str) -> list[str]:

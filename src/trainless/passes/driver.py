@@ -18,6 +18,7 @@ from itertools import chain
 
 import torch
 from torch import nn
+from torch.autograd.graph import saved_tensors_hooks
 
 from trainless.errors import NetworkError
 from trainless.passes.inputs import INPUTS
@@ -221,6 +222,7 @@ class _Pass:
     def _forward_and_backward(self, run: Run, batch: Batch) -> None:
         wrt = {backward.wrt for backward in self.backwards}
         graph = bool(wrt) or any(recorder.needs_graph for recorder in self.recorders.values())
+        goes_back = bool(wrt) or any(r.needs_graph and r.goes_back for r in self.recorders.values())
         run.tracker.differentiates = "weights" in wrt
         while True:
             with ExitStack() as stack:
@@ -237,7 +239,9 @@ class _Pass:
                         if signal not in self.failures:
                             stack.enter_context(recorder.watching(run))
                             rules.append(self._timed(recorder.rules(run), type(recorder)))
-                    with run.tracker.watching(*rules), torch.set_grad_enabled(graph):
+                    # A graph that nothing goes back through needs no activations, which take most of the memory.
+                    kept = nullcontext() if goes_back else saved_tensors_hooks(lambda tensor: None, _unpacked)
+                    with run.tracker.watching(*rules), torch.set_grad_enabled(graph), kept:
                         output = run.checked(run.forward(*run.inputs), len(run.inputs[0]))
                     run.tracker.refuse_unseen(output)
                     run.layers = run.tracker.layers()
@@ -296,6 +300,10 @@ class _Pass:
             return call
 
         return {function: timed(rule) for function, rule in rules.items()}
+
+
+def _unpacked(nothing: None) -> torch.Tensor:
+    raise RuntimeError("the activations of this pass are not kept, for nothing was meant to go back through them")
 
 
 def _remembered(streams: Streams) -> Streams:

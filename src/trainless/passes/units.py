@@ -250,9 +250,11 @@ class Masks(UnitObserver):
         kept = torch.bernoulli(
             torch.full(source.shape, 1 - self._share, dtype=torch.float32), generator=self._generator
         )
-        mask = torch.empty_like(source, requires_grad=False).copy_(kept)
+        # A byte each, and no longer than what they belong to: there are as many as all activations together.
+        mask = torch.empty_like(source, dtype=torch.bool, requires_grad=False).copy_(kept)
         _mark_as(mask, source)
-        self._drawn[id(source)] = weakref.ref(source), source._version, mask
+        key = id(source)
+        self._drawn[key] = weakref.ref(source, lambda _: self._drawn.pop(key, None)), source._version, mask
         return mask
 
     def _record(self, source: torch.Tensor, call: Callable[[], Any]) -> Any:

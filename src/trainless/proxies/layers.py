@@ -105,7 +105,10 @@ def intrain(signals: Signals) -> float:
         >>> round(intrain(layer), 6)
         1.0
     """
-    matrices = [matrix.double() + _JITTER * torch.eye(len(matrix)) for matrix in signals.layer_covariances]
+    matrices = [
+        matrix.double() + _JITTER * torch.eye(len(matrix), dtype=torch.float64, device=matrix.device)
+        for matrix in signals.layer_covariances
+    ]
     if not matrices:
         return math.nan
     spread = sum(float((matrix.trace() ** 2 / matrix.square().sum()).log()) for matrix in matrices)

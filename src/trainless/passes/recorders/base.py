@@ -56,6 +56,9 @@ class Recorder(ABC):
     needs_graph: ClassVar[bool] = False
     """Whether the forward pass has to be recorded although no backward pass is asked for."""
 
+    goes_back: ClassVar[bool] = True
+    """Whether it goes back through the recorded graph, or else only looks at how it hangs together."""
+
     reason: str = ""
     """Why there is no value, where `value` gives None."""
 

@@ -24,7 +24,6 @@ class BlockFeatures(Recorder):
     """Sees what each module gives that ends a block: maps of some height and width, in the order in which they run."""
 
     inputs = frozenset({"batch", "noise"})
-    needs_graph = True
 
     def __init__(self) -> None:
         self._ends: list[nn.Module] = []
@@ -90,6 +89,7 @@ class BlockGains(BlockFeatures):
     """
 
     name = "block_gains"
+    needs_graph = True
 
     def __init__(self) -> None:
         super().__init__()

@@ -21,6 +21,7 @@ class Codes(Recorder):
     """Reduces the codes of the units that the output depends on, as the network runs."""
 
     needs_graph = True
+    goes_back = False
     reason = "no activation function was seen, and so no unit that is on or off"
     reduce: ClassVar[Any]
 

@@ -59,6 +59,7 @@ class LayerOutputs(Recorder):
 
     inputs = frozenset({"batch", "noise", "labelled_noise"})
     needs_graph = True
+    goes_back = False
     reason = "no weight gives what the output depends on"
 
     def __init__(self) -> None:
