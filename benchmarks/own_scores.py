@@ -18,12 +18,12 @@ import numpy as np
 import pandas as pd
 from common import data_folder, machine
 
-from trainless.data import ImageDataset, load_data
+from trainless.data import ImageDataset
 from trainless.metrics import costs_of
 from trainless.scoring import Scorer
 from trainless.search_spaces.nasbench201 import NASBench201
 from trainless.store import Store
-from trainless.types import Task
+from trainless.suite import suite_images
 
 CHEAP = "params, flops, skipped_layers, l2_norm, synflow:log, logsynflow, nwot"
 DEAR = "zen:running, grad_norm, plain, snip, fisher, jacov, epe_nas"
@@ -88,16 +88,7 @@ def sampled(space: NASBench201) -> list[str]:
 
 def datasets() -> list[ImageDataset]:
     """CIFAR-10, CIFAR-100 and ImageNet16-120, the smallest images first."""
-    folder = data_folder()
-    imagenet = load_data(folder / "image-batches" / "imagenet16_960.npz")
-    # The file's labels begin with 1, and the reader has numbered those that occur.
-    original = np.array([int(name) for name in imagenet.class_names])[imagenet.labels]
-    first = original <= 120
-    names = tuple(str(label) for label in range(1, 121))
-    task = Task("ImageNet16-120", 120, *imagenet.images.shape[1:])
-    imagenet120 = ImageDataset(task, imagenet.images[first], original[first] - 1, names, imagenet.mean, imagenet.std)
-    cifar100 = load_data(folder / "image-batches" / "cifar100_960.npz", name="cifar100")
-    return [imagenet120, load_data(folder / "cifar-10-batches-bin", name="cifar10"), cifar100]
+    return [suite_images(name, data_folder()) for name in ("ImageNet16-120", "cifar10", "cifar100")]
 
 
 def export(path: Path) -> None:

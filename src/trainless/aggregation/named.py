@@ -10,7 +10,7 @@ from trainless.errors import UnknownNameError
 __all__ = ["NAMED_AGGREGATES", "ROBUST", "named_aggregate"]
 
 ROBUST = ("flops", "logsynflow", "jacov", "az_expressivity", "az_trainability")
-"""What the aggregation ``robust`` joins, as `benchmarks/robust.py` chose it; see docs/robust.md."""
+"""What the aggregation ``robust`` joins: five that did best together in a trial; see docs/robust.md."""
 
 NAMED_AGGREGATES: Mapping[str, Callable[[], Aggregate]] = {
     "hybrid": Hybrid,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -48,9 +49,9 @@ class BlockFeatures(Recorder):
 
         return on_output
 
+    @abstractmethod
     def take(self, run: Run, features: torch.Tensor) -> None:
         """Take the feature map that a block gave, shape ``(images, channels, height, width)``."""
-        raise NotImplementedError
 
 
 class FeatureSpectra(BlockFeatures):
