@@ -76,6 +76,7 @@ def test_spaces_and_proxies_are_listed(run: Run) -> None:
     assert {row["space"]: row["options"] for row in document(run("spaces", "--json"))} == {
         "nasbench201": "channels=16, cells=5", "nasbench101": "channels=128, cells=3", "nats_size": "unit=8",
         "darts": "channels=32, layers=8, affine=1, pool_norm=0, none=0", "nasbench_asr": "width=100",
+        "nasbench_nlp": "width=100, layers=3",
         "chain": "unit=8", "mlp": "unit=8", "autoformer": "unit=8", "hierarchical": "channels=16",
         "nasbench_macro": "width=32", "transnas_macro": "channels=64", "transnas_micro": "channels=64",
         "mobile": "width=16, depth=4", "convnet": "unit=8", "pretrained": "backbone=all",

@@ -268,7 +268,8 @@ def test_named_arguments_of_methods_are_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "space",
-    ["darts(channels=4, layers=3, none=1)", "transnas_micro(channels=4)", "autoformer(unit=2)", "nasbench_asr(width=1)",
+    ["darts(channels=4, layers=3, none=1)", "transnas_micro(channels=4)", "autoformer(unit=2)",
+     "nasbench_asr(width=1)", "nasbench_nlp(width=1)",
      "chain(unit=2)", "mlp(unit=2)", "hierarchical(channels=4)"],
 )  # fmt: skip
 def test_networks_of_spaces_as_plain_code(space: str) -> None:

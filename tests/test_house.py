@@ -38,6 +38,8 @@ ORDER = (
     "operations",
     "attention",
     "audio",
+    "recurrent_cells",
+    "recurrence",
     "initialization",
     "hardware",
     "backbones",

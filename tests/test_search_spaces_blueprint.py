@@ -16,6 +16,7 @@ from trainless.errors import InputError, UnknownNameError
 from trainless.hardware import peak_memory
 from trainless.search_spaces import search_space
 from trainless.search_spaces.blueprint import Blueprint, Draft, Edge, Part
+from trainless.search_spaces.nasbench_nlp import NASBenchNLP
 from trainless.search_spaces.nodes import OPERATIONS, Node
 from trainless.types import Task
 
@@ -35,12 +36,16 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "dil_conv": {"kernel": 3, "stride": 2, "dilation": 2, "is_affine": False},
     "patches": {"kernel": 2, "stride": 2},
     "transformer_block": {"heads": 2, "head_width": 3, "expansion": 2},
+    "recurrent_cell": {"cell": NASBenchNLP().cell_of(NASBenchNLP().parse("gru"))},
     "time_conv": {"kernel": 5, "stride": 2, "dilation": 2, "groups": 2},
 }
 WIDER = {
     "conv", "relu_conv_bn", "conv_bn", "conv_bn_relu", "conv_bn_gelu", "conv_bn_silu", "reduction", "inverted_residual",
     "sep_conv", "dil_conv", "patches", "time_conv", "time_linear",
 }  # fmt: skip
+
+
+FLAT = {"linear", "flatten", "linear_bn", "recurrent", "last_step"}
 
 
 def of(operation: str) -> Blueprint:
@@ -54,7 +59,7 @@ def of(operation: str) -> Blueprint:
 
 
 class TestOperations:
-    @pytest.mark.parametrize("operation", sorted(set(OPERATIONS) - {"linear", "flatten", "linear_bn", "recurrent"}))
+    @pytest.mark.parametrize("operation", sorted(set(OPERATIONS) - FLAT))
     def test_costs_and_shape_are_those_of_the_module(self, operation: str) -> None:
         blueprint = of(operation)
         network = blueprint.build().eval()
@@ -76,6 +81,16 @@ class TestOperations:
         network = draft.blueprint().build().eval()
         assert sum(weight.numel() for weight in network.parameters()) == draft.blueprint().parameters
         assert network(torch.zeros(1, *TASK.input_shape)).shape == (1, 5)
+
+    def test_weights_may_be_those_of_another_module(self) -> None:
+        draft = Draft(Task("text", classes=4, channels=4, height=1, width=5))
+        draft.add("embedding", "embedding", 6)
+        draft.add("last", "last_step")
+        draft.add("head", "linear", 4, tied="embedding")
+        network = draft.blueprint().build()
+        assert network.head.weight is network.embedding.weight
+        assert sum(weight.numel() for weight in network.parameters()) == draft.blueprint().parameters == 4 * 6 + 4
+        assert network(torch.zeros(2, 4, 1, 5)).shape == (2, 4)
 
     def test_an_even_kernel_halves_the_image(self) -> None:
         draft = Draft(Task("even", classes=2, height=8, width=6))

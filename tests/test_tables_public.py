@@ -507,6 +507,44 @@ class TestSmallTables:
         with pytest.raises(TableError, match="is no list of networks and their scores"):
             benchmark_table("transnas-micro", tmp_path)
 
+    def test_recipes(self, tmp_path: Path) -> None:
+        path = tmp_path / "nasbench-nlp" / "nasbench_nlp.csv"
+        path.parent.mkdir()
+        linear = {"op": "linear", "input": ["x", "h_prev_0"]}
+        recipe = {"f": linear, "h_new_0": {"op": "activation_tanh", "input": ["f"]}}
+        renamed = {"g": {**linear, "input": ["h_prev_0", "x"]}, "h_new_0": {"op": "activation_tanh", "input": ["g"]}}
+        frame = pd.DataFrame(
+            {
+                "recepie": list(map(json.dumps, (recipe, renamed, {"h_new_0": linear}))),
+                "val_perplexity": [90.0, 100.0, 200.0],
+                "test_perplexity": [80.0, 90.0, float("nan")],
+                "wikitext_val_loss": [5.0, 5.0, 6.0],
+            }
+        )
+        frame.to_csv(path, index=False)
+        table = benchmark_table("nasbench-nlp", tmp_path)
+        assert table.space == "nasbench_nlp"
+        assert list(table.frame.index) == ["linear(x,h0)+h0=tanh(1)", "h0=linear(x,h0)"]
+        assert table.query("linear(x,h0)+h0=tanh(1)", "ptb", "valid") == -95.0
+        assert table.query("linear(x,h0)+h0=tanh(1)", "wikitext-2", "valid") == -5.0
+        assert table.frame["ptb.test"].tolist()[0] == -85.0
+        assert table.frame["ptb.test"].isna().tolist() == [False, True]
+
+    @pytest.mark.parametrize(
+        ("frame", "sentence"),
+        [
+            ({"recepie": ["{}"], "seconds": [0.9]}, "expected one of recipes and one of numbers"),
+            ({"seconds": [1.0], "val_loss": [0.9]}, "expected one of recipes"),
+            ({"recepie": ["{}"], "val_loss": [0.9]}, "is no recipe of a cell"),
+        ],
+    )
+    def test_wrong_recipes(self, tmp_path: Path, frame: dict[str, list[Any]], sentence: str) -> None:
+        path = tmp_path / "nasbench-nlp" / "nasbench_nlp.csv"
+        path.parent.mkdir()
+        pd.DataFrame(frame).to_csv(path, index=False)
+        with pytest.raises(TableError, match=sentence):
+            benchmark_table("nasbench-nlp", tmp_path)
+
     def test_genotypes(self, tmp_path: Path) -> None:
         path = tmp_path / "darts-swap" / "DARTS_archs_CIFAR10.csv"
         path.parent.mkdir()

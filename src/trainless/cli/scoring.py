@@ -330,7 +330,8 @@ def _protocol(scorer: Scorer) -> dict[str, str]:
 
 
 def _numbers(values: Sequence[float]) -> str:
-    return " ".join(f"{value:.4f}" for value in values)
+    """One number a channel, or one for all, as those of text are."""
+    return " ".join(f"{value:.4f}" for value in (values if len(set(values)) > 1 else values[:1]))
 
 
 def _hybrid_ranking(space: SearchSpace, scorer: Scorer, scores: pd.DataFrame) -> pd.DataFrame:

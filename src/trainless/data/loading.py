@@ -14,6 +14,7 @@ from trainless.data.dataset import ImageDataset, LabelledImages, channel_statist
 from trainless.data.file_lists import FileList, read_file_list
 from trainless.data.folders import list_image_folder
 from trainless.data.left_out import summary
+from trainless.data.texts import TEXT, read_text
 from trainless.errors import DataError, InputError
 from trainless.specs import parse_spec, read_options
 from trainless.types import Task
@@ -24,6 +25,7 @@ _FORMS = (
     "'digits', a folder with one folder of images per class, a CIFAR-10 or CIFAR-100 folder or batch file (binary or "
     "Python), a CSV file with columns path and label, or an .npz file with arrays x and y"
 )
+_TEXT_SUFFIX = ".txt"
 
 
 def load_data(
@@ -47,6 +49,8 @@ def load_data(
             - an ``.npz`` file with uint8 images x and integer labels y.
             - one of these with options, such as ``"digits(image_size=16)"`` or ``"pets.csv(name=pets)"``, unless that
               is the name of a file.
+            - a text file ``.txt``, or ``"text"`` for the help texts that come with Python: windows of text for language
+              models, see `trainless.data.texts.text_windows`.
             - an `ImageDataset`, which keeps its normalisation.
         image_size: rows and columns to which all images are resized; None keeps their size, and takes the most common
             one where a folder mixes them.
@@ -64,12 +68,33 @@ def load_data(
         raise DataError(f"Image size {image_size} is too small: give at least 1 pixel.")
     if isinstance(source, ImageDataset):
         return resized(source, image_size, name)
+    if _is_text(source):
+        return _text(source, image_size, name)
     found = open_source(source, only_train=True)
     if isinstance(found, FileList):
         if found.left_out:
             warnings.warn(f"Left out of '{found.name}': {summary(found.left_out)}.", stacklevel=2)
         found = read_file_list(found, image_size)
     return _dataset(found, image_size, name)
+
+
+def _is_text(source: str | os.PathLike[str]) -> bool:
+    if isinstance(source, str) and source == TEXT:
+        return True
+    path = Path(source) if isinstance(source, str | os.PathLike) else Path()
+    return path.suffix.lower() == _TEXT_SUFFIX and not path.is_dir()
+
+
+def _text(source: str | os.PathLike[str], image_size: int | None, name: str | None) -> ImageDataset:
+    if image_size is not None:
+        raise DataError(f"Image size {image_size} was asked for, but '{source}' is text: leave it out.")
+    path = None if source == TEXT else Path(source).expanduser()
+    try:
+        return resized(read_text(path), None, name)
+    except OSError as error:
+        raise DataError(
+            f"'{source}' cannot be read ({error.strerror or error}): check the path and its rights."
+        ) from error
 
 
 def split_source(

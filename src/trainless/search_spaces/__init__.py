@@ -15,6 +15,7 @@ from trainless.search_spaces.nasbench101 import NASBench101
 from trainless.search_spaces.nasbench201 import NASBench201
 from trainless.search_spaces.nasbench_asr import NASBenchASR
 from trainless.search_spaces.nasbench_macro import NASBenchMacro
+from trainless.search_spaces.nasbench_nlp import NASBenchNLP
 from trainless.search_spaces.nats_size import NATSSize
 from trainless.search_spaces.pretrained import Pretrained
 from trainless.search_spaces.product import ProductSpace
@@ -31,6 +32,7 @@ SEARCH_SPACES: dict[str, type[SearchSpace]] = {
     "darts": DARTS,
     "nasbench_macro": NASBenchMacro,
     "nasbench_asr": NASBenchASR,
+    "nasbench_nlp": NASBenchNLP,
     "transnas_macro": TransNASMacro,
     "transnas_micro": TransNASMicro,
     "mobile": Mobile,

@@ -260,6 +260,9 @@ class Blueprint(NamedTuple):
                     raise InputError(f"Two modules are '{path}': a module that is repeated needs as many numbers.")
                 folder[name] = _module(nodes)
         network = _nested(tree)
+        for node in self.nodes:
+            if node.tied:
+                network.get_submodule(node.name).weight = network.get_submodule(node.tied).weight
         network.block_paths = self.blocks  # type: ignore[assignment]
         return network
 

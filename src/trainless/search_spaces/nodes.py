@@ -15,6 +15,8 @@ from trainless.errors import UnknownNameError
 if TYPE_CHECKING:
     import torch
 
+    from trainless.recurrent_cells import RecurrentCell
+
 __all__ = ["EARLIER", "INPUT", "OPERATIONS", "OUTPUT", "Layer", "Node", "Operation", "Size"]
 
 INPUT, OUTPUT = "input", "output"  # the values that a module reads and gives
@@ -88,6 +90,8 @@ class Node:
             classifier, and what has no name belongs to the next.
         label: what pictures call it; the operation, unless a benchmark has a name of its own.
         divisor: what values are divided by.
+        cell: of a recurrent layer.
+        tied: path of the module whose weights it has, if it has none of its own.
 
     Example:
         >>> node = Node("features.2", "relu_conv_bn", 16, 16, (32, 32), kernel=3, repeat=5)
@@ -120,6 +124,8 @@ class Node:
     block: str = ""
     label: str = ""
     divisor: int = 1
+    cell: RecurrentCell | None = None
+    tied: str = ""
 
     @property
     def record(self) -> Operation:
@@ -234,6 +240,21 @@ def _recurrent(node: Node) -> list[Layer]:
     ]
 
 
+def _recurrent_cell(node: Node) -> list[Layer]:
+    assert node.cell is not None
+    widths = [
+        sum(node.inputs if read == "x" else node.channels for read in step.inputs)
+        for _, step in node.cell.steps
+        if step.operation == "linear"
+    ]
+    return [Layer((width + 1) * node.channels, node.size[1] * width * node.channels) for width in widths]
+
+
+def _embedding(node: Node) -> list[Layer]:
+    weights = node.inputs * node.channels
+    return [Layer(weights, node.size[0] * node.size[1] * weights)]
+
+
 def _patches(node: Node) -> list[Layer]:
     rows, columns = node.output_size
     weights = node.inputs * node.channels * node.kernel**2
@@ -254,7 +275,8 @@ def _transformer_block(node: Node) -> list[Layer]:
 
 
 def _linear(node: Node) -> list[Layer]:
-    return [Layer((node.inputs + 1) * node.channels, node.inputs * node.channels)]
+    weights = node.inputs * node.channels
+    return [Layer(node.channels + (0 if node.tied else weights), weights)]
 
 
 # Modules are made late: whoever only counts does not load PyTorch.
@@ -455,6 +477,25 @@ def _build_recurrent(node: Node) -> torch.nn.Module:
     return RecurrentHead(node.inputs, node.hidden, node.channels)
 
 
+def _build_recurrent_cell(node: Node) -> torch.nn.Module:
+    from trainless.recurrence import RecurrentLayer
+
+    assert node.cell is not None
+    return RecurrentLayer(node.cell, node.inputs, node.channels, node.size[1])
+
+
+def _build_embedding(node: Node) -> torch.nn.Module:
+    from trainless.recurrence import TokenEmbedding
+
+    return TokenEmbedding(node.inputs, node.channels)
+
+
+def _build_last_step(node: Node) -> torch.nn.Module:
+    from trainless.recurrence import LastStep
+
+    return LastStep()
+
+
 def _build_linear_bn(node: Node) -> torch.nn.Module:
     from torch import nn
 
@@ -523,5 +564,8 @@ OPERATIONS: Mapping[str, Operation] = {
     "time_conv": Operation(_build_time_convolution, _time_convolution, size=_over_time),
     "time_linear": Operation(_build_time_linear, _time_convolution),
     "recurrent": Operation(_build_recurrent, _recurrent, size=lambda node: (1, 1)),
+    "embedding": Operation(_build_embedding, _embedding, size=lambda node: (1, node.size[0] * node.size[1])),
+    "recurrent_cell": Operation(_build_recurrent_cell, _recurrent_cell, size=lambda node: (1, node.size[1])),
+    "last_step": Operation(_build_last_step, size=lambda node: (1, 1)),
     "divide": Operation(_build_divide),
 }

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from trainless.data import ImageDataset, load_data
+from trainless.data.texts import TEXT
 from trainless.errors import DataError
 from trainless.types import Task
 
@@ -22,6 +23,7 @@ _PLACES: Mapping[str, tuple[str, ...]] = {
 """Where public files of the data sets lie below a folder, beside a file or folder of a data set's own name."""
 
 _CLASSES = {"ImageNet16-120": 120}
+_TEXTS = ("ptb", "wikitext-2")
 
 
 def suite_images(dataset: str, data: str | os.PathLike[str]) -> ImageDataset:
@@ -33,6 +35,9 @@ def suite_images(dataset: str, data: str | os.PathLike[str]) -> ImageDataset:
             has none of this one, its CIFAR-10 images stand for it. Or the images themselves, in any form that
             `trainless.data.load_data` takes, which then stand for every data set.
 
+        A data set of text has the help texts that come with Python in its place, unless the folder has a text file of
+        its name.
+
     Returns:
         The images; the name of their task tells which they are.
 
@@ -43,6 +48,9 @@ def suite_images(dataset: str, data: str | os.PathLike[str]) -> ImageDataset:
         >>> suite_images("cifar10", "digits").task.name
         'digits'
     """
+    if dataset in _TEXTS:
+        own = Path(data, f"{dataset}.txt")
+        return load_data(own if own.exists() else TEXT)
     located = next((found for name in (dataset, "cifar10") if (found := _place(name, Path(data)))), None)
     if located is None:
         return load_data(data)

@@ -34,6 +34,7 @@ SPACE_STRINGS = {
     "nats_size": re.compile(r"[0-9]{1,4}(:[0-9]{1,4}){4}"),
     "darts": re.compile(r"\[\[(\([0-9], [0-9]\)(, )?)+\], \[(\([0-9], [0-9]\)(, )?)+\]\]"),
     "convnet": re.compile(r"(conv|strided|whiten)[0-9]+(-[ks][135]w[0-9]+d[1-4][a-z.]*){3,4}-(avg|max)[1248]"),
+    "nasbench_nlp": re.compile(r"((h[0-9]=)?(linear|tanh|sigm|leaky_relu|sum|prod|blend)\([xh0-9,]+\)\+?)+"),
     "nasbench101": re.compile(r"([a-z0-9]+\([0-9,]+\)\+)*output\([0-9,]+\)"),
 }
 """What the published strings of each space look like: they tell it, and a CSV file has no other place for it."""

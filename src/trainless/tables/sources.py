@@ -15,6 +15,7 @@ from trainless.tables.files import exists
 from trainless.tables.nasbench101_files import read_nasbench101, read_validation
 from trainless.tables.nasbench201 import DATASETS, read_freerea_accuracies, read_hardware_table, read_nasbench201
 from trainless.tables.nasbench_macro import read_nasbench_macro
+from trainless.tables.nasbench_nlp import read_nasbench_nlp
 from trainless.tables.nats import read_nats_folder
 from trainless.tables.published import TRANSNAS_TASKS, suite_zero_file, suite_zero_table
 from trainless.tables.transnas import read_transnas_macro, read_transnas_micro
@@ -140,6 +141,7 @@ _HARDWARE = tuple(f"hw-nas-bench/{dataset}.csv" for dataset in DATASETS)
 _TRANSNAS = tuple(f"transnas-macro/accuracy_{task}.json" for task in TRANSNAS_TASKS)
 _MICRO = tuple(f"transnas-micro/accuracy_{task}.json" for task in TRANSNAS_TASKS)
 _MACRO, _GENOTYPES = "nasbench-macro/nas-bench-macro_cifar10.json", "darts-swap/DARTS_archs_CIFAR10.csv"
+_NLP = "nasbench-nlp/nasbench_nlp.csv"
 _GRAPHS, _VALIDATION = "nasbench101/nb101_test_accuracy_params.npz", "nasbench101/data-20k.json"
 _TSS, _SSS = "nats-bench/NATS-tss-v1_0-3ffb9-simple", "nats-bench/NATS-sss-v1_0-50262-simple"
 
@@ -211,6 +213,15 @@ TABLES: dict[str, TableSource] = {
         _plainly(lambda folder: read_nasbench_macro(folder / _MACRO)),
         (_MACRO,),
         architectures=6_561,
+    ),
+    "nasbench-nlp": TableSource(
+        "nasbench_nlp",
+        "recurrent cells trained as language models: loss on valid and test",
+        "NAS-Bench-NLP",
+        "none stated",
+        _plainly(lambda folder: read_nasbench_nlp(folder / _NLP)),
+        (_NLP,),
+        architectures=14_322,
     ),
     "darts-swap": TableSource(
         "darts",

@@ -20,12 +20,18 @@ _SCENES = {
     for name, classes in {"class_object": 100, "class_scene": 63, "room_layout": 9}.items()
 }
 
+_TEXTS = {
+    name: Task(name, tokens, channels=tokens, height=1, width=35)
+    for name, tokens in {"ptb": 10_000, "wikitext-2": 33_278}.items()
+}
+
 TASKS: Mapping[str, Mapping[str, Task]] = {
     "nasbench201": _NATS,
     "nats_size": _NATS,
     "nasbench101": {"cifar10": _CIFAR10},
     "darts": {"cifar10": _CIFAR10},
     "nasbench_macro": {"cifar10": _CIFAR10},
+    "nasbench_nlp": _TEXTS,
     "transnas_macro": _SCENES,
     "transnas_micro": _SCENES,
     "convnet": {"cifar10": _CIFAR10, "digits": Task("digits", 10, channels=1, height=8, width=8)},

@@ -76,7 +76,9 @@ class LayerOutputs(Recorder):
             if not run.tracker.recomputes:
                 with run.clock(type(self)), torch.no_grad():
                     use = _Use(output.grad_fn, _Moments.of(self.rows(output, channels)))
-                self._uses.setdefault(weight.key, (weight, []))[1].append(use)
+                # One that maps both ways, as tied embeddings do, is two layers.
+                key = (weight.key, len(use.moments.mean))
+                self._uses.setdefault(key, (weight, []))[1].append(use)
             return lambda bias: None
 
         return on_use

@@ -24,7 +24,7 @@ class ChannelSaliencies(Recorder):
 
     def __init__(self) -> None:
         self._copies = False
-        self._sums: dict[int, torch.Tensor] = {}
+        self._sums: dict[int, dict[int, torch.Tensor]] = {}
         self._activations: list[tuple[torch.Tensor, int]] = []
         self._values: list[torch.Tensor] = []
 
@@ -70,8 +70,10 @@ class ChannelSaliencies(Recorder):
             raise ForwardAgain
 
     def _add(self, key: int, sums: torch.Tensor) -> None:
-        # A weight that is used twice has one mask for its channels: its sums add up before they are squared.
-        self._sums[key] = self._sums[key] + sums if key in self._sums else sums
+        # A weight that is used twice has one mask for its channels: its sums add up before they are squared. Used both
+        # ways, as tied embeddings are, it has one for those of each.
+        own, channels = self._sums.setdefault(key, {}), sums.shape[1]
+        own[channels] = own[channels] + sums if channels in own else sums
 
     def after_backward(self, run: Run, gradients: list[torch.Tensor]) -> None:
         """Square the sums; zeros for a weight that the loss does not depend on."""
@@ -82,8 +84,9 @@ class ChannelSaliencies(Recorder):
         run.tracker.listeners.clear()
 
     def _saliency(self, weight: Weight) -> torch.Tensor:
-        sums = self._sums.get(id(weight))
-        return weight.leaf.new_zeros(1) if sums is None else 0.5 * sums.double().square().mean(0)
+        own = self._sums.get(id(weight), {})
+        values = [0.5 * own[channels].double().square().mean(0) for channels in sorted(own)]
+        return torch.cat(values) if values else weight.leaf.new_zeros(1)
 
     def value(self) -> list[torch.Tensor]:
         """One tensor a layer, of one value a channel."""
