@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import os
 import platform
+import random
+import signal
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 
-__all__ = ["data_folder", "machine", "matrix_product_peak", "print_table", "seconds"]
+from trainless.errors import StoreError
+from trainless.store import Store
+
+__all__ = ["data_folder", "killed", "machine", "matrix_product_peak", "print_table", "seconds", "stored"]
 
 
 def data_folder() -> Path:
@@ -59,3 +65,24 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None
         print("| " + " | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) + " |")
         if number == 0:
             print("|" + "|".join("-" * (width + 2) for width in widths) + "|")
+
+
+def killed(command: list[str], store: Path, moments: random.Random) -> int:
+    """Start a command, kill it at a random moment after it stored something new, and count what is stored."""
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    begun = stored(store)
+    while stored(store) <= begun and process.poll() is None:
+        time.sleep(0.05)
+    time.sleep(moments.random() / 4)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    return stored(store)
+
+
+def stored(path: Path) -> int:
+    """How many scores a store holds, 0 where there is none yet."""
+    try:
+        with Store(path, create=False) as store:
+            return store.count()
+    except StoreError:
+        return 0

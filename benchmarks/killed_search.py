@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import random
-import signal
 import subprocess
 import sys
 import tempfile
@@ -19,10 +17,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
-from common import machine
-
-from trainless.errors import StoreError
-from trainless.store import Store
+from common import killed, machine, stored
 
 SEARCH = (sys.executable, "-m", "trainless.cli", "search", "--data", "digits", "--space",
           "nasbench201(channels=4, cells=1)", "--workers", "0", "--resume", "--json")  # fmt: skip
@@ -63,27 +58,6 @@ def finished(command: list[str], folder: Path, name: str) -> pd.DataFrame:
                           capture_output=True)  # fmt: skip
     json.loads(done.stdout)
     return pd.read_csv(rows)
-
-
-def killed(command: list[str], store: Path, moments: random.Random) -> int:
-    """Start a search, kill it at a random moment after it stored something new, and count what is stored."""
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    begun = stored(store)
-    while stored(store) <= begun and process.poll() is None:
-        time.sleep(0.05)
-    time.sleep(moments.random() / 4)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    return stored(store)
-
-
-def stored(path: Path) -> int:
-    """How many scores a store holds, 0 where there is none yet."""
-    try:
-        with Store(path, create=False) as store:
-            return store.count()
-    except StoreError:
-        return 0
 
 
 if __name__ == "__main__":

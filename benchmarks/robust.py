@@ -1,13 +1,20 @@
 """Choose the aggregation that holds on all benchmarks, leaving out one benchmark at a time.
 
     python benchmarks/robust.py --store suite/scores.db --data DIR [--most 5] [--seeds 3] [--sample 1000]
+        [--table TABLE@SPACE ...] [--initialization pytorch] [--candidates flops,jacov,...]
 
-The store is that of `trainless suite --proxies all`: its scores are joined here, and nothing is scored. For every set
+The store is that of `trainless suite --proxies all`, or one that `Scorer` filled with the same batches: its scores are
+joined here, and nothing is scored. `--table` names benchmarks whose networks were scored in another size than theirs,
+which is cheaper. For every set
 of up to so many of the candidates, the sum of the logarithms of their ranks is held against the accuracies of every
 benchmark. The choice is the set of the highest mean Spearman's correlation over the benchmarks, each counting once
 however many data sets it has; what a set comes to is told by leaving each
 benchmark out in turn, choosing on the others, and measuring on the one left out. So nothing is fitted to the accuracies
 of what it is reported on.
+
+For reference, a random forest on what the networks are made of, counts of operations, lengths of paths, widths, is
+fitted to the accuracies of all benchmarks but one, and measured on that: the way of GRAF (Kadlecova et al., 2024),
+across spaces.
 """
 
 from __future__ import annotations
@@ -15,16 +22,20 @@ from __future__ import annotations
 import argparse
 import itertools
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 from common import machine, print_table
+from sklearn.ensemble import RandomForestRegressor
 
 from trainless.data import ImageDataset
 from trainless.metrics import spearman
 from trainless.proxies import PROXIES
 from trainless.ranking import average_ranks, finite_last
 from trainless.scoring import Scorer
+from trainless.search_spaces.blueprint import Blueprint, live_edges
+from trainless.search_spaces.nodes import EARLIER, INPUT, OUTPUT, Node
 from trainless.store import Store
 from trainless.suite import Benchmark, find_benchmarks, suite_images
 
@@ -33,10 +44,20 @@ CANDIDATES = (
     "intrain", "ncd", "az_expressivity", "az_progressivity", "az_trainability", "snip", "grad_norm", "zico",
 )  # fmt: skip
 
+KERNELS, RESAMPLES = (1, 3, 5, 7), 500
 FEWEST = 30  # networks of a benchmark, below which it says too little
 
 Columns = dict[str, np.ndarray]
-Case = tuple[str, str, Columns, np.ndarray]  # benchmark, data set, log-ranks by proxy, accuracies
+
+
+class Case(NamedTuple):
+    """The networks of a benchmark on a data set: log-ranks of a seed a row by proxy, accuracies, features."""
+
+    benchmark: str
+    dataset: str
+    columns: Columns
+    truth: np.ndarray
+    features: np.ndarray
 
 
 def main() -> None:
@@ -48,33 +69,39 @@ def main() -> None:
     parser.add_argument("--sample", type=int, default=1000)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--most", type=int, default=5)
+    parser.add_argument("--initialization", default="kaiming_normal_fan_out")
     parser.add_argument("--candidates", default=", ".join(CANDIDATES))
     arguments = parser.parse_args()
     names = [name.strip() for name in arguments.candidates.split(",")]
     cases = [
         case for benchmark in find_benchmarks(tables=arguments.table) for case in read(benchmark, arguments, names)
     ]
-    print(f"{machine()}; {', '.join(f'{name} {dataset} ({len(truth):,})' for name, dataset, _, truth in cases)}\n")
+    print(f"{machine()}; {', '.join(f'{case.benchmark} {case.dataset} ({len(case.truth):,})' for case in cases)}\n")
     sets = [chosen for size in range(1, arguments.most + 1) for chosen in itertools.combinations(names, size)]
     table = pd.DataFrame(
-        {f"{benchmark} {dataset}": [joined(columns, chosen, truth) for chosen in sets]
-         for benchmark, dataset, columns, truth in cases},
+        {f"{case.benchmark} {case.dataset}": [joined(case.columns, chosen, case.truth) for chosen in sets]
+         for case in cases},
         index=[", ".join(chosen) for chosen in sets],
     )  # fmt: skip
-    by_benchmark = table.T.groupby([benchmark for benchmark, *_ in cases], sort=False).mean().T
+    by_benchmark = table.T.groupby([case.benchmark for case in cases], sort=False).mean().T
     best = by_benchmark.mean(axis=1).sort_values(ascending=False)
     print("The best on all benchmarks:\n")
     print_table(
-        ("proxies", "mean", "least", *by_benchmark.columns),
-        [(name, best[name], table.loc[name].min(), *by_benchmark.loc[name]) for name in best.index[:15]],
+        ("proxies", "mean", "95 % interval", "least", *by_benchmark.columns),
+        [
+            (name, best[name], interval(cases, name), table.loc[name].min(), *by_benchmark.loc[name])
+            for name in best.index[:15]
+        ],
     )
     print("\nChosen without a benchmark, and measured on it:\n")
     rows = []
     for left_out in by_benchmark.columns:
         chosen = by_benchmark.drop(columns=left_out).mean(axis=1).idxmax()
         own = by_benchmark[left_out].max()
-        rows.append((left_out, chosen, by_benchmark.loc[chosen, left_out], own))
-    print_table(("left out", "chosen on the others", "Spearman there", "best possible there"), rows)
+        flops = by_benchmark.loc["flops", left_out] if "flops" in by_benchmark.index else np.nan
+        rows.append((left_out, chosen, by_benchmark.loc[chosen, left_out], flops, own, forest(cases, left_out)))
+    header = ("left out", "chosen on the others", "Spearman there", "flops", "best possible there", "structural forest")
+    print_table(header, rows)
     print("\nSingle proxies and what each adds to the chosen one:\n")
     choice = best.index[0].split(", ")
     without = [(name, ", ".join(part for part in choice if part != name)) for name in choice]
@@ -98,7 +125,12 @@ def read(benchmark: Benchmark, arguments: argparse.Namespace, names: list[str]) 
             for name in names
             if all(name in table and table.loc[scored, name].notna().any() for table in tables)
         }
-        cases.append((benchmark.table.name, dataset, columns, truth))
+        task = suite_images(dataset, arguments.data).task
+        features = pd.DataFrame(
+            [structure(benchmark.space.blueprint(benchmark.space.parse(text), task)) for text in scored]
+        )
+        ranks = features.rank(pct=True).to_numpy(float)
+        cases.append(Case(benchmark.table.name, dataset, columns, truth, ranks))
     return cases
 
 
@@ -107,7 +139,7 @@ def stored(benchmark: Benchmark, images: ImageDataset, arguments: argparse.Names
     tables = []
     with Store(arguments.store, create=False) as store:
         for seed in range(arguments.seeds):
-            run = Scorer(benchmark.space, "params", images, seed=seed).run
+            run = Scorer(benchmark.space, "params", images, seed=seed, initialization=arguments.initialization).run
             if run in store.runs():
                 tables.append(store.table(run))
     return tables
@@ -132,6 +164,83 @@ def joined(columns: Columns, chosen: tuple[str, ...], truth: np.ndarray) -> floa
     if any(name not in columns for name in chosen):
         return float("nan")
     return float(np.mean([spearman(total, truth) for total in sum(columns[name] for name in chosen)]))
+
+
+def interval(cases: list[Case], name: str) -> str:
+    """The mean over benchmarks with networks drawn anew, from the 2.5th to the 97.5th percentile."""
+    rng, chosen = np.random.default_rng(0), tuple(name.split(", "))
+    drawn: dict[str, list[np.ndarray]] = {}
+    for case in cases:
+        if all(part in case.columns for part in chosen):
+            total = sum(case.columns[part] for part in chosen).mean(0)
+            numbers = rng.integers(len(total), size=(RESAMPLES, len(total)))
+            values = np.array([spearman(total[own], case.truth[own]) for own in numbers])
+            drawn.setdefault(case.benchmark, []).append(values)
+    means = np.mean([np.mean(values, axis=0) for values in drawn.values()], axis=0)
+    return f"{np.percentile(means, 2.5):.3f} to {np.percentile(means, 97.5):.3f}"
+
+
+# What networks are made of.
+
+
+def forest(cases: list[Case], left_out: str) -> float:
+    """Mean correlation on a benchmark of a forest that was fitted to ranks in all others."""
+    others = [case for case in cases if case.benchmark != left_out]
+    if not others:
+        return float("nan")
+    known = np.concatenate([case.features for case in others])
+    ranks = np.concatenate([pd.Series(case.truth).rank(pct=True) for case in others])
+    weights = np.concatenate([np.full(len(case.truth), 1 / len(case.truth)) for case in others])
+    fitted = RandomForestRegressor(300, min_samples_leaf=3, random_state=0).fit(known, ranks, weights)
+    own = [case for case in cases if case.benchmark == left_out]
+    return float(np.mean([spearman(fitted.predict(case.features), case.truth) for case in own]))
+
+
+def structure(blueprint: Blueprint) -> dict[str, float]:
+    """Counts of operations, lengths of paths, widths and costs of a network."""
+    modules = blueprint.modules.values()
+    nodes = [node for module in modules for node in module if (node.source, node.target) in live(module)]
+    weighted = [node for node in nodes if has_weights(node)]
+    longest, shortest, ways = (sum(module[0].repeat * paths(module)[kind] for module in modules) for kind in range(3))
+    return {
+        "parameters": np.log(blueprint.parameters),
+        "multiply-adds": np.log(blueprint.multiply_adds),
+        **{f"kernel {kernel}": sum(node.repeat for node in weighted if node.kernel == kernel) for kernel in KERNELS},
+        "weighted": sum(node.repeat for node in weighted),
+        "pooling": sum(node.repeat for node in nodes if "pool" in node.operation),
+        "identities": sum(node.repeat for node in nodes if node.record.is_identity),
+        "longest path": longest,
+        "shortest path": shortest,
+        "ways": ways,
+        "widest": max(node.channels for node in weighted),
+        "mean width": float(np.mean([node.channels for node in weighted])),
+        "pixels at the middle": nodes[len(nodes) // 2].size[0],
+    }
+
+
+def has_weights(node: Node) -> bool:
+    """Whether there is something in a node to be learnt."""
+    return any(layer.multiply_adds for layer in node.record.layers(node))
+
+
+def live(module: tuple[Node, ...]) -> set[tuple[str, str]]:
+    """The edges of a module on paths from what it reads to what it gives."""
+    edges = [(INPUT, EARLIER), *((node.source, node.target) for node in module if node.operation != "none")]
+    return live_edges(edges, INPUT, OUTPUT)
+
+
+def paths(module: tuple[Node, ...]) -> tuple[float, float, float]:
+    """Weights on the longest and on the shortest path through a module, and the logarithm of the number of paths."""
+    found = {INPUT: (0.0, 0.0, 1.0), EARLIER: (0.0, 0.0, 1.0)}
+    alive = live(module)
+    for node in module:
+        if (node.source, node.target) in alive and node.operation != "none" and node.source in found:
+            longest, shortest, ways = found[node.source]
+            own = float(has_weights(node))
+            known = found.get(node.target, (-np.inf, np.inf, 0.0))
+            found[node.target] = (max(known[0], longest + own), min(known[1], shortest + own), known[2] + ways)
+    longest, shortest, ways = found.get(OUTPUT, (0.0, 0.0, 1.0))
+    return longest, shortest, float(np.log(ways))
 
 
 if __name__ == "__main__":
