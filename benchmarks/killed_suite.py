@@ -36,8 +36,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         data = arguments.data or str(data_folder())
-        command = [sys.executable, "-m", "trainless.cli", "suite", "--data", data, "--spaces", arguments.spaces, "--proxies",
-                   PROXIES, "--sample", str(arguments.sample), "--seeds", str(arguments.seeds), "--out"]  # fmt: skip
+        command = [
+            sys.executable, "-m", "trainless.cli", "suite", "--data", data, "--spaces", arguments.spaces, "--proxies",
+            PROXIES, "--sample", str(arguments.sample), "--seeds", str(arguments.seeds), "--out",
+        ]  # fmt: skip
         start = time.perf_counter()
         alone = finished(command, folder / "alone")
         print(f"left alone: {len(alone)} rows, {stored(folder / 'alone' / 'scores.db')} scores in "

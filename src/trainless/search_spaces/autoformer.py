@@ -20,7 +20,6 @@ _HEADS, _ABSENT = (1, 2, 3, 4, 6, 8), 0
 _EXPANSIONS = (1, 2, 3, 4)
 _HEAD_WIDTH = 16  # numbers of a query, key or value
 _TOKENS = 8  # rows and columns of tokens that patches are chosen for
-_LEAST_UNIT = 3  # down to which a network is made narrower
 _STEM_FORM = re.compile(r"w([0-9]+)")
 _FORM = re.compile(r"h([0-9]+)e([1-4])")
 
@@ -55,6 +54,7 @@ class AutoFormer(LayeredSpace):
     """
 
     name = "autoformer"
+    halves = ("unit", 2)
     fixes_size = True
     noun = "transformer"
     layers = 12
@@ -121,16 +121,3 @@ class AutoFormer(LayeredSpace):
         draft.classify(task.classes)
         captions["head"] = "normalisation, average pool, linear"
         return draft.blueprint(captions=captions)
-
-    @property
-    def sizes(self) -> tuple[AutoFormer, ...]:
-        """The same transformers, ever narrower by halves.
-
-        Example:
-            >>> [space.unit for space in AutoFormer().sizes]
-            [8, 4, 2]
-        """
-        spaces = [self]
-        while spaces[-1].unit > _LEAST_UNIT:
-            spaces.append(AutoFormer(spaces[-1].unit // 2))
-        return tuple(spaces)

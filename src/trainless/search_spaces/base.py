@@ -35,6 +35,8 @@ class SearchSpace(ABC):
         name: what it is asked for by; part of every `Architecture`.
         least: the least value of each option of which it is not 1.
         fixes_size: whether a network takes images of the size that it was built for alone.
+        halves: the option that each of the `sizes` has half as large as the one before, and the least value it comes
+            to; None for a space of one size, or of others.
         is_pretrained: whether `start` puts in weights, which a training from drawn ones would lose.
 
     Raises:
@@ -44,6 +46,7 @@ class SearchSpace(ABC):
     name: str
     least: ClassVar[Mapping[str, int]] = {}
     fixes_size: ClassVar[bool] = False
+    halves: ClassVar[tuple[str, int] | None] = None
     is_pretrained: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
@@ -157,8 +160,18 @@ class SearchSpace(ABC):
 
     @property
     def sizes(self) -> tuple[SearchSpace, ...]:
-        """The same architectures as networks of ever less time and fewer parameters, as they are first."""
-        return (self,)
+        """The same architectures as networks of ever less time and fewer parameters, as they are first.
+
+        Example:
+            >>> from trainless.search_spaces import search_space
+            >>> [space.spec for space in search_space("nats_size").sizes]
+            ['nats_size(unit=8)', 'nats_size(unit=4)', 'nats_size(unit=2)']
+        """
+        option, least = self.halves or ("", 0)
+        spaces = [self]
+        while option and (half := spaces[-1].options[option] // 2) >= least:
+            spaces.append(type(self)(**{**self.options, option: half}))
+        return tuple(spaces)
 
     def thin(self) -> SearchSpace:
         """Give the same architectures with as few channels and repeated cells as there can be."""

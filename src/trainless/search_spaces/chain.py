@@ -19,7 +19,6 @@ _KERNELS, _ABSENT = (1, 3, 5), 0
 _WIDTHS = (8, 16, 24, 32, 48, 64, 96, 128)
 _REDUCTIONS = ("whole", "stride", "pool")
 _CONNECTIONS = ("plain", "skip")
-_LEAST_UNIT = 3  # down to which a network is made narrower
 _FORM = re.compile(r"k([0135])w([0-9]+)(\.stride|\.pool)?(\.skip)?")
 
 
@@ -50,6 +49,7 @@ class Chain(LayeredSpace):
 
     name = "chain"
     noun = "chain of layers"
+    halves = ("unit", 2)
     layers = 8
     layer = (_KERNELS, _WIDTHS, _REDUCTIONS, _CONNECTIONS)
     nothing = (_ABSENT, 8, "whole", "plain")
@@ -121,16 +121,3 @@ class Chain(LayeredSpace):
         draft.classify(task.classes)
         captions["head"] = "average pool, linear"
         return draft.blueprint(captions=captions)
-
-    @property
-    def sizes(self) -> tuple[Chain, ...]:
-        """The same chains in ever narrower networks, by halves.
-
-        Example:
-            >>> [space.unit for space in Chain().sizes]
-            [8, 4, 2]
-        """
-        spaces = [self]
-        while spaces[-1].unit > _LEAST_UNIT:
-            spaces.append(Chain(spaces[-1].unit // 2))
-        return tuple(spaces)

@@ -39,7 +39,6 @@ _ABSENT = ("k3", 16, 0, "whole", "plain", "relu")
 _UNSAID = ("whole", "plain", "relu")
 _WIDTH_POSITIONS = tuple(range(3, 3 + _STAGES * len(_STAGE), len(_STAGE)))
 _FACTORS = (0.35, 0.5, 0.7, 1.4, 2.0, 2.8)  # of the widths of named networks, so that multiply-adds double
-_LEAST_UNIT = 3  # down to which a network is made narrower
 
 _Genes = tuple[str | int, ...]
 
@@ -95,6 +94,7 @@ class ConvNet(ProductSpace):
 
     name = "convnet"
     noun = "network"
+    halves = ("unit", 2)
     choices = (STEMS, STEM_WIDTHS, *(_STAGES - 1) * _STAGE, *_LAST, POOLINGS, DIVISORS)
     expected = (
         f"a stem, a width, {_STAGES} times a convolution, a width, a depth, a reduction, a connection and an "
@@ -235,19 +235,6 @@ class ConvNet(ProductSpace):
         divided = f", divided by {divisor}" if divisor != 1 else ""
         captions["head"] = f"{'max' if is_max else 'average'} pool, linear{divided}"
         return draft.blueprint(captions=captions)
-
-    @property
-    def sizes(self) -> tuple[ConvNet, ...]:
-        """The same architectures in ever narrower networks, by halves.
-
-        Example:
-            >>> [space.unit for space in ConvNet().sizes]
-            [8, 4, 2]
-        """
-        spaces = [self]
-        while spaces[-1].unit > _LEAST_UNIT:
-            spaces.append(ConvNet(spaces[-1].unit // 2))
-        return tuple(spaces)
 
     def _channels(self, width: str | int) -> int:
         return int(width) * self.unit // 8

@@ -31,7 +31,6 @@ _PRIMITIVES: Mapping[str, Mapping[str, Any]] = MappingProxyType(
 _MOTIFS = 6
 _MOTIF_NODES, _CELL_NODES = 4, 5
 _STAGES = 3
-_LEAST_CHANNELS = 8  # down to which a network is made narrower
 _EXAMPLE = "1203000045-143000-200050-600006-000000-000000-000000"
 
 
@@ -74,6 +73,7 @@ class Hierarchical(ProductSpace):
 
     name = "hierarchical"
     noun = "hierarchy of motifs"
+    halves = ("channels", 4)
     choices = (
         (tuple(map(str, range(_MOTIFS + 1))),) * len(_CELL_EDGES)
         + ((_NONE, *_PRIMITIVES),) * (_MOTIFS * len(_MOTIF_EDGES))
@@ -159,19 +159,6 @@ class Hierarchical(ProductSpace):
             number += 1
         draft.classify(task.classes)
         return draft.blueprint(pictured="features.1")
-
-    @property
-    def sizes(self) -> tuple[Hierarchical, ...]:
-        """The same cells in ever narrower networks, by halves.
-
-        Example:
-            >>> [space.channels for space in Hierarchical().sizes]
-            [16, 8, 4]
-        """
-        spaces = [self]
-        while spaces[-1].channels >= _LEAST_CHANNELS:
-            spaces.append(Hierarchical(spaces[-1].channels // 2))
-        return tuple(spaces)
 
 
 def _levels(genotype: Sequence[str | int]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

@@ -16,7 +16,6 @@ __all__ = ["MLP"]
 
 _WIDTHS, _ABSENT = (8, 16, 32, 64, 96, 128, 192, 256, 384, 512), 0
 _ACTIVATIONS = ("relu", "silu", "tanh")
-_LEAST_UNIT = 3  # down to which a network is made narrower
 _FORM = re.compile(r"([0-9]+)(relu|silu|tanh)")
 
 
@@ -43,6 +42,7 @@ class MLP(LayeredSpace):
     """
 
     name = "mlp"
+    halves = ("unit", 2)
     fixes_size = True
     noun = "perceptron"
     layers = 6
@@ -84,16 +84,3 @@ class MLP(LayeredSpace):
             captions[block] = f"{outputs} outputs, {activation}"
         draft.add("head", "linear", task.classes, block="head")
         return draft.blueprint(captions=captions)
-
-    @property
-    def sizes(self) -> tuple[MLP, ...]:
-        """The same perceptrons, ever narrower by halves.
-
-        Example:
-            >>> [space.unit for space in MLP().sizes]
-            [8, 4, 2]
-        """
-        spaces = [self]
-        while spaces[-1].unit > _LEAST_UNIT:
-            spaces.append(MLP(spaces[-1].unit // 2))
-        return tuple(spaces)

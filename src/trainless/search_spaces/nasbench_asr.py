@@ -32,7 +32,6 @@ _VALUES = (INPUT, "1", "2", OUTPUT)
 _BLOCKS = ((6, 1, 3), (8, 1, 4), (10, 2, 5), (12, 2, 6))  # channels in widths, stride and cells of each
 _RECURRENT = 5  # widths of the recurrent layer
 _KERNEL = 8  # of the convolution at the beginning of a block
-_LEAST_WIDTH = 2  # down to which a network is made narrower
 _FORM = re.compile(
     r"\[\s*\[(\d),\s*([01])\],\s*\[(\d),\s*([01]),\s*([01])\],\s*\[(\d),\s*([01]),\s*([01]),\s*([01])\]\s*\]"
 )
@@ -65,6 +64,7 @@ class NASBenchASR(ProductSpace):
 
     name = "nasbench_asr"
     noun = "cell"
+    halves = ("width", 1)
     choices = tuple(
         choice for node in range(1, _NODES + 1) for choice in (_CODES, *((0, 1),) * node)
     )  # fmt: skip
@@ -129,19 +129,6 @@ class NASBenchASR(ProductSpace):
             number += 2 + 2 * cells
         draft.add("head", "recurrent", task.classes, hidden=_RECURRENT * self.width, block="head")
         return draft.blueprint(pictured="features.2")
-
-    @property
-    def sizes(self) -> tuple[NASBenchASR, ...]:
-        """The same cells in ever narrower networks, by halves.
-
-        Example:
-            >>> [space.width for space in NASBenchASR().sizes]
-            [100, 50, 25, 12, 6, 3, 1]
-        """
-        spaces = [self]
-        while spaces[-1].width >= _LEAST_WIDTH:
-            spaces.append(NASBenchASR(spaces[-1].width // 2))
-        return tuple(spaces)
 
     def _add_cell(self, draft: Draft, name: str, nodes: Sequence[tuple[int, ...]], block: str) -> None:
         made = []

@@ -20,7 +20,6 @@ _STAGES = (2, 3, 3)  # layers of each
 _STRIDES = (2, 1, 1)  # of the layers of a stage
 _LAYERS = sum(_STAGES)
 _HEAD = 40  # times the channels of the stem
-_LEAST_WIDTH = 3  # down to which a network is made narrower
 _EXAMPLE = "22212220"
 
 
@@ -53,6 +52,7 @@ class NASBenchMacro(ProductSpace):
 
     name = "nasbench_macro"
     noun = "choice of layers"
+    halves = ("width", 2)
     choices = (_OPTIONS,) * _LAYERS
     expected = f"{_LAYERS} of the digits {', '.join(_OPTIONS)}"
 
@@ -118,19 +118,6 @@ class NASBenchMacro(ProductSpace):
         draft.add(f"features.{number}", "conv_bn_relu", head, block="head")
         draft.classify(task.classes)
         return draft.blueprint(captions=captions)
-
-    @property
-    def sizes(self) -> tuple[NASBenchMacro, ...]:
-        """The same layers in ever narrower networks, by halves.
-
-        Example:
-            >>> [space.width for space in NASBenchMacro().sizes]
-            [32, 16, 8, 4, 2]
-        """
-        spaces = [self]
-        while spaces[-1].width > _LEAST_WIDTH:
-            spaces.append(NASBenchMacro(spaces[-1].width // 2))
-        return tuple(spaces)
 
     def _by_stage(self, architecture: Architecture) -> list[tuple[str | int, ...]]:
         layers = iter(self.genotype(architecture))

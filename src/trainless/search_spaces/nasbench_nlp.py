@@ -90,6 +90,7 @@ class NASBenchNLP(SearchSpace):
 
     name = "nasbench_nlp"
     noun = "cell"
+    halves = ("width", 1)
     fixes_size = True
     named = MappingProxyType({"rnn": RNN, "gru": GRU, "lstm": LSTM})
     least: ClassVar[Mapping[str, int]] = MappingProxyType({"width": 1, "layers": 1})
@@ -249,19 +250,6 @@ class NASBenchNLP(SearchSpace):
             f"{name} = {_SHORT[operation]}({', '.join(inputs)})"
             for name, (operation, inputs) in self.cell_of(architecture).steps
         )
-
-    @property
-    def sizes(self) -> tuple[NASBenchNLP, ...]:
-        """The same cells in ever smaller networks: narrower by halves.
-
-        Example:
-            >>> [space.width for space in NASBenchNLP().sizes]
-            [100, 50, 25, 12, 6, 3, 1]
-        """
-        spaces = [self]
-        while spaces[-1].width > 1:
-            spaces.append(NASBenchNLP(spaces[-1].width // 2, self.layers))
-        return tuple(spaces)
 
 
 def _architecture(cell: RecurrentCell) -> Architecture:

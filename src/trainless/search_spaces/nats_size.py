@@ -43,6 +43,7 @@ class NATSSize(ProductSpace):
 
     name = "nats_size"
     noun = "choice of channels"
+    halves = ("unit", 2)
     choices = (_CHANNELS,) * _LAYERS
     expected = f"{_LAYERS} of the numbers {', '.join(map(str, _CHANNELS))}"
 
@@ -96,22 +97,6 @@ class NATSSize(ProductSpace):
         draft.add(f"features.{number + 2}", "relu")
         draft.classify(task.classes)
         return draft.blueprint(pictured="features.2")
-
-    @property
-    def sizes(self) -> tuple[NATSSize, ...]:
-        """The same choices in ever narrower networks, by halves.
-
-        Example:
-            >>> [space.unit for space in NATSSize().sizes]
-            [8, 4, 2]
-        """
-        spaces = [self]
-        while spaces[-1].unit > _LEAST_UNIT:
-            spaces.append(NATSSize(spaces[-1].unit // 2))
-        return tuple(spaces)
-
-
-_LEAST_UNIT = 3  # down to which a network is made narrower
 
 
 def _add_cell(draft: Draft, name: str, channels: int, block: str) -> None:

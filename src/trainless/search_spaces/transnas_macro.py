@@ -26,7 +26,6 @@ _WIDER, _SMALLER = "24", "34"  # layers that double the channels, and that halve
 _DOUBLINGS, _HALVINGS = range(1, 4), range(1, 5)
 _MISSING = "0"  # in a genotype, after the last layer
 _BLOCKS = 2  # of a layer
-_LEAST_CHANNELS = 8  # down to which a network is made narrower
 _CAPTIONS = {"1": "", "2": ", wider", "3": ", halved", "4": ", wider, halved"}
 _EXAMPLE = "64-1242-basic"
 
@@ -56,6 +55,7 @@ class TransNASMacro(FiniteSpace):
     """
 
     name = "transnas_macro"
+    halves = ("channels", 4)
     least: ClassVar[Mapping[str, int]] = MappingProxyType({"channels": 2})
 
     channels: int = 64
@@ -182,19 +182,6 @@ class TransNASMacro(FiniteSpace):
         captions["head"] = "pool, linear"
         draft.classify(task.classes)
         return draft.blueprint(captions=captions)
-
-    @property
-    def sizes(self) -> tuple[TransNASMacro, ...]:
-        """The same layers in ever narrower networks, by halves.
-
-        Example:
-            >>> [space.channels for space in TransNASMacro().sizes]
-            [64, 32, 16, 8, 4]
-        """
-        spaces = [self]
-        while spaces[-1].channels >= _LEAST_CHANNELS:
-            spaces.append(TransNASMacro(spaces[-1].channels // 2))
-        return tuple(spaces)
 
     def _digits(self, architecture: Architecture) -> str:
         genotype = self._own(architecture).genotype

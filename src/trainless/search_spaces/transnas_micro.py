@@ -24,7 +24,6 @@ _VALUES = ("input", "1", "2", "output")
 _EDGES = ((0, 1), (0, 2), (1, 2), (0, 3), (1, 3), (2, 3))
 _CHANGING = (True, False, True, False, True)  # layers whose first cell doubles the channels and halves the image
 _CELLS = 2  # of a layer
-_LEAST_CHANNELS = 8  # down to which a network is made narrower
 _TEXT = re.compile(r"64-41414-([0-3])_([0-3])([0-3])_([0-3])([0-3])([0-3])")
 _EXAMPLE = "64-41414-1_02_333"
 
@@ -55,6 +54,7 @@ class TransNASMicro(ProductSpace):
 
     name = "transnas_micro"
     noun = "cell"
+    halves = ("channels", 4)
     choices = (_OPTIONS,) * len(_EDGES)
     expected = f"{len(_EDGES)} of the digits {', '.join(_OPTIONS)}"
     least: ClassVar[Mapping[str, int]] = MappingProxyType({"channels": 2})
@@ -118,19 +118,6 @@ class TransNASMicro(ProductSpace):
                 _add_cell(draft, name, genotype, channels, 2 if changes and not cell else 1, block)
         draft.classify(task.classes)
         return draft.blueprint(pictured="features.2")
-
-    @property
-    def sizes(self) -> tuple[TransNASMicro, ...]:
-        """The same cells in ever narrower networks, by halves.
-
-        Example:
-            >>> [space.channels for space in TransNASMicro().sizes]
-            [64, 32, 16, 8, 4]
-        """
-        spaces = [self]
-        while spaces[-1].channels >= _LEAST_CHANNELS:
-            spaces.append(TransNASMicro(spaces[-1].channels // 2))
-        return tuple(spaces)
 
 
 def _add_cell(
