@@ -8,7 +8,6 @@ from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from trainless.errors import NetworkError
@@ -149,12 +148,15 @@ def _gain(before: torch.Tensor, after: torch.Tensor, generator: torch.Generator)
     if gradient.shape == signs.shape and bool((gradient == signs).all()):
         return float("inf")
     if gradient.shape[2:] != signs.shape[2:]:
-        step = gradient.shape[2] // signs.shape[2]
-        if gradient.shape[2:] != (step * signs.shape[2], step * signs.shape[3]):
+        height, width = signs.shape[2:]
+        steps = gradient.shape[2] // height, gradient.shape[3] // width
+        if gradient.shape[2:] != (steps[0] * height, steps[1] * width):
             raise NetworkError(
                 f"A block makes maps of {tuple(signs.shape[2:])} of such of {tuple(gradient.shape[2:])}, expected the "
                 "same size or a whole part of it."
             )
-        gradient = F.pixel_unshuffle(gradient, step)
+        # As `pixel_unshuffle` has it, by steps that may differ: networks over time have maps of one row.
+        parted = gradient.unflatten(3, (width, steps[1])).unflatten(2, (height, steps[0]))
+        gradient = parted.permute(0, 1, 3, 5, 2, 4).flatten(1, 3)
     rows, columns = (tensor.permute(0, 2, 3, 1).flatten(0, 2) for tensor in (gradient, signs))
     return float(torch.linalg.matrix_norm((rows.t() @ columns).double() / len(rows), 2))
