@@ -86,8 +86,18 @@ def test_evaluation_mode_normalises_by_running_statistics() -> None:
     torch.testing.assert_close(list(found), list(expected))
 
 
-def test_drawn_weights_are_normal_in_registered_order() -> None:
-    spec = PassSpec(weights="normal")
+def _normal(shape: torch.Size, generator: torch.Generator) -> torch.Tensor:
+    return torch.randn(shape, generator=generator)
+
+
+def _uniform(shape: torch.Size, generator: torch.Generator) -> torch.Tensor:
+    bound = shape[1:].numel() ** -0.5
+    return torch.rand(shape, generator=generator) * 2 * bound - bound
+
+
+@pytest.mark.parametrize(("kind", "drawn"), [("normal", _normal), ("uniform", _uniform)])
+def test_weights_are_drawn_in_registered_order(kind, drawn) -> None:
+    spec = PassSpec(weights=kind)
     weights = measured(spec, Signal.WEIGHTS)
     generator = torch.Generator().manual_seed(0)
     images, labels = networks.batch()
@@ -97,7 +107,7 @@ def test_drawn_weights_are_normal_in_registered_order() -> None:
     again = torch.Generator().manual_seed(0)
     assert result.signals is not None
     for weight, shape in zip(result.signals.weights, [weight.shape for weight in weights], strict=True):
-        torch.testing.assert_close(weight, torch.randn(shape, generator=again), rtol=0, atol=0)
+        torch.testing.assert_close(weight, drawn(shape, again))
 
 
 def test_number_and_size_of_noise_images() -> None:

@@ -15,7 +15,7 @@ from torch import nn
 from trainless.errors import NetworkError
 from trainless.passes.marks import mark_batched
 from trainless.passes.observers import NORMALISATIONS
-from trainless.passes.signals import PassSpec
+from trainless.passes.signals import DRAWN_WEIGHTS, PassSpec
 from trainless.passes.substitution import substituted
 from trainless.passes.units import Masks
 from trainless.passes.weights import Weight, WeightTracker, plain_weights
@@ -134,7 +134,7 @@ class Run:
     def tracker(self) -> WeightTracker:
         """What finds the weights."""
         absolute = self.spec.weights == "absolute"
-        draw = self._drawn() if self.spec.weights == "normal" else None
+        draw = self._drawn() if self.spec.weights in DRAWN_WEIGHTS else None
         rules = NORMALISATIONS[self.spec.batch_norm]()
         return WeightTracker(self.tensors, self.originals, rules, like=self._like(), draw=draw, absolute=absolute)
 
@@ -142,12 +142,16 @@ class Run:
         return torch.empty(0, dtype=self.dtype, device=device or self.images[0].device)
 
     def _drawn(self) -> Callable[[Hashable, torch.Tensor], torch.Tensor]:
-        """Draw all weights from N(0, 1) in the order in which they are registered."""
+        """Draw all weights anew in the order in which they are registered."""
         generator = self.streams(self.spec.input)
 
         def draw(value: torch.Tensor) -> torch.Tensor:
             # Drawn in plain order and single precision, so that the layout and dtype of the pass change nothing.
-            return torch.randn(value.shape, generator=generator, dtype=torch.float32)
+            drawn = torch.empty(value.shape, dtype=torch.float32)
+            if self.spec.weights == "normal":
+                return drawn.normal_(generator=generator)
+            bound = value[0].numel() ** -0.5
+            return drawn.uniform_(-bound, bound, generator=generator)
 
         values = {weight.key: draw(weight.leaf) for layer in self.trace() for weight in layer}
 

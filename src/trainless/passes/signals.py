@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-__all__ = ["OutputJacobian", "PassSpec", "Signal", "Signals"]
+__all__ = ["DRAWN_WEIGHTS", "OutputJacobian", "PassSpec", "Signal", "Signals"]
 
 
 class Signal(Enum):
@@ -61,6 +61,7 @@ class Signal(Enum):
     NORMALISATION_VARIANCES = "mean variance of the input of each batch normalisation"
 
 
+DRAWN_WEIGHTS = ("normal", "uniform")
 _NOISE = ("noise", "labelled_noise", "noise_pair")
 
 
@@ -76,7 +77,8 @@ class PassSpec:
             without an image that is left over, ``"ones"`` one image of ones, ``"noise"`` Gaussian images,
             ``"labelled_noise"`` the same with random labels, ``"noise_pair"`` Gaussian images and the same slightly
             changed, ``"none"`` means that only the weights are needed, ``"architecture"`` that not even these are.
-        weights: ``"as_is"``, ``"absolute"`` values, or ``"normal"`` for a new draw from N(0, 1).
+        weights: ``"as_is"``, ``"absolute"`` values, ``"normal"`` for a new draw from N(0, 1), or ``"uniform"`` for one
+            from U(-1/√n, 1/√n), n being the numbers that one output is made of, as PyTorch's own layers have them.
         batch_norm: ``"train"`` normalises by the batch, ``"images"`` each image by itself, as a batch of one is,
             ``"layer"`` each image over all its channels, as layer normalisation does, and
             ``"bypassed"`` makes batch normalisation the identity.
@@ -104,7 +106,7 @@ class PassSpec:
     """
 
     input: Literal["architecture", "none", "batch", "halves", "ones", "noise", "labelled_noise", "noise_pair"] = "batch"
-    weights: Literal["as_is", "absolute", "normal"] = "as_is"
+    weights: Literal["as_is", "absolute", "normal", "uniform"] = "as_is"
     batch_norm: Literal["train", "images", "layer", "bypassed"] = "train"
     mode: Literal["train", "eval"] = "train"
     float64: bool = False
@@ -119,7 +121,7 @@ class PassSpec:
         useless = set()
         if self.input not in _NOISE:
             useless |= {"inputs", "image_size"}
-            if self.weights != "normal":
+            if self.weights not in DRAWN_WEIGHTS:
                 useless.add("repeats")
         if self.input in ("architecture", "none"):  # nothing runs
             useless |= {"weights", "batch_norm", "mode", "float64", "repeats", "masked"}

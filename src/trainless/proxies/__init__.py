@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from trainless.errors import InputError, UnknownNameError
 from trainless.passes import Signal
 from trainless.proxies.activations import ACTIVATIONS
-from trainless.proxies.base import Proxy
+from trainless.proxies.base import Proxy, with_uniform_weights
 from trainless.proxies.blocks import BLOCKS
 from trainless.proxies.counts import COUNTS
 from trainless.proxies.flow import FLOW
@@ -27,6 +27,10 @@ PROXIES: dict[str, Proxy] = {
     for family in (COUNTS, FLOW, ZEN, GRADIENTS, JACOBIAN, ACTIVATIONS, LAYERS, BLOCKS, INFORMATION, TRANSFERABILITY)
     for record in family
 }
+
+# Those that look at one draw of the weights, by the draw that suits them best; see docs/robust.md.
+_REDRAWN = ("jacov", "nwot", "az_expressivity", "az_progressivity", "az_trainability")
+PROXIES |= {record.name: record for record in (with_uniform_weights(PROXIES[name]) for name in _REDRAWN)}
 
 
 def proxy(name: str | Proxy) -> Proxy:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from trainless.passes import Measured, PassSpec, Signals, check_conditions, signal_name
@@ -12,7 +12,7 @@ from trainless.passes import Measured, PassSpec, Signals, check_conditions, sign
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Proxy", "total"]
+__all__ = ["Proxy", "total", "with_uniform_weights"]
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,22 @@ class Proxy:
             return math.nan, signals.reasons[missing]
         value = float(self.formula(signals))
         return value, "" if math.isfinite(value) else self.when_not_finite
+
+
+def with_uniform_weights(record: Proxy) -> Proxy:
+    """Give the variant of a proxy that draws its own weights, as PyTorch's layers do, whatever the network has.
+
+    Example:
+        >>> from trainless.proxies import proxy
+        >>> with_uniform_weights(proxy("az_expressivity")).name
+        'az_expressivity:uniform'
+    """
+    return replace(
+        record,
+        name=f"{record.name}:uniform",
+        pass_spec=replace(record.pass_spec, weights="uniform"),
+        summary=f"{record.summary}; weights drawn as PyTorch's layers draw them",
+    )
 
 
 def total(terms: list[torch.Tensor]) -> float:
