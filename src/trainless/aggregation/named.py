@@ -7,10 +7,16 @@ from collections.abc import Callable, Mapping
 from trainless.aggregation.aggregates import Aggregate, Hybrid, LogRankSum, MaximumSum, Product
 from trainless.errors import UnknownNameError
 
-__all__ = ["NAMED_AGGREGATES", "ROBUST", "named_aggregate"]
+__all__ = ["AZ_FLOW", "NAMED_AGGREGATES", "ROBUST", "named_aggregate"]
 
-ROBUST = ("flops", "logsynflow", "jacov", "az_expressivity", "az_trainability")
-"""What the aggregation ``robust`` joins: five that did best together in a trial; see docs/robust.md."""
+ROBUST = ("flops", "nwot", "jacov:uniform", "meco:uniform", "az_expressivity", "az_expressivity:uniform")
+"""What the aggregation ``robust`` joins; docs/robust.md tells how it was chosen."""
+
+AZ_FLOW = (
+    "flops", "logsynflow", "jacov:uniform", "az_expressivity:uniform", "az_progressivity:uniform",
+    "az_trainability:uniform",
+)  # fmt: skip
+"""What ``az_flow`` joins: the four of AZ-NAS with synaptic flow and the correlation of Jacobians."""
 
 NAMED_AGGREGATES: Mapping[str, Callable[[], Aggregate]] = {
     "hybrid": Hybrid,
@@ -18,11 +24,12 @@ NAMED_AGGREGATES: Mapping[str, Callable[[], Aggregate]] = {
     "flops_nwot": lambda: Product(("flops", "nwot")),
     "az_nas": lambda: LogRankSum(("az_expressivity", "az_progressivity", "az_trainability", "flops")),
     "vkdnw_agg": lambda: LogRankSum(("vkdnw", "jacov", "az_expressivity", "az_trainability", "flops")),
+    "az_flow": lambda: LogRankSum(AZ_FLOW),
     "robust": lambda: LogRankSum(ROBUST),
 }
 """What makes each: the Hybrid of LogSynflow and NWOT (the thesis); FreeREA's sum (Cavagnero et al., WACV 2023); the
-product of multiply-adds and NWOT; AZ-NAS (Lee and Ham, CVPR 2024); VKDNW's (Tybl and Neumann, CVPR 2025); and the one
-that holds on all benchmarks."""
+product of multiply-adds and NWOT; AZ-NAS (Lee and Ham, CVPR 2024); VKDNW's (Tybl and Neumann, CVPR 2025); AZ-NAS's with
+two more, for NAS-Bench-201; and the one that holds on all benchmarks."""
 
 
 def named_aggregate(name: str) -> Aggregate:

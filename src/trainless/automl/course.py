@@ -47,7 +47,7 @@ _SCORED = 64  # images that architectures are scored on, or all where there are 
 _LEAST_SCORED = 16  # of them, where the time would not suffice for as many architectures otherwise
 _WANTED = 40  # architectures that the time of the search shall suffice for
 _FIRST_SECONDS = 60.0  # of a fit, in which an interrupt leaves no network before there is an epoch
-_USUAL_SCORE = "log-rank(flops, nwot)"  # the most robust that is known for networks that are trained to the end
+_USUAL_SCORE = "robust"  # of networks that are trained to the end, where nothing tells what the time comes to
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of a stage, what is done of it and all of it, 0 where that is not known."""

@@ -36,7 +36,7 @@ def search(
     ] = ("freerea"),
     score: Annotated[
         str, typer.Option(help="A proxy, an aggregation such as 'rank(flops, nwot)', or an estimator that trains.")
-    ] = ("freerea"),
+    ] = ("robust"),
     objective: Annotated[
         str, typer.Option(help="score, and beside it for a front: params, flops, latency, memory, a table's column.")
     ] = "score",

@@ -41,7 +41,7 @@ class ZeroCost(Estimator):
     """
 
     name = "zero-cost"
-    score: str = "log-rank(flops, nwot)"
+    score: str = "robust"
     reference: int = 64
 
     def __post_init__(self) -> None:

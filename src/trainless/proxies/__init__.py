@@ -29,7 +29,7 @@ PROXIES: dict[str, Proxy] = {
 }
 
 # Those that look at one draw of the weights, by the draw that suits them best; see docs/robust.md.
-_REDRAWN = ("jacov", "nwot", "az_expressivity", "az_progressivity", "az_trainability")
+_REDRAWN = ("jacov", "nwot", "meco", "az_expressivity", "az_progressivity", "az_trainability")
 PROXIES |= {record.name: record for record in (with_uniform_weights(PROXIES[name]) for name in _REDRAWN)}
 
 

@@ -91,7 +91,7 @@ class Search:
         self,
         space: str | SearchSpace = "nasbench201",
         strategy: str | Strategy = "freerea",
-        score: Any = "freerea",
+        score: Any = "robust",
         data: str | os.PathLike[str] | ImageDataset = "digits",
         *,
         budget: str | int | Budget = 200,
