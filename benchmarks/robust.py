@@ -84,13 +84,22 @@ def main() -> None:
         index=[", ".join(chosen) for chosen in sets],
     )  # fmt: skip
     by_benchmark = table.T.groupby([case.benchmark for case in cases], sort=False).mean().T
+    asked = [", ".join(names), *(", ".join(name for name in names if name != part) for part in names)]
+    asked = [name for name in asked if name in table.index]
     best = by_benchmark.mean(axis=1).sort_values(ascending=False)
     print("The best on all benchmarks:\n")
     print_table(
-        ("proxies", "mean", "95 % interval", "least", *by_benchmark.columns),
+        ("proxies", "mean", "95 % interval", "mean of data sets", "least above flops", *by_benchmark.columns),
         [
-            (name, best[name], interval(cases, name), table.loc[name].min(), *by_benchmark.loc[name])
-            for name in best.index[:15]
+            (
+                name,
+                best[name],
+                interval(cases, name),
+                table.loc[name].mean(),
+                above(table, name),
+                *by_benchmark.loc[name],
+            )
+            for name in dict.fromkeys([*best.index[:15], *asked])
         ],
     )
     print("\nChosen without a benchmark, and measured on it:\n")
@@ -164,6 +173,11 @@ def joined(columns: Columns, chosen: tuple[str, ...], truth: np.ndarray) -> floa
     if any(name not in columns for name in chosen):
         return float("nan")
     return float(np.mean([spearman(total, truth) for total in sum(columns[name] for name in chosen)]))
+
+
+def above(table: pd.DataFrame, name: str) -> float:
+    """By how much a set is better than multiply-adds alone where it is so by the least."""
+    return float((table.loc[name] - table.loc["flops"]).min()) if "flops" in table.index else float("nan")
 
 
 def interval(cases: list[Case], name: str) -> str:
