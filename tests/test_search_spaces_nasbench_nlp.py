@@ -15,7 +15,7 @@ from trainless.recurrence import RecurrentLayer
 from trainless.recurrent_cells import RecurrentCell, Step, changes, ordered
 from trainless.search_spaces.nasbench_nlp import NASBenchNLP
 from trainless.testing import SearchSpaceContract
-from trainless.types import Task
+from trainless.types import Architecture, Task
 
 SPACE = NASBenchNLP()
 
@@ -178,6 +178,13 @@ def test_what_is_no_cell(text: str, message: str) -> None:
     with pytest.raises(ArchitectureError, match="no architecture of nasbench_nlp") as caught:
         SPACE.parse(text)
     assert message in str(caught.value)
+
+
+def test_what_was_put_together_otherwise_is_refused() -> None:
+    known = SPACE.parse("rnn")
+    for made in (Architecture("nasbench_nlp", known.genotype, "h0=tanh"), Architecture("nasbench_nlp", (), str(known))):
+        with pytest.raises(ArchitectureError, match="is no cell of nasbench_nlp: make cells by `parse`"):
+            SPACE.cell_of(made)
 
 
 def test_the_compact_form_is_read() -> None:

@@ -134,7 +134,7 @@ class NASBenchNLP(SearchSpace):
         """
         text = str(self._own(architecture))
         cell = _known(text)
-        if _genotype(cell) != architecture.genotype:
+        if cell is None or _genotype(cell) != architecture.genotype:
             raise ArchitectureError(
                 f"'{text}' with the genotype {architecture.genotype} is no cell of nasbench_nlp: make cells by `parse`."
             )
@@ -281,7 +281,13 @@ def _read(text: str) -> RecurrentCell:
     return ordered(checked(_of_recipe(content) if isinstance(content, dict) else _of_compact(content)))
 
 
-_known = lru_cache(maxsize=1 << 12)(_read)
+@lru_cache(maxsize=1 << 12)
+def _known(text: str) -> RecurrentCell | None:
+    """The cell of a text; None where it is none."""
+    try:
+        return _read(text)
+    except ValueError:
+        return None
 
 
 def _of_text(text: str) -> RecurrentCell:
