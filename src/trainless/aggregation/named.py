@@ -9,7 +9,7 @@ from trainless.errors import UnknownNameError
 
 __all__ = ["AZ_FLOW", "NAMED_AGGREGATES", "ROBUST", "named_aggregate"]
 
-ROBUST = ("flops", "nwot", "jacov:uniform", "meco:uniform", "az_expressivity", "az_expressivity:uniform")
+ROBUST = ("flops", "nwot", "az_expressivity", "az_expressivity:uniform", "az_trainability")
 """What the aggregation ``robust`` joins; docs/robust.md tells how it was chosen."""
 
 AZ_FLOW = (
