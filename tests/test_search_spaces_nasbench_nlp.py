@@ -159,6 +159,11 @@ def test_changes_reach_any_number_of_steps() -> None:
         ("h0=linear(x,h1)", "reads 'h_prev_1', which nothing gives"),
         ("h0=linear(x,h0)+max(1)", "'max(1)' is no operation and what it reads"),
         ("{", "it is no JSON"),
+        ("([(0, 4), (1, 4), (4, 5)], [0, 0, 0, 0, 6, -2], [5])", "neither a recipe nor"),
+        (
+            '{"x": {"op": "linear", "input": ["x"]}, "h_new_0": {"op": "linear", "input": ["x", "h_prev_0"]}}',
+            "'x' is an input, and can be no operation",
+        ),
         ("[1, 2]", "neither a recipe nor"),
         ('{"h_new_0": 1}', "'h_new_0' is no operation with 'op' and 'input'"),
         ('{"a": {"op": "linear", "input": ["x", "h_prev_0"]}}', "are not all there"),

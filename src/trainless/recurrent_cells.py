@@ -94,7 +94,11 @@ def checked(cell: RecurrentCell) -> RecurrentCell:
         raise ValueError(f"it has {len(states)} states, where 1 to {MOST_STATES} are meant")
     if len(steps) > MOST_STEPS:
         raise ValueError(f"it has {len(steps)} operations, where {MOST_STEPS} are the most")
-    known = {CURRENT, *map(previous, range(len(states))), *steps}
+    outside = {CURRENT, *map(previous, range(len(states)))}
+    taken = next((name for name in steps if name in outside), None)
+    if taken is not None:
+        raise ValueError(f"'{taken}' is an input, and can be no operation")
+    known = {*outside, *steps}
     for name, (operation, inputs) in steps.items():
         if operation not in ARITIES:
             raise ValueError(f"'{operation}' is no operation; there are {', '.join(ARITIES)}")

@@ -27,7 +27,7 @@ from trainless.recurrent_cells import (
     previous,
     pruned,
     state,
-)  # fmt: skip
+)
 from trainless.search_spaces.base import Edge, SearchSpace
 from trainless.search_spaces.blueprint import Blueprint, Draft, live_edges
 from trainless.search_spaces.nodes import INPUT, OUTPUT
@@ -48,9 +48,7 @@ _INNER = 7  # operations that are drawn, besides activations
 _STATES, _CHANCES = (1, 2, 3), (0.25, 0.5, 0.25)
 _THREE = 0.2  # of the linear maps read three values
 _CROSSINGS = 50
-_SHORT = {operation: operation.rpartition("_")[2] for operation in ARITIES if operation != "activation_leaky_relu"} | {
-    "activation_leaky_relu": "leaky_relu"
-}
+_SHORT = {name: name.removeprefix("activation_").removeprefix("elementwise_") for name in ARITIES}
 _LONG = {short: operation for operation, short in _SHORT.items()}
 _STEP = re.compile(r"(?:h(\d)=)?([a-z_]+)\(([a-z0-9,]+)\)")
 _VALUE = re.compile(r"(h?)(\d+)|x")
@@ -332,14 +330,14 @@ def _of_compact(content: Any) -> RecurrentCell:
     """Read edges, operations and the numbers of the states; the first four values are x and three states."""
     try:
         edges, codes, hiddens = content
-        kinds = [_COMPACT[int(code)] for code in codes]
         pairs = [(int(source), int(target)) for source, target in edges]
-        states = [int(number) for number in hiddens]
+        numbers, states = list(map(int, codes)), list(map(int, hiddens))
+        if any(number < 0 for number in (*numbers, *states, *(value for pair in pairs for value in pair))):
+            raise ValueError
+        kinds = [_COMPACT[number] for number in numbers]
         names = [CURRENT, *map(previous, range(MOST_STATES)), *(f"n{number}" for number in range(4, len(kinds)))]
         reads: dict[int, list[str]] = {}
         for source, target in pairs:
-            if min(source, target) < 0:
-                raise ValueError
             reads.setdefault(target, []).append(names[source])
         steps = tuple(
             (names[number], Step(kinds[number], tuple(reads.get(number, ())))) for number in range(4, len(kinds))
