@@ -145,15 +145,15 @@ class Run:
         """Draw all weights anew in the order in which they are registered."""
         generator = self.streams(self.spec.input)
 
-        def draw(value: torch.Tensor) -> torch.Tensor:
+        def draw(value: torch.Tensor, channels: int = 0) -> torch.Tensor:
             # Drawn in plain order and single precision, so that the layout and dtype of the pass change nothing.
             drawn = torch.empty(value.shape, dtype=torch.float32)
             if self.spec.weights == "normal":
                 return drawn.normal_(generator=generator)
-            bound = value[0].numel() ** -0.5
+            bound = ((channels or len(value)) / value.numel()) ** 0.5
             return drawn.uniform_(-bound, bound, generator=generator)
 
-        values = {weight.key: draw(weight.leaf) for layer in self.trace() for weight in layer}
+        values = {weight.key: draw(weight.leaf, weight.channels) for layer in self.trace() for weight in layer}
 
         def drawn(key: Hashable, value: torch.Tensor) -> torch.Tensor:
             if key not in values:  # it takes another way than it did when it was traced

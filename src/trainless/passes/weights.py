@@ -39,6 +39,7 @@ class Weight:
         names: those tensors.
         linear: whether it is a matrix that only linear maps use.
         inputs: for each use what goes in, by serial number.
+        channels: how many numbers come out for each that is computed from; 0 before it was used.
     """
 
     key: Hashable
@@ -47,6 +48,7 @@ class Weight:
     names: frozenset[str]
     linear: bool
     inputs: list[int] = field(default_factory=list)
+    channels: int = 0
 
 
 Listener = Callable[[Weight, torch.Tensor, tuple[int, ...]], Callable[[torch.Tensor], None]]
@@ -198,9 +200,10 @@ class WeightTracker(Observer):
 
     def _tell(self, weight: Weight, out: torch.Tensor, channels: tuple[int, ...], has_bias: bool) -> None:
         """Tell the listeners of what comes out of a weight."""
+        weight.channels = math.prod(out.shape[channel] for channel in channels)
         takers = [listener(weight, out, channels) for listener in self.listeners]
         if takers and not has_bias:
-            setattr(out, _USE, (math.prod(out.shape[channel] for channel in channels), takers))
+            setattr(out, _USE, (weight.channels, takers))
 
     def _take_bias(self, func: Any, args: Any, parts: Sequence[Origin], out: Any) -> None:
         """A bias that is added afterwards belongs to what comes out of a weight, as one that is given with it."""
