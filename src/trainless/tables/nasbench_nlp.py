@@ -37,10 +37,8 @@ def read_nasbench_nlp(path: Path) -> BenchmarkTable:
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     path = Path(folder, "nlp.csv")
         ...     pd.DataFrame({"recepie": [recipe], "val_loss": [4.5], "test_loss": [4.4]}).to_csv(path)
-        ...     read_nasbench_nlp(path).frame
-                         ptb.valid  ptb.test
-        architecture
-        h0=linear(x,h0)       -4.5      -4.4
+        ...     read_nasbench_nlp(path).frame.T.to_dict()
+        {'h0=linear(x,h0)': {'ptb.valid': -4.5, 'ptb.test': -4.4}}
     """
     frame = read_plain(path)
     recipes = [name for name in frame.columns if _RECIPES.search(str(name)) and not _is_number(frame[name])]
