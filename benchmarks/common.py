@@ -16,7 +16,9 @@ import torch
 from trainless.errors import StoreError
 from trainless.store import Store
 
-__all__ = ["data_folder", "killed", "machine", "matrix_product_peak", "print_table", "seconds", "stored"]
+__all__ = [
+    "data_folder", "killed", "machine", "matrix_product_peak", "print_table", "report_kills", "seconds", "stored",
+]  # fmt: skip
 
 
 def data_folder() -> Path:
@@ -77,6 +79,17 @@ def killed(command: list[str], store: Path, moments: random.Random) -> int:
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     return stored(store)
+
+
+def report_kills(counts: Sequence[int], killed_store: Path, alone_store: Path, what: str, *, same: bool) -> None:
+    """Print what was stored at each kill, and whether what came out in the end is the same as without any."""
+    total = stored(killed_store)
+    print("scores stored at each kill:", ", ".join(map(str, counts)))
+    print(
+        f"{len(counts)} kills, {sum(count < total for count in counts)} of them before the end; the {what} is "
+        f"{'the same' if same else 'ANOTHER'}; {total} scores stored, {stored(alone_store)} without a kill"
+    )
+    print(machine())
 
 
 def stored(path: Path) -> int:

@@ -18,6 +18,7 @@ import numpy as np
 from common import machine, print_table
 
 from trainless.data import ImageDataset, load_data
+from trainless.estimators.base import distinct_sample
 from trainless.scoring import Scorer
 from trainless.search_spaces import SEARCH_SPACES, SearchSpace, search_space
 from trainless.store import Store
@@ -39,7 +40,7 @@ def main() -> None:
     rows, reasons = [], Counter[tuple[str, str, str]]()
     for name in arguments.spaces.split(","):
         space = small(search_space(name))
-        architectures = drawn(space, arguments.sample)
+        architectures = distinct_sample(space, arguments.sample, 0, "every space")
         scorer = Scorer(space, "all", images(name), batch_size=BATCH, store=arguments.store, workers=arguments.workers)
         table = scorer.score(architectures)
         with Store(arguments.store, create=False) as store:
@@ -59,16 +60,6 @@ def main() -> None:
 def small(space: SearchSpace) -> SearchSpace:
     """The last but one of a space's sizes: the very last has layers of one channel, of which some scores are flat."""
     return space.sizes[-2] if len(space.sizes) > 1 else space
-
-
-def drawn(space: SearchSpace, count: int) -> list[str]:
-    """Different networks, or all of a space that has fewer."""
-    rng, found = np.random.default_rng(0), dict[str, None]()
-    for _ in range(100 * count):
-        if len(found) == count:
-            break
-        found[str(space.sample(rng))] = None
-    return list(found)
 
 
 def images(name: str) -> ImageDataset:

@@ -17,7 +17,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
-from common import killed, machine, stored
+from common import killed, report_kills
 
 SEARCH = (sys.executable, "-m", "trainless.cli", "search", "--data", "digits", "--space",
           "nasbench201(channels=4, cells=1)", "--workers", "0", "--resume", "--json")  # fmt: skip
@@ -40,14 +40,9 @@ def main() -> None:
         print(f"left alone: {arguments.budget} evaluations in {time.perf_counter() - start:.1f} s")
         counts = [killed([*command, "--store", str(folder / "killed.db")], folder / "killed.db", moments)
                   for _ in range(arguments.kills)]  # fmt: skip
-        print("scores stored at each kill:", ", ".join(map(str, counts)))
         resumed = finished(command, folder, "killed")
-        before_the_end = sum(count < stored(folder / "killed.db") for count in counts)
         same = resumed.drop(columns="seconds").equals(alone.drop(columns="seconds"))
-        print(f"{len(counts)} kills, {before_the_end} of them before the end; the history is "
-              f"{'the same' if same else 'ANOTHER'}; {stored(folder / 'killed.db')} scores stored, "
-              f"{stored(folder / 'alone.db')} without a kill")  # fmt: skip
-        print(machine())
+        report_kills(counts, folder / "killed.db", folder / "alone.db", "history", same=same)
         sys.exit(not same)
 
 

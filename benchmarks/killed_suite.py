@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
-from common import data_folder, killed, machine, stored
+from common import data_folder, killed, report_kills, stored
 
 PROXIES = "flops, nwot, logsynflow, snip, hybrid, flops_nwot"
 MEASURED = ["seconds"]  # what no two runs have in common
@@ -46,14 +46,9 @@ def main() -> None:
               f"{time.perf_counter() - start:.1f} s")  # fmt: skip
         store = folder / "killed" / "scores.db"
         counts = [killed([*command, str(folder / "killed")], store, moments) for _ in range(arguments.kills)]
-        print("scores stored at each kill:", ", ".join(map(str, counts)))
         resumed = finished(command, folder / "killed")
-        before_the_end = sum(count < stored(store) for count in counts)
         same = resumed.drop(columns=MEASURED).equals(alone.drop(columns=MEASURED))
-        print(f"{len(counts)} kills, {before_the_end} of them before the end; the table is "
-              f"{'the same' if same else 'ANOTHER'}; {stored(store)} scores stored, "
-              f"{stored(folder / 'alone' / 'scores.db')} without a kill")  # fmt: skip
-        print(machine())
+        report_kills(counts, store, folder / "alone" / "scores.db", "table", same=same)
         sys.exit(not same)
 
 

@@ -5,12 +5,13 @@
 
 The store is that of `trainless suite --proxies all`, or one that `Scorer` filled with the same batches: its scores are
 joined here, and nothing is scored. `--table` names benchmarks whose networks were scored in another size than theirs,
-which is cheaper. For every set
-of up to so many of the candidates, the sum of the logarithms of their ranks is held against the accuracies of every
-benchmark. The choice is the set of the highest mean Spearman's correlation over the benchmarks, each counting once
-however many data sets it has; what a set comes to is told by leaving each
-benchmark out in turn, choosing on the others, and measuring on the one left out. So nothing is fitted to the accuracies
-of what it is reported on.
+which is cheaper.
+
+For every set of up to so many of the candidates, the sum of the logarithms of their ranks is held against the
+accuracies of every benchmark. The choice is the set of the highest mean Spearman's correlation over the benchmarks,
+each counting once however many data sets it has; what a set comes to is told by leaving each benchmark out in turn,
+choosing on the others, and measuring on the one left out. So nothing is fitted to the accuracies of what it is reported
+on.
 
 For reference, a random forest on what the networks are made of, counts of operations, lengths of paths, widths, is
 fitted to the accuracies of all benchmarks but one, and measured on that: the way of GRAF (Kadlecova et al., 2024),

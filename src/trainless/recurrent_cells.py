@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from graphlib import CycleError, TopologicalSorter
@@ -246,9 +247,11 @@ def changes(cell: RecurrentCell) -> Iterator[RecurrentCell]:
     for name, (operation, inputs) in steps.items():
         for other in ARITIES:
             if other != operation and len(inputs) in ARITIES[other]:
-                yield from (_with(cell, name, Step(other, read)) for read in _arrangements(operation, other, inputs))
+                # The order of its inputs comes to count.
+                orders = itertools.permutations(inputs) if other == "blend" else [inputs]
+                yield from (_with(cell, name, Step(other, read)) for read in orders)
+        others = [value for value in values if value not in inputs]
         for position, own in enumerate(inputs):
-            others = [value for value in values if value not in inputs]
             yield from (_with(cell, name, Step(operation, _put(inputs, position, value))) for value in others)
             if operation == "linear" and len(inputs) > min(ARITIES["linear"]):
                 yield _with(cell, name, Step(operation, inputs[:position] + inputs[position + 1 :]))
@@ -259,7 +262,6 @@ def changes(cell: RecurrentCell) -> Iterator[RecurrentCell]:
             a, b, c = inputs
             yield from (_with(cell, name, Step(operation, read)) for read in ((a, c, b), (b, a, c), (c, b, a)))
         if operation == "linear" and len(inputs) < max(ARITIES["linear"]):
-            others = [value for value in values if value not in inputs]
             yield from (_with(cell, name, Step(operation, (*inputs, value))) for value in others)
         if operation in ACTIVATIONS:
             yield from _without(cell, name)
@@ -271,14 +273,6 @@ def changes(cell: RecurrentCell) -> Iterator[RecurrentCell]:
 
 
 _NEW = "new"
-
-
-def _arrangements(operation: str, other: str, inputs: tuple[str, ...]) -> list[tuple[str, ...]]:
-    """The inputs as they may be read by another operation, for which their order may come to count."""
-    if other != "blend" or operation == "blend":
-        return [inputs]
-    a, b, c = inputs
-    return [(a, b, c), (a, c, b), (b, a, c), (b, c, a), (c, a, b), (c, b, a)]
 
 
 def _put(values: tuple[str, ...], position: int, value: str) -> tuple[str, ...]:

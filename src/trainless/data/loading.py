@@ -92,9 +92,11 @@ def _text(source: str | os.PathLike[str], image_size: int | None, name: str | No
     try:
         return resized(read_text(path), None, name)
     except OSError as error:
-        raise DataError(
-            f"'{source}' cannot be read ({error.strerror or error}): check the path and its rights."
-        ) from error
+        raise _unreadable(source, error) from error
+
+
+def _unreadable(source: str | os.PathLike[str], error: OSError) -> DataError:
+    return DataError(f"'{source}' cannot be read ({error.strerror or error}): check the path and its rights.")
 
 
 def split_source(
@@ -143,9 +145,7 @@ def open_source(source: str | os.PathLike[str], *, only_train: bool = False) -> 
     try:
         return _open(Path(source).expanduser(), only_train)
     except OSError as error:
-        raise DataError(
-            f"'{source}' cannot be read ({error.strerror or error}): check the path and its rights."
-        ) from error
+        raise _unreadable(source, error) from error
 
 
 def _open(path: Path, only_train: bool) -> LabelledImages | FileList:
