@@ -59,6 +59,7 @@ ORDER = (
     "suite",
     "strategies",
     "training",
+    "supernets",
     "estimators",
     "export",
     "search",

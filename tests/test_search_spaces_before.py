@@ -13,8 +13,8 @@ import pytest
 from space_facts import SPACES, facts, scores
 
 TABLE = Path(__file__).parent / "spaces_before.json.gz"
-# Another processor sums in another order.
-TOLERANCE = {"float64": 1e-12, "float32": 1e-5}
+# Another processor sums in another order, of terms that may nearly cancel.
+TOLERANCE = {"float64": 1e-12, "float32": 1e-4}
 
 
 @cache

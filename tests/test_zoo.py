@@ -28,6 +28,7 @@ from torch.utils.checkpoint import checkpoint
 
 from trainless.errors import NetworkError
 from trainless.evaluation import Scores, score
+from trainless.operations import JoinedTiles, Tiles
 from trainless.proxies import PROXIES, proxies
 from trainless.proxies.transferability import TRANSFERABILITY
 
@@ -550,6 +551,15 @@ BIASED = ("fisher", "fisher:channel")
 RNN = {"params": 6 * 30 + 12 + 28, "flops": 8 * 6 * 30 + 24, "lacks": FIXED_SIZE}
 TWO = {"params": 2 * (3 * 6 * 9 + 6) + 28, "flops": 2 * 3 * 6 * 9 * 36 + 24}
 
+
+def pointwise(before: nn.Module, behind: nn.Module, positions: tuple[int, ...]) -> nn.Sequential:
+    """A convolution of as many channels as there are images, of which each pixel is one's own, and the mean."""
+    convolution, head = nn.Conv2d(3, 8, 1), nn.Linear(8, 4)
+    return nn.Sequential(before, convolution, nn.ReLU(), behind, Spelled(lambda x: x.mean(positions)), head)
+
+
+POINTWISE = {"params": 32 + 36, "flops": 24 * 64 + 32}
+
 ZOO: dict[str, Animal] = {
     "convolutional": Animal(convolutional, PARAMS, FLOPS),
     "batch_norm": Animal(lambda: convolutional(norm=nn.BatchNorm2d(6)), PARAMS + 12, FLOPS),
@@ -606,6 +616,11 @@ ZOO: dict[str, Animal] = {
     ),
     "three_dimensional": Animal(
         lambda: layered(nn.Unflatten(1, (1, 3)), nn.Conv3d(1, 6, 3)), 162 + 6 + 28, 162 * 36 + HEAD, lacks=ZEN
+    ),
+    "pointwise": Animal(lambda: pointwise(nn.Identity(), nn.Identity(), (2, 3)), **POINTWISE),
+    "pointwise_in_tiles": Animal(
+        lambda: pointwise(Tiles(2), nn.Sequential(JoinedTiles(4), nn.Unflatten(1, (4, 8))), (1, 3, 4)), **POINTWISE,
+        lacks=ZEN, same_as="pointwise", apart=(*ZEN, "linear_regions", "ncd"),
     ),
     "lenet": Animal(
         lambda: nn.Sequential(

@@ -13,6 +13,7 @@ __all__ = [
     "Divide",
     "FactorizedReduction",
     "GlobalMaxPool",
+    "JoinedTiles",
     "MirrorAveraged",
     "PairCell",
     "PairCells",
@@ -21,6 +22,7 @@ __all__ = [
     "Resize",
     "SqueezeExcite",
     "StridedZero",
+    "Tiles",
     "Whitening",
     "Zero",
     "average_pooling",
@@ -437,6 +439,58 @@ class Resize(nn.Module):
         """Compute the resized images."""
         size = [self.pixels, self.pixels]
         return nn.functional.interpolate(x, size=size, mode="bilinear", antialias=self.antialias)
+
+
+class Tiles(nn.Module):
+    """Cuts images into tiles, each an image of its own: those of the first image come first, row by row.
+
+    Args:
+        side: tiles along a side; rows and columns that are left over are cut off.
+
+    Example:
+        >>> Tiles(3)(torch.zeros(2, 3, 9, 13)).shape
+        torch.Size([18, 3, 3, 4])
+    """
+
+    def __init__(self, side: int) -> None:
+        super().__init__()
+        self.side = side
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Compute the tiles, shape ``(images * side², channels, height / side, width / side)``."""
+        side, (height, width) = self.side, (x.shape[2] // self.side, x.shape[3] // self.side)
+        tiles = x[:, :, : side * height, : side * width].unflatten(3, (side, width)).unflatten(2, (side, height))
+        flat: torch.Tensor = tiles.permute(0, 2, 4, 1, 3, 5).flatten(0, 2)
+        return flat
+
+    def extra_repr(self) -> str:
+        """Tell how many there are."""
+        return str(self.side)
+
+
+class JoinedTiles(nn.Module):
+    """Concatenates the channels of an image's tiles.
+
+    Args:
+        tiles: of an image.
+
+    Example:
+        >>> JoinedTiles(9)(torch.zeros(18, 4, 2, 2)).shape
+        torch.Size([2, 36, 2, 2])
+    """
+
+    def __init__(self, tiles: int) -> None:
+        super().__init__()
+        self.tiles = tiles
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Compute the joined maps, shape ``(images, tiles * channels, height, width)``."""
+        joined: torch.Tensor = x.unflatten(0, (-1, self.tiles)).flatten(1, 2)
+        return joined
+
+    def extra_repr(self) -> str:
+        """Tell how many there are."""
+        return str(self.tiles)
 
 
 class SqueezeExcite(nn.Module):

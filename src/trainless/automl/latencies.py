@@ -88,7 +88,7 @@ def _milliseconds(node: Node) -> float:
     taken: list[float] = []
     with preserve_rng_state(), limited_threads(1), torch.inference_mode():
         module = node.record.build(node).eval()
-        images = torch.randn(1, node.inputs, *(() if node.operation == "linear" else node.size))
+        images = torch.randn(node.tiles, node.inputs, *(() if node.operation == "linear" else node.size))
         for _ in range(_WARM_UP):
             module(images)
         end = time.perf_counter() + _SECONDS

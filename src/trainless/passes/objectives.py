@@ -20,6 +20,11 @@ def loss(run: Run, output: torch.Tensor) -> torch.Tensor:
 
     NetworkError where there are none, or they are no outputs of the network.
     """
+    if output.dim() != 2:
+        raise NetworkError(
+            "This proxy reads the loss of a classifier, one row of logits an image; the network gives outputs of shape "
+            f"{tuple(output.shape)}."
+        )
     labels = run.labels
     if run.spec.input == "labelled_noise":
         drawn = torch.randint(output.shape[1], (len(output),), generator=run.streams("labels"))

@@ -21,7 +21,10 @@ from trainless.passes.units import Masks
 from trainless.passes.weights import Weight, WeightTracker, plain_weights
 from trainless.seeding import derive_seed
 
-__all__ = ["Batch", "Clock", "Run", "Streams", "joined", "parts_of_output"]
+__all__ = ["GIVES_MAPS", "Batch", "Clock", "Run", "Streams", "joined", "parts_of_output"]
+
+GIVES_MAPS = "gives_maps"
+"""The attribute by which a network tells that it gives maps on purpose, and no row of class scores."""
 
 Batch = tuple[torch.Tensor, ...]  # what a network is called with: nearly always the images alone
 Streams = Callable[[str], torch.Generator]
@@ -222,7 +225,7 @@ class Run:
         return tensor.contiguous(memory_format=torch.channels_last) if tensor.dim() == 4 else tensor
 
     def checked(self, output: Any, images: int) -> torch.Tensor:
-        """The output, if it is one row of class scores for each image."""
+        """The output, if it is one row of class scores for each image, or maps where the network is there for them."""
         if not isinstance(output, torch.Tensor):
             parts = parts_of_output(output)
             advice = f"name the class scores, as in output={parts[0]!r}" if parts else "return the class scores"
@@ -231,7 +234,8 @@ class Run:
                 f"The network returns a {type(output).__name__}, expected one tensor of shape (images, classes): "
                 f"{advice}{found}."
             )
-        if output.dim() != 2 or len(output) != images:
+        gives_maps = getattr(self.network, GIVES_MAPS, False)
+        if output.dim() != (4 if gives_maps else 2) or len(output) != images:
             raise NetworkError(
                 f"The network returns shape {tuple(output.shape)}, expected ({images}, classes): "
                 "wrap it in a module that returns one row of class scores for each image."

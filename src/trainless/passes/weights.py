@@ -72,6 +72,7 @@ _REARRANGING = frozenset(
     {"t", "transpose", "permute", "movedim", "moveaxis", "swapaxes", "swapdims", "adjoint", "view", "reshape",
      "flatten", "unflatten", "squeeze", "unsqueeze", "contiguous", "clone", "expand", "expand_as", "broadcast_to"}
 )  # fmt: skip
+_REGROUPING = frozenset({"view", "reshape", "flatten", "unflatten"})  # of those that keep the order of the numbers
 _ARRANGING_ATTRIBUTES = {getattr(_T, name).__get__ for name in ("T", "mT", "H", "mH")}
 _PERMUTING = frozenset(
     {"t", "transpose", "permute", "movedim", "moveaxis", "swapaxes", "swapdims"}
@@ -506,9 +507,12 @@ def _dim_of_images(name: str, func: Any, args: Any, out: torch.Tensor, mark: Bat
     """The dimension of a result along which images are counted."""
     dim, images, shape = mark.dim, mark.images, out.shape
     permutes = name in _PERMUTING or func in _ARRANGING_ATTRIBUTES
-    if dim == 0 and not permutes and name not in ("stack", "unsqueeze") and shape and shape[0] == images:
-        return 0
     source = next((tensor for tensor in tensors_in(args) if batched(tensor) is mark), None)
+    if dim == 0 and not permutes and name not in ("stack", "unsqueeze") and shape:
+        # Of several rows for each image there are as many as before, or as an outermost dimension is regrouped into.
+        rows = (images, len(source) if source is not None and source.dim() else images)
+        if shape[0] in rows or (name in _REGROUPING and shape[0] % images == 0):
+            return 0
     if source is not None and permutes:
         # A tensor without data whose dimensions have sizes of their own shows where each of them goes.
         probe = torch.empty(tuple(range(2, source.dim() + 2)), device="meta")

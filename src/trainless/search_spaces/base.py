@@ -26,31 +26,39 @@ Choices = tuple[tuple[str | int, ...], ...]
 class SearchSpace(ABC):
     """A set of architectures, finite or not, with its moves, its equalities and its networks.
 
-    A space is a frozen dataclass whose fields are its options, whole numbers of at least 1, each with a default. It
-    says how architectures are drawn, written, varied and compared, and gives the `blueprint` of one; networks, counts
-    and pictures follow from that. What is true of finite spaces only is in `FiniteSpace`, and `ProductSpace` has all
-    moves of spaces of independent choices.
+    A space is a frozen dataclass whose fields are its options, whole numbers of at least 1 or words, each with a
+    default. It says how architectures are drawn, written, varied and compared, and gives the `blueprint` of one;
+    networks, counts and pictures follow from that. What is true of finite spaces only is in `FiniteSpace`, and
+    `ProductSpace` has all moves of spaces of independent choices.
 
     Attributes:
         name: what it is asked for by; part of every `Architecture`.
         least: the least value of each option of which it is not 1.
+        words: for each option that is no number, what it may be.
         fixes_size: whether a network takes images of the size that it was built for alone.
         halves: the option that each of the `sizes` has half as large as the one before, and the least value it comes
             to; None for a space of one size, or of others.
         is_pretrained: whether `start` puts in weights, which a training from drawn ones would lose.
+        shares_kernels: whether shared weights of a convolution are those of its largest kernel, of which smaller ones
+            are the middle; otherwise kernels of two sizes are two operations.
 
     Raises:
-        InputError: an option is no whole number, or below its least value.
+        InputError: an option is no whole number or below its least value, or is none of its words.
     """
 
     name: str
     least: ClassVar[Mapping[str, int]] = {}
+    words: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     fixes_size: ClassVar[bool] = False
     halves: ClassVar[tuple[str, int] | None] = None
     is_pretrained: ClassVar[bool] = False
+    shares_kernels: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        for option, value in self.options.items():
+        for option, known in self.words.items():
+            if (value := self.options[option]) not in known:
+                raise InputError(f"The {option} is {value!r}, expected one of {', '.join(known)}.")
+        for option, value in self._whole_options.items():
             least = self.least.get(option, 1)
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 what = f"number of {option}" if option.endswith("s") else option
@@ -155,8 +163,8 @@ class SearchSpace(ABC):
         """
         if not 0 < fraction <= 1:
             raise InputError(f"The fraction is {fraction}, expected one above 0 and at most 1.")
-        smaller = {name: int(value * fraction) for name, value in self.options.items()}
-        return type(self)(**{name: max(self.least.get(name, 1), value) for name, value in smaller.items()})
+        smaller = {name: int(value * fraction) for name, value in self._whole_options.items()}
+        return self._with({name: max(self.least.get(name, 1), value) for name, value in smaller.items()})
 
     @property
     def sizes(self) -> tuple[SearchSpace, ...]:
@@ -170,12 +178,21 @@ class SearchSpace(ABC):
         option, least = self.halves or ("", 0)
         spaces = [self]
         while option and (half := spaces[-1].options[option] // 2) >= least:
-            spaces.append(type(self)(**{**self.options, option: half}))
+            spaces.append(self._with({option: half}))
         return tuple(spaces)
 
     def thin(self) -> SearchSpace:
         """Give the same architectures with as few channels and repeated cells as there can be."""
-        return type(self)(**(dict.fromkeys(self.options, 1) | dict(self.least)))
+        return self._with(dict.fromkeys(self._whole_options, 1) | dict(self.least))
+
+    @property
+    def _whole_options(self) -> dict[str, int]:
+        """The options that are numbers."""
+        return {option: value for option, value in self.options.items() if option not in self.words}
+
+    def _with(self, options: Mapping[str, Any]) -> SearchSpace:
+        """The same space with other options."""
+        return type(self)(**{**self.options, **options})
 
     def start(self, network: torch.nn.Module, architecture: Architecture) -> None:  # noqa: B027
         """Put in the weights that networks of the space start from, in place of drawn ones; most spaces have none."""

@@ -7,8 +7,8 @@ same value are added up, or concatenated. Nodes of one name are the graph of one
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property, partial
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
@@ -23,6 +23,7 @@ __all__ = ["Blueprint", "Draft", "Edge", "Part", "live_edges"]
 
 Value = TypeVar("Value", str, int)
 Step = tuple[str, int, Mapping[str, Any]]
+Make = Callable[..., "torch.nn.Module"]
 
 _HEAD = "head"
 # A space of thousands is counted through by these alone.
@@ -75,6 +76,10 @@ class Draft:
     Args:
         task: the shape of an image.
 
+    Attributes:
+        tiles: parts of an image that the nodes to come read each as an image.
+        gives_maps: whether the network gives maps, and no row of class scores.
+
     Example:
         >>> import torch
         >>> draft = Draft(Task("toy", classes=2, channels=1, height=9, width=9))
@@ -87,6 +92,7 @@ class Draft:
     def __init__(self, task: Task) -> None:
         self.nodes: list[Node] = []
         self.channels, self.size, self.position = task.channels, (task.height, task.width), 0
+        self.tiles, self.gives_maps = 1, False
 
     def node(
         self, name: str, operation: str, channels: int | None = None, inputs: int | None = None, **settings: Any
@@ -101,7 +107,8 @@ class Draft:
             settings: other fields of a `Node`.
         """
         inputs = inputs or self.channels
-        return Node(name, operation, inputs, channels or inputs, self.size, position=self.position, **settings)
+        settings = {"position": self.position, "tiles": self.tiles} | settings
+        return Node(name, operation, inputs, channels or inputs, self.size, **settings)
 
     def add(self, name: str, operation: str, channels: int | None = None, **settings: Any) -> None:
         """Add a `node`."""
@@ -157,7 +164,7 @@ class Draft:
 
     def blueprint(self, pictured: str = "", captions: Mapping[str, str] | None = None) -> Blueprint:
         """Give the network that was written; the arguments are those of `Blueprint`."""
-        return Blueprint((Part(self.nodes),), pictured, tuple((captions or {}).items()))
+        return Blueprint((Part(self.nodes),), pictured, tuple((captions or {}).items()), self.gives_maps)
 
 
 class Blueprint(NamedTuple):
@@ -170,6 +177,7 @@ class Blueprint(NamedTuple):
         pictured: name of the module whose graph stands for the network in pictures, such as a cell that is repeated;
             where it is empty, the chain of blocks does.
         captions: for blocks of that chain, what pictures say of them, in pairs.
+        gives_maps: whether the outputs are maps, and no row of class scores.
 
     Example:
         >>> nodes = [Node("body", "skip_connect", 2, 2, (4, 4)), Node("body", "conv", 2, 2, (4, 4), kernel=3)]
@@ -184,6 +192,7 @@ class Blueprint(NamedTuple):
     parts: tuple[Part, ...]
     pictured: str = ""
     captions: tuple[tuple[str, str], ...] = ()
+    gives_maps: bool = False
 
     # What it costs.
 
@@ -223,6 +232,12 @@ class Blueprint(NamedTuple):
             found.setdefault(node.name, []).append(node)
         return {name: tuple(nodes) for name, nodes in found.items()}
 
+    def paths(self) -> Iterator[tuple[str, tuple[Node, ...]]]:
+        """Give the path and the nodes of each module, repetitions written out."""
+        for nodes in self.modules.values():
+            for path in _repetitions(nodes[0]):
+                yield path, nodes
+
     @property
     def blocks(self) -> tuple[str, ...]:
         """Paths of the modules that end a block, each repetition of one: the features of a network are what they give.
@@ -237,33 +252,62 @@ class Blueprint(NamedTuple):
         ends = [nodes[0] for nodes in self.modules.values() if nodes[0].block not in ("", _HEAD)]
         return tuple(itertools.chain.from_iterable(map(_repetitions, ends)))
 
+    @property
+    def places(self) -> dict[str, str]:
+        """Where the module of each path stands, each repetition of one: the name of its block, and its number there.
+
+        Modules of two networks of a space that do the same have one place, however many there are before them.
+
+        Example:
+            >>> stem = Node("features.0", "conv", 3, 8, (8, 8), block="stem")
+            >>> cell = Node("features.1", "conv", 8, 8, (8, 8), block="cells", repeat=2)
+            >>> Blueprint((Part([stem, cell]),)).places
+            {'features.0': 'stem 0', 'features.1': 'cells 0', 'features.2': 'cells 1'}
+        """
+        found: dict[str, str] = {}
+        unnamed: list[str] = []
+        counts: dict[str, int] = {}
+        for path, nodes in self.paths():
+            unnamed.append(path)
+            if block := nodes[0].block:
+                for earlier in unnamed:
+                    found[earlier] = f"{block} {counts.get(block, 0)}"
+                    counts[block] = counts.get(block, 0) + 1
+                unnamed = []
+        return found | {path: f"end {number}" for number, path in enumerate(unnamed)}
+
     # What it becomes.
 
-    def build(self) -> torch.nn.Module:
+    def build(self, make: Make | None = None) -> torch.nn.Module:
         """Build the network: plain PyTorch, PyTorch's initialisation, dead branches and all.
+
+        Args:
+            make: gives the module of a node, of which the second argument is the path of its module; None builds what
+                its record does.
 
         Returns:
             Nested `torch.nn.Sequential` whose children have the names of the nodes; it tells its `blocks` in an
-            attribute ``block_paths``.
+            attribute ``block_paths``, and in ``gives_maps`` whether it gives maps.
 
         Raises:
             InputError: two modules have one name, or a node reads what no node before it gives.
         """
         tree: dict[str, Any] = {}
-        for nodes in self.modules.values():
-            for path in _repetitions(nodes[0]):
-                *parents, name = path.split(".")
-                folder = tree
-                for parent in parents:
-                    folder = folder.setdefault(parent, {})
-                if name in folder:
-                    raise InputError(f"Two modules are '{path}': a module that is repeated needs as many numbers.")
-                folder[name] = _module(nodes)
+        make = make or (lambda node, path: node.record.build(node))
+        for path, nodes in self.paths():
+            *parents, name = path.split(".")
+            folder = tree
+            for parent in parents:
+                folder = folder.setdefault(parent, {})
+            if name in folder:
+                raise InputError(f"Two modules are '{path}': a module that is repeated needs as many numbers.")
+            folder[name] = _module(nodes, partial(make, path=path))
         network = _nested(tree)
         for node in self.nodes:
             if node.tied:
                 network.get_submodule(node.name).weight = network.get_submodule(node.tied).weight
         network.block_paths = self.blocks  # type: ignore[assignment]
+        network.gives_maps = self.gives_maps  # type: ignore[assignment]
         return network
 
     # What pictures show.
@@ -387,17 +431,17 @@ def _nested(tree: Mapping[str, Any]) -> torch.nn.Module:
     return nn.Sequential(modules)
 
 
-def _module(nodes: Sequence[Node]) -> torch.nn.Module:
+def _module(nodes: Sequence[Node], make: Callable[[Node], torch.nn.Module]) -> torch.nn.Module:
     """Build one module: a single operation, a chain of them, either with a shortcut around it, or a cell."""
     from torch import nn
 
     from trainless.operations import Residual
 
     if len(nodes) > 1 and _is_skip(nodes[0]) and nodes[0].target == OUTPUT and _is_chain(nodes[1:]):
-        return Residual(_module(nodes[1:]))
+        return Residual(_module(nodes[1:], make))
     if not _is_chain(nodes):
-        return _cell(nodes)
-    modules = [node.record.build(node) for node in nodes]
+        return _cell(nodes, make)
+    modules = [make(node) for node in nodes]
     return modules[0] if len(modules) == 1 else nn.Sequential(*modules)
 
 
@@ -407,7 +451,7 @@ def _is_chain(nodes: Sequence[Node]) -> bool:
     return [INPUT, *targets] == [*sources, OUTPUT] and len(set(targets)) == len(targets)
 
 
-def _cell(nodes: Sequence[Node]) -> torch.nn.Module:
+def _cell(nodes: Sequence[Node], make: Callable[[Node], torch.nn.Module]) -> torch.nn.Module:
     from trainless.operations import Cell, PairCell
 
     number = {value: index for index, value in enumerate(_values(nodes))}
@@ -421,9 +465,9 @@ def _cell(nodes: Sequence[Node]) -> torch.nn.Module:
                 f"a node before it gives, or '{INPUT}'."
             )
         if node.operation != "none":
-            terms[number[node.target] - inputs].append((node.record.build(node), number[node.source]))
+            terms[number[node.target] - inputs].append((make(node), number[node.source]))
         elif inputs > 1 or (node.channels, node.output_size) != (node.inputs, node.size):
             resized[number[node.target] - inputs] = node
     for index, node in resized.items():
-        terms[index] = terms[index] or [(node.record.build(node), number[node.source])]
+        terms[index] = terms[index] or [(make(node), number[node.source])]
     return kind(terms, {number[node.target] for node in nodes if node.is_joined})

@@ -48,6 +48,7 @@ class Chain(LayeredSpace):
     """
 
     name = "chain"
+    shares_kernels = True
     noun = "chain of layers"
     halves = ("unit", 2)
     layers = 8

@@ -93,6 +93,7 @@ class ConvNet(ProductSpace):
     """
 
     name = "convnet"
+    shares_kernels = True
     noun = "network"
     halves = ("unit", 2)
     choices = (STEMS, STEM_WIDTHS, *(_STAGES - 1) * _STAGE, *_LAST, POOLINGS, DIVISORS)

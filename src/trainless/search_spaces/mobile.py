@@ -72,6 +72,7 @@ class Mobile(ProductSpace):
     """
 
     name = "mobile"
+    shares_kernels = True
     choices = _GENES * STAGES
     expected = (
         f"{STAGES} times a kernel, an expansion, a depth, a width and a gate, each one of {', '.join(map(str, _GENES))}"

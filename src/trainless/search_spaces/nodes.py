@@ -24,6 +24,9 @@ EARLIER = "earlier"  # what the module before read, for the cells that read it t
 
 Size = tuple[int, int]
 
+_SLOPE = 0.2  # of a decoder's LeakyReLU below zero
+_TILES_A_SIDE = 3  # of a puzzle
+
 
 class Layer(NamedTuple):
     """What one layer costs.
@@ -85,6 +88,7 @@ class Node:
         squeezed: channels inside a squeeze-excite; 0 leaves it out.
         pixels: rows and columns to which images are resized.
         repeat: how often its module follows upon itself, as ``"features.2"``, ``"features.3"`` and so on.
+        tiles: parts of an image that it reads each as an image.
         position: when it runs: before nodes of higher positions, and after those of its own that are written before.
         block: what the part of the network is called that its module ends, with each repetition; ``"head"`` is the
             classifier, and what has no name belongs to the next.
@@ -120,6 +124,7 @@ class Node:
     squeezed: int = 0
     pixels: int = 0
     repeat: int = 1
+    tiles: int = 1
     position: int = 0
     block: str = ""
     label: str = ""
@@ -147,7 +152,7 @@ class Node:
     @property
     def multiply_adds(self) -> int:
         """Multiply-adds of convolutions and linear maps, of all its repetitions, for one image."""
-        return self.repeat * sum(layer.multiply_adds for layer in self.record.layers(self))
+        return self.repeat * self.tiles * sum(layer.multiply_adds for layer in self.record.layers(self))
 
 
 def strided(size: Size, stride: int) -> Size:
@@ -165,8 +170,20 @@ def _convolution(
 
 def _convolutions(node: Node) -> list[Layer]:
     return [
-        _convolution(node.inputs, node.channels, node.kernel, node.output_size, node.groups, normalised=node.is_affine)
-    ]
+        _convolution(
+            node.inputs, node.channels, node.kernel, node.output_size, node.groups, normalised=node.is_affine,
+            bias=node.has_bias,
+        )
+    ]  # fmt: skip
+
+
+def _transposed_convolution(node: Node) -> list[Layer]:
+    weights = node.inputs * node.channels * node.kernel**2
+    return [Layer(weights + 3 * node.channels, weights * node.size[0] * node.size[1])]
+
+
+def _doubled(node: Node) -> Size:
+    return 2 * node.size[0], 2 * node.size[1]
 
 
 def _dilated(node: Node) -> list[Layer]:
@@ -319,6 +336,33 @@ def _build_activated(activation: str) -> Callable[[Node], torch.nn.Module]:
         )
 
     return build
+
+
+def _build_conv_bn_leaky_relu(node: Node) -> torch.nn.Module:
+    from torch import nn
+
+    return nn.Sequential(_build_convolution(node), nn.BatchNorm2d(node.channels), nn.LeakyReLU(_SLOPE))
+
+
+def _build_transposed_convolution(node: Node) -> torch.nn.Module:
+    from torch import nn
+
+    # Padded so that it gives twice the rows and columns.
+    padding = node.kernel // 2
+    convolution = nn.ConvTranspose2d(node.inputs, node.channels, node.kernel, 2, padding, output_padding=1)
+    return nn.Sequential(convolution, nn.BatchNorm2d(node.channels), nn.LeakyReLU(_SLOPE))
+
+
+def _build_tiles(node: Node) -> torch.nn.Module:
+    from trainless.operations import Tiles
+
+    return Tiles(_TILES_A_SIDE)
+
+
+def _build_join_tiles(node: Node) -> torch.nn.Module:
+    from trainless.operations import JoinedTiles
+
+    return JoinedTiles(node.tiles)
 
 
 def _build_whitening(node: Node) -> torch.nn.Module:
@@ -536,6 +580,10 @@ OPERATIONS: Mapping[str, Operation] = {
     "same_conv_bn_relu6": Operation(_build_same_conv_bn_relu6, _convolutions),
     "resize": Operation(_build_resize, size=lambda node: (node.pixels, node.pixels)),
     "cut": Operation(_build_cut),
+    "conv_bn_leaky_relu": Operation(_build_conv_bn_leaky_relu, _convolutions),
+    "up_conv_bn_leaky_relu": Operation(_build_transposed_convolution, _transposed_convolution, size=_doubled),
+    "tiles": Operation(_build_tiles, size=lambda node: (node.size[0] // _TILES_A_SIDE, node.size[1] // _TILES_A_SIDE)),
+    "join_tiles": Operation(_build_join_tiles),
     "max_pool": Operation(_build_max_pooling),
     "avg_pool_3x3": Operation(_build_average_pooling),
     "max_pool_bn": Operation(_build_normalised(_build_max_pooling)),

@@ -16,6 +16,7 @@ from trainless.errors import ArchitectureError
 from trainless.search_spaces.base import Choices
 from trainless.search_spaces.blueprint import Blueprint, Draft
 from trainless.search_spaces.finite import FiniteSpace
+from trainless.search_spaces.transnas_heads import HEADS, STEM_HALVINGS, add_head, add_tiles
 from trainless.types import Architecture, Task
 
 __all__ = ["TransNASMacro"]
@@ -34,17 +35,19 @@ _EXAMPLE = "64-1242-basic"
 class TransNASMacro(FiniteSpace):
     """TransNAS-Bench-101's macro space: four to six layers of two residual blocks each, and where they change size.
 
-    A network is two strided 3 x 3 convolutions, the layers, global average pooling and a linear layer, as the benchmark
-    has it for its tasks of classification. A layer is written ``1`` where it changes nothing, ``2`` where its first
+    A network is two strided 3 x 3 convolutions, the layers and a head, by default global average pooling and a linear
+    layer. A layer is written ``1`` where it changes nothing, ``2`` where its first
     block doubles the channels, ``3`` where that halves the image, and ``4`` where it does both. One to three layers
     double the channels, and one to four halve the image. Architectures are numbered by their length and then their
     digits. A genotype has six digits, of which ``0`` stands for what is not there.
 
     Args:
         channels: of the first layer; the published networks have 64.
+        head: ``classification``; ``jigsaw``, which reads nine tiles of an image; ``segmentation``, which gives a map
+            for each class; or ``generation``, which gives maps for as many channels as images have.
 
     Raises:
-        InputError: there are fewer than 2 channels.
+        InputError: there are fewer than 2 channels, or there is no such head.
 
     Example:
         >>> space = TransNASMacro()
@@ -52,13 +55,18 @@ class TransNASMacro(FiniteSpace):
         (3256, '64-1114-basic', '64-444311-basic')
         >>> space.parameters(space.parse("64-1242-basic"), Task("class_scene", 63, height=256, width=256))
         11218783
+        >>> space = TransNASMacro(head="segmentation")
+        >>> space.parameters(space.parse("64-1242-basic"), Task("segmentsemantic", 17, height=256, width=256))
+        22210641
     """
 
     name = "transnas_macro"
     halves = ("channels", 4)
     least: ClassVar[Mapping[str, int]] = MappingProxyType({"channels": 2})
+    words: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({"head": HEADS})
 
     channels: int = 64
+    head: str = HEADS[0]
 
     @property
     def size(self) -> int:
@@ -157,7 +165,7 @@ class TransNASMacro(FiniteSpace):
     # Networks.
 
     def blueprint(self, architecture: Architecture, task: Task) -> Blueprint:
-        """Describe the network; in pictures it is a chain of the stem, the layers and the classifier.
+        """Describe the network; in pictures it is a chain of the stem, the layers and the head.
 
         Example:
             >>> print(TransNASMacro().draw(TransNASMacro().parse("64-1242-basic")))
@@ -169,18 +177,21 @@ class TransNASMacro(FiniteSpace):
             head    pool, linear
         """
         draft, channels = Draft(task), self.channels
+        digits = self._digits(architecture)
+        add_tiles(draft, self.head)
         captions = {"stem": f"{channels} channels, two 3×3 convs, quartered"}
         draft.add("features.0", "conv_bn", channels // 2, kernel=3, stride=2, block="stem")
         draft.add("features.1", "relu_conv_bn", channels, kernel=3, stride=2, block="stem")
-        for number, digit in enumerate(self._digits(architecture), 1):
+        for number, digit in enumerate(digits, 1):
             channels *= 2 if digit in _WIDER else 1
             block = f"stage {number}"  # so called as everywhere
             captions[block] = f"{channels} channels{_CAPTIONS[digit]}"
             for position in range(_BLOCKS):
                 stride = 2 if digit in _SMALLER and not position else 1
                 _add_block(draft, f"features.{_BLOCKS * number + position}", channels, stride, block)
-        captions["head"] = "pool, linear"
-        draft.classify(task.classes)
+        if self.head == HEADS[0]:
+            captions["head"] = "pool, linear"
+        add_head(draft, self.head, task, self.channels, STEM_HALVINGS + sum(digit in _SMALLER for digit in digits))
         return draft.blueprint(captions=captions)
 
     def _digits(self, architecture: Architecture) -> str:

@@ -13,6 +13,7 @@ from trainless.errors import ArchitectureError
 from trainless.search_spaces.blueprint import Blueprint, Draft
 from trainless.search_spaces.nasbench201_cells import network_form
 from trainless.search_spaces.product import ProductSpace
+from trainless.search_spaces.transnas_heads import HEADS, STEM_HALVINGS, add_head, add_tiles
 from trainless.types import Architecture, Task
 
 __all__ = ["TransNASMicro"]
@@ -32,17 +33,19 @@ _EXAMPLE = "64-41414-1_02_333"
 class TransNASMicro(ProductSpace):
     """TransNAS-Bench-101's micro space: 4,096 cells of six edges with four operations each.
 
-    A network is two strided 3 x 3 convolutions, five layers of two cells, global average pooling and a linear layer, as
-    the benchmark has it for its tasks of classification. The first cell of the first, third and fifth layer doubles the
+    A network is two strided 3 x 3 convolutions, five layers of two cells and a head, by default global average pooling
+    and a linear layer. The first cell of the first, third and fifth layer doubles the
     channels and halves the image: all edges that leave its input do, a skip as a `FactorizedReduction`. A cell is
     written ``a_bc_def``, the operations on the edges to each of its three nodes: ``0`` none, ``1`` skip, ``2`` a 1 x 1
     and ``3`` a 3 x 3 convolution. An architecture's number is the one whose digits to base 4 these are.
 
     Args:
         channels: that the first layer reads; the published networks have 64.
+        head: ``classification``; ``jigsaw``, which reads nine tiles of an image; ``segmentation``, which gives a map
+            for each class; or ``generation``, which gives maps for as many channels as images have.
 
     Raises:
-        InputError: there are fewer than 2 channels.
+        InputError: there are fewer than 2 channels, or there is no such head.
 
     Example:
         >>> space = TransNASMicro()
@@ -58,8 +61,10 @@ class TransNASMicro(ProductSpace):
     choices = (_OPTIONS,) * len(_EDGES)
     expected = f"{len(_EDGES)} of the digits {', '.join(_OPTIONS)}"
     least: ClassVar[Mapping[str, int]] = MappingProxyType({"channels": 2})
+    words: ClassVar[Mapping[str, tuple[str, ...]]] = MappingProxyType({"head": HEADS})
 
     channels: int = 64
+    head: str = HEADS[0]
 
     def text(self, genotype: tuple[str | int, ...]) -> str:
         """Write a cell as the published string of its network."""
@@ -109,6 +114,7 @@ class TransNASMicro(ProductSpace):
             output = skip(node 0)
         """
         genotype, draft, channels = self.genotype(architecture), Draft(task), self.channels
+        add_tiles(draft, self.head)
         draft.add("features.0", "conv_bn", channels // 2, kernel=3, stride=2, block="stem")
         draft.add("features.1", "relu_conv_bn", channels, kernel=3, stride=2, block="stem")
         for layer, changes in enumerate(_CHANGING):
@@ -116,7 +122,7 @@ class TransNASMicro(ProductSpace):
             for cell in range(_CELLS):
                 name, block = f"features.{2 + _CELLS * layer + cell}", f"layer {layer + 1}"
                 _add_cell(draft, name, genotype, channels, 2 if changes and not cell else 1, block)
-        draft.classify(task.classes)
+        add_head(draft, self.head, task, self.channels, STEM_HALVINGS + sum(_CHANGING))
         return draft.blueprint(pictured="features.2")
 
 

@@ -48,7 +48,7 @@ class CoupledTangentKernel(Recorder):
         with _differentiated([*weights, *gains]) as leaves, run.tracker.watching({}, alone=True):
             output = run.forward(*(tensor.detach() for tensor in run.inputs))
             with run.tracker.recomputing():
-                gradients = torch.stack([self._row(value, leaves) for value in output.sum(1)])
+                gradients = torch.stack([self._row(value, leaves) for value in output.flatten(1).sum(1)])
         # In pieces, for in double precision the whole would take twice the memory again.
         pieces = [piece.double() @ piece.double().t() for piece in gradients.split(2**16, dim=1)]
         self._kernel = torch.stack(pieces).sum(0)
