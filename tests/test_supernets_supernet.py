@@ -43,7 +43,7 @@ def test_paths_are_the_networks_taken_out(spec: str) -> None:
         network = supernet.subnetwork(architecture)
         assert sum(weight.numel() for weight in network.parameters()) == space.parameters(architecture, TASK)
         with torch.no_grad():
-            torch.testing.assert_close(network(images), supernet(images, architecture), rtol=0, atol=1e-6)
+            torch.testing.assert_close(network(images), supernet(images, architecture), rtol=1e-5, atol=1e-6)
         assert not {name for name, _ in network.named_parameters()} & {name for name, _ in supernet.named_parameters()}
 
 

@@ -25,7 +25,7 @@ from trainless.training.batches import (
     mirrored_and_shifted,
     mixed,
 )
-from trainless.training.loop import TrainingModule
+from trainless.training.loop import Loop
 from trainless.training.measures import measure_named
 from trainless.training.recipes import fit_recipe, learning_rate_at
 from trainless.training.train import _class_weights
@@ -246,7 +246,7 @@ class TestTraining:
     def test_the_last_epoch_is_cut_and_the_schedule_whole(
         self, time_for: float, epochs: int, part: float, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(TrainingModule, "_affordable", lambda module: (time_for - module.done) / 0.95)
+        monkeypatch.setattr(Loop, "_affordable", lambda loop: (time_for - loop.done) / 0.95)
         data, states, rates = toy([0, 1, 2] * 40), list[TrainingState](), list[float]()
         rate_at = Recipe.rate_at
         monkeypatch.setattr(Recipe, "rate_at", lambda *args: rates.append(rate_at(*args)) or rates[-1])

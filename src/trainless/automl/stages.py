@@ -241,7 +241,7 @@ def tune_recipe(
     if not plan.epochs and not course.is_interrupted and _is_worth_tuning(course, size):
         course.tell("tuning", 0, 0)
         attempt = partial(
-            tune, build, splits.train, splits.valid, epochs=_TRIAL_EPOCHS, deadline=course.budget.tuning_end,
+            tune, build, splits.train, splits.valid, epochs=_TRIAL_EPOCHS, deadline=_end_of_tuning(course, size),
             measure=course.measure, seed=plan.seed, threads=size.threads, devices=replace(plan.devices, devices=1),
             log_folder=course.checkpoint.logs("trials"), kept=course.checkpoint.journal(),
             progress=partial(course.tell, "tuning"), on_epoch=keep_best,
@@ -271,8 +271,14 @@ def trials_affordable(course: Course, size: Size, begun: float) -> int:
     if course.plan.epochs or not course.has_tuning:
         return 0
     trial_seconds = _TRIAL_EPOCHS * size.seconds * len(course.splits.train)
-    affordable = int((course.budget.tuning_end - begun) / trial_seconds)
+    affordable = int((_end_of_tuning(course, size) - begun) / trial_seconds)
     return affordable if affordable >= _LEAST_TRIALS else 0
+
+
+def _end_of_tuning(course: Course, size: Size) -> float:
+    """Value of `time.monotonic` at which the tuning has to end: it has the time that the training can do without."""
+    training = MOST_EPOCHS * size.seconds * len(course.splits.train) / SPEED_KEPT
+    return min(course.budget.tuning_end, course.budget.training_end - training)
 
 
 def _is_worth_tuning(course: Course, size: Size) -> bool:

@@ -12,6 +12,7 @@ from trainless.data import ImageDataset
 from trainless.seeding import derive_seed
 from trainless.strategies.optuna import quiet
 from trainless.training import Devices, Recipe, TrainingState, train
+from trainless.training.train import nearly_as_good
 
 if TYPE_CHECKING:
     import optuna
@@ -36,29 +37,27 @@ def is_out_of_memory(error: Exception) -> bool:
 
 
 def suggest_recipe(trial: optuna.Trial, first: Recipe) -> Recipe:
-    """Sample the hyper-parameters of a training: steps of the optimizer, what hides and what mixes images.
+    """Sample the hyper-parameters of a training that short ones tell apart: those of the optimizer's steps.
+
+    What hides or mixes images stays as it is: the shorter a training, the better it does without, so that trials of
+    some epochs would take from one of a hundred what it needs. On 9,000 images of CIFAR-10 they once did, for 82.4 %
+    after a hundred epochs 77.2.
 
     Args:
         trial: of an Optuna study.
-        first: gives what is not sampled, such as the optimizer and mirroring.
+        first: gives what is not sampled.
 
     Example:
         >>> import optuna
-        >>> fixed = {"learning_rate": 0.01, "weight_decay": 0.1, "batch_size": 32, "shift": 0.125, "cutout": 0.0,
-        ...          "mixup": 0.2, "cutmix": 0.0, "label_smoothing": 0.1}
-        >>> suggest_recipe(optuna.trial.FixedTrial(fixed), Recipe()).batch_size
-        32
+        >>> fixed = {"learning_rate": 0.01, "weight_decay": 0.1, "batch_size": 32}
+        >>> suggest_recipe(optuna.trial.FixedTrial(fixed), Recipe(cutmix=1.0))  # doctest: +ELLIPSIS
+        Recipe(optimizer='adamw', learning_rate=0.01, weight_decay=0.1, ... batch_size=32, ... cutmix=1.0, ...
     """
     return replace(
         first,
         learning_rate=trial.suggest_float("learning_rate", *_RATES[first.optimizer], log=True),
         weight_decay=trial.suggest_float("weight_decay", 1e-3, 0.3, log=True),
         batch_size=trial.suggest_categorical("batch_size", [16, 32, 64, 128]),
-        shift=trial.suggest_categorical("shift", [0.0, 0.0625, 0.125]),
-        cutout=trial.suggest_categorical("cutout", [0.0, 0.25]),
-        mixup=trial.suggest_categorical("mixup", [0.0, 0.2]),
-        cutmix=trial.suggest_categorical("cutmix", [0.0, 1.0]),
-        label_smoothing=trial.suggest_categorical("label_smoothing", [0.0, 0.1]),
     )
 
 
@@ -85,7 +84,7 @@ def tune(
         build: makes the network.
         train_set: images to learn from.
         valid_set: images that the recipes are compared on.
-        first: tried before all others; it is the result where there is no time for another.
+        first: tried before all others; it is the result where none is better by more than one standard error.
         epochs: of one trial.
         deadline: value of `time.monotonic` after which no trial begins and no epoch shall end.
         measure: a name of `trainless.training.MEASURES`.
@@ -155,13 +154,19 @@ def tune(
             study.optimize(attempt, n_trials=1)
         tried = _tried(study)
     complete = [trial for trial in tried if trial.state == optuna.trial.TrialState.COMPLETE]
-    best = max(complete, key=lambda trial: float("-inf") if trial.value is None else trial.value, default=None)
+    best = max(complete, key=_value, default=None)
+    # The best of some is the better for luck.
+    is_better = best is not None and nearly_as_good(_value(best), measure, len(valid_set)) > _value(tried[0])
     rows = [
         {"trial": number, "recipe": trial.user_attrs["recipe"], "measure": trial.value,
          "epochs": trial.user_attrs.get("epochs", 0), "state": trial.state.name.lower()}
         for number, trial in enumerate(tried)
     ]  # fmt: skip
-    return (first if best is None else Recipe(**best.user_attrs["recipe"])), rows
+    return (Recipe(**best.user_attrs["recipe"]) if best is not None and is_better else first), rows
+
+
+def _value(trial: optuna.trial.FrozenTrial) -> float:
+    return float("-inf") if trial.value is None else trial.value
 
 
 def _tried(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from trainless.data import ImageDataset, split
@@ -12,7 +12,7 @@ from trainless.errors import InputError
 from trainless.estimators.base import Ask, Estimate, Estimator, Setting
 from trainless.estimators.fidelities import Fidelity
 from trainless.estimators.training_cache import TrainingCache
-from trainless.estimators.trainings import Training, training_session
+from trainless.estimators.trainings import Start, Training, training_session
 from trainless.specs import spec_of
 from trainless.training import Recipe, TrainingResult
 from trainless.training.train import check_numbers
@@ -56,6 +56,16 @@ class Trained(Estimator):
         """Further arguments of a training; they are part of the key under which it is kept."""
         return {}
 
+    def _others(self) -> dict[str, str]:
+        """What else decides a training; part of that key too."""
+        return {}
+
+    def _start(
+        self, setting: Setting, train_set: ImageDataset, valid_set: ImageDataset
+    ) -> tuple[Start | None, float]:  # fmt: skip
+        """What makes the networks that trainings begin with, None for the space; and the seconds that it took."""
+        return None, 0.0
+
     def _estimate(self, architecture: Architecture, result: TrainingResult, valid_set: ImageDataset) -> Estimate:
         return Estimate(str(architecture), result.valid_accuracy, result.seconds, result.epochs, reason=result.reason)
 
@@ -64,14 +74,15 @@ class Trained(Estimator):
         """Keep workers that train."""
         scaled, share = self._scaled(setting)
         train_set, valid_set = split(scaled.data, VALID, scaled.seed)
-        others = {name: str(value) for name, value in self._options().items()}
+        others = {name: str(value) for name, value in self._options().items()} | self._others()
         if share < 1:
             train_set = split(train_set, share, scaled.seed)[1]
             others["images"] = str(share)
         cache = TrainingCache(scaled.store, scaled.space, scaled.data, scaled.seed, self.recipe, others)
+        start, seconds = self._start(scaled, train_set, valid_set)
         with training_session(
             scaled.space, train_set, valid_set, seed=scaled.seed, workers=scaled.workers, done=cache.found,
-            on_result=cache.keep, recipe=self.recipe, **self._options(),
+            on_result=cache.keep, start=start, recipe=self.recipe, **self._options(),
         ) as train_all:  # fmt: skip
 
             def ask(architectures: Sequence[Architecture]) -> list[Estimate]:
@@ -80,7 +91,10 @@ class Trained(Estimator):
                     [Training(architecture, self.epochs) for architecture in canonical], scaled.progress
                 )
                 pairs = zip(architectures, results, strict=True)
-                return [self._estimate(architecture, result, valid_set) for architecture, result in pairs]
+                return [
+                    replace(self._estimate(architecture, result, valid_set), shared_seconds=seconds)
+                    for architecture, result in pairs
+                ]
 
             yield ask
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trainless.data import ImageDataset
 from trainless.errors import InputError
@@ -22,11 +22,15 @@ from trainless.training import TrainingResult, train
 from trainless.types import Architecture
 from trainless.workers import worker_pool
 
-__all__ = ["Training", "training_session"]
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["Start", "Training", "training_session"]
 
 Progress = Callable[[int, int], None]
 OnResult = Callable[[str, int, TrainingResult], None]
 Results = Mapping[tuple[str, int], TrainingResult]
+Start = Callable[[Architecture], "torch.nn.Module"]
 
 
 class Training(NamedTuple):
@@ -53,7 +57,7 @@ TrainAll = Callable[[Sequence[Training], Progress | None], list[TrainingResult]]
 @contextmanager
 def training_session(
     space: SearchSpace, train_set: ImageDataset, valid_set: ImageDataset, *, seed: int = 0, workers: int | None = None,
-    done: Results | None = None, on_result: OnResult | None = None, **options: Any,
+    done: Results | None = None, on_result: OnResult | None = None, start: Start | None = None, **options: Any,
 ) -> Iterator[TrainAll]:  # fmt: skip
     """Keep workers for trainings of architectures that come a few at a time.
 
@@ -68,6 +72,7 @@ def training_session(
         workers: processes of one thread each; 0 trains in this process, None is one a core.
         done: what is already known, by the architecture's string and epochs.
         on_result: called with the architecture's string, epochs and result as soon as a training has ended well.
+        start: makes the network that a training begins with, which has to be importable; None builds it by the space.
         options: further arguments of `trainless.training.train`.
 
     Raises:
@@ -88,7 +93,7 @@ def training_session(
             "by the score lda_loo, and train the best with trainless.transfer.fit_pretrained."
         )
     known = dict(done or {})
-    shared = _Shared(space, train_set, valid_set, {"seed": seed, **options})
+    shared = _Shared(space, train_set, valid_set, {"seed": seed, **options}, start)
     count = os.cpu_count() or 1 if workers is None else workers
 
     def train_all(trainings: Sequence[Training], progress: Progress | None = None) -> list[TrainingResult]:
@@ -118,6 +123,7 @@ class _Shared:
     train_set: ImageDataset
     valid_set: ImageDataset
     options: Mapping[str, Any]
+    start: Start | None = None
 
 
 def _train(shared: _Shared, training: Training) -> TrainingResult:
@@ -129,7 +135,11 @@ def _train(shared: _Shared, training: Training) -> TrainingResult:
         with preserve_rng_state():
             # Weights that `train` leaves as they are come from here.
             torch.manual_seed(derive_seed(shared.options["seed"], "build"))
-            network = shared.space.build(training.architecture, shared.train_set.task)
+            network = (
+                shared.start(training.architecture)
+                if shared.start
+                else shared.space.build(training.architecture, shared.train_set.task)
+            )
         return train(network, shared.train_set, shared.valid_set, epochs=training.epochs, **shared.options)
     except Exception as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"

@@ -12,6 +12,7 @@ import numpy as np
 
 from trainless.errors import ArchitectureError, InputError
 from trainless.search_spaces.blueprint import Blueprint, Edge
+from trainless.search_spaces.relaxation import Relaxation
 from trainless.specs import write_spec
 from trainless.types import Architecture, Task
 
@@ -196,6 +197,17 @@ class SearchSpace(ABC):
 
     def start(self, network: torch.nn.Module, architecture: Architecture) -> None:  # noqa: B027
         """Put in the weights that networks of the space start from, in place of drawn ones; most spaces have none."""
+
+    def relaxation(self, task: Task) -> Relaxation:
+        """Join all operations that networks choose among, for searches that mix them by weights.
+
+        Raises:
+            InputError: the networks of the space are not told apart by which operations they have.
+        """
+        raise InputError(
+            f"The operations of '{self.name}' cannot be mixed: its networks are no choice among them. Choose another "
+            "space, or a strategy that takes single paths."
+        )
 
     # What follows from the blueprint.
 

@@ -15,6 +15,7 @@ from trainless.search_spaces.base import Choices
 from trainless.search_spaces.blueprint import Blueprint, Draft
 from trainless.search_spaces.nodes import EARLIER, INPUT, OUTPUT, Node, Size
 from trainless.search_spaces.product import ProductSpace
+from trainless.search_spaces.relaxation import Relaxation, in_order
 from trainless.types import Architecture, Task
 
 __all__ = ["DARTS", "V1", "V2"]
@@ -46,6 +47,17 @@ V2 = (
 _EXAMPLE = "[[(0, 3), (1, 3), ...], [(0, 0), (1, 0), ...]]"
 
 Edges = tuple[tuple[int, str], ...]  # source and operation of each edge, two a node
+
+
+class _Edge(NamedTuple):
+    """An operation of a cell: for which of its nodes, on which value, and what it is."""
+
+    node: int
+    source: int
+    operation: str
+
+
+_Cell = tuple[_Edge, ...]
 
 
 class _Value(NamedTuple):
@@ -181,20 +193,83 @@ class DARTS(ProductSpace):
             node 7 = skip(node 2) + dil 3×3(node 4)
             output = join(node 4) + join(node 5) + join(node 6) + join(node 7)
         """
-        normal, reduction = _edges(self.genotype(architecture))
+        normal, reduction = (
+            tuple(_Edge(number // 2, source, name) for number, (source, name) in enumerate(edges))
+            for edges in _edges(self.genotype(architecture))
+        )
+        return self._draft(normal, reduction, task).blueprint(pictured="cells.0")
+
+    def _draft(self, normal: _Cell, reduction: _Cell, task: Task) -> Draft:
         draft, channels = Draft(task), self.channels
         draft.add("stem.0", "conv", 3 * channels, kernel=3, block="stem")
         draft.add("stem.1", "batch_norm", block="stem")
         earlier = current = _Value(draft.channels, draft.size)
         for layer in range(self.layers):
-            reduces = layer in (self.layers // 3, 2 * self.layers // 3)
+            reduces = self._reduces(layer)
             channels *= 2 if reduces else 1
             nodes = self._cell(layer, reduction if reduces else normal, channels, reduces, earlier, current)
             size = nodes[-1].size
             draft.extend(nodes, _NODES * channels, size)
             earlier, current = current, _Value(_NODES * channels, size)
         draft.classify(task.classes)
-        return draft.blueprint(pictured="cells.0")
+        return draft
+
+    def relaxation(self, task: Task) -> Relaxation:
+        """Join all operations on all edges of both cells; of a node those two edges are taken that weigh most.
+
+        What an edge weighs is the largest weight of its operations but ``none``, which is among them though networks
+        need not have it: it takes weight from all others.
+
+        Source: Liu et al., DARTS: Differentiable Architecture Search, ICLR 2019.
+        """
+        options = (*_OPERATIONS, _NONE)
+        every = tuple(
+            _Edge(node, source, operation)
+            for node in range(_NODES)
+            for source in range(node + 2)
+            for operation in options
+        )
+        numbers = {edge: number for number, edge in enumerate(every)}
+        named = {self._settings(name, False)["label"]: name for name in options}
+        found: dict[Node, tuple[int, ...]] = {}
+        nodes = self._draft(every, every, task).nodes
+        for node in nodes:
+            if node.source.isdigit() and node.target != OUTPUT:
+                edge = _Edge(int(node.target) - 2, int(node.source), named[node.label])
+                start = len(every) if self._reduces(int(node.name.rpartition(".")[2])) else 0
+                found[node] = (start + numbers[edge],)
+            else:
+                found[node] = ()
+        ordered = in_order(nodes, [[node.name for node in nodes]])
+        choices = (options,) * (len(_CELLS) * len(every) // len(options))
+        ordered_nodes = tuple((node, found[node]) for node in ordered)
+        return Relaxation(choices, ordered_nodes, self._decoded, self._encoded)
+
+    def _reduces(self, layer: int) -> bool:
+        """Whether a cell is a reduction cell."""
+        return layer in (self.layers // 3, 2 * self.layers // 3)
+
+    def _encoded(self, architecture: Architecture) -> list[list[float]]:
+        """1 for each operation on an edge that the genotype has, 0 for all others."""
+        return [
+            [float((source, name) in edges[2 * node : 2 * node + 2]) for name in (*_OPERATIONS, _NONE)]
+            for edges in _edges(self.genotype(architecture))
+            for node in range(_NODES)
+            for source in range(node + 2)
+        ]
+
+    def _decoded(self, weights: Sequence[Sequence[float]]) -> Architecture:
+        """The genotype of the two heaviest edges of each node, each with its heaviest operation."""
+        genotype, edges = list[str](), iter(weights)
+        for _ in _CELLS:
+            for node in range(_NODES):
+                best = [
+                    (max(zip(own, _OPERATIONS, strict=False)), source)
+                    for source, own in zip(range(node + 2), edges, strict=False)
+                ]
+                first, second = sorted(best, reverse=True)[:2]
+                genotype += _genes(*((source, operation) for (_, operation), source in (first, second)))
+        return self.make(genotype)
 
     @property
     def sizes(self) -> tuple[DARTS, ...]:
@@ -215,7 +290,7 @@ class DARTS(ProductSpace):
         return tuple(spaces)
 
     def _cell(
-        self, layer: int, edges: Edges, channels: int, reduces: bool, earlier: _Value, current: _Value
+        self, layer: int, edges: _Cell, channels: int, reduces: bool, earlier: _Value, current: _Value
     ) -> list[Node]:
         name, block = f"cells.{layer}", f"cell {layer + 1}"
         shared: dict[str, Any] = {"name": name, "block": block}
@@ -228,11 +303,11 @@ class DARTS(ProductSpace):
                  target="1", label="preprocess", **shared),
         ]  # fmt: skip
         before, after = current.size, current.size
-        for number, (source, operation) in enumerate(edges):
+        for target, source, operation in edges:
             strides = reduces and source < 2
             node = Node(
                 inputs=channels, channels=channels, size=before if source < 2 else after, stride=2 if strides else 1,
-                source=str(source), target=str(2 + number // 2), **self._settings(operation, strides), **shared,
+                source=str(source), target=str(2 + target), **self._settings(operation, strides), **shared,
             )  # fmt: skip
             after = node.output_size if source < 2 else after
             nodes.append(node)

@@ -560,6 +560,7 @@ def _plain(name: str, *arguments: int) -> Callable[[Node], torch.nn.Module]:
 
 OPERATIONS: Mapping[str, Operation] = {
     "none": Operation(_build_zero),
+    "zero": Operation(_build_zero),  # which is computed, where what is none is left out
     "skip_connect": Operation(_plain("Identity"), is_identity=True),
     "conv": Operation(_build_convolution, _bare_convolution),
     "batch_norm": Operation(_build_norm, lambda node: [Layer(2 * node.channels)]),

@@ -12,7 +12,8 @@ import numpy as np
 from trainless.errors import ArchitectureError
 from trainless.search_spaces.base import Choices
 from trainless.search_spaces.finite import FiniteSpace
-from trainless.types import Architecture
+from trainless.search_spaces.relaxation import Relaxation, relax
+from trainless.types import Architecture, Task
 
 __all__ = ["ProductSpace"]
 
@@ -152,6 +153,10 @@ class ProductSpace(FiniteSpace):
             else:
                 values += [float(other == code) for other in range(len(options))]
         return np.array(values)
+
+    def relaxation(self, task: Task) -> Relaxation:
+        """Join all operations that networks choose among; InputError where choices depend on each other."""
+        return relax(self, task)
 
     def _made(self, codes: Sequence[int]) -> Architecture:
         genotype = tuple([options[code] for options, code in zip(self.choices, codes, strict=True)])

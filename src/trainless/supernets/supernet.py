@@ -17,6 +17,7 @@ from trainless.search_spaces.base import SearchSpace
 from trainless.search_spaces.blueprint import Blueprint
 from trainless.search_spaces.nodes import Node
 from trainless.seeding import derive_seed, generator, preserve_rng_state
+from trainless.training.convolutions import mended_convolutions
 from trainless.types import Architecture, Task
 
 __all__ = ["Supernet", "recalibrate"]
@@ -76,7 +77,8 @@ class Supernet(nn.Module):
         """Compute the logits of a path, shape ``(images, classes)``."""
         path = self._path(architecture)
         path.network.train(self.training)
-        logits: torch.Tensor = functional_call(path.network, path.tensors(self.layers), (images,))
+        with mended_convolutions(path.network):
+            logits: torch.Tensor = functional_call(path.network, path.tensors(self.layers), (images,))
         return logits
 
     def tensors(self, architecture: Architecture) -> dict[str, torch.Tensor]:

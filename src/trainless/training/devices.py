@@ -14,7 +14,7 @@ PRECISIONS = ("32-true", "bf16-mixed", "auto")
 
 @dataclass(frozen=True)
 class Devices:
-    """Devices of a training; names and meanings are those of Lightning's Trainer.
+    """Devices of a training; names and meanings are those of Lightning.
 
     With more than one process each has its share of every batch, so that batch, steps and schedule are those of one
     process. The default is what gives the same result on each run: one process of a CPU in float32.

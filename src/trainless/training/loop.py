@@ -1,22 +1,20 @@
-"""The training loop, by Lightning, with all switched off that writes, prints or decides by itself."""
+"""The training loop, in plain sight; Lightning Fabric places it on devices, in processes and in a precision."""
 
 from __future__ import annotations
 
 import copy
 import logging
 import math
-import signal
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import lightning as L
 import torch
-from lightning.pytorch.plugins.environments import LightningEnvironment  # type: ignore[attr-defined]
-from lightning.pytorch.strategies import DDPStrategy
+from lightning.fabric import Fabric
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.strategies.ddp import DDPStrategy
 
 from trainless.seeding import derive_seed
 from trainless.training.averages import AveragedNetwork
@@ -28,7 +26,7 @@ from trainless.training.precision import faster_precision
 from trainless.training.recipes import Recipe
 from trainless.training.results import TrainingState
 
-__all__ = ["TrainingModule", "fit"]
+__all__ = ["Loop", "fit"]
 
 _RECENT = 3  # epochs whose time says how long the next ones take
 _KEPT = 0.95  # share of the time that is planned for: the last epoch, at the lowest rates, is not to be late
@@ -37,8 +35,8 @@ _PART = 0.25  # of an epoch, from which on it is worth its validation
 _WHOLE = 1 - 1e-9  # a schedule of so much is done
 
 
-class TrainingModule(L.LightningModule):
-    """The training loop of a network as a Lightning module, from the first epoch or a state to the last.
+class Loop:
+    """The training loop of a network, from the first epoch or a state to the last.
 
     Of several processes each is given all images, and computes its share of every batch.
 
@@ -79,7 +77,6 @@ class TrainingModule(L.LightningModule):
         resume: TrainingState | None,
         on_epoch: Callable[[TrainingState], None] | None,
     ) -> None:
-        super().__init__()
         self.network, self.train_images, self.valid_images = network, train_images, valid_images
         self.epochs, self.seed, self.recipe, self.measure = epochs, seed, recipe, measure
         self.weights, self.deadline, self.patience, self.on_epoch = weights, deadline, patience, on_epoch
@@ -92,7 +89,6 @@ class TrainingModule(L.LightningModule):
         self.epoch_seconds = epoch_seconds
         self.precision = self.standing.precision
         self.begun = list[float]()  # when the epochs of this run began
-        self.handler = signal.getsignal(signal.SIGTERM)
 
     @property
     def done(self) -> int:
@@ -136,52 +132,58 @@ class TrainingModule(L.LightningModule):
         grace = _GRACE * self.standing.seconds / self.done if self.done else 0.0
         return self.learned > 0 and time.monotonic() > self.deadline + grace
 
-    def configure_optimizers(self) -> torch.optim.Optimizer:
-        """Make the optimizer, with the moments that it had where the training goes on."""
-        self.optimizer = self.recipe.make_optimizer(self.network)
+    def run(self, fabric: Fabric) -> None:
+        """Train epoch after epoch, on the devices of a fabric."""
+        self.fabric = fabric
+        if fabric.world_size > 1 and fabric.device.type == "cuda":  # PyTorch has it for GPUs alone
+            self.network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
+        self.network.to(fabric.device)
+        optimizer = self.recipe.make_optimizer(self.optimized)
         if self.done:
-            self.optimizer.load_state_dict(copy.deepcopy(dict(self.standing.optimizer)))
-        return self.optimizer
+            optimizer.load_state_dict(copy.deepcopy(dict(self.standing.optimizer)))
+        self.shared, self.optimizer = fabric.setup(self.network, optimizer)
+        if self.averaged:
+            self.averaged.to(fabric.device)
+        is_finished = self.done >= self.epochs
+        while not is_finished:
+            self._begin_epoch()
+            is_left = self._learn()
+            is_finished = self._end_epoch(is_left) or self.done >= self.epochs
 
-    def train_dataloader(self) -> Batches:
-        """Give the images to learn from in the order of this epoch."""
-        images, seed = self.train_images, derive_seed(self.seed, "images", self.done)
-        mirrored = alternately_mirrored(images.count, self.done, self.seed) if self.recipe.alternating else None
-        return images.shuffled(seed, self.recipe, mirrored)
-
-    def val_dataloader(self) -> Batches:
-        """Give the images to validate with."""
-        return self.valid_images
-
-    def on_train_start(self) -> None:
-        """Take SIGTERM back from Lightning, which would go on for a while and then exit as if all were well."""
-        _give_back(signal.SIGTERM, self.handler)
-
-    def on_train_epoch_start(self) -> None:
+    def _begin_epoch(self) -> None:
         """Set the global random state, from which dropout draws, and all counts of the epoch."""
-        process = [self.trainer.global_rank] if self.trainer.global_rank else []  # the first one draws as one alone
+        process = [self.fabric.global_rank] if self.fabric.global_rank else []  # the first one draws as one alone
         torch.manual_seed(derive_seed(self.seed, "dropout", self.done, *process))
         self.share = self._agreed(self._share_of_epoch())
         self.begun.append(time.monotonic())
         self.loss, self.learned, self.steps = 0.0, 0, 0
-        self.logits, self.labels = list[torch.Tensor](), list[torch.Tensor]()
 
-    def on_train_batch_start(self, batch: object, number: int) -> int | None:
-        """Leave the epoch where the time or the schedule is over."""
-        return -1 if self._is_over() or self._is_whole(number) else None
+    def _learn(self) -> bool:
+        """Take the steps of an epoch; tell whether it was left where the time or the schedule is over."""
+        with torch.enable_grad():
+            for number, (images, targets) in enumerate(self._ordered()):
+                if self._is_over() or self._is_whole(number):
+                    return True
+                self._step(number, *self.fabric.to_device((images, targets)))
+        return False
 
-    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], number: int) -> torch.Tensor:
-        """Compute the mean cross-entropy of a batch; targets are classes, or class probabilities."""
+    def _ordered(self) -> Batches:
+        """The images to learn from in the order of this epoch."""
+        images, seed = self.train_images, derive_seed(self.seed, "images", self.done)
+        mirrored = alternately_mirrored(images.count, self.done, self.seed) if self.recipe.alternating else None
+        return images.shuffled(seed, self.recipe, mirrored)
+
+    def _step(self, number: int, images: torch.Tensor, targets: torch.Tensor) -> None:
+        """Learn from a batch; targets are classes, or class probabilities."""
         steps = len(self.train_images) / self.share
         for group in self.optimizer.param_groups:
             group["lr"] = self.recipe.rate_at(self.standing.progress * steps + number, steps)
-        images, targets = batch
-        loss = self._loss(images, targets)
+        with self.fabric.autocast():
+            loss = self._loss(images, targets)
+        self.optimizer.zero_grad()
+        self.fabric.backward(loss)
+        self.optimizer.step()
         self.loss, self.learned = self.loss + float(loss.detach()) * len(targets), self.learned + len(targets)
-        return loss
-
-    def on_train_batch_end(self, outputs: object, batch: object, number: int) -> None:
-        """Count the step, and take the weights into their average."""
         self.steps = number + 1
         if self.averaged:
             step = self.share / len(self.train_images)
@@ -192,7 +194,7 @@ class TrainingModule(L.LightningModule):
         weights = None if self.weights is None else self.weights.to(images.device)
         own = self._share(targets)
         loss = torch.nn.functional.cross_entropy(
-            self.network(self._share(images)), own, weights, label_smoothing=self.recipe.label_smoothing
+            self.shared(self._share(images)), own, weights, label_smoothing=self.recipe.label_smoothing
         )
         if not self._is_shared:
             return loss
@@ -201,41 +203,39 @@ class TrainingModule(L.LightningModule):
             float(len(labels) if weights is None or labels.is_floating_point() else weights[labels].sum())
             for labels in (own, targets)
         )
-        return loss * (self.trainer.world_size * count / whole)
+        return loss * (self.fabric.world_size * count / whole)
 
     def _share(self, batch: torch.Tensor) -> torch.Tensor:
         """What this process has of a batch."""
-        return batch.tensor_split(self.trainer.world_size)[self.trainer.global_rank]
+        return batch.tensor_split(self.fabric.world_size)[self.fabric.global_rank]
 
-    def on_validation_start(self) -> None:
-        """Take the mean of what the processes know of the images that they met, for batch normalisation."""
+    def _validate(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Compute the logits of the images to validate with, in float32 whatever it is trained in, and their labels."""
+        # The mean of what the processes know of the images that they met, for batch normalisation.
         for buffer in (*self.network.buffers(), *(self.averaged.buffers() if self.averaged else ())):
             if self._is_shared and buffer.is_floating_point():
-                summed(buffer).div_(self.trainer.world_size)
-
-    def validation_step(self, batch: tuple[torch.Tensor, torch.Tensor], _: int) -> None:
-        """Keep what the network says, in float32 whatever it is trained in."""
-        images, labels = batch
-        with torch.autocast(images.device.type, enabled=False):
-            self.logits.append(self._logits(images))
-        self.labels.append(labels)
+                summed(buffer).div_(self.fabric.world_size)
+        logits, labels = list[torch.Tensor](), list[torch.Tensor]()
+        with evaluated(self.validated), torch.inference_mode():
+            for batch in self.valid_images:
+                images, own = self.fabric.to_device(batch)
+                logits.append(self._logits(images))
+                labels.append(own)
+        return torch.cat(logits).cpu(), torch.cat(labels).cpu()
 
     def _logits(self, images: torch.Tensor) -> torch.Tensor:
-        if not self._is_shared or len(images) < self.trainer.world_size:
+        if not self._is_shared or len(images) < self.fabric.world_size:
             return self.validated(images)  # type: ignore[no-any-return]
         own = self.validated(self._share(images))
         whole = own.new_zeros(len(images), *own.shape[1:])
         self._share(whole).copy_(own)
         return summed(whole)
 
-    def on_train_epoch_end(self) -> None:
-        """Note where the training stands, hand it on, and stop where enough is done; validation came before."""
-        if not self.logits and self.done and not self._is_whole(self.steps):
-            self.trainer.should_stop = True  # left in its midst: the training stands where the last epoch ended
-            return
-        if not self.logits:
-            self._validate()
-        before, logits, labels = self.standing, torch.cat(self.logits).cpu(), torch.cat(self.labels).cpu()
+    def _end_epoch(self, is_left: bool) -> bool:
+        """Validate, note where the training stands and hand it on; tell whether enough is done."""
+        if is_left and self.done and not self._is_whole(self.steps):
+            return True  # left in its midst: the training stands where the last epoch ended
+        before, (logits, labels) = self.standing, self._validate()
         accuracy = 100 * float((logits.argmax(1) == labels).double().mean())
         accuracy, measured = self._agreed((accuracy, self.measure(logits, labels)))
         weights = _copied(self.network.state_dict())
@@ -254,23 +254,22 @@ class TrainingModule(L.LightningModule):
             precision=self.precision,
             part=self.steps / len(self.train_images),
         )
-        if self.on_epoch and self.trainer.global_rank == 0:
+        if self.on_epoch and self.fabric.global_rank == 0:
             self.on_epoch(self.standing)
-        self.trainer.should_stop = self._agreed(self.finished)
-
-    def _validate(self) -> None:
-        """Do what Lightning leaves out after an epoch that ended early."""
-        self.validated.eval()
-        with torch.inference_mode():
-            for batch in self.valid_images:
-                self.validation_step(batch, 0)
-        self.validated.train()
+        return bool(self._agreed(self.finished))
 
     def _mean_loss(self) -> float:
         mean = self.loss / self.learned
         if not self._is_shared:
             return mean
-        return float(summed(torch.tensor(mean, dtype=torch.float64, device=self.device))) / self.trainer.world_size
+        return (
+            float(summed(torch.tensor(mean, dtype=torch.float64, device=self.fabric.device))) / self.fabric.world_size
+        )
+
+    @property
+    def optimized(self) -> torch.nn.Module:
+        """The part of the network that the recipe's optimizer learns."""
+        return self.network
 
     @property
     def validated(self) -> torch.nn.Module:
@@ -280,7 +279,7 @@ class TrainingModule(L.LightningModule):
     @property
     def _is_shared(self) -> bool:
         """Whether there are several processes: one alone takes no part in a group that it may be in."""
-        return self.trainer.world_size > 1
+        return self.fabric.world_size > 1
 
     def _agreed(self, value: Any) -> Any:
         return agreed(value) if self._is_shared else value
@@ -295,98 +294,79 @@ def _copied(value: Any) -> Any:
     return [_copied(item) for item in value] if isinstance(value, list) else value
 
 
-def fit(module: TrainingModule, devices: Devices) -> TrainingState:
-    """Run the loop to its end; where it has several processes, each of them calls this."""
-    is_finished = module.finished
+@contextmanager
+def evaluated(network: torch.nn.Module) -> Iterator[None]:
+    """Have a network in evaluation mode for a while; each of its modules is in the mode that it was in, afterwards."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
+def fit(loop: Loop, devices: Devices) -> TrainingState:
+    """Run a loop to its end; where it has several processes, each of them calls this."""
+    is_finished = loop.finished
     if devices.processes > 1:
         join(devices)
         is_finished = agreed(is_finished)
     if not is_finished:
-        module.precision = _precision(module, devices)
-        with _quiet(), _interruptible():
-            L.Trainer(
+        loop.precision = _precision(loop, devices)
+        with _quiet():
+            fabric = Fabric(
                 accelerator="cuda" if devices.accelerator == "gpu" else "cpu",
                 devices=devices.devices,
                 num_nodes=devices.nodes,
-                strategy=_strategy(module, devices),
-                precision=module.precision,  # type: ignore[arg-type]
-                sync_batchnorm=devices.processes > 1 and devices.accelerator == "gpu",  # PyTorch has it for GPUs alone
+                strategy=_strategy(loop, devices),
+                precision=loop.precision,  # type: ignore[arg-type]
                 # One process alone stays alone, whatever cluster it may be on.
                 plugins=[Joined() if devices.processes > 1 else LightningEnvironment()],
-                max_epochs=module.epochs - module.done,
-                reload_dataloaders_every_n_epochs=1,
-                num_sanity_val_steps=0,
-                logger=False,
-                enable_checkpointing=False,
-                enable_progress_bar=False,
-                enable_model_summary=False,
-            ).fit(module)
-    return module.standing
+            )
+        fabric.launch()
+        loop.run(fabric)
+    return loop.standing
 
 
-def _precision(module: TrainingModule, devices: Devices) -> str:
+def _precision(loop: Loop, devices: Devices) -> str:
     """What was asked for, or had been chosen, or is measured to be faster."""
     if devices.precision != "auto":
         return devices.precision
-    known = module.standing.precision if module.done else ""
-    found = known or faster_precision(module.network, *next(iter(module.train_images)), module.recipe, devices)
+    known = loop.standing.precision if loop.done else ""
+    found = known or faster_precision(loop.network, *next(iter(loop.train_images)), loop.recipe, devices)
     return agreed(found) if devices.processes > 1 else found
 
 
-def _strategy(module: TrainingModule, devices: Devices) -> DDPStrategy | str:
+def _strategy(loop: Loop, devices: Devices) -> DDPStrategy | str:
     if devices.processes == 1:
         return "auto"
     # Each process has its own running statistics within an epoch: validation takes their mean.
     return DDPStrategy(
-        find_unused_parameters=_has_idle_weights(module),
+        find_unused_parameters=_has_idle_weights(loop),
         forward_sync_buffers=False,
         process_group_backend=backend_of(devices),
     )
 
 
-def _has_idle_weights(module: TrainingModule) -> bool:
+def _has_idle_weights(loop: Loop) -> bool:
     """Whether there are weights that lead nowhere: the processes have to look for them then, which costs time."""
-    images, _ = next(iter(module.train_images))
-    weights = [weight for weight in module.network.parameters() if weight.requires_grad]
-    modes = {part: part.training for part in module.network.modules()}
-    with torch.enable_grad():
-        total = module.network.eval()(images[:2]).sum()
-    for part, mode in modes.items():
-        part.training = mode
+    images, _ = next(iter(loop.train_images))
+    weights = [weight for weight in loop.network.parameters() if weight.requires_grad]
+    with evaluated(loop.network), torch.enable_grad():
+        total = loop.network(images[:2]).sum()
     return any(gradient is None for gradient in torch.autograd.grad(total, weights, allow_unused=True))
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep Lightning from telling about devices and tips, and PyTorch from warning of what Lightning uses."""
-    logger = logging.getLogger("lightning.pytorch")
+    """Keep Lightning from telling of precision and devices."""
+    logger = logging.getLogger("lightning.fabric")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
         with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
             warnings.filterwarnings("ignore", "GPU available but not used")
-            warnings.filterwarnings("ignore", r"Found \d+ module\(s\) in eval mode")  # statistics that are kept
             yield
     finally:
         logger.setLevel(level)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """Let an interrupt from the keyboard through: Lightning makes it an exit and ignores all that come after it."""
-    handler = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as left:
-        if isinstance(left.__context__, KeyboardInterrupt):
-            raise left.__context__ from None
-        raise
-    finally:
-        _give_back(signal.SIGINT, handler)
-
-
-def _give_back(number: signal.Signals, handler: Any) -> None:
-    """Let a signal be handled as before; only the main thread may, and a handler that is not of Python cannot be."""
-    if handler is not None and threading.current_thread() is threading.main_thread():
-        signal.signal(number, handler)

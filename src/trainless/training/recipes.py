@@ -11,7 +11,10 @@ from trainless.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["OPTIMIZERS", "SCHEDULES", "Recipe", "batch_size_for", "fit_recipe", "learning_rate_at"]
+__all__ = [
+    "OPTIMIZERS", "SAMPLINGS", "SCHEDULES", "SHARED_RECIPE", "Recipe", "batch_size_for", "fit_recipe",
+    "learning_rate_at",
+]  # fmt: skip
 
 OPTIMIZERS = ("adamw", "muon", "sgd")
 SCHEDULES = ("one-cycle", "cosine")
@@ -113,6 +116,14 @@ class Recipe:
     def rate_at(self, step: float, steps: float) -> float:
         """Compute the learning rate of a step, counted from 0; both may be parts of a step."""
         return learning_rate_at(step, steps, self.learning_rate, _WARM_UP if self.schedule == "one-cycle" else 0.0)
+
+
+SHARED_RECIPE = Recipe(learning_rate=0.01)
+"""The recipe of weights that many networks share. On digits 0.003 learnt half as much in the same epochs."""
+
+SAMPLINGS = ("uniform", "sandwich")
+"""Which of the networks that share weights learn in a step: one that is drawn; or the largest, which the smallest and
+two that are drawn imitate."""
 
 
 def fit_recipe(images: int, photographs: bool, *, epochs: float = 16.0, balanced: bool = False) -> Recipe:

@@ -21,6 +21,8 @@ from trainless.types import Task
 if TYPE_CHECKING:
     import torch
 
+    from trainless.training.loop import Loop
+
 __all__ = ["check_numbers", "finished", "nearly_as_good", "train"]
 
 _VALID_BATCH = 256
@@ -46,6 +48,7 @@ def train(
     keep_weights: bool = False,
     devices: Devices | None = None,
     log_folder: str | os.PathLike[str] | None = None,
+    loop: type[Loop] | None = None,
 ) -> TrainingResult:
     """Train a network from weights drawn by the seed, and leave it with those of its best epoch, in eval mode.
 
@@ -78,6 +81,7 @@ def train(
             process makes the same call and gets the same result, and the first alone calls `on_epoch` and writes logs;
             what `on_epoch` raises has to end that process then.
         log_folder: where events for TensorBoard are written; None writes none.
+        loop: what a step and a validation are; None is `trainless.training.loop.Loop`.
 
     Raises:
         InputError: an argument cannot be used, or network and images do not fit together.
@@ -95,11 +99,11 @@ def train(
     import torch
 
     # Lightning takes seconds to import.
+    from trainless.training import loop as loops
     from trainless.training.batches import Batches, batch_count
     from trainless.training.convolutions import mended_convolutions
     from trainless.training.distributed import is_launched
     from trainless.training.logs import logged
-    from trainless.training.loop import TrainingModule, fit
     from trainless.training.processes import train_in_processes
 
     check_numbers(epochs=epochs, patience=patience)
@@ -124,7 +128,7 @@ def train(
                         "train_set": train_set, "valid_set": valid_set, "epochs": epochs, "seed": seed,
                         "recipe": chosen, "measure": measure, "patience": patience, "deadline": deadline,
                         "epoch_seconds": epoch_seconds, "threads": threads, "until": until,
-                        "keep_weights": keep_weights,
+                        "keep_weights": keep_weights, "loop": loop,
                     },
                     resume, told,
                 )  # fmt: skip
@@ -132,14 +136,14 @@ def train(
                 network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
                 if keep_weights:
                     _freeze_statistics(network)
-                module = TrainingModule(
+                made = (loop or loops.Loop)(
                     network, Batches(train_set, chosen.batch_size), Batches(valid_set, _VALID_BATCH), epochs=epochs,
                     seed=seed, recipe=chosen, measure=measured, weights=weights,
                     deadline=deadline, epoch_seconds=epoch_seconds, patience=patience, until=until, resume=resume,
                     on_epoch=told,
                 )  # fmt: skip
                 with mended_convolutions(network):
-                    state = fit(module, resolved)
+                    state = loops.fit(made, resolved)
     return finished(network, state, measure, images=len(valid_set) if prefer_last else None)
 
 

@@ -1,0 +1,278 @@
+"""Estimators by shared weights: accuracies of paths through one supernet, or short trainings from what they inherit."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from trainless.data import ImageDataset, split
+from trainless.errors import InputError, UnknownNameError
+from trainless.estimators.base import Ask, Estimate, Estimator, Setting
+from trainless.estimators.trained import VALID, Trained
+from trainless.estimators.training_cache import fingerprint
+from trainless.estimators.trainings import Start
+from trainless.files import write_file
+from trainless.specs import spec_of
+from trainless.store import key_of
+from trainless.training import Recipe, TrainingState
+from trainless.training.recipes import SAMPLINGS, SHARED_RECIPE
+from trainless.training.train import check_numbers
+from trainless.types import Architecture
+from trainless.workers import worker_pool
+
+if TYPE_CHECKING:
+    import torch
+
+    from trainless.supernets import Supernet
+
+__all__ = ["Inherited", "OneShot"]
+
+
+@dataclass(frozen=True)
+class OneShot(Estimator):
+    """Trains one supernet, and measures each architecture with the weights that it shares with all others.
+
+    The supernet is trained once for a space, images and seed, and kept in a folder beside the store after each epoch.
+    An estimate is the validation accuracy of a path, whose batch normalisations have statistics of its own. How far the
+    order of paths is that of networks that are trained for themselves, `trainless trust` tells.
+
+    Source: Bender et al., Understanding and Simplifying One-Shot Architecture Search, ICML 2018; Guo et al., Single
+    Path One-Shot Neural Architecture Search with Uniform Sampling, ECCV 2020.
+
+    Args:
+        epochs: of the supernet.
+        sampling: which paths learn in a step: ``uniform``, one that is drawn; ``sandwich``, the largest, and by its
+            answers the smallest and two that are drawn.
+        recipe: how it is trained.
+
+    Raises:
+        InputError: there is no epoch.
+        UnknownNameError: there is no such sampling.
+
+    Example:
+        >>> from trainless.data import load_data
+        >>> from trainless.search_spaces import search_space
+        >>> space = search_space("nats_size(unit=2)")
+        >>> setting = Setting(space, load_data("digits"), workers=0)
+        >>> wide = OneShot(epochs=2).estimate([space.parse("64:64:64:64:64")], setting)[0]
+        >>> wide.value > 30, wide.shared_seconds > wide.seconds
+        (True, True)
+    """
+
+    name = "one-shot"
+    sees_all_images = True
+    epochs: int = 30
+    sampling: str = "uniform"
+    recipe: Recipe = SHARED_RECIPE
+
+    def __post_init__(self) -> None:
+        check_numbers(epochs=self.epochs, patience=None)
+        if self.sampling not in SAMPLINGS:
+            raise UnknownNameError("sampling of paths", self.sampling, SAMPLINGS)
+
+    def __str__(self) -> str:
+        return spec_of(self)
+
+    @property
+    def fidelity(self) -> str:
+        """Say in words what is done for an estimate."""
+        return f"the accuracy of a path with {self.weights}"
+
+    @property
+    def weights(self) -> str:
+        """What weights there are, in words."""
+        return f"the weights of a supernet of {self.epochs} epochs ({self.sampling} sampling)"
+
+    @contextmanager
+    def session(self, setting: Setting) -> Iterator[Ask]:
+        """Train the supernet, or read it, and keep workers that measure paths."""
+        from trainless.supernets import calibration_images
+
+        train_set, valid_set = split(setting.data, VALID, setting.seed)
+        supernet, seconds = trained_supernet(self, setting, train_set, valid_set)
+        shared = _Shared(supernet, calibration_images(train_set, setting.seed), valid_set)
+        count = os.cpu_count() or 1 if setting.workers is None else setting.workers
+        known: dict[Architecture, tuple[float, float, str]] = {}
+
+        with worker_pool(_measure, shared, count, _lost) as run:
+
+            def ask(architectures: Sequence[Architecture]) -> list[Estimate]:
+                canonical = [setting.space.canonical(architecture) for architecture in architectures]
+                missing = [path for path in dict.fromkeys(canonical) if path not in known]
+                for number, (path, found) in enumerate(run(missing), 1):
+                    known[path] = found
+                    if setting.progress:
+                        setting.progress(number, len(missing))
+                measured = [
+                    (str(architecture), *known[path])
+                    for architecture, path in zip(architectures, canonical, strict=True)
+                ]
+                return [
+                    Estimate(text, value, own, shared_seconds=seconds, reason=reason)
+                    for text, value, own, reason in measured
+                ]
+
+            yield ask
+
+
+@dataclass(frozen=True)
+class Inherited(Trained):
+    """Trains each architecture shortly, from the weights that it inherits from one supernet.
+
+    The supernet is that of `OneShot`. Batch normalisations keep the statistics of the path.
+
+    Source: Pham et al., Efficient Neural Architecture Search via Parameter Sharing, ICML 2018, for the weights that are
+    taken over.
+
+    Args:
+        epochs: of each training.
+        recipe: how supernet and networks are trained.
+        shared: epochs of the supernet.
+        sampling: as for `OneShot`.
+
+    Raises:
+        InputError: there is no epoch.
+        UnknownNameError: there is no such sampling.
+
+    Example:
+        >>> print(Inherited(epochs=1, shared=20))
+        inherited(epochs=1, shared=20)
+    """
+
+    name = "inherited"
+    epochs: int = 2
+    recipe: Recipe = SHARED_RECIPE
+    shared: int = 30
+    sampling: str = "uniform"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._one_shot()
+
+    @property
+    def fidelity(self) -> str:
+        """Say in words what is done for an estimate."""
+        plural = "s" if self.epochs > 1 else ""
+        return f"a training of {self.epochs} epoch{plural} from {self._one_shot().weights}"
+
+    def _one_shot(self) -> OneShot:
+        return OneShot(self.shared, self.sampling, self.recipe)
+
+    def _options(self) -> Mapping[str, Any]:
+        return {"keep_weights": True}
+
+    def _others(self) -> dict[str, str]:
+        return {"supernet": str(self._one_shot())}
+
+    def _start(
+        self, setting: Setting, train_set: ImageDataset, valid_set: ImageDataset
+    ) -> tuple[Start | None, float]:  # fmt: skip
+        from trainless.supernets import calibration_images
+
+        supernet, seconds = trained_supernet(self._one_shot(), setting, train_set, valid_set)
+        return _Heirs(supernet, calibration_images(train_set, setting.seed)), seconds
+
+
+@dataclass(frozen=True)
+class _Heirs:
+    """Makes networks with the weights of a supernet, and statistics of their own."""
+
+    supernet: Supernet
+    calibration: list[torch.Tensor]
+
+    def __call__(self, architecture: Architecture) -> torch.nn.Module:
+        from trainless.supernets import recalibrate
+
+        network = self.supernet.subnetwork(architecture)
+        recalibrate(network, self.calibration)
+        return network
+
+
+def trained_supernet(
+    estimator: OneShot, setting: Setting, train_set: ImageDataset, valid_set: ImageDataset
+) -> tuple[Supernet, float]:  # fmt: skip
+    """Give the trained supernet of a setting, and the seconds that it took."""
+    from trainless.supernets import Supernet, train_supernet
+
+    supernet, kept = Supernet(setting.space, train_set.task, seed=setting.seed), _Kept(estimator, setting)
+    state, progress = kept.read(), setting.progress or (lambda done, total: None)
+
+    def keep(new: TrainingState) -> None:
+        kept.write(new)
+        progress(new.epochs, estimator.epochs)
+
+    progress(state.epochs if state else 0, estimator.epochs)
+    state = train_supernet(
+        supernet, train_set, valid_set, epochs=estimator.epochs, seed=setting.seed, recipe=estimator.recipe,
+        sampling=estimator.sampling, resume=state, on_epoch=keep,
+    )  # fmt: skip
+    return supernet, state.seconds
+
+
+class _Kept:
+    """The state of the training of a supernet, in a file of a folder beside the store."""
+
+    def __init__(self, estimator: OneShot, setting: Setting) -> None:
+        location = setting.store.location if setting.store else ""
+        settings = {
+            "estimator": str(estimator), "space": setting.space.spec, "seed": str(setting.seed),
+            "data": f"{setting.data.task} {fingerprint(setting.data)}",
+        }  # fmt: skip
+        # A database elsewhere holds scores; weights are kept where there is a file.
+        is_file = bool(location) and "://" not in location
+        self._path = Path(f"{location}.supernets", f"{key_of(settings)}.pt") if is_file else None
+
+    def read(self) -> TrainingState | None:
+        """Give what an earlier session came to; None where there was none."""
+        import torch
+
+        if self._path is None or not self._path.is_file():
+            return None
+        try:
+            return TrainingState(**torch.load(self._path, weights_only=True))
+        except Exception as error:
+            raise InputError(
+                f"The supernet '{self._path}' cannot be read ({' '.join(str(error).split())[:200]}): move the file "
+                "away to train it anew."
+            ) from error
+
+    def write(self, state: TrainingState) -> None:
+        """Keep a state in place of the one before."""
+        import torch
+
+        if self._path is not None:
+            self._path.parent.mkdir(exist_ok=True)
+            write_file(self._path, lambda path: torch.save(vars(state), path))
+
+
+@dataclass(frozen=True)
+class _Shared:
+    """What decides the accuracy of a path."""
+
+    supernet: Supernet
+    calibration: list[torch.Tensor]
+    valid_set: ImageDataset
+
+
+def _measure(shared: _Shared, path: Architecture) -> tuple[float, float, str]:
+    """The accuracy of a path, the seconds, and what it failed by."""
+    from trainless.hardware import limited_threads
+    from trainless.supernets import path_accuracy
+
+    start = time.monotonic()
+    try:
+        with limited_threads(1):
+            value = path_accuracy(shared.supernet, path, shared.calibration, shared.valid_set)
+    except Exception as error:
+        return math.nan, time.monotonic() - start, f"{type(error).__name__}: {' '.join(str(error).split())}"
+    return value, time.monotonic() - start, ""
+
+
+def _lost(path: Architecture, reason: str) -> tuple[float, float, str]:
+    return math.nan, 0.0, reason

@@ -1,0 +1,96 @@
+"""Estimators by shared weights: the contract, what is kept, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from trainless.data import ImageDataset, load_data, split
+from trainless.errors import InputError, UnknownNameError
+from trainless.estimators import Setting, estimator
+from trainless.estimators.shared_weights import OneShot
+from trainless.search_spaces import search_space
+from trainless.store import Store
+from trainless.testing import EstimatorContract
+
+SPACE = search_space("nasbench201(channels=2, cells=1)")
+
+
+@pytest.mark.slow
+class TestContract(EstimatorContract):
+    make = staticmethod(lambda: estimator("one-shot(epochs=1)"))
+    space = SPACE
+    processes = 2
+
+
+@pytest.mark.slow
+class TestContractOfInherited(EstimatorContract):
+    make = staticmethod(lambda: estimator("inherited(epochs=1, shared=1)"))
+    space = SPACE
+    processes = 2
+
+
+def some_digits() -> ImageDataset:
+    digits = load_data("digits")
+    return split(digits, 120 / len(digits))[1]
+
+
+def test_a_supernet_is_trained_once_and_goes_on(tmp_path: Path) -> None:
+    progress: list[tuple[int, int]] = []
+    made = OneShot(epochs=3)
+
+    def stop(done: int, total: int) -> None:
+        progress.append((done, total))
+        if done == 1:
+            raise KeyboardInterrupt
+
+    with Store(tmp_path / "store.db") as store:
+        setting = Setting(SPACE, some_digits(), 0, 0, store, stop)
+        with pytest.raises(KeyboardInterrupt):
+            made.estimate([SPACE[5]], setting)
+        (file,) = (tmp_path / "store.db.supernets").iterdir()
+        progress.clear()
+        quiet = Setting(SPACE, some_digits(), 0, 0, store, lambda done, total: progress.append((done, total)))
+        first = made.estimate([SPACE[5]], quiet)[0]
+        assert progress == [(1, 3), (2, 3), (3, 3), (1, 1)]
+        progress.clear()
+        again = made.estimate([SPACE[5]], quiet)[0]
+        assert progress == [(3, 3), (1, 1)]
+        assert (again.value, again.shared_seconds) == (first.value, first.shared_seconds)
+        assert first.value == made.estimate([SPACE[5]], Setting(SPACE, some_digits(), workers=0))[0].value
+        # Other settings have another supernet.
+        made.estimate([SPACE[5]], Setting(SPACE, some_digits(), 1, 0, store))
+        assert len(list(file.parent.iterdir())) == 2
+        file.write_bytes(b"no supernet")
+        with pytest.raises(InputError, match=r"The supernet '.*' cannot be read .*: move the file away"):
+            made.estimate([SPACE[5]], quiet)
+
+
+def test_equal_networks_have_one_estimate() -> None:
+    space = search_space("nasbench201(channels=2, cells=1)")
+    dead = space.parse("|nor_conv_3x3~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|")
+    first, second = OneShot(epochs=1).estimate([dead, space.canonical(dead)], Setting(space, some_digits(), workers=0))
+    assert first.value == second.value
+
+
+def test_options() -> None:
+    made = estimator("one-shot(epochs=5, sampling=sandwich, learning_rate=0.02)")
+    assert str(made) == "one-shot(epochs=5, sampling=sandwich, learning_rate=0.02)"
+    assert made.fidelity == "the accuracy of a path with the weights of a supernet of 5 epochs (sandwich sampling)"
+    with pytest.raises(UnknownNameError, match="sampling of paths"):
+        OneShot(sampling="fair")
+    with pytest.raises(InputError):
+        OneShot(epochs=0)
+    with pytest.raises(InputError, match="cannot share weights"):
+        OneShot(epochs=1).estimate([], Setting(search_space("nasbench_nlp"), some_digits(), workers=0))
+
+
+def test_what_is_inherited_is_a_better_start() -> None:
+    space, digits = search_space("nats_size(unit=2)"), split(load_data("digits"), 0.3)[1]
+    architecture, setting = space.parse("32:32:32:32:32"), Setting(space, digits, workers=0)
+    (heir,) = estimator("inherited(epochs=1, shared=10, batch_size=16)").estimate([architecture], setting)
+    (alone,) = estimator("full(epochs=1, batch_size=16)").estimate([architecture], setting)
+    assert heir.value > alone.value + 10
+    assert heir.epochs == 1
+    assert heir.shared_seconds > heir.seconds
