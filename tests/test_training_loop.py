@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -33,6 +35,10 @@ def test_trainings_are_as_before(key: str) -> None:
     assert [now[name] for name in ("part", "modes")] == [was[name] for name in ("part", "modes")]
 
 
-def test_nothing_is_told_of_precision_and_devices(capfd: pytest.CaptureFixture[str]) -> None:
-    facts("bfloat16")
-    assert capfd.readouterr() == ("", "")
+def test_nothing_is_told_of_precision_and_devices() -> None:
+    command = "from training_facts import facts; facts('bfloat16')"
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", command], cwd=Path(__file__).parent, capture_output=True, text=True,
+        check=True,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("", "")

@@ -17,7 +17,7 @@ from trainless.training.scales import SCALES
 __all__ = ["facts", "model_card"]
 
 _SAID = ("input", "output", "colour", "orientation", "alpha", "frames", "depth", "resizing", "filter", "scaling")
-_PACKAGES = ("trainless", "torch", "lightning", "optuna", "numpy", "scikit-learn")
+_PACKAGES = ("trainless", "torch", "lightning-fabric", "optuna", "numpy", "scikit-learn")
 
 
 def facts(fitted: Fitted) -> dict[str, object]:

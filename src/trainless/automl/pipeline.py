@@ -23,10 +23,9 @@ from trainless.automl.results import Fitted, TestResult, Trained
 from trainless.automl.routes import take_route
 from trainless.automl.time_budget import TimeBudget
 from trainless.costs import COSTS, Candidate, cost_named
-from trainless.data import ImageDataset, Splits, audit
+from trainless.data import ImageDataset, Splits, audit, fingerprint
 from trainless.data.audits import Audit
 from trainless.errors import InputError
-from trainless.estimators.training_cache import fingerprint
 from trainless.export import plain_code
 from trainless.export.formats import module_of
 from trainless.metrics import wilson_interval

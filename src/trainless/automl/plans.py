@@ -127,7 +127,12 @@ class Plan:
         self._check_backbones()
         # What a search would refuse, before time goes into measuring how large networks may be.
         check_run(self.seed, self.workers)
-        strategy(self.strategy, self.scratch_space, self.seed)
+        made = strategy(self.strategy, self.scratch_space, self.seed)
+        if made.needs_images and self.time:
+            raise InputError(
+                f"The strategy '{made}' trains as long as its epochs take, and a fit has a tenth of its time for the "
+                "search: take another, such as evolution, or search by `trainless search` first."
+            )
         if self.score is not None:
             search_score(self.score)
 

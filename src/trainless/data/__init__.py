@@ -2,7 +2,7 @@
 
 from trainless.data.arrays import images_of, load_arrays, value_range
 from trainless.data.audits import Audit, audit
-from trainless.data.dataset import Batch, ImageDataset
+from trainless.data.dataset import Batch, ImageDataset, fingerprint
 from trainless.data.loading import load_data
 from trainless.data.sizes import ImageSize, propose_size
 from trainless.data.splits import Splits, drop_leaks, load_splits
@@ -16,6 +16,7 @@ __all__ = [
     "Splits",
     "audit",
     "drop_leaks",
+    "fingerprint",
     "images_of",
     "load_arrays",
     "load_data",

@@ -8,18 +8,14 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from trainless.data import ImageDataset, split
-from trainless.errors import InputError, UnknownNameError
+from trainless.data import ImageDataset, fingerprint, split
+from trainless.errors import UnknownNameError
 from trainless.estimators.base import Ask, Estimate, Estimator, Setting
 from trainless.estimators.trained import VALID, Trained
-from trainless.estimators.training_cache import fingerprint
 from trainless.estimators.trainings import Start
-from trainless.files import write_file
 from trainless.specs import spec_of
-from trainless.store import key_of
 from trainless.training import Recipe, TrainingState
 from trainless.training.recipes import SAMPLINGS, SHARED_RECIPE
 from trainless.training.train import check_numbers
@@ -199,8 +195,14 @@ def trained_supernet(
 ) -> tuple[Supernet, float]:  # fmt: skip
     """Give the trained supernet of a setting, and the seconds that it took."""
     from trainless.supernets import Supernet, train_supernet
+    from trainless.supernets.keeping import KeptState
 
-    supernet, kept = Supernet(setting.space, train_set.task, seed=setting.seed), _Kept(estimator, setting)
+    supernet = Supernet(setting.space, train_set.task, seed=setting.seed)
+    kept = KeptState(
+        setting.store,
+        {"estimator": str(estimator), "space": setting.space.spec, "seed": str(setting.seed),
+         "data": f"{setting.data.task} {fingerprint(setting.data)}"},
+    )  # fmt: skip
     state, progress = kept.read(), setting.progress or (lambda done, total: None)
 
     def keep(new: TrainingState) -> None:
@@ -213,42 +215,6 @@ def trained_supernet(
         sampling=estimator.sampling, resume=state, on_epoch=keep,
     )  # fmt: skip
     return supernet, state.seconds
-
-
-class _Kept:
-    """The state of the training of a supernet, in a file of a folder beside the store."""
-
-    def __init__(self, estimator: OneShot, setting: Setting) -> None:
-        location = setting.store.location if setting.store else ""
-        settings = {
-            "estimator": str(estimator), "space": setting.space.spec, "seed": str(setting.seed),
-            "data": f"{setting.data.task} {fingerprint(setting.data)}",
-        }  # fmt: skip
-        # A database elsewhere holds scores; weights are kept where there is a file.
-        is_file = bool(location) and "://" not in location
-        self._path = Path(f"{location}.supernets", f"{key_of(settings)}.pt") if is_file else None
-
-    def read(self) -> TrainingState | None:
-        """Give what an earlier session came to; None where there was none."""
-        import torch
-
-        if self._path is None or not self._path.is_file():
-            return None
-        try:
-            return TrainingState(**torch.load(self._path, weights_only=True))
-        except Exception as error:
-            raise InputError(
-                f"The supernet '{self._path}' cannot be read ({' '.join(str(error).split())[:200]}): move the file "
-                "away to train it anew."
-            ) from error
-
-    def write(self, state: TrainingState) -> None:
-        """Keep a state in place of the one before."""
-        import torch
-
-        if self._path is not None:
-            self._path.parent.mkdir(exist_ok=True)
-            write_file(self._path, lambda path: torch.save(vars(state), path))
 
 
 @dataclass(frozen=True)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
-from trainless.data import ImageDataset
+from trainless.data import ImageDataset, fingerprint
 from trainless.search_spaces.base import SearchSpace
 from trainless.store import Store, key_of
 from trainless.training import Recipe, TrainingResult
 
-__all__ = ["TrainingCache", "fingerprint"]
+__all__ = ["TrainingCache"]
 
 
 class TrainingCache:
@@ -63,11 +60,3 @@ class TrainingCache:
         """Store a training that has ended."""
         if self._store:
             self._store.note(self._topic, {f"{architecture} {epochs}": asdict(result)})
-
-
-def fingerprint(data: ImageDataset) -> str:
-    """Hash images, labels and normalisation, for one other label is another training."""
-    digest = hashlib.sha256(repr([data.images.shape, *map(float, (*data.mean, *data.std))]).encode())
-    for values in (data.images, data.labels):
-        digest.update(np.ravel(values).data)
-    return digest.hexdigest()[:16]

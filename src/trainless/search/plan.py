@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from functools import partial
 
 from trainless.costs import COSTS, cost_named, counted_costs
-from trainless.data import Batch
+from trainless.data import Batch, fingerprint
 from trainless.errors import InputError
 from trainless.estimators import Estimator, Setting
 from trainless.estimators.fidelities import Fidelity, default_fidelities
-from trainless.estimators.training_cache import fingerprint
 from trainless.ranking import NON_FINITE_POLICY
 from trainless.search.budgets import Budget
 from trainless.search.costs import Costs
@@ -48,6 +47,7 @@ class SearchPlan:
         budget: what the search may spend.
         run_off: the run-off; None for none.
         first: architectures that are scored before the strategy proposes any.
+        learns_from_images: whether the strategy does, before it proposes any.
     """
 
     strategy: str
@@ -64,6 +64,7 @@ class SearchPlan:
     budget: Budget
     run_off: RunOff | None
     first: tuple[Architecture, ...] = ()
+    learns_from_images: bool = False
 
     @property
     def title(self) -> str:
@@ -123,20 +124,25 @@ class SearchPlan:
             "scored": str(self.run),
             "device": self.costs.device,
         }
-        images = {"images": fingerprint(self.setting.data)} if self.estimator.sees_all_images else {}
+        sees_all = self.estimator.sees_all_images or self.learns_from_images
+        images = {"images": fingerprint(self.setting.data)} if sees_all else {}
         first = {"first": ", ".join(map(str, self.first))} if self.first else {}
         return {**settings, **images, **self._costed, **first}
 
-    def protocol(self, history: Sequence[Sequence[Architecture]], notes: Sequence[str]) -> dict[str, str]:
+    def protocol(
+        self, history: Sequence[Sequence[Architecture]], notes: Sequence[str], learnt: str = ""
+    ) -> dict[str, str]:  # fmt: skip
         """Tell how all that was found came about.
 
         Args:
             history: by rung, what was evaluated.
             notes: what the estimator said of all estimates.
+            learnt: what the strategy said of what it learnt from images.
         """
         cheaper = [f"{len(known)} with {rung}" for known, rung in zip(history, self.fidelities, strict=False)]
         protocol: Mapping[str, str] = {
             "strategy": f"{self.strategy}, {self.proposals} proposals at a time",
+            "learnt": learnt,
             "score": self.score.name,
             "estimates": "; ".join([self.estimator.fidelity, *notes]),
             "objectives": ", ".join(self.objectives),

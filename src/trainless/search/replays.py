@@ -29,6 +29,7 @@ from trainless.search.results import ReplayResult
 from trainless.search.scores import SearchScore, search_score
 from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
+from trainless.specs import parse_spec
 from trainless.store import Run, Store
 from trainless.strategies import STRATEGIES, strategy, strategy_spec
 from trainless.tables import BenchmarkTable, PublishedScores
@@ -121,7 +122,13 @@ def replay(
         raise InputError(f"There are {seeds} seeds and a run-off of {run_off}, expected at least 1 and 0.")
     if workers is not None and workers < 0:
         raise InputError(f"The number of workers is {workers}, expected 0 for this process alone, or more.")
-    chosen = list(STRATEGIES) if "all" in strategies else [strategy_spec(name) for name in strategies]
+    without_images = [name for name, kind in STRATEGIES.items() if not kind.needs_images]
+    chosen = without_images if "all" in strategies else [strategy_spec(name) for name in strategies]
+    if learning := [name for name in chosen if parse_spec(name).name not in without_images]:
+        raise InputError(
+            f"The strategy '{learning[0]}' learns from images, of which a replay has none: choose others, such as "
+            f"{', '.join(without_images[:3])}."
+        )
     looked_up = [_stored_score(name) for name in searched]
     benches = [_bench(table, dataset, published, looked_up, split, run_off) for dataset, published in scores.items()]
     if spent.evaluations is None:

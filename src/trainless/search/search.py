@@ -134,6 +134,7 @@ class Search:
             estimator=searched.source(batch_size, device), setting=setting, run=scorer.run, batch=scorer.batch,
             costs=costs, limits=limits or Limits(), objectives=self.objectives,
             fidelities=checked_fidelities(fidelities, made), budget=budget, run_off=run_off, first=tuple(first),
+            learns_from_images=made.needs_images,
         )  # fmt: skip
         costs.check([*self.plan.limits.most, *self.objectives[1:]])
 
@@ -177,6 +178,8 @@ class Search:
             InputError: nothing within the limits was found; or a search is to be resumed that is not in the store.
         """
         plan, made = self.plan, self._strategy()
+        if made.needs_images:
+            made.prepare(plan.setting.data, self.store, progress)
         journal = Journal(self.store, plan.settings(), resume)
         if self.store:
             plan.keep_measured(self.store)
@@ -196,7 +199,7 @@ class Search:
             title=plan.title, space=loop.space.name, best=best, objectives=plan.objectives,
             evaluations=evaluation_table(loop, plan, told, estimates),
             front=tuple(front) if len(plan.objectives) > 1 else (best,), rejected=dict(loop.rejected), stopped=stopped,
-            run_off=trained, protocol=plan.protocol(loop.history, list(sessions.notes)),
+            run_off=trained, protocol=plan.protocol(loop.history, list(sessions.notes), made.note),
         )  # fmt: skip
 
     def _explore(

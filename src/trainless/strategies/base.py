@@ -13,11 +13,13 @@ from typing import ClassVar, NamedTuple
 
 import numpy as np
 
+from trainless.data import ImageDataset
 from trainless.errors import InputError
 from trainless.search_spaces.base import SearchSpace
 from trainless.search_spaces.finite import FiniteSpace
 from trainless.seeding import derive_seed
 from trainless.specs import spec_of
+from trainless.store import Store
 from trainless.types import Architecture
 
 __all__ = ["CONTEXT", "Proposal", "Result", "Strategy"]
@@ -76,6 +78,8 @@ class Strategy(ABC):
         name: what it is asked for by.
         batch: how many proposals it is best asked for at a time.
         several_objectives: whether it can maximise several objectives at once, towards their Pareto front.
+        needs_images: whether it learns from images before it proposes, by `prepare`.
+        note: what is to be known of what it learnt; empty for nothing.
         space: the search space.
         objectives: number of values in each result.
 
@@ -100,6 +104,8 @@ class Strategy(ABC):
     name: ClassVar[str]
     batch: ClassVar[int] = 1
     several_objectives: ClassVar[bool] = False
+    needs_images: ClassVar[bool] = False
+    note: str = ""
 
     def __init__(self, space: SearchSpace, seed: int = 0, *, objectives: int = 1) -> None:
         if objectives > 1 and not self.several_objectives:
@@ -115,6 +121,17 @@ class Strategy(ABC):
     def __str__(self) -> str:
         """Its name with the options that are not as usual, as `trainless.strategies.strategy` reads it."""
         return spec_of(self, CONTEXT, usual=False)
+
+    def prepare(  # noqa: B027  what needs no images does nothing with them
+        self, images: ImageDataset, store: Store | None = None, progress: Callable[[int, int], None] | None = None
+    ) -> None:
+        """Learn from images, before the first proposal.
+
+        Args:
+            images: those that networks are trained with.
+            store: beside which is kept what is learnt, so that it goes on after an interruption.
+            progress: called with what is done and all of it.
+        """
 
     @property
     def rungs(self) -> int:

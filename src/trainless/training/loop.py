@@ -12,9 +12,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from lightning.fabric import Fabric
-from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.fabric.strategies.ddp import DDPStrategy
+from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments.lightning import LightningEnvironment
+from lightning_fabric.strategies.ddp import DDPStrategy
 
 from trainless.seeding import derive_seed
 from trainless.training.averages import AveragedNetwork
@@ -361,7 +361,7 @@ def _has_idle_weights(loop: Loop) -> bool:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep Lightning from telling of precision and devices."""
-    logger = logging.getLogger("lightning.fabric")
+    logger = logging.getLogger("lightning_fabric")
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:

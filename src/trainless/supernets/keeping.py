@@ -1,0 +1,56 @@
+"""The state of a training of shared weights, kept in a folder beside a store of scores."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from trainless.errors import InputError
+from trainless.files import write_file
+from trainless.store import Store, key_of
+from trainless.training import TrainingState
+
+__all__ = ["KeptState"]
+
+
+class KeptState:
+    """A file with the last state of one training, named by all that decides it.
+
+    Args:
+        store: beside whose file the folder is, ``scores.db.supernets`` for ``scores.db``; where there is none, or it is
+            no file, nothing is kept.
+        settings: what decides the training, by name.
+
+    Example:
+        >>> KeptState(None, {"seed": "0"}).read() is None
+        True
+    """
+
+    def __init__(self, store: Store | None, settings: Mapping[str, str]) -> None:
+        location = store.location if store else ""
+        is_file = bool(location) and "://" not in location
+        self._path = Path(f"{location}.supernets", f"{key_of(settings)}.pt") if is_file else None
+
+    def read(self) -> TrainingState | None:
+        """Give what an earlier training came to; None where there was none.
+
+        Raises:
+            InputError: the file is damaged.
+        """
+        if self._path is None or not self._path.is_file():
+            return None
+        try:
+            return TrainingState(**torch.load(self._path, weights_only=True))
+        except Exception as error:
+            raise InputError(
+                f"The supernet '{self._path}' cannot be read ({' '.join(str(error).split())[:200]}): move the file "
+                "away to train it anew."
+            ) from error
+
+    def write(self, state: TrainingState) -> None:
+        """Keep a state in place of the one before."""
+        if self._path is not None:
+            self._path.parent.mkdir(exist_ok=True)
+            write_file(self._path, lambda path: torch.save(vars(state), path))

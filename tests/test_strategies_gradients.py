@@ -1,0 +1,71 @@
+"""Gradient-based strategies: what they learn is proposed first and kept; refused is where nothing can be learnt."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from trainless.automl import Plan
+from trainless.data import ImageDataset, load_data, split
+from trainless.errors import InputError
+from trainless.search import Search, replay
+from trainless.search_spaces import search_space
+from trainless.store import Store
+from trainless.strategies import STRATEGIES, strategy
+
+SPACE = search_space("nasbench201(channels=2, cells=1)")
+NAMES = [name for name, kind in STRATEGIES.items() if kind.needs_images]
+
+
+def some_digits(images: int = 160) -> ImageDataset:
+    digits = load_data("digits")
+    return split(digits, images / len(digits))[1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_a_search_begins_with_what_was_learnt(name: str, tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    options = {
+        "space": SPACE, "strategy": f"{name}(epochs=2, rate=0.1)", "score": "params", "data": some_digits(),
+        "budget": 5, "workers": 0, "store": tmp_path / "store.db",
+    }  # fmt: skip
+    found = Search(**options).run(lambda done, total: told.append((done, total)))
+    assert told[:2] == [(1, 2), (2, 2)]
+    assert len(found.evaluations) == 5
+    assert str(found.evaluations["architecture"].iloc[0]) in found.protocol["learnt"]
+    told.clear()
+    again = Search(**options).run(lambda done, total: told.append((done, total)))
+    assert (1, 2) not in told  # it was kept
+    assert list(again.evaluations["architecture"]) == list(found.evaluations["architecture"])
+
+
+def test_draws_follow_the_shares() -> None:
+    chosen = strategy("gdas", SPACE, seed=0)
+    chosen._shares = [np.array([0.0, 0.0, 0.0, 1.0, 0.0])] * 5 + [np.array([0.5, 0.0, 0.0, 0.5, 0.0])]
+    drawn = {proposal.architecture.genotype for proposal in chosen.ask(2)}
+    assert drawn == {(*["nor_conv_3x3"] * 5, last) for last in ("none", "nor_conv_3x3")}
+
+
+def test_what_is_kept_is_of_these_images_and_options(tmp_path: Path) -> None:
+    with Store(tmp_path / "store.db") as store:
+        for options, images in (("epochs=1", 160), ("epochs=1", 120), ("epochs=2", 160), ("epochs=1", 160)):
+            strategy(f"gdas({options})", SPACE).prepare(some_digits(images), store)
+        assert len(list((tmp_path / "store.db.supernets").iterdir())) == 3
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_where_there_is_nothing_to_learn_from(name: str) -> None:
+    with pytest.raises(InputError, match=f"'{name}' learns from images, of which a replay has none"):
+        replay(None, {}, strategies=[name])  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=f"'{name}' trains as long as its epochs take"):
+        Plan(time=60, space=SPACE, strategy=name)
+    with pytest.raises(InputError, match="cannot be mixed"):
+        strategy(name, search_space("mobile"))
+
+
+def test_wrong_options() -> None:
+    with pytest.raises(InputError, match="The order of darts is 3, expected 1 or 2"):
+        strategy("darts(order=3)", SPACE)
