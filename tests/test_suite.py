@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,19 @@ class TestSuite:
         assert (rows["low"] <= rows["high"]).all()
         assert list(result.heat.columns) == ["my_table, cifar10"]
         assert result.summary["mean_spearman"].equals(result.heat["my_table, cifar10"].rename("mean_spearman"))
+
+    def test_some_data_sets(self, tmp_path: Path) -> None:
+        table = pd.read_csv(TABLE.partition("@")[0])
+        table["other.test"] = table["cifar10.test"][::-1].to_numpy()
+        table.to_csv(tmp_path / "two.csv", index=False)
+        found = find_benchmarks([], [f"{tmp_path / 'two.csv'}@nasbench201(channels=4, cells=1)"])
+        both, one = (
+            run_suite(replace(QUICK, datasets=named), found, tmp_path / "scores.db").rows for named in (None, ["other"])
+        )
+        assert set(both["dataset"]) == {"cifar10", "other"}
+        pd.testing.assert_frame_equal(one, both[both["dataset"] == "other"].reset_index(drop=True))
+        with pytest.raises(InputError, match="No benchmark here has the data set 'mnist', expected cifar10, other"):
+            run_suite(replace(QUICK, datasets=["mnist"]), found, tmp_path / "scores.db")
 
     def test_goes_on_where_it_was_interrupted(self, benchmarks: list, tmp_path: Path) -> None:
         def stop(what: str, done: int, total: int) -> None:

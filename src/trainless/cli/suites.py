@@ -21,6 +21,9 @@ _SHOWN = 30  # proxies on the terminal
 def suite(
     data: Annotated[str, typer.Option(help="Folder with the images of the data sets, or images for all of them.")],
     spaces: Annotated[str, typer.Option(help="Search spaces with commas, or 'all' that have a table here.")] = "all",
+    datasets: Annotated[
+        str | None, typer.Option(help="Data sets of the benchmarks with commas; all if left out.")
+    ] = None,
     proxies: Proxies = "all",
     table: Annotated[
         list[str] | None, typer.Option(help="A further table: a name, or a file in the plain format; FILE@SPACE.")
@@ -46,7 +49,7 @@ def suite(
     named = [part.strip() for part in proxies.split(",") if part.strip()]
     plan = Suite(
         [*named, *own], find_data(data), None if everything else sample, seeds, batch_size, initialization, resamples,
-        workers,
+        workers, None if datasets is None else [part.strip() for part in datasets.split(",") if part.strip()],
     )  # fmt: skip
     benchmarks = find_benchmarks(spaces, table or [])
     make_folder(out)

@@ -56,7 +56,7 @@ class OneShot(Estimator):
         >>> from trainless.search_spaces import search_space
         >>> space = search_space("nats_size(unit=2)")
         >>> setting = Setting(space, load_data("digits"), workers=0)
-        >>> wide = OneShot(epochs=2).estimate([space.parse("64:64:64:64:64")], setting)[0]
+        >>> wide = OneShot(epochs=2, sampling="sandwich").estimate([space.parse("64:64:64:64:64")], setting)[0]
         >>> wide.value > 30, wide.shared_seconds > wide.seconds
         (True, True)
     """
@@ -138,7 +138,7 @@ class Inherited(Trained):
 
     Example:
         >>> print(Inherited(epochs=1, shared=20))
-        inherited(epochs=1, shared=20)
+        inherited(epochs=1, shared=20, sampling=uniform)
     """
 
     name = "inherited"

@@ -46,6 +46,7 @@ class Suite:
         initialization: how weights are drawn.
         resamples: bootstrap samples behind each interval.
         workers: processes; None is one a core.
+        datasets: names of data sets of the benchmarks; None takes all.
 
     Raises:
         InputError: a number is out of range, or a name is unknown.
@@ -63,6 +64,7 @@ class Suite:
     initialization: str = "kaiming_normal_fan_out"
     resamples: int = 200
     workers: int | None = None
+    datasets: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         for name, least in (("sample", 2), ("seeds", 1), ("batch_size", 2)):
@@ -143,14 +145,19 @@ def run_suite(
         progress: called with what is being scored, the networks done, and all of these.
 
     Raises:
-        InputError: images or names cannot be used.
+        InputError: images or names cannot be used, or no benchmark has a data set that is named.
     """
+    known = list(dict.fromkeys(dataset for benchmark in benchmarks for dataset in benchmark.datasets))
+    if unknown := [name for name in suite.datasets or () if name not in known]:
+        raise InputError(f"No benchmark here has the data set '{unknown[0]}', expected {', '.join(known)}.")
     rows: list[dict[str, object]] = []
     for benchmark in benchmarks:
         sample = benchmark.sample(suite.sample)
         # Data sets that are scored on the same images have the same scores.
         images: dict[str, tuple[ImageDataset, list[str]]] = {}
         for dataset in benchmark.datasets:
+            if suite.datasets is not None and dataset not in suite.datasets:
+                continue
             loaded = suite_images(dataset, suite.data)
             images.setdefault(loaded.task.name, (loaded, []))[1].append(dataset)
         for name, (loaded, datasets) in images.items():
