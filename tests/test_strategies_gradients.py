@@ -24,6 +24,12 @@ def some_digits(images: int = 160) -> ImageDataset:
     return split(digits, images / len(digits))[1]
 
 
+def test_what_was_learnt_comes_before_the_reference_sample_of_a_relative_score() -> None:
+    search = Search(SPACE, "gdas(epochs=1)", "rank(params, flops)", some_digits(), budget=3, workers=0)
+    found = search.run()
+    assert str(found.evaluations["architecture"].iloc[0]) in found.protocol["learnt"]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_a_search_begins_with_what_was_learnt(name: str, tmp_path: Path) -> None:

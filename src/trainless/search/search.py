@@ -186,7 +186,7 @@ class Search:
         with rung_sessions(plan) as sessions:
             loop = Loop(
                 made, [plan.score] * made.rungs, sessions, check=plan.broken, objectives=plan.objectives,
-                facts=plan.minimised, batch=plan.proposals, seed=self.seed, first=plan.first,
+                facts=plan.minimised, batch=plan.proposals, seed=self.seed, first=(*plan.first, *made.learnt),
             )  # fmt: skip
             stopped, told = self._explore(loop, journal, progress, on_interrupt)
         estimates = [sessions.estimates[architecture] for architecture in loop.order]

@@ -79,7 +79,8 @@ class Strategy(ABC):
         batch: how many proposals it is best asked for at a time.
         several_objectives: whether it can maximise several objectives at once, towards their Pareto front.
         needs_images: whether it learns from images before it proposes, by `prepare`.
-        note: what is to be known of what it learnt; empty for nothing.
+        learnt: what `prepare` came to, which a search evaluates before all else.
+        note: what is to be known of that; empty for nothing.
         space: the search space.
         objectives: number of values in each result.
 
@@ -105,6 +106,7 @@ class Strategy(ABC):
     batch: ClassVar[int] = 1
     several_objectives: ClassVar[bool] = False
     needs_images: ClassVar[bool] = False
+    learnt: tuple[Architecture, ...] = ()
     note: str = ""
 
     def __init__(self, space: SearchSpace, seed: int = 0, *, objectives: int = 1) -> None:

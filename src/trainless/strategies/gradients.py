@@ -50,8 +50,6 @@ class GradientBased(Strategy):
         self.epochs, self.rate, self.seed = epochs, rate, seed
         self._relaxation: Relaxation = space.relaxation(_ANY)
         self._shares = [np.full(len(options), 1 / len(options)) for options in self._relaxation.choices]
-        self._first: list[Architecture] = []
-        self.note = ""
 
     @property
     def _method(self) -> str:
@@ -83,15 +81,15 @@ class GradientBased(Strategy):
         )  # fmt: skip
         ends = np.cumsum([len(options) for options in self._relaxation.choices])[:-1]
         self._shares = np.split(np.array(found.shares[-1]), ends)
-        self._first = [found.architecture]
+        self.learnt = (found.architecture,)
         self.note = (
-            f"{self._method} of {self.epochs} epochs came to {found.architecture}, {found.skips[-1]} of its operations "
-            f"are skips ({found.skips[0]} after the first epoch)"
+            f"{found.architecture} after {self.epochs} epochs of {self._method}; its skip connections are "
+            f"{found.skips[-1]}, after the first epoch they were {found.skips[0]}"
         )
 
     def ask(self, n: int = 1) -> list[Proposal]:
         """Propose what was learnt, then architectures drawn by the shares of their options."""
-        first = [architecture for architecture in self._first if architecture not in self.seen][:n]
+        first = [architecture for architecture in self.learnt if architecture not in self.seen][:n]
         drawn = self._fresh(n - len(first), self._draw, first, walk=True)
         return [Proposal(architecture) for architecture in [*first, *drawn]]
 
