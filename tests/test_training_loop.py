@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 from training_facts import TRAININGS, facts
+
+from trainless.training.loop import synchronised
 
 TABLE = Path(__file__).parent / "trainings_before.json"
 # Another processor sums in another order, from which trainings drift apart; half precision tells less.
@@ -33,6 +37,20 @@ def test_trainings_are_as_before(key: str) -> None:
     for name in ("accuracies", "measure"):
         assert now[name] == pytest.approx(was[name], abs=IMAGES), name
     assert [now[name] for name in ("part", "modes")] == [was[name] for name in ("part", "modes")]
+
+
+def test_synchronised_normalisations_leave_their_statistics_behind() -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 1), nn.Sequential(nn.BatchNorm2d(4)))
+    norm = network[1][0]
+    with synchronised(network):
+        inner = network[1][0]
+        assert type(inner) is nn.SyncBatchNorm
+        inner.running_mean.add_(1)
+        inner.num_batches_tracked.add_(2)
+        with torch.no_grad():
+            inner.weight.mul_(3)
+    assert network[1][0] is norm
+    assert (norm.running_mean.tolist(), int(norm.num_batches_tracked), norm.weight.tolist()) == ([1] * 4, 2, [3] * 4)
 
 
 def test_nothing_is_told_of_precision_and_devices() -> None:

@@ -8,7 +8,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -135,20 +135,21 @@ class Loop:
     def run(self, fabric: Fabric) -> None:
         """Train epoch after epoch, on the devices of a fabric."""
         self.fabric = fabric
-        if fabric.world_size > 1 and fabric.device.type == "cuda":  # PyTorch has it for GPUs alone
-            self.network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(self.network)
-        self.network.to(fabric.device)
-        optimizer = self.recipe.make_optimizer(self.optimized)
-        if self.done:
-            optimizer.load_state_dict(copy.deepcopy(dict(self.standing.optimizer)))
-        self.shared, self.optimizer = fabric.setup(self.network, optimizer)
-        if self.averaged:
-            self.averaged.to(fabric.device)
-        is_finished = self.done >= self.epochs
-        while not is_finished:
-            self._begin_epoch()
-            is_left = self._learn()
-            is_finished = self._end_epoch(is_left) or self.done >= self.epochs
+        # PyTorch has synchronised batch normalisation for GPUs alone.
+        several_gpus = fabric.world_size > 1 and fabric.device.type == "cuda"
+        with synchronised(self.network) if several_gpus else nullcontext():
+            self.network.to(fabric.device)
+            optimizer = self.recipe.make_optimizer(self.optimized)
+            if self.done:
+                optimizer.load_state_dict(copy.deepcopy(dict(self.standing.optimizer)))
+            self.shared, self.optimizer = fabric.setup(self.network, optimizer)
+            if self.averaged:
+                self.averaged.to(fabric.device)
+            is_finished = self.done >= self.epochs
+            while not is_finished:
+                self._begin_epoch()
+                is_left = self._learn()
+                is_finished = self._end_epoch(is_left) or self.done >= self.epochs
 
     def _begin_epoch(self) -> None:
         """Set the global random state, from which dropout draws, and all counts of the epoch."""
@@ -304,6 +305,29 @@ def evaluated(network: torch.nn.Module) -> Iterator[None]:
     finally:
         for module, mode in modes.items():
             module.training = mode
+
+
+@contextmanager
+def synchronised(network: torch.nn.Module) -> Iterator[None]:
+    """Have batch normalisations take the statistics of all processes for a while; a network's own modules come back.
+
+    Example:
+        >>> network = torch.nn.Sequential(torch.nn.BatchNorm2d(2))
+        >>> with synchronised(network):
+        ...     type(network[0]).__name__
+        'SyncBatchNorm'
+        >>> type(network[0]).__name__
+        'BatchNorm2d'
+    """
+    kind = torch.nn.modules.batchnorm._BatchNorm
+    originals = {name: module for name, module in network.named_modules() if isinstance(module, kind)}
+    torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    try:
+        yield
+    finally:
+        # Weights and statistics are the same tensors.
+        for name, module in originals.items():
+            network.set_submodule(name, module)
 
 
 def fit(loop: Loop, devices: Devices) -> TrainingState:
