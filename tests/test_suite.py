@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from trainless.errors import InputError, TableError, UnknownNameError
 from trainless.proxies import PROXIES
 from trainless.scoring import Scorer
 from trainless.suite import Suite, find_benchmarks, proxy_from_file, run_suite, suite_images
+from trainless.suite.run import _noise
 from trainless.tables import read_table
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
@@ -113,6 +115,12 @@ class TestSuite:
         assert (rows["low"] <= rows["high"]).all()
         assert list(result.heat.columns) == ["my_table, cifar10"]
         assert result.summary["mean_spearman"].equals(result.heat["my_table, cifar10"].rename("mean_spearman"))
+
+    def test_the_noise_of_scores_that_are_not_finite(self) -> None:
+        first, second = pd.Series([1.0, 2.0, -np.inf, np.nan]), pd.Series([5.0, 7.0, np.nan, -np.inf])
+        assert _noise([first, second]) == pytest.approx(1)
+        assert _noise([first, -second]) == pytest.approx(spearmanr([3, 4, 1.5, 1.5], [4, 3, 1.5, 1.5]).statistic)
+        assert math.isnan(_noise([first]))
 
     def test_some_data_sets(self, tmp_path: Path) -> None:
         table = pd.read_csv(TABLE.partition("@")[0])

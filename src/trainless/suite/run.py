@@ -15,6 +15,7 @@ from trainless.data import ImageDataset
 from trainless.errors import InputError
 from trainless.metrics import spearman
 from trainless.proxies import Proxy
+from trainless.ranking import average_ranks, finite_last
 from trainless.scoring import Scorer, parts_of
 from trainless.study import make_study
 from trainless.suite.benchmarks import Benchmark
@@ -219,8 +220,9 @@ def _rows(
 
 
 def _noise(scores: Sequence[pd.Series]) -> float:
-    """Mean rank correlation of each two seeds."""
-    pairs = [spearman(a.to_numpy(), b.to_numpy()) for a, b in itertools.combinations(scores, 2)]
+    """Mean rank correlation of each two seeds, what is not finite in one tie below all else."""
+    ranks = [average_ranks(finite_last(column.to_numpy(float))) for column in scores]
+    pairs = [spearman(a, b) for a, b in itertools.combinations(ranks, 2)]
     return float(np.mean(pairs)) if pairs else np.nan
 
 
