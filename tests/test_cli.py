@@ -78,7 +78,8 @@ def test_spaces_and_proxies_are_listed(run: Run) -> None:
         "darts": "channels=32, layers=8, affine=1, pool_norm=0, none=0", "nasbench_asr": "width=100",
         "nasbench_nlp": "width=100, layers=3",
         "chain": "unit=8", "mlp": "unit=8", "autoformer": "unit=8", "hierarchical": "channels=16",
-        "nasbench_macro": "width=32", "transnas_macro": "channels=64", "transnas_micro": "channels=64",
+        "nasbench_macro": "width=32", "transnas_macro": "channels=64, head=classification",
+        "transnas_micro": "channels=64, head=classification",
         "mobile": "width=16, depth=4", "convnet": "unit=8", "pretrained": "backbone=all",
     }  # fmt: skip
     code, out, _ = run("proxies")

@@ -35,6 +35,9 @@ CHOSEN: dict[str, some.SearchStrategy[Any]] = {
     "population": some.integers(8, 200),
     "rungs": some.integers(1, 5),
     "shift": some.floats(0, 0.5),
+    "head": some.sampled_from(["classification", "jigsaw", "segmentation", "generation"]),
+    "sampling": some.sampled_from(["uniform", "sandwich"]),
+    "order": some.sampled_from([1, 2]),
 }
 COUNTS, SHARES = some.integers(5, 10**6), some.floats(0, 1, exclude_min=True, exclude_max=True)
 
