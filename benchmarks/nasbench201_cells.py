@@ -6,7 +6,7 @@
 The store is that of `trainless suite --spaces nasbench201` with these aggregations: nothing is scored here. The suite
 draws cells and scores each distinct network once, so that those of many cells are drawn more often. A second population
 is all cells that are one of the networks drawn, each with an accuracy of its own in the table, as most papers count; a
-third is those of them from whose input a path leads to their output, whose accuracy is above 15 %.
+third is those of them from whose input a path leads to their output.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from trainless.scoring import Scorer
 from trainless.store import Store
 from trainless.suite import Benchmark, find_benchmarks, suite_images
 
-CONNECTED, TOP = 15.0, 10
+TOP = 10
 
 
 def main() -> None:
@@ -56,7 +56,8 @@ def compared(benchmark: Benchmark, dataset: str, arguments: argparse.Namespace) 
     drawn = {str(benchmark.space.canonical(benchmark.space.parse(text))): text for text in sample}
     classes = {str(cell): str(benchmark.space.canonical(cell)) for cell in benchmark.space}  # type: ignore[attr-defined]
     cells = {cell: drawn[known] for cell, known in classes.items() if known in drawn}
-    connected = {cell: text for cell, text in cells.items() if truth[cell] > CONNECTED}
+    joins = {text: any(edge.live for edge in benchmark.space.graph(benchmark.space.parse(text))) for text in sample}
+    connected = {cell: text for cell, text in cells.items() if joins[text]}
     images = suite_images(dataset, arguments.data)
     with Store(arguments.store, create=False) as store:
         runs = [Scorer(benchmark.space, "params", images, seed=seed).run for seed in range(arguments.seeds)]
