@@ -156,13 +156,14 @@ def tune(
     complete = [trial for trial in tried if trial.state == optuna.trial.TrialState.COMPLETE]
     best = max(complete, key=_value, default=None)
     # The best of some is the better for luck.
-    is_better = best is not None and nearly_as_good(_value(best), measure, len(valid_set)) > _value(tried[0])
+    if best is not None and nearly_as_good(_value(best), measure, len(valid_set)) > _value(tried[0]):
+        first = Recipe(**best.user_attrs["recipe"])
     rows = [
         {"trial": number, "recipe": trial.user_attrs["recipe"], "measure": trial.value,
          "epochs": trial.user_attrs.get("epochs", 0), "state": trial.state.name.lower()}
         for number, trial in enumerate(tried)
     ]  # fmt: skip
-    return (Recipe(**best.user_attrs["recipe"]) if best is not None and is_better else first), rows
+    return first, rows
 
 
 def _value(trial: optuna.trial.FrozenTrial) -> float:

@@ -43,13 +43,14 @@ def suite(
 ) -> None:
     """Run every proxy and aggregation on every benchmark that is here; run it again to go on after an interruption."""
     from trainless.report import suite_page
+    from trainless.specs import split_names
     from trainless.suite import Suite, find_benchmarks, proxy_from_file, run_suite
 
     own = [proxy_from_file(file) for file in proxy or []]
     named = [part.strip() for part in proxies.split(",") if part.strip()]
     plan = Suite(
         [*named, *own], find_data(data), None if everything else sample, seeds, batch_size, initialization, resamples,
-        workers, None if datasets is None else [part.strip() for part in datasets.split(",") if part.strip()],
+        workers, None if datasets is None else split_names(datasets),
     )  # fmt: skip
     benchmarks = find_benchmarks(spaces, table or [])
     make_folder(out)

@@ -50,7 +50,7 @@ def add_head(draft: Draft, head: str, task: Task, unit: int, halvings: int) -> N
         draft.add("head.bound", "tanh", block="head")
     else:
         if head == JIGSAW:
-            draft.add("join", "join_tiles", 9 * draft.channels, block="head")
+            draft.add("join", "join_tiles", draft.tiles * draft.channels, block="head")
             draft.tiles = 1
         draft.classify(task.classes)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import ClassVar
 
 import numpy as np
 
@@ -41,7 +40,7 @@ class GradientBased(Strategy):
 
     batch = 8
     needs_images = True
-    method: ClassVar[str]
+    method: str
 
     def __init__(
         self, space: SearchSpace, seed: int = 0, *, objectives: int = 1, epochs: int = 50, rate: float = 3e-4
@@ -50,10 +49,6 @@ class GradientBased(Strategy):
         self.epochs, self.rate, self.seed = epochs, rate, seed
         self._relaxation: Relaxation = space.relaxation(_ANY)
         self._shares = [np.full(len(options), 1 / len(options)) for options in self._relaxation.choices]
-
-    @property
-    def _method(self) -> str:
-        return self.method
 
     def prepare(
         self, images: ImageDataset, store: Store | None = None, progress: Callable[[int, int], None] | None = None
@@ -65,7 +60,7 @@ class GradientBased(Strategy):
 
         kept = KeptState(
             store,
-            {"strategy": f"{self._method} {self.epochs} {self.rate}", "space": self.space.spec, "seed": str(self.seed),
+            {"strategy": f"{self.method} {self.epochs} {self.rate}", "space": self.space.spec, "seed": str(self.seed),
              "data": f"{images.task} {fingerprint(images)}"},
         )  # fmt: skip
         told = progress or (lambda done, total: None)
@@ -76,14 +71,14 @@ class GradientBased(Strategy):
 
         train_set, valid_set = split(images, _VALID, derive_seed(self.seed, "gradients"))
         found = search_by_gradients(
-            self.space, train_set, valid_set, method=self._method, epochs=self.epochs, seed=self.seed,
+            self.space, train_set, valid_set, method=self.method, epochs=self.epochs, seed=self.seed,
             preference_rate=self.rate, resume=kept.read(), on_epoch=keep,
         )  # fmt: skip
         ends = np.cumsum([len(options) for options in self._relaxation.choices])[:-1]
         self._shares = np.split(np.array(found.shares[-1]), ends)
         self.learnt = (found.architecture,)
         self.note = (
-            f"{found.architecture} after {self.epochs} epochs of {self._method}; its skip connections are "
+            f"{found.architecture} after {self.epochs} epochs of {self.method}; its skip connections are "
             f"{found.skips[-1]}, after the first epoch they were {found.skips[0]}"
         )
 
@@ -131,11 +126,7 @@ class Darts(GradientBased):
         super().__init__(space, seed, objectives=objectives, epochs=epochs, rate=rate)
         if order not in (1, 2):
             raise InputError(f"The order of darts is {order}, expected 1 or 2.")
-        self.order = order
-
-    @property
-    def _method(self) -> str:
-        return "darts" if self.order == 1 else "darts-2"
+        self.order, self.method = order, "darts" if order == 1 else "darts-2"
 
 
 class GDAS(GradientBased):

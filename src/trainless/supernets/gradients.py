@@ -14,8 +14,9 @@ from trainless.data import ImageDataset, split
 from trainless.errors import InputError, UnknownNameError
 from trainless.search_spaces.base import SearchSpace
 from trainless.seeding import derive_seed, generator
+from trainless.supernets.keeping import last_state
 from trainless.supernets.mixed import MixedNetwork
-from trainless.training import Recipe, TrainingState, train
+from trainless.training import Recipe, TrainingState
 from trainless.training.batches import Batches
 from trainless.training.loop import Loop
 from trainless.types import Architecture
@@ -107,21 +108,14 @@ def search_by_gradients(
     for name in ("first_moment", "second_moment"):
         network.register_buffer(name, torch.zeros_like(network.preferences))
     search = _Search(method, preference_rate, Batches(choosing, recipe.batch_size), recipe)
-    states: list[TrainingState] = [resume] if resume else []
-
-    def keep(state: TrainingState) -> None:
-        states[:] = [state]
-        if on_epoch:
-            on_epoch(state)
 
     class PreferenceLoop(_PreferenceLoop):
         settings = search
 
-    train(
+    state = last_state(
         network, learnt, valid_set, epochs=epochs, seed=seed, recipe=recipe, threads=threads, resume=resume,
-        on_epoch=keep, loop=PreferenceLoop,
+        on_epoch=on_epoch, loop=PreferenceLoop,
     )  # fmt: skip
-    state = states[-1]
     shares = state.weights["trace"][: state.epochs]
     found = tuple(network.relaxation.decode([own.tolist() for own in network.by_choice(row)]) for row in shares)
     return GradientSearch(

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from trainless.data import ImageDataset
 from trainless.errors import InputError
 from trainless.files import write_file
 from trainless.store import Store, key_of
-from trainless.training import TrainingState
+from trainless.training import TrainingState, train
 
-__all__ = ["KeptState"]
+__all__ = ["KeptState", "last_state"]
 
 
 class KeptState:
@@ -54,3 +56,19 @@ class KeptState:
         if self._path is not None:
             self._path.parent.mkdir(exist_ok=True)
             write_file(self._path, lambda path: torch.save(vars(state), path))
+
+
+def last_state(
+    network: torch.nn.Module, train_set: ImageDataset, valid_set: ImageDataset, *, resume: TrainingState | None,
+    on_epoch: Callable[[TrainingState], None] | None, **options: Any,
+) -> TrainingState:  # fmt: skip
+    """Train a network as `trainless.training.train` does, and give the state after the last epoch, not the best."""
+    states: list[TrainingState] = [resume] if resume else []
+
+    def keep(state: TrainingState) -> None:
+        states[:] = [state]
+        if on_epoch:
+            on_epoch(state)
+
+    train(network, train_set, valid_set, resume=resume, on_epoch=keep, **options)
+    return states[-1]

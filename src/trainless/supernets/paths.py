@@ -13,8 +13,9 @@ from torch.nn.functional import cross_entropy
 from trainless.data import ImageDataset
 from trainless.errors import UnknownNameError
 from trainless.seeding import derive_seed
+from trainless.supernets.keeping import last_state
 from trainless.supernets.supernet import Supernet, recalibrate
-from trainless.training import Recipe, TrainingState, train
+from trainless.training import Recipe, TrainingState
 from trainless.training.batches import Batches
 from trainless.training.loop import Loop, evaluated
 from trainless.training.recipes import SAMPLINGS, SHARED_RECIPE
@@ -79,19 +80,12 @@ def train_supernet(
     if sampling not in SAMPLINGS:
         raise UnknownNameError("sampling of paths", sampling, SAMPLINGS)
     paths = _Paths(supernet, sampling, seed, calibration_images(train_set, seed))
-    states: list[TrainingState] = [resume] if resume else []
-
-    def keep(state: TrainingState) -> None:
-        states[:] = [state]
-        if on_epoch:
-            on_epoch(state)
-
-    train(
+    state = last_state(
         paths, train_set, valid_set, epochs=epochs, seed=seed, recipe=recipe, threads=threads, resume=resume,
-        on_epoch=keep, loop=_PathLoop,
+        on_epoch=on_epoch, loop=_PathLoop,
     )  # fmt: skip
-    paths.load_state_dict(states[-1].weights)
-    return states[-1]
+    paths.load_state_dict(state.weights)
+    return state
 
 
 def calibration_images(dataset: ImageDataset, seed: int = 0) -> list[torch.Tensor]:

@@ -18,6 +18,7 @@ from trainless.search_spaces.blueprint import Blueprint
 from trainless.search_spaces.nodes import Node
 from trainless.seeding import derive_seed, generator, preserve_rng_state
 from trainless.training.convolutions import mended_convolutions
+from trainless.training.loop import evaluated
 from trainless.types import Architecture, Task
 
 __all__ = ["Supernet", "recalibrate"]
@@ -232,19 +233,15 @@ def recalibrate(network: nn.Module, batches: Iterable[torch.Tensor]) -> None:
         (4.0, False)
     """
     norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    modes = {module: module.training for module in network.modules()}
     momenta = [norm.momentum for norm in norms]
     try:
-        network.eval()
-        for norm in norms:
-            norm.reset_running_stats()
-            norm.train()
-            norm.momentum = None  # a mean of all batches, each alike
-        with torch.no_grad():
+        with evaluated(network), torch.no_grad():
+            for norm in norms:
+                norm.reset_running_stats()
+                norm.train()
+                norm.momentum = None  # a mean of all batches, each alike
             for images in batches:
                 network(images)
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum
-        for module, mode in modes.items():
-            module.training = mode
