@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 
@@ -11,7 +9,8 @@ from trainless.data import ImageDataset, load_data, split
 from trainless.errors import InputError, UnknownNameError
 from trainless.search_spaces import search_space
 from trainless.supernets import METHODS, MixedNetwork, search_by_gradients
-from trainless.supernets.gradients import _drawn, _PreferenceLoop, _sampled, second_order_gradient
+from trainless.supernets.curvature import dominant_eigenvalue, second_order_gradient
+from trainless.supernets.methods import drawn, sampled
 from trainless.training import TrainingState
 from trainless.types import Task
 
@@ -34,43 +33,26 @@ def test_a_search_finds_a_member_and_goes_on_where_it_stopped(method: str) -> No
         states.append(state)
         raise KeyboardInterrupt
 
-    options = {"method": method, "epochs": 2, "preference_rate": 0.1}
+    options = {"method": method, "epochs": 3, "preference_rate": 0.1}
     whole = search_by_gradients(SPACE, train_set, valid_set, **options)
     with pytest.raises(KeyboardInterrupt):
         search_by_gradients(SPACE, train_set, valid_set, **options, on_epoch=stop)
     resumed = search_by_gradients(SPACE, train_set, valid_set, **options, resume=states[0])
     assert whole.architecture in SPACE
     assert (resumed.shares, resumed.found) == (whole.shares, whole.found)
-    assert len(whole.shares) == len(whole.found) == len(whole.skips) == 2
-    assert whole.shares[0] != whole.shares[1]
-    assert sum(whole.shares[1]) == pytest.approx(6)
+    assert len(whole.shares) == len(whole.found) == len(whole.skips) == 3
+    assert whole.shares[0] != whole.shares[2]
+    assert sum(whole.shares[2]) == pytest.approx(3 if method == "pc-darts" else 6)  # a value shares what edges weigh
     assert whole.skips[-1] == str(whole.architecture).count("skip_connect")
-
-
-def test_preferences_step_as_adam_does() -> None:
-    network = MixedNetwork(SPACE, Task("toy", 4))
-    for name in ("first_moment", "second_moment"):
-        network.register_buffer(name, torch.zeros(30))
-    expected = network.preferences.detach().clone().requires_grad_()
-    adam = torch.optim.Adam([expected], 0.1, betas=(0.5, 0.999), weight_decay=1e-3)
-    loop = SimpleNamespace(
-        network=network, done=0, train_images=range(3), steps=0, settings=SimpleNamespace(rate=0.1),
-    )  # fmt: skip
-    for step in range(6):
-        expected.grad = torch.randn(30, generator=torch.Generator().manual_seed(step))
-        loop.done, loop.steps = divmod(step, 3)
-        _PreferenceLoop._prefer(loop, expected.grad)  # type: ignore[arg-type]
-        adam.step()
-    torch.testing.assert_close(network.preferences.detach(), expected.detach())
 
 
 def test_a_sample_is_one_option_whose_gradient_is_that_of_the_softmax() -> None:
     preferences, stream = torch.zeros(5, requires_grad=True), torch.Generator().manual_seed(0)
-    drawn = torch.stack([_sampled(preferences, 1.0, stream) for _ in range(400)])
-    assert ((drawn.detach() == 0).sum(1) == 4).all()
-    torch.testing.assert_close(drawn.detach().sum(1), torch.ones(400))
-    torch.testing.assert_close(drawn.detach().mean(0), torch.full((5,), 0.2), atol=0.07, rtol=0)
-    drawn[:, 0].sum().backward()
+    found = torch.stack([sampled(preferences, 1.0, stream) for _ in range(400)])
+    assert ((found.detach() == 0).sum(1) == 4).all()
+    torch.testing.assert_close(found.detach().sum(1), torch.ones(400))
+    torch.testing.assert_close(found.detach().mean(0), torch.full((5,), 0.2), atol=0.07, rtol=0)
+    found[:, 0].sum().backward()
     assert preferences.grad[0] > 0 > preferences.grad[1]
 
 
@@ -78,8 +60,8 @@ def test_dirichlet_shares_have_the_mean_of_their_concentrations() -> None:
     preferences = torch.tensor([1.0, 0.0, 0.0])
     stream = torch.Generator().manual_seed(0)
     state = torch.get_rng_state()
-    drawn = torch.stack([_drawn(preferences, stream) for _ in range(2000)])
-    torch.testing.assert_close(drawn.mean(0), torch.tensor([0.5, 0.25, 0.25]), atol=0.02, rtol=0)
+    found = torch.stack([drawn(preferences, stream) for _ in range(2000)])
+    torch.testing.assert_close(found.mean(0), torch.tensor([0.5, 0.25, 0.25]), atol=0.02, rtol=0)
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -96,7 +78,7 @@ def test_the_second_order_is_the_derivative_through_a_step() -> None:
         return ((features[10:] * preferences.softmax(0)) @ w - targets[10:]).square().mean()
 
     before = weights.detach().clone()
-    found = second_order_gradient(learning, choosing, [weights], preferences, rate)
+    (found,) = second_order_gradient(learning, choosing, [weights], [preferences], rate)
     assert torch.equal(weights, before)
     (step,) = torch.autograd.grad(learning(), weights, create_graph=True)
     (expected,) = torch.autograd.grad(choosing(weights - rate * step), preferences)
@@ -111,5 +93,81 @@ def test_wrong_arguments() -> None:
         search_by_gradients(SPACE, train_set, valid_set, method="enas")
     with pytest.raises(InputError, match="learning rate of the preferences is 0"):
         search_by_gradients(SPACE, train_set, valid_set, preference_rate=0)
+    with pytest.raises(InputError, match="left out with probability 1"):
+        search_by_gradients(SPACE, train_set, valid_set, drop_path=1.0)
+    with pytest.raises(InputError, match="epochs is 2, expected at least 3, for p-darts has as many stages"):
+        search_by_gradients(SPACE, train_set, valid_set, method="p-darts", epochs=2)
     with pytest.raises(InputError, match="cannot be mixed"):
         search_by_gradients(search_space("nats_size(unit=2)"), train_set, valid_set)
+
+
+def test_the_dominant_eigenvalue_is_that_of_the_hessian() -> None:
+    network = MixedNetwork(SPACE, Task("toy", 4, height=16, width=16), seed=0).double()
+    images = torch.randn(8, 3, 16, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(8) % 4
+
+    def loss(preferences: torch.Tensor) -> torch.Tensor:
+        shares = torch.cat([own.softmax(0) for own in network.by_choice(preferences)])
+        return torch.nn.functional.cross_entropy(network(images, shares), labels)
+
+    point = network.preferences.detach().clone().requires_grad_()
+    hessian = torch.autograd.functional.hessian(loss, point)
+    expected = max(torch.linalg.eigvalsh(hessian).tolist(), key=abs)
+    assert dominant_eigenvalue(loss(point), point) == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.slow
+def test_stages_of_p_darts_go_deeper_with_fewer_options() -> None:
+    train_set, valid_set = sets()
+    space = search_space("nasbench201(channels=2, cells=3)")
+    cells, states = [], list[TrainingState]()
+
+    def note(state: TrainingState) -> None:
+        states.append(state)
+        cells.append(sum(1 for name in state.weights if name.endswith("0.operation.op.1.weight")))
+
+    found = search_by_gradients(space, train_set, valid_set, method="p-darts", epochs=3, on_epoch=note)
+    kept = [int(state.weights["kept"].sum()) for state in states]
+    assert kept == [30, 24, 12]  # of five options four, of which two
+    assert [sum(share > 0 for share in row) for row in found.shares] == kept
+    depths = [len({name.split(".")[3] for name in state.weights if name.startswith("mixed.network.features.")})
+              for state in states]  # fmt: skip
+    assert depths[0] < depths[1] < depths[2]
+    assert all(skips <= 2 for skips in found.skips)
+
+
+@pytest.mark.slow
+def test_a_rise_of_eigenvalues_ends_a_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    train_set, valid_set = sets(80)
+    values = iter([1.0] * 7 + [2.0] * 20)
+    monkeypatch.setattr("trainless.supernets.gradients.dominant_eigenvalue", lambda loss, wrt: next(values))
+    options = {"epochs": 14, "preference_rate": 1.0}
+    found = search_by_gradients(SPACE, train_set, valid_set, **options, early_stop=True)
+    assert found.is_stopped
+    assert found.eigenvalues == (*[1.0] * 7, *[2.0] * 3)  # means of 1.0 and 1.6
+    assert found.architecture == found.found[4]
+
+
+def test_watching_eigenvalues_changes_nothing_else() -> None:
+    train_set, valid_set = sets(80)
+    plain, watched = (
+        search_by_gradients(SPACE, train_set, valid_set, epochs=2, has_eigenvalues=watches) for watches in (False, True)
+    )
+    assert plain.eigenvalues == ()
+    assert len(watched.eigenvalues) == 2
+    assert 0 not in watched.eigenvalues
+    assert plain.shares == watched.shares
+
+
+def test_paths_are_dropped_while_it_learns() -> None:
+    network = MixedNetwork(SPACE, Task("toy", 4, height=16, width=16), seed=0)
+    images = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    weighted = next(part for part in network.mixed if part.is_skip)
+    weighted.share, weighted.drop, x = torch.tensor(0.5), 0.75, torch.ones(400, 2, 2, 2)
+    given = weighted(x)
+    assert set(given.unique().tolist()) == {0.0, 2.0}  # half of it, four times where it is there
+    assert (given.flatten(1).std(1) == 0).all()  # for an image as a whole
+    assert float(given.mean()) == pytest.approx(0.5, abs=0.15)
+    network.drop_path = network.drop_skips = 0.5
+    network.eval()
+    assert torch.equal(network(images), network(images))

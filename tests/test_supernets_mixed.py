@@ -102,3 +102,51 @@ def test_normalisations_of_what_is_mixed_have_no_gains() -> None:
 def test_spaces_that_cannot_be_mixed(spec: str) -> None:
     with pytest.raises(InputError, match="cannot be mixed"):
         MixedNetwork(search_space(spec), TASK)
+
+
+def test_what_is_not_kept_has_no_share_and_no_operation() -> None:
+    space = search_space("nasbench201(channels=4, cells=1)")
+    whole, kept = MixedNetwork(space, TASK), [*range(0, 30, 5), *range(3, 30, 5)]  # none and the larger convolution
+    part = MixedNetwork(space, TASK, kept=kept)
+    assert [number for number, share in enumerate(part.shares()) if share] == sorted(kept)
+    assert sum(weight.numel() for weight in part.parameters()) < sum(weight.numel() for weight in whole.parameters())
+    cell = space.make(["nor_conv_3x3"] * 6)
+    assert part.subnetwork(cell)(images()).shape == (2, 5)
+    with pytest.raises(InputError, match="has options that are left out"):
+        part.subnetwork(space.make(["skip_connect"] * 6))
+    with pytest.raises(InputError, match=r"None of the options \[5, 6, 7, 8, 9\] of choice 1 is kept"):
+        MixedNetwork(space, TASK, kept=[0, *range(10, 30)])
+
+
+@pytest.mark.parametrize("spec", MIXABLE)
+def test_partial_operations_hand_on_the_other_channels(spec: str) -> None:
+    space = search_space(spec)
+    mixed = MixedNetwork(space, TASK, partial=4, weighs_edges=True)
+    assert mixed(images(4)).shape == (4, 5)
+    whole = MixedNetwork(space, TASK)
+    assert sum(weight.numel() for weight in mixed.weights) < sum(weight.numel() for weight in whole.weights)
+    with pytest.raises(InputError, match="Operations on one of 4 parts"):
+        mixed.subnetwork(space.sample(np.random.default_rng(0)))
+
+
+def test_a_part_is_changed_and_all_is_shuffled() -> None:
+    mixed = MixedNetwork(search_space("nasbench201(channels=4, cells=1)"), TASK, partial=4)
+    skip = next(part for part in mixed.mixed if part.is_skip)
+    zero = next(part for part in mixed.mixed if part.numbers == [0])
+    x = torch.arange(4.0).reshape(1, 4, 1, 1).expand(1, 4, 8, 8)
+    for part in (skip, zero):
+        part.share = torch.tensor(1.0)
+    torch.testing.assert_close(skip(x)[0, :, 0, 0], torch.tensor([0.0, 1.0, 2.0, 3.0]))
+    torch.testing.assert_close(zero(x + 1)[0, :, 0, 0], torch.tensor([0.0, 2.0, 3.0, 4.0]))
+
+
+def test_edges_into_one_value_are_weighed_against_each_other() -> None:
+    mixed = MixedNetwork(search_space("nasbench201(channels=4, cells=1)"), TASK, weighs_edges=True)
+    sums = [float(own.sum()) for own in mixed.by_choice(mixed.shares().detach())]
+    assert sums == pytest.approx([1, 1 / 2, 1 / 2, 1 / 3, 1 / 3, 1 / 3])
+    with torch.no_grad():
+        mixed.edges[2] = 50.0
+    sums = [float(own.sum()) for own in mixed.by_choice(mixed.shares().detach())]
+    assert sums == pytest.approx([1, 0, 1, 1 / 3, 1 / 3, 1 / 3], abs=1e-6)
+    mixed.shares()[5].backward()
+    assert mixed.edges.grad[1] > 0 > mixed.edges.grad[2]

@@ -12,7 +12,7 @@ from trainless.errors import UnknownNameError
 from trainless.search_spaces import search_space
 from trainless.search_spaces.nats_size import NATSSize
 from trainless.supernets import Supernet, calibration_images, path_accuracy, train_supernet
-from trainless.supernets.paths import _Paths
+from trainless.supernets.paths import Paths
 from trainless.training import TrainingState
 from trainless.training.recipes import SHARED_RECIPE
 
@@ -68,19 +68,19 @@ def test_what_no_path_of_a_step_has_stays_as_it_is() -> None:
     train_set, valid_set = sets(80)
     space = search_space("nasbench201(channels=2, cells=1)")
     supernet = Supernet(space, train_set.task)
-    paths = _Paths(supernet, "uniform", 0, calibration_images(train_set))
+    paths = Paths(supernet, "uniform", 0, calibration_images(train_set))
     drawn = [path for step in range(4) for path in paths.drawn(0, step)]
     used = {tensor.data_ptr() for path in drawn for tensor in supernet.tensors(path).values()}
     train_supernet(supernet, train_set, valid_set, epochs=1)
     fresh = Supernet(space, train_set.task)
-    paths_of_fresh = _Paths(fresh, "uniform", 0, [])
+    paths_of_fresh = Paths(fresh, "uniform", 0, [])
     assert [str(path) for step in range(4) for path in paths_of_fresh.drawn(0, step)] == list(map(str, drawn))
     assert len(used) < len(supernet.state_dict())
 
 
 def test_a_sandwich_has_the_largest_and_the_smallest() -> None:
     train_set, _ = sets(80)
-    paths = _Paths(Supernet(SPACE, train_set.task), "sandwich", 0, [])
+    paths = Paths(Supernet(SPACE, train_set.task), "sandwich", 0, [])
     drawn = paths.drawn(0, 0)
     assert [str(path) for path in drawn[:2]] == ["64:64:64:64:64", "8:8:8:8:8"]
     assert len(drawn) == 4

@@ -130,8 +130,8 @@ class Plan:
         made = strategy(self.strategy, self.scratch_space, self.seed)
         if made.needs_images and self.time:
             raise InputError(
-                f"The strategy '{made}' trains as long as its epochs take, and a fit has a tenth of its time for the "
-                "search: take another, such as evolution, or search by `trainless search` first."
+                f"The strategy '{made}' learns as long as it takes, and a fit has a tenth of its time for the search: "
+                "take another, such as evolution, or search by `trainless search` first."
             )
         if self.score is not None:
             search_score(self.score)

@@ -203,10 +203,10 @@ def trained_supernet(
         {"estimator": str(estimator), "space": setting.space.spec, "seed": str(setting.seed),
          "data": f"{setting.data.task} {fingerprint(setting.data)}"},
     )  # fmt: skip
-    state, progress = kept.read(), setting.progress or (lambda done, total: None)
+    state, progress = kept.training(), setting.progress or (lambda done, total: None)
 
     def keep(new: TrainingState) -> None:
-        kept.write(new)
+        kept.write(vars(new))
         progress(new.epochs, estimator.epochs)
 
     progress(state.epochs if state else 0, estimator.epochs)

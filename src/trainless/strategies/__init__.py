@@ -8,10 +8,12 @@ from trainless.search_spaces.base import SearchSpace
 from trainless.specs import look_up, options_of, parse_spec, refuse_options, write_spec
 from trainless.strategies.base import CONTEXT, Proposal, Result, Strategy
 from trainless.strategies.evolution import FreeREA, RegularizedEvolution
-from trainless.strategies.gradients import GDAS, Darts, DrNAS
+from trainless.strategies.gradients import GDAS, Darts, DrNAS, PCDarts, PDarts
 from trainless.strategies.halving import Hyperband, SuccessiveHalving
 from trainless.strategies.local import LocalSearch
+from trainless.strategies.one_shot import ENAS
 from trainless.strategies.optuna import GP, NSGA2, TPE, check_study, write_study
+from trainless.strategies.pruning import TENAS, ZeroCostPT
 from trainless.strategies.reinforce import Reinforce
 from trainless.strategies.sampling import Grid, Random
 
@@ -24,7 +26,8 @@ STRATEGIES: dict[str, type[Strategy]] = {
     kind.name: kind
     for kind in (
         Random, Grid, LocalSearch, RegularizedEvolution, FreeREA,
-        TPE, GP, NSGA2, Reinforce, SuccessiveHalving, Hyperband, Darts, GDAS, DrNAS,
+        TPE, GP, NSGA2, Reinforce, SuccessiveHalving, Hyperband, Darts, PCDarts,
+        PDarts, GDAS, DrNAS, ENAS, TENAS, ZeroCostPT,
     )
 }  # fmt: skip
 

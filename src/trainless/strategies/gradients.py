@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainless.data import ImageDataset, fingerprint, split
+from trainless.data import ImageDataset
 from trainless.errors import InputError
 from trainless.search_spaces.base import SearchSpace
 from trainless.search_spaces.relaxation import Relaxation
-from trainless.seeding import derive_seed
-from trainless.store import Store
-from trainless.strategies.base import Proposal, Strategy
+from trainless.strategies.taught import Taught, Told, keeper
 from trainless.types import Architecture, Task
 
-__all__ = ["GDAS", "Darts", "DrNAS", "GradientBased"]
+if TYPE_CHECKING:
+    from trainless.supernets.keeping import KeptState
 
-_VALID = 0.2  # share of the images on which the mixed network is measured; nothing is chosen by that
+__all__ = ["GDAS", "Darts", "DrNAS", "GradientBased", "PCDarts", "PDarts"]
+
 _ANY = Task("any", 1)  # what there is to choose among does not depend on the task
 
 
-class GradientBased(Strategy):
+class GradientBased(Taught):
     """What all gradient-based strategies share: the first proposal is what was learnt, the others are drawn by it.
 
     Before the first proposal `prepare` trains a mixed network, by `trainless.supernets.search_by_gradients`. Without it
@@ -33,60 +33,40 @@ class GradientBased(Strategy):
         objectives: 1.
         epochs: of the mixed network.
         rate: learning rate of the preferences.
+        early_stop: whether a rise of the Hessian's dominant eigenvalue ends it, as for `search_by_gradients`.
 
     Raises:
         InputError: the operations of the space cannot be mixed.
     """
 
-    batch = 8
-    needs_images = True
     method: str
 
     def __init__(
-        self, space: SearchSpace, seed: int = 0, *, objectives: int = 1, epochs: int = 50, rate: float = 3e-4
-    ) -> None:
+        self, space: SearchSpace, seed: int = 0, *, objectives: int = 1, epochs: int = 50, rate: float = 3e-4,
+        early_stop: bool = False,
+    ) -> None:  # fmt: skip
         super().__init__(space, seed, objectives=objectives)
-        self.epochs, self.rate, self.seed = epochs, rate, seed
+        self.epochs, self.rate, self.early_stop = epochs, rate, early_stop
         self._relaxation: Relaxation = space.relaxation(_ANY)
         self._shares = [np.full(len(options), 1 / len(options)) for options in self._relaxation.choices]
 
-    def prepare(
-        self, images: ImageDataset, store: Store | None = None, progress: Callable[[int, int], None] | None = None
-    ) -> None:
-        """Learn the shares of the options."""
+    def _study(self, images: ImageDataset, kept: KeptState, told: Told) -> None:
         from trainless.supernets import search_by_gradients
-        from trainless.supernets.keeping import KeptState
-        from trainless.training import TrainingState
 
-        kept = KeptState(
-            store,
-            {"strategy": f"{self.method} {self.epochs} {self.rate}", "space": self.space.spec, "seed": str(self.seed),
-             "data": f"{images.task} {fingerprint(images)}"},
-        )  # fmt: skip
-        told = progress or (lambda done, total: None)
-
-        def keep(state: TrainingState) -> None:
-            kept.write(state)
-            told(state.epochs, self.epochs)
-
-        train_set, valid_set = split(images, _VALID, derive_seed(self.seed, "gradients"))
         found = search_by_gradients(
-            self.space, train_set, valid_set, method=self.method, epochs=self.epochs, seed=self.seed,
-            preference_rate=self.rate, resume=kept.read(), on_epoch=keep,
+            self.space, *self._split(images), method=self.method, epochs=self.epochs, seed=self.seed,
+            preference_rate=self.rate, early_stop=self.early_stop, resume=kept.training(),
+            on_epoch=keeper(kept, told, self.epochs),
         )  # fmt: skip
         ends = np.cumsum([len(options) for options in self._relaxation.choices])[:-1]
         self._shares = np.split(np.array(found.shares[-1]), ends)
         self.learnt = (found.architecture,)
+        skips = len(self.space.skip_spans(found.architecture))
+        ended = f", which the rise of the eigenvalue ended at {found.eigenvalues[-1]:.3g}" if found.is_stopped else ""
         self.note = (
-            f"{found.architecture} after {self.epochs} epochs of {self.method}; its skip connections are "
-            f"{found.skips[-1]}, after the first epoch they were {found.skips[0]}"
+            f"{found.architecture} after {len(found.found)} epochs of {self.method}{ended}; its skip connections are "
+            f"{skips}, after the first epoch they were {found.skips[0]}"
         )
-
-    def ask(self, n: int = 1) -> list[Proposal]:
-        """Propose what was learnt, then architectures drawn by the shares of their options."""
-        first = [architecture for architecture in self.learnt if architecture not in self.seen][:n]
-        drawn = self._fresh(n - len(first), self._draw, first, walk=True)
-        return [Proposal(architecture) for architecture in [*first, *drawn]]
 
     def _draw(self) -> Architecture:
         # The largest of logarithms with Gumbel noise is an option drawn by its share.
@@ -106,6 +86,7 @@ class Darts(GradientBased):
         objectives: 1.
         epochs: of the mixed network.
         rate: learning rate of the preferences.
+        early_stop: as for `GradientBased`.
         order: 1, or 2 for gradients after the step that the weights are about to take, at four times the cost.
 
     Raises:
@@ -121,12 +102,53 @@ class Darts(GradientBased):
 
     def __init__(
         self, space: SearchSpace, seed: int = 0, *, objectives: int = 1, epochs: int = 50, rate: float = 3e-4,
-        order: int = 1,
+        early_stop: bool = False, order: int = 1,
     ) -> None:  # fmt: skip
-        super().__init__(space, seed, objectives=objectives, epochs=epochs, rate=rate)
+        super().__init__(space, seed, objectives=objectives, epochs=epochs, rate=rate, early_stop=early_stop)
         if order not in (1, 2):
             raise InputError(f"The order of darts is {order}, expected 1 or 2.")
         self.order, self.method = order, "darts" if order == 1 else "darts-2"
+
+
+class PCDarts(GradientBased):
+    """PC-DARTS: operations compute a quarter of the channels, and edges into a value are weighed against each other.
+
+    Source: Xu et al., PC-DARTS: Partial Channel Connections for Memory-Efficient Architecture Search, ICLR 2020.
+
+    Example:
+        >>> from trainless.search_spaces import search_space
+        >>> str(PCDarts(search_space("nasbench201"), rate=1e-3))
+        'pc-darts(rate=0.001)'
+    """
+
+    name = method = "pc-darts"
+
+    def __init__(
+        self, space: SearchSpace, seed: int = 0, *, objectives: int = 1, epochs: int = 50, rate: float = 6e-4,
+        early_stop: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__(space, seed, objectives=objectives, epochs=epochs, rate=rate, early_stop=early_stop)
+
+
+class PDarts(GradientBased):
+    """P-DARTS: three stages of ever more cells and ever fewer options, in which skip connections are left out at times.
+
+    Source: Chen et al., Progressive Differentiable Architecture Search: Bridging the Depth Gap between Search and
+    Evaluation, ICCV 2019.
+
+    Example:
+        >>> from trainless.search_spaces import search_space
+        >>> str(PDarts(search_space("nasbench201"), epochs=75))
+        'p-darts(epochs=75)'
+    """
+
+    name = method = "p-darts"
+
+    def __init__(
+        self, space: SearchSpace, seed: int = 0, *, objectives: int = 1, epochs: int = 50, rate: float = 6e-4,
+        early_stop: bool = False,
+    ) -> None:  # fmt: skip
+        super().__init__(space, seed, objectives=objectives, epochs=epochs, rate=rate, early_stop=early_stop)
 
 
 class GDAS(GradientBased):

@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import Any
 
 import torch
-from torch.distributions import Dirichlet, kl_divergence
-from torch.nn.functional import cross_entropy, elu, log_softmax, one_hot
+from torch.nn.functional import cross_entropy
 
 from trainless.data import ImageDataset, split
 from trainless.errors import InputError, UnknownNameError
+from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
 from trainless.seeding import derive_seed, generator
+from trainless.supernets.curvature import dominant_eigenvalue, gradients, second_order_gradient
 from trainless.supernets.keeping import last_state
+from trainless.supernets.methods import METHODS, Method, Stage
 from trainless.supernets.mixed import MixedNetwork
 from trainless.training import Recipe, TrainingState
 from trainless.training.batches import Batches
 from trainless.training.loop import Loop
 from trainless.types import Architecture
 
-__all__ = ["METHODS", "GradientSearch", "search_by_gradients", "second_order_gradient"]
-
-METHODS = ("darts", "darts-2", "gdas", "drnas")
-"""DARTS of the first and second order (Liu et al., ICLR 2019), GDAS (Dong and Yang, CVPR 2019), DrNAS (Chen et al.,
-ICLR 2021)."""
+__all__ = ["GradientSearch", "search_by_gradients"]
 
 _RECIPE = Recipe(optimizer="sgd", learning_rate=0.025, weight_decay=3e-4, schedule="cosine")
 _SHARE = 0.5  # of the images, by which preferences are learnt
-_RATE, _DECAY, _BETAS = 3e-4, 1e-3, (0.5, 0.999)  # of the preferences, as all these papers have them
-_HOT, _COLD = 10.0, 0.1  # first and last temperature of GDAS
-_CONCENTRATION = 1e-3  # what DrNAS's distance from the even distribution counts in the loss
-_STEP = 0.01  # of the difference by which the second order is found, over the norm of the gradient
+_DECAY, _BETAS = 1e-3, (0.5, 0.999)  # of the preferences, as all these papers have them
+_WINDOW, _RISE = 5, 0.75  # epochs over which eigenvalues are compared, and the ratio below which they rise too fast
+_DEPTHS = {"cells": 1, "layers": 3}  # options that say how deep networks of a space are, and the least of each
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +39,14 @@ class GradientSearch:
     """What a gradient-based search came to.
 
     Args:
-        architecture: what the last preferences lead to.
+        architecture: what the last preferences lead to, or where the search was stopped, those before the rise.
         shares: softmax of the preferences after each epoch, one row an epoch, one number an option.
         found: what they led to after each epoch.
         skips: number of skip connections of these, by which a collapse shows.
         state: of the training.
+        eigenvalues: dominant ones of the Hessian of the loss on images set aside with respect to the preferences, after
+            each epoch; none where they were not asked for.
+        is_stopped: whether their rise ended the search.
     """
 
     architecture: Architecture
@@ -52,6 +54,8 @@ class GradientSearch:
     found: tuple[Architecture, ...]
     skips: tuple[int, ...]
     state: TrainingState
+    eigenvalues: tuple[float, ...] = ()
+    is_stopped: bool = False
 
 
 def search_by_gradients(
@@ -63,7 +67,10 @@ def search_by_gradients(
     epochs: int = 50,
     seed: int = 0,
     recipe: Recipe = _RECIPE,
-    preference_rate: float = _RATE,
+    preference_rate: float | None = None,
+    drop_path: float = 0.0,
+    has_eigenvalues: bool = False,
+    early_stop: bool = False,
     threads: int = 1,
     resume: TrainingState | None = None,
     on_epoch: Callable[[TrainingState], None] | None = None,
@@ -76,11 +83,16 @@ def search_by_gradients(
         space: whose operations can be mixed.
         train_set: images to learn from.
         valid_set: images on which the mixed network is measured after each epoch.
-        method: one of `METHODS`.
-        epochs: passes over the images that teach the weights.
+        method: a name of `METHODS`.
+        epochs: passes over the images that teach the weights, those of all stages together.
         seed: decides everything random.
         recipe: of the weights.
-        preference_rate: learning rate of the preferences.
+        preference_rate: learning rate of the preferences; None takes the method's.
+        drop_path: probability by which an operation is left out for an image; skip connections have a stage's.
+        has_eigenvalues: whether the dominant eigenvalue of the Hessian is computed after each epoch, on one batch.
+        early_stop: whether the search ends where the mean eigenvalue of five epochs is more than a third above that
+            of the five before, and takes what the preferences led to then. Source: Zela et al., Understanding and
+            Robustifying Differentiable Architecture Search, ICLR 2020.
         threads: as for `trainless.training.train`.
         resume: where an earlier call with the same arguments stood.
         on_epoch: called after each epoch with the state.
@@ -100,106 +112,179 @@ def search_by_gradients(
     """
     if method not in METHODS:
         raise UnknownNameError("gradient-based method", method, METHODS)
-    if not preference_rate > 0:
-        raise InputError(f"The learning rate of the preferences is {preference_rate}, expected one above 0.")
+    chosen = METHODS[method]
+    if preference_rate is not None:
+        chosen = replace(chosen, rate=preference_rate)
+    _check(chosen, method, epochs, drop_path)
     learnt, choosing = split(train_set, _SHARE, derive_seed(seed, "preferences"))
-    network = MixedNetwork(space, train_set.task, seed=seed)
-    network.register_buffer("trace", torch.zeros(epochs, len(network.preferences)))
-    for name in ("first_moment", "second_moment"):
-        network.register_buffer(name, torch.zeros_like(network.preferences))
-    search = _Search(method, preference_rate, Batches(choosing, recipe.batch_size), recipe)
+    images, state, begin = Batches(choosing, recipe.batch_size), resume, 0
+    for number, stage in enumerate(chosen.stages, 1):
+        end = round(epochs * number / len(chosen.stages))
+        if state is None or state.epochs <= end:
+            mixed = _mixed(_of_depth(space, stage.depth), chosen, stage, begin, state, train_set, seed)
+            mixed.drop_path = drop_path
+            watches = has_eigenvalues or early_stop
+            searched = _Searched(mixed, chosen, stage, images, recipe, (begin, end, epochs), watches, early_stop)
+            start = state if state is None or state.epochs > begin else searched.after(state)
+            state = last_state(
+                searched, learnt, valid_set, epochs=end, seed=seed, recipe=recipe, threads=threads, resume=start,
+                on_epoch=on_epoch, loop=_PreferenceLoop,
+            )  # fmt: skip
+        begin = end
+    assert state is not None
+    return searched.result(space, state)
 
-    class PreferenceLoop(_PreferenceLoop):
-        settings = search
 
-    state = last_state(
-        network, learnt, valid_set, epochs=epochs, seed=seed, recipe=recipe, threads=threads, resume=resume,
-        on_epoch=on_epoch, loop=PreferenceLoop,
-    )  # fmt: skip
-    shares = state.weights["trace"][: state.epochs]
-    found = tuple(network.relaxation.decode([own.tolist() for own in network.by_choice(row)]) for row in shares)
-    return GradientSearch(
-        found[-1],
-        tuple(map(tuple, shares.tolist())),
-        found,
-        tuple(len(space.skip_spans(cell)) for cell in found),
-        state,
+def _check(method: Method, name: str, epochs: int, drop_path: float) -> None:
+    if not method.rate > 0:
+        raise InputError(f"The learning rate of the preferences is {method.rate}, expected one above 0.")
+    if not 0 <= drop_path < 1:
+        raise InputError(f"Operations are left out with probability {drop_path}, expected one from 0 to below 1.")
+    if epochs < len(method.stages):
+        raise InputError(f"epochs is {epochs}, expected at least {len(method.stages)}, for {name} has as many stages.")
+
+
+def _of_depth(space: SearchSpace, share: float) -> SearchSpace:
+    """The space with networks of a share of the cells, if there is an option for that."""
+    depth = next((name for name in _DEPTHS if name in space.options), None)
+    if depth is None or share == 1:
+        return space
+    whole = space.options[depth]
+    return search_space(
+        space.name, **{**space.options, depth: min(whole, max(_DEPTHS[depth], math.ceil(share * whole)))}
     )
 
 
-@dataclass(frozen=True, eq=False)
-class _Search:
-    """How preferences are learnt.
-
-    Args:
-        method: one of `METHODS`.
-        rate: their learning rate.
-        images: by which they are learnt.
-        recipe: how these images are augmented.
-    """
-
-    method: str
-    rate: float
-    images: Batches
-    recipe: Recipe
-
-    def shares(self, network: MixedNetwork, progress: float, stream: torch.Generator) -> torch.Tensor:
-        """The shares of the options in one forward pass."""
-        if self.method == "gdas":
-            temperature = _HOT + (_COLD - _HOT) * progress
-            return torch.cat([_sampled(own, temperature, stream) for own in network.by_choice(network.preferences)])
-        if self.method == "drnas":
-            return torch.cat([_drawn(own, stream) for own in network.by_choice(network.preferences)])
-        return network.shares()
-
-    def penalty(self, network: MixedNetwork) -> torch.Tensor | float:
-        """What is added to the loss of the preferences."""
-        if self.method != "drnas":
-            return 0.0
-        distances = [
-            kl_divergence(Dirichlet(elu(own) + 1), Dirichlet(torch.ones_like(own)))
-            for own in network.by_choice(network.preferences)
-        ]
-        return _CONCENTRATION * torch.stack(distances).sum()
+def _mixed(
+    space: SearchSpace, method: Method, stage: Stage, begin: int, state: TrainingState | None, images: ImageDataset,
+    seed: int,
+) -> MixedNetwork:  # fmt: skip
+    """The mixed network of a stage, with the options that an earlier one left."""
+    kept: Sequence[int] | None = None
+    if state is not None and state.epochs > begin:
+        kept = state.weights["kept"].nonzero().flatten().tolist()
+    elif state is not None:
+        kept = _strongest(state.weights["trace"][begin - 1], space, stage.options)
+    return MixedNetwork(
+        space, images.task, seed=seed, kept=kept, partial=method.partial, weighs_edges=method.weighs_edges
+    )
 
 
-def _sampled(preferences: torch.Tensor, temperature: float, stream: torch.Generator) -> torch.Tensor:
-    """One option is 1, drawn by the Gumbel trick; the gradient is that of the softmax that it was drawn from."""
-    noise = -torch.empty_like(preferences).exponential_(generator=stream).log()
-    soft = ((log_softmax(preferences, 0) + noise) / temperature).softmax(0)
-    hard = one_hot(soft.argmax(), len(soft)).to(soft.dtype)
-    return hard - soft.detach() + soft
+def _strongest(shares: torch.Tensor, space: SearchSpace, part: float) -> list[int]:
+    """The options that weigh most, a part of those of each choice."""
+    kept: list[int] = []
+    sizes = [len(options) for options in space.choices]
+    for own in torch.arange(len(shares)).split(sizes):
+        order = shares[own].argsort(descending=True, stable=True)
+        kept += own[order[: math.ceil(part * len(own))]].tolist()
+    return kept
 
 
-def _drawn(preferences: torch.Tensor, stream: torch.Generator) -> torch.Tensor:
-    """Shares drawn from the Dirichlet distribution that preferences are the concentration of."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(torch.randint(2**62, (), generator=stream)))
-        drawn: torch.Tensor = Dirichlet(elu(preferences) + 1).rsample()
-    return drawn
+class _Searched(torch.nn.Module):
+    """A mixed network, how its preferences are learnt, and what they came to after each epoch."""
+
+    def __init__(
+        self, mixed: MixedNetwork, method: Method, stage: Stage, images: Batches, recipe: Recipe,
+        epochs: tuple[int, int, int], has_eigenvalues: bool, early_stop: bool,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        self.mixed, self.method, self.stage, self.images, self.recipe = mixed, method, stage, images, recipe
+        self.begin, self.end, whole = epochs
+        self.has_eigenvalues, self.early_stop = has_eigenvalues, early_stop
+        self.adam = torch.optim.Adam(mixed.learnt, method.rate, betas=_BETAS, weight_decay=_DECAY)
+        self.register_buffer("trace", torch.zeros(whole, len(mixed.preferences)))
+        self.register_buffer("eigenvalues", torch.zeros(whole, dtype=torch.float64))
+        self.register_buffer("kept", torch.tensor([number in mixed.kept for number in range(len(mixed.preferences))]))
+
+    def forward(self, images: torch.Tensor, shares: torch.Tensor | None = None) -> torch.Tensor:
+        """Compute the logits of the mixture."""
+        logits: torch.Tensor = self.mixed(images, shares)
+        return logits
+
+    def get_extra_state(self) -> dict[str, Any]:
+        """The moments by which preferences are learnt."""
+        return self.adam.state_dict()
+
+    def set_extra_state(self, state: Mapping[str, Any]) -> None:
+        """Go on with such moments."""
+        self.adam.load_state_dict(dict(state))
+
+    def after(self, state: TrainingState) -> TrainingState:
+        """The state from which this stage begins, after that at the end of another."""
+        for name in ("trace", "eigenvalues"):
+            self.get_buffer(name).copy_(state.weights[name])
+        return replace(
+            state, weights=self.state_dict(), best_weights=self.state_dict(), progress=0.0,
+            optimizer=self.recipe.make_optimizer(self.mixed.network).state_dict(),
+        )  # fmt: skip
+
+    def has_collapsed(self, state: TrainingState) -> bool:
+        """Whether eigenvalues have risen too fast, where that ends a search."""
+        if not self.early_stop or state.epochs - self.begin < 2 * _WINDOW:
+            return False
+        earlier, latest = state.weights["eigenvalues"][: state.epochs].abs()[-2 * _WINDOW :].split(_WINDOW)
+        return bool(earlier.mean() < _RISE * latest.mean())
+
+    def result(self, space: SearchSpace, state: TrainingState) -> GradientSearch:
+        """What came of it."""
+        shares, is_stopped = state.weights["trace"][: state.epochs], self.has_collapsed(state)
+        found = tuple(self._decoded(row) for row in shares)
+        eigenvalues = state.weights["eigenvalues"][: state.epochs].tolist() if self.has_eigenvalues else ()
+        return GradientSearch(
+            found[-1 - _WINDOW * is_stopped],
+            tuple(map(tuple, shares.tolist())),
+            found,
+            tuple(len(space.skip_spans(architecture)) for architecture in found),
+            state,
+            tuple(eigenvalues),
+            is_stopped,
+        )
+
+    def _decoded(self, shares: torch.Tensor) -> Architecture:
+        """The architecture that shares lead to, with as many skip connections as a method allows in a cell."""
+        relaxation, shares = self.mixed.relaxation, shares.clone()
+        while True:
+            found = relaxation.decode([own.tolist() for own in self.mixed.by_choice(shares)])
+            chosen = self.mixed.only(found) > 0
+            most = self.method.most_skips
+            weakest = [
+                min(present, key=lambda number: float(shares[number]))
+                for skips in self.mixed.skips()
+                if most is not None and len(present := [number for number in skips if chosen[number]]) > most
+            ]
+            if not weakest:
+                return found
+            shares[weakest] = 0.0
 
 
 class _PreferenceLoop(Loop):
     """Learns the preferences before each step of the weights."""
 
-    settings: _Search
-    network: MixedNetwork
+    network: _Searched
 
     @property
     def optimized(self) -> torch.nn.Module:
         """The weights alone."""
-        return self.network.network
+        return self.network.mixed.network
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done, or eigenvalues rose."""
+        return super().finished or self.network.has_collapsed(self.standing)
 
     def _begin_epoch(self) -> None:
         super()._begin_epoch()
+        searched = self.network
         self.chosen = self._choosing()
         self.stream = generator(self.seed, "shares", self.done)
+        self.part = (self.done - searched.begin) / (searched.end - searched.begin)
+        searched.mixed.drop_skips = searched.stage.drop_skips * 0.1**self.part
 
     def _choosing(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Batches of the images by which preferences are learnt, again and again."""
         turn = 0
         while True:
-            yield from self.settings.images.shuffled(derive_seed(self.seed, "choosing", self.done, turn), self.recipe)
+            yield from self.network.images.shuffled(derive_seed(self.seed, "choosing", self.done, turn), self.recipe)
             turn += 1
 
     @property
@@ -208,89 +293,45 @@ class _PreferenceLoop(Loop):
         return min(1.0, done)
 
     def _step(self, number: int, images: torch.Tensor, targets: torch.Tensor) -> None:
-        choosing, preferences = (
-            partial(self._mixed_loss, *self.fabric.to_device(next(self.chosen))),
-            self.network.preferences,
-        )
-        if self.settings.method == "darts-2":
-            learning = partial(self._mixed_loss, images, targets)
-            rate = self.optimizer.param_groups[0]["lr"]
-            gradient = second_order_gradient(learning, choosing, self.network.weights, preferences, rate)
-        else:
-            (gradient,) = _gradients(choosing, [preferences])
-        self._prefer(gradient)
+        if self.part >= self.network.method.waits:
+            self._prefer(images, targets)
         super()._step(number, images, targets)
 
+    def _prefer(self, images: torch.Tensor, targets: torch.Tensor) -> None:
+        """Take a step of the preferences, before the weights take theirs from these images."""
+        mixed, adam = self.network.mixed, self.network.adam
+        choosing = partial(self._mixed_loss, *self.fabric.to_device(next(self.chosen)))
+        if self.network.method.order == 2:
+            learning, rate = partial(self._mixed_loss, images, targets), self.optimizer.param_groups[0]["lr"]
+            found: Sequence[torch.Tensor] = second_order_gradient(learning, choosing, mixed.weights, mixed.learnt, rate)
+        else:
+            found = gradients(choosing, mixed.learnt)
+        for parameter, gradient in zip(mixed.learnt, found, strict=True):
+            parameter.grad = gradient
+        adam.step()
+        adam.zero_grad()
+
+    def _shares(self) -> torch.Tensor:
+        return self.network.method.weigh(self.network.mixed, self._progress, self.stream)
+
     def _loss(self, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        shares = self.settings.shares(self.network, self._progress, self.stream)
-        logits = self.shared(images, shares.detach())
+        logits = self.shared(images, self._shares().detach())
         return cross_entropy(logits, targets, self.weights, label_smoothing=self.recipe.label_smoothing)
 
     def _mixed_loss(self, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """The loss of a batch that preferences have a gradient of, with what the method adds to it."""
         with self.fabric.autocast():
-            logits = self.shared(images, self.settings.shares(self.network, self._progress, self.stream))
-            return cross_entropy(logits, targets) + self.settings.penalty(self.network)
-
-    def _prefer(self, gradient: torch.Tensor) -> None:
-        """A step of Adam, whose moments are a part of the network, so that a training that goes on has them."""
-        network, count = self.network, self.done * len(self.train_images) + self.steps + 1
-        gradient = gradient + _DECAY * network.preferences.detach()
-        first, second = network.get_buffer("first_moment"), network.get_buffer("second_moment")
-        first.lerp_(gradient, 1 - _BETAS[0])
-        second.lerp_(gradient.square(), 1 - _BETAS[1])
-        mean, square = first / (1 - _BETAS[0] ** count), second / (1 - _BETAS[1] ** count)
-        with torch.no_grad():
-            network.preferences.sub_(self.settings.rate * mean / (square.sqrt() + 1e-8))
+            return cross_entropy(self.shared(images, self._shares()), targets) + self.network.method.penalty(
+                self.network.mixed
+            )
 
     def _end_epoch(self, is_left: bool) -> bool:
-        self.network.get_buffer("trace")[self.done] = self.network.shares().detach()
+        searched = self.network
+        searched.get_buffer("trace")[self.done] = searched.mixed.shares().detach()
+        if searched.has_eigenvalues:
+            images, targets = self.fabric.to_device(next(iter(searched.images)))
+            with torch.enable_grad():
+                loss = cross_entropy(self.shared(images, searched.mixed.shares()), targets)
+                value = dominant_eigenvalue(loss, searched.mixed.preferences)
+            searched.get_buffer("eigenvalues")[self.done] = value
         return super()._end_epoch(is_left)
-
-
-def second_order_gradient(
-    learning: Callable[[], torch.Tensor], choosing: Callable[[], torch.Tensor], weights: Sequence[torch.Tensor],
-    preferences: torch.Tensor, rate: float,
-) -> torch.Tensor:  # fmt: skip
-    """Compute the gradient of a loss with respect to preferences after the step that weights are about to take.
-
-    With w' = w - r ∇L(w, a), it is ∇_a V(w', a) - r ∇²_aw L(w, a) ∇_w' V(w', a), whose second term is found by a
-    difference of gradients at two points beside w.
-
-    Source: Liu et al., DARTS: Differentiable Architecture Search, ICLR 2019, equations 7 and 8.
-
-    Args:
-        learning: computes the loss L by which weights are learnt.
-        choosing: computes the loss V by which preferences are.
-        weights: w; changed while it works, and as they were afterwards.
-        preferences: a.
-        rate: r, the learning rate of the weights.
-
-    Example:
-        >>> weight, preference = torch.tensor(1.0, requires_grad=True), torch.tensor(2.0, requires_grad=True)
-        >>> found = second_order_gradient(
-        ...     lambda: weight * preference**2, lambda: weight**2, [weight], preference, rate=0.1)
-        >>> round(float(found), 3)  # w' = 1 - 0.1 * 4 = 0.6, and of w'(a)**2 the derivative is 2 * 0.6 * (-0.1 * 2 * 2)
-        -0.48
-    """
-    before = [weight.detach().clone() for weight in weights]
-
-    def move(direction: Sequence[torch.Tensor], by: float) -> None:
-        with torch.no_grad():
-            for weight, start, own in zip(weights, before, direction, strict=True):
-                weight.copy_(start + by * own)
-
-    move(_gradients(learning, weights), -rate)
-    direct, *onward = _gradients(choosing, [preferences, *weights])
-    size = _STEP / max(float(torch.cat([own.flatten() for own in onward]).norm()), 1e-12)
-    move(onward, size)
-    (above,) = _gradients(learning, [preferences])
-    move(onward, -size)
-    (below,) = _gradients(learning, [preferences])
-    move(onward, 0.0)
-    gradient: torch.Tensor = direct - rate * (above - below) / (2 * size)
-    return gradient
-
-
-def _gradients(loss: Callable[[], torch.Tensor], wrt: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
-    return torch.autograd.grad(loss(), list(wrt), allow_unused=True, materialize_grads=True)

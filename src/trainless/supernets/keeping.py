@@ -1,4 +1,4 @@
-"""The state of a training of shared weights, kept in a folder beside a store of scores."""
+"""What was learnt so far, kept in a folder beside a store of scores."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ __all__ = ["KeptState", "last_state"]
 
 
 class KeptState:
-    """A file with the last state of one training, named by all that decides it.
+    """A file with the last state of one training or search, named by all that decides it.
 
     Args:
         store: beside whose file the folder is, ``scores.db.supernets`` for ``scores.db``; where there is none, or it is
             no file, nothing is kept.
-        settings: what decides the training, by name.
+        settings: what decides it, by name.
 
     Example:
         >>> KeptState(None, {"seed": "0"}).read() is None
@@ -35,8 +35,8 @@ class KeptState:
         is_file = bool(location) and "://" not in location
         self._path = Path(f"{location}.supernets", f"{key_of(settings)}.pt") if is_file else None
 
-    def read(self) -> TrainingState | None:
-        """Give what an earlier training came to; None where there was none.
+    def read(self) -> dict[str, Any] | None:
+        """Give what an earlier one came to; None where there was none.
 
         Raises:
             InputError: the file is damaged.
@@ -44,18 +44,23 @@ class KeptState:
         if self._path is None or not self._path.is_file():
             return None
         try:
-            return TrainingState(**torch.load(self._path, weights_only=True))
+            return dict(torch.load(self._path, weights_only=True))
         except Exception as error:
             raise InputError(
-                f"The supernet '{self._path}' cannot be read ({' '.join(str(error).split())[:200]}): move the file "
-                "away to train it anew."
+                f"The state '{self._path}' cannot be read ({' '.join(str(error).split())[:200]}): move the file "
+                "away to begin anew."
             ) from error
 
-    def write(self, state: TrainingState) -> None:
-        """Keep a state in place of the one before."""
+    def training(self) -> TrainingState | None:
+        """Give the state that an earlier training came to; None where there was none."""
+        found = self.read()
+        return None if found is None else TrainingState(**found)
+
+    def write(self, state: Mapping[str, Any]) -> None:
+        """Keep a state, of tensors, numbers and plain containers, in place of the one before."""
         if self._path is not None:
             self._path.parent.mkdir(exist_ok=True)
-            write_file(self._path, lambda path: torch.save(vars(state), path))
+            write_file(self._path, lambda path: torch.save(dict(state), path))
 
 
 def last_state(

@@ -21,7 +21,7 @@ from trainless.training.loop import Loop, evaluated
 from trainless.training.recipes import SAMPLINGS, SHARED_RECIPE
 from trainless.types import Architecture
 
-__all__ = ["calibration_images", "path_accuracy", "train_supernet"]
+__all__ = ["PathLoop", "Paths", "calibration_images", "path_accuracy", "train_supernet"]
 
 _DRAWN = 2  # paths of a sandwich beside the largest and the smallest
 _COMPARED = 64  # paths among which these are looked for
@@ -79,10 +79,10 @@ def train_supernet(
     """
     if sampling not in SAMPLINGS:
         raise UnknownNameError("sampling of paths", sampling, SAMPLINGS)
-    paths = _Paths(supernet, sampling, seed, calibration_images(train_set, seed))
+    paths = Paths(supernet, sampling, seed, calibration_images(train_set, seed))
     state = last_state(
         paths, train_set, valid_set, epochs=epochs, seed=seed, recipe=recipe, threads=threads, resume=resume,
-        on_epoch=on_epoch, loop=_PathLoop,
+        on_epoch=on_epoch, loop=PathLoop,
     )  # fmt: skip
     paths.load_state_dict(state.weights)
     return state
@@ -129,7 +129,7 @@ def _answers(
         return [(network(images), labels) for images, labels in batches]
 
 
-class _Paths(nn.Module):
+class Paths(nn.Module):
     """A supernet as one network: what it computes is a path, the same one unless another is named."""
 
     def __init__(self, supernet: Supernet, sampling: str, seed: int, calibration: list[torch.Tensor]) -> None:
@@ -154,10 +154,10 @@ class _Paths(nn.Module):
         return [self.largest, self.smallest, *(space.sample(rng) for _ in range(_DRAWN))]
 
 
-class _PathLoop(Loop):
+class PathLoop(Loop):
     """Learns the paths that are drawn for each step."""
 
-    network: _Paths
+    network: Paths
 
     def _loss(self, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         first, *others = self.network.drawn(self.done, self.steps)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["draw_correlation"]
 
+_MOST_SLANTED = 20  # names that have room for one another at an angle
+
 
 def draw_correlation(axes: Axes, table: pd.DataFrame, fontsize: float) -> AxesImage:
     """Draw a square table of correlations from -1 to 1 into axes as a heat map; NaN leaves a gap."""
@@ -26,7 +28,9 @@ def draw_correlation(axes: Axes, table: pd.DataFrame, fontsize: float) -> AxesIm
     names, values = [str(name) for name in table.columns], table.to_numpy(dtype=float)
     scale = LinearSegmentedColormap.from_list("correlation", DIVERGING)
     drawn = axes.imshow(values, cmap=scale, vmin=-1, vmax=1, aspect="auto")
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor", parse_math=False)
+    slanted: dict[str, Any] = {"rotation": 45, "ha": "right", "rotation_mode": "anchor"}
+    turned = slanted if len(names) <= _MOST_SLANTED else {"rotation": 90}
+    axes.set_xticks(range(len(names)), names, parse_math=False, **turned)
     axes.set_yticks(range(len(names)), names, parse_math=False)
     axes.tick_params(length=0)
     axes.grid(visible=False)

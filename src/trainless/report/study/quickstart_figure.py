@@ -54,7 +54,9 @@ def quickstart_figure(ranking: pd.DataFrame, scores: pd.DataFrame, costs: pd.Dat
 
     check_tables(ranking, scores, costs)
     figure = Figure(figsize=(15.5, 9.5), layout=ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12))
-    grid = figure.add_gridspec(2, 2, width_ratios=(1, 1.45), height_ratios=(1.1, 1))
+    grid = figure.add_gridspec(
+        2, 2, width_ratios=(1, 1.45), height_ratios=(1.1, max(1, len(costs) / 16))
+    )  # a row a proxy
     _draw_scatter(figure.add_subplot(grid[0, 0]), ranking)
     _draw_costs(figure.add_subplot(grid[1, 0]), costs)
     correlation = figure.add_subplot(grid[:, 1])
@@ -88,10 +90,10 @@ def _draw_costs(axes: Axes, costs: pd.DataFrame) -> None:
         colour = KIND_COLOURS.get(kind, KIND_COLOURS["unknown"])
         chosen = (table["kind"].astype(str) == kind).to_numpy()
         bars = axes.barh(places[chosen], table["milliseconds"].to_numpy()[chosen], color=colour, label=kind)
-        axes.bar_label(bars, [milliseconds(value) for value in table["milliseconds"][chosen]], padding=3, fontsize=9)
-    axes.set_yticks(places, [str(name) for name in table.index], parse_math=False)
+        axes.bar_label(bars, [milliseconds(value) for value in table["milliseconds"][chosen]], padding=3, fontsize=8)
+    axes.set_yticks(places, [str(name) for name in table.index], parse_math=False, fontsize=9)
     axes.set(title="Cost of each proxy", xlabel="milliseconds a network that each would take alone")
-    axes.margins(x=0.14)
+    axes.margins(x=0.14, y=0.01)
     axes.spines[["top", "right"]].set_visible(False)
     if len(table):
         axes.legend(loc="lower right")
