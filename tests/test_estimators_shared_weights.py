@@ -94,3 +94,16 @@ def test_what_is_inherited_is_a_better_start() -> None:
     assert heir.value > alone.value + 10
     assert heir.epochs == 1
     assert heir.shared_seconds > heir.seconds
+
+
+def test_a_guide_scores_before_the_supernet_learns() -> None:
+    setting = Setting(SPACE, some_digits(), workers=0)
+    cells = [SPACE[number] for number in (5, 100, 9000)]
+    plain, guided = (
+        [estimate.value for estimate in OneShot(epochs=4, guide=guide).estimate(cells, setting)]
+        for guide in ("none", "rank(params, flops)")
+    )
+    assert guided != plain
+    assert "guided by nwot" in OneShot(guide="nwot").fidelity
+    with pytest.raises(UnknownNameError, match="no_such"):
+        OneShot(guide="no_such")

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from test_report_page import StudyPage, check_whole
 
 from trainless.errors import InputError, UnknownNameError
-from trainless.report import search_figure, search_page
+from trainless.report import search_figure, search_page, shares_figure
 from trainless.report.search.views import best_so_far, front, shown
 from trainless.search.results import SearchResult
 from trainless.search_spaces.base import Edge
@@ -300,3 +300,18 @@ class TestSearchFigure:
     def test_unknown_format(self, tmp_path: Path) -> None:
         with pytest.raises(UnknownNameError, match="no format 'gif'"):
             search_figure(make_search(), GRAPH, tmp_path / "search.gif")
+
+
+def test_shares_of_options_have_a_panel_a_choice(tmp_path: Path) -> None:
+    columns = pd.MultiIndex.from_tuples([(choice, option) for choice in ("a to b", ODD) for option in ("conv", ODD)])
+    shares = pd.DataFrame(np.full((3, 4), [0.25, 0.75, 0.5, 0.5]), columns=columns, index=[1, 2, 3])
+    result = replace(make_search(), shares=shares)
+    page = read(search_page(result, GRAPH))
+    plot = block(page, "shares")
+    assert [trace["y"] for trace in plot["data"]] == [[0.25] * 3, [0.75] * 3, [0.5] * 3, [0.5] * 3]
+    assert [trace["yaxis"] for trace in plot["data"]] == ["y", "y", "y2", "y2"]
+    assert plot["data"][0]["line"]["color"] == plot["data"][2]["line"]["color"]
+    assert "What the mixture learnt" in text_of(page)
+    assert "What the mixture learnt" not in text_of(read(search_page(make_search(), GRAPH)))
+    shares_figure(shares, tmp_path / "shares.svg")
+    assert {"a to b", ODD, "conv", "epoch"} <= texts(tmp_path / "shares.svg")

@@ -24,6 +24,7 @@ CELLS = search_space("nasbench201", channels=4, cells=1)
 CHOSEN: dict[str, some.SearchStrategy[Any]] = {
     "backbone": some.sampled_from(["all", "lite0", "lite2"]),
     "model": some.sampled_from(["gp", "boosting"]),
+    "guide": some.sampled_from(["none", "robust", "rank(flops, nwot)"]),
     "proxy": some.sampled_from(["nwot", "synflow:log"]),
     "proxies": some.sampled_from(["none", "flops nwot", "synflow:log"]),
     "base": some.sampled_from(

@@ -150,3 +150,17 @@ def test_edges_into_one_value_are_weighed_against_each_other() -> None:
     assert sums == pytest.approx([1, 0, 1, 1 / 3, 1 / 3, 1 / 3], abs=1e-6)
     mixed.shares()[5].backward()
     assert mixed.edges.grad[1] > 0 > mixed.edges.grad[2]
+
+
+@pytest.mark.parametrize(
+    ("spec", "choices", "first"),
+    [
+        (MIXABLE[0], 6, ("input to 1", "none")), (MIXABLE[1], 28, ("cell 1: 0 to 2", "max pool")),
+        (MIXABLE[2], 6, ("input to 1", "none")), (MIXABLE[3], 8, ("choice 1: stage 1: input to output", "0")),
+    ],
+)  # fmt: skip
+def test_options_are_named_by_their_edges(spec: str, choices: int, first: tuple[str, str]) -> None:
+    labels = MixedNetwork(search_space(spec), TASK).labels()
+    assert labels[0] == first
+    assert len(set(labels)) == len(labels)
+    assert len({choice for choice, _ in labels}) == choices

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -103,3 +104,14 @@ def test_unknown_samplings_are_refused() -> None:
     train_set, valid_set = sets(80)
     with pytest.raises(UnknownNameError, match="sampling of paths"):
         train_supernet(Supernet(SPACE, train_set.task), train_set, valid_set, epochs=1, sampling="fair")
+
+
+def test_a_guide_draws_paths_in_its_epochs() -> None:
+    train_set, _ = sets()
+    guide = [SPACE.sample(np.random.default_rng(seed)) for seed in range(2)]
+    for sampling, drawn in (("uniform", slice(0, None)), ("sandwich", slice(2, None))):
+        paths = Paths(Supernet(SPACE, train_set.task), sampling, 0, [], guide, 2)
+        early = {path for epoch in range(2) for step in range(10) for path in paths.drawn(epoch, step)[drawn]}
+        late = {path for step in range(20) for path in paths.drawn(2, step)[drawn]}
+        assert early == set(guide)
+        assert len(late) > 10

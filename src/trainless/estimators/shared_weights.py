@@ -10,11 +10,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from trainless.data import ImageDataset, fingerprint, split
 from trainless.errors import UnknownNameError
-from trainless.estimators.base import Ask, Estimate, Estimator, Setting
+from trainless.estimators.base import Ask, Estimate, Estimator, Setting, distinct_sample
+from trainless.estimators.scores import proxy_score
 from trainless.estimators.trained import VALID, Trained
 from trainless.estimators.trainings import Start
+from trainless.estimators.zero_cost import ZeroCost
+from trainless.ranking import finite_last
 from trainless.specs import spec_of
 from trainless.training import Recipe, TrainingState
 from trainless.training.recipes import SAMPLINGS, SHARED_RECIPE
@@ -27,7 +32,12 @@ if TYPE_CHECKING:
 
     from trainless.supernets import Supernet
 
-__all__ = ["Inherited", "OneShot"]
+__all__ = ["NO_GUIDE", "Inherited", "OneShot"]
+
+NO_GUIDE = "none"
+"""The guide of a supernet whose paths are drawn from the whole space."""
+
+_POOL, _BEST = 256, 4  # architectures that a guide scores, of which one part guides
 
 
 @dataclass(frozen=True)
@@ -45,11 +55,13 @@ class OneShot(Estimator):
         epochs: of the supernet.
         sampling: which paths learn in a step: ``uniform``, one that is drawn; ``sandwich``, the largest, and by its
             answers the smallest and two that are drawn.
+        guide: a zero-cost score, by whose best quarter of 256 architectures paths are drawn in the first half of the
+            epochs; ``none`` draws from the whole space.
         recipe: how it is trained.
 
     Raises:
         InputError: there is no epoch.
-        UnknownNameError: there is no such sampling.
+        UnknownNameError: there is no such sampling, or no such score.
 
     Example:
         >>> from trainless.data import load_data
@@ -65,10 +77,13 @@ class OneShot(Estimator):
     sees_all_images = True
     epochs: int = 30
     sampling: str = "uniform"
+    guide: str = NO_GUIDE
     recipe: Recipe = SHARED_RECIPE
 
     def __post_init__(self) -> None:
         check_numbers(epochs=self.epochs, patience=None)
+        if self.guide != NO_GUIDE:
+            proxy_score(self.guide)
         if self.sampling not in SAMPLINGS:
             raise UnknownNameError("sampling of paths", self.sampling, SAMPLINGS)
 
@@ -83,7 +98,8 @@ class OneShot(Estimator):
     @property
     def weights(self) -> str:
         """What weights there are, in words."""
-        return f"the weights of a supernet of {self.epochs} epochs ({self.sampling} sampling)"
+        guided = "" if self.guide == NO_GUIDE else f", guided by {self.guide}"
+        return f"the weights of a supernet of {self.epochs} epochs ({self.sampling} sampling{guided})"
 
     @contextmanager
     def session(self, setting: Setting) -> Iterator[Ask]:
@@ -158,7 +174,7 @@ class Inherited(Trained):
         return f"a training of {self.epochs} epoch{plural} from {self._one_shot().weights}"
 
     def _one_shot(self) -> OneShot:
-        return OneShot(self.shared, self.sampling, self.recipe)
+        return OneShot(self.shared, self.sampling, recipe=self.recipe)
 
     def _options(self) -> Mapping[str, Any]:
         return {"keep_weights": True}
@@ -198,6 +214,7 @@ def trained_supernet(
     from trainless.supernets.keeping import KeptState
 
     supernet = Supernet(setting.space, train_set.task, seed=setting.seed)
+    guide, seconds = _guide(estimator.guide, setting)
     kept = KeptState(
         setting.store,
         {"estimator": str(estimator), "space": setting.space.spec, "seed": str(setting.seed),
@@ -212,9 +229,21 @@ def trained_supernet(
     progress(state.epochs if state else 0, estimator.epochs)
     state = train_supernet(
         supernet, train_set, valid_set, epochs=estimator.epochs, seed=setting.seed, recipe=estimator.recipe,
-        sampling=estimator.sampling, resume=state, on_epoch=keep,
+        sampling=estimator.sampling, guide=guide, resume=state, on_epoch=keep,
     )  # fmt: skip
-    return supernet, state.seconds
+    return supernet, seconds + state.seconds
+
+
+def _guide(score: str, setting: Setting) -> tuple[list[Architecture], float]:
+    """The architectures that score best among some, and the seconds that it took to find them."""
+    if score == NO_GUIDE:
+        return [], 0.0
+    pool = distinct_sample(setting.space, _POOL, setting.seed, "guide")
+    estimates = ZeroCost(score).estimate(pool, setting)
+    values = finite_last(np.array([estimate.value for estimate in estimates]))
+    best = np.argsort(-values, kind="stable")[: max(1, len(pool) // _BEST)]
+    seconds = sum(estimate.seconds for estimate in estimates) + estimates[0].shared_seconds
+    return [pool[number] for number in best], seconds
 
 
 @dataclass(frozen=True)

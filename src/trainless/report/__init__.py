@@ -9,6 +9,7 @@ from trainless.report.replay.figures import replay_figure
 from trainless.report.replay.page import replay_page
 from trainless.report.search.figures import search_figure
 from trainless.report.search.page import search_page
+from trainless.report.search.shares import shares_figure
 from trainless.report.study.figures import study_figures
 from trainless.report.study.page import CAPTIONS, study_page
 from trainless.report.study.quickstart_figure import quickstart_figure
@@ -32,6 +33,7 @@ __all__ = [
     "search_figure",
     "search_page",
     "several_studies_page",
+    "shares_figure",
     "study_figures",
     "study_page",
     "suite_page",

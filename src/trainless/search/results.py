@@ -37,6 +37,8 @@ class SearchResult:
         run_off: None, or one row a trained candidate, the winner first: ``architecture``, ``score_rank``, ``epochs``,
             ``valid_accuracy`` in percent, NaN where the training failed for ``reason``, ``seconds``.
         protocol: how all this came about, as name and value.
+        shares: None, or of a strategy that mixes operations the share of each option after each epoch: one row an
+            epoch, one column an option, named by its choice and itself.
     """
 
     title: str
@@ -49,6 +51,7 @@ class SearchResult:
     stopped: str
     run_off: pd.DataFrame | None = None
     protocol: Mapping[str, str] = field(default_factory=dict)
+    shares: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True, eq=False)

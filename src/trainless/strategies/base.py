@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import ClassVar, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from trainless.data import ImageDataset
 from trainless.errors import InputError
@@ -108,6 +109,7 @@ class Strategy(ABC):
     needs_images: ClassVar[bool] = False
     learnt: tuple[Architecture, ...] = ()
     note: str = ""
+    shares: pd.DataFrame | None = None
 
     def __init__(self, space: SearchSpace, seed: int = 0, *, objectives: int = 1) -> None:
         if objectives > 1 and not self.several_objectives:

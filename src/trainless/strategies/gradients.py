@@ -60,7 +60,7 @@ class GradientBased(Taught):
         )  # fmt: skip
         ends = np.cumsum([len(options) for options in self._relaxation.choices])[:-1]
         self._shares = np.split(np.array(found.shares[-1]), ends)
-        self.learnt = (found.architecture,)
+        self.learnt, self.shares = (found.architecture,), found.table()
         skips = len(self.space.skip_spans(found.architecture))
         ended = f", which the rise of the eigenvalue ended at {found.eigenvalues[-1]:.3g}" if found.is_stopped else ""
         self.note = (

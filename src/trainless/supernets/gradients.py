@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import pandas as pd
 import torch
 from torch.nn.functional import cross_entropy
 
@@ -47,6 +48,7 @@ class GradientSearch:
         eigenvalues: dominant ones of the Hessian of the loss on images set aside with respect to the preferences, after
             each epoch; none where they were not asked for.
         is_stopped: whether their rise ended the search.
+        labels: for each option the name of its choice, and its own.
     """
 
     architecture: Architecture
@@ -56,6 +58,12 @@ class GradientSearch:
     state: TrainingState
     eigenvalues: tuple[float, ...] = ()
     is_stopped: bool = False
+    labels: tuple[tuple[str, str], ...] = ()
+
+    def table(self) -> pd.DataFrame:
+        """Give the shares with names: one row an epoch, one column an option, named by its choice and itself."""
+        columns = pd.MultiIndex.from_tuples(self.labels)
+        return pd.DataFrame(self.shares, columns=columns, index=range(1, len(self.shares) + 1))
 
 
 def search_by_gradients(
@@ -238,6 +246,7 @@ class _Searched(torch.nn.Module):
             state,
             tuple(eigenvalues),
             is_stopped,
+            self.mixed.labels(),
         )
 
     def _decoded(self, shares: torch.Tensor) -> Architecture:

@@ -125,6 +125,25 @@ class MixedNetwork(nn.Module):
         """The preferences, and what edges weigh where they do."""
         return [self.preferences] if self.edges is None else [self.preferences, self.edges]
 
+    def labels(self) -> tuple[tuple[str, str], ...]:
+        """Name each option by its choice, which is an edge of a cell, and what pictures call it."""
+        nodes: dict[int, Node] = {}
+        for node, chosen in self.relaxation.nodes:
+            for number in chosen:
+                nodes.setdefault(number, node)
+        numbers = [own.tolist() for own in self.by_choice(torch.arange(len(self.preferences)))]
+        first = [next((nodes[number] for number in own if number in nodes), None) for own in numbers]
+        names = [f"{node.source} to {node.target}" if node else "nothing" for node in first]
+        # As little as tells them apart.
+        for more in ([node.block if node else "" for node in first], [f"choice {n}" for n in range(1, len(first) + 1)]):
+            if len(set(names)) < len(names):
+                names = [f"{own}: {name}" for own, name in zip(more, names, strict=True)]
+        found = list[tuple[str, str]]()
+        for name, own, options in zip(names, numbers, self.relaxation.choices, strict=True):
+            named = {number: nodes[number].label for number in own if number in nodes}
+            found += [(name, named.get(number) or str(option)) for number, option in zip(own, options, strict=True)]
+        return tuple(found)
+
     def skips(self) -> list[list[int]]:
         """Give the numbers of the options that are skip connections, for each cell that has options of its own."""
         found: dict[str, list[int]] = {}

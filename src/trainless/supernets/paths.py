@@ -39,6 +39,7 @@ def train_supernet(
     seed: int = 0,
     recipe: Recipe = SHARED_RECIPE,
     sampling: str = "uniform",
+    guide: Sequence[Architecture] = (),
     threads: int = 1,
     resume: TrainingState | None = None,
     on_epoch: Callable[[TrainingState], None] | None = None,
@@ -56,6 +57,8 @@ def train_supernet(
         seed: decides weights, paths, order of the images and augmentation.
         recipe: as for `trainless.training.train`.
         sampling: one of `trainless.training.recipes.SAMPLINGS`.
+        guide: architectures among which paths are drawn in the first half of the epochs, such as those that score well
+            untrained; none draws from the whole space.
         threads: as for `trainless.training.train`.
         resume: where an earlier call with the same arguments stood.
         on_epoch: called after each epoch with the state, from which the same call can go on.
@@ -79,7 +82,7 @@ def train_supernet(
     """
     if sampling not in SAMPLINGS:
         raise UnknownNameError("sampling of paths", sampling, SAMPLINGS)
-    paths = Paths(supernet, sampling, seed, calibration_images(train_set, seed))
+    paths = Paths(supernet, sampling, seed, calibration_images(train_set, seed), guide, epochs // 2)
     state = last_state(
         paths, train_set, valid_set, epochs=epochs, seed=seed, recipe=recipe, threads=threads, resume=resume,
         on_epoch=on_epoch, loop=PathLoop,
@@ -132,8 +135,12 @@ def _answers(
 class Paths(nn.Module):
     """A supernet as one network: what it computes is a path, the same one unless another is named."""
 
-    def __init__(self, supernet: Supernet, sampling: str, seed: int, calibration: list[torch.Tensor]) -> None:
+    def __init__(
+        self, supernet: Supernet, sampling: str, seed: int, calibration: list[torch.Tensor],
+        guide: Sequence[Architecture] = (), guided: int = 0,
+    ) -> None:  # fmt: skip
         super().__init__()
+        self.guide, self.guided = guide, guided  # architectures, and the epochs in which paths are drawn among them
         self.supernet, self.sampling, self.seed, self.calibration = supernet, sampling, seed, calibration
         rng, space, task = np.random.default_rng(derive_seed(seed, "paths")), supernet.space, supernet.task
         drawn = [space.sample(rng) for _ in range(_COMPARED)]
@@ -149,9 +156,10 @@ class Paths(nn.Module):
     def drawn(self, epoch: int, step: int) -> list[Architecture]:
         """Draw the paths of a step; the first one learns from the labels."""
         rng, space = np.random.default_rng(derive_seed(self.seed, "paths", epoch, step)), self.supernet.space
-        if self.sampling == "uniform":
-            return [space.sample(rng)]
-        return [self.largest, self.smallest, *(space.sample(rng) for _ in range(_DRAWN))]
+        among = self.guide if epoch < self.guided else ()
+        count = 1 if self.sampling == "uniform" else _DRAWN
+        drawn = [among[int(rng.integers(len(among)))] if among else space.sample(rng) for _ in range(count)]
+        return drawn if self.sampling == "uniform" else [self.largest, self.smallest, *drawn]
 
 
 class PathLoop(Loop):

@@ -15,6 +15,7 @@ from trainless.report.common.formats import costs_text
 from trainless.report.common.graphs import lay_out
 from trainless.report.common.pages import render
 from trainless.report.search.plots import curve_plot, front_plot
+from trainless.report.search.shares import shares_plot
 from trainless.report.search.views import best_first, check, known_costs, shown
 from trainless.search_spaces.base import Edge
 
@@ -88,6 +89,7 @@ def search_context(result: SearchResult, others: Sequence[SearchResult] = ()) ->
         "searches": len(others) + 1,
         "below": shown(result).below,
         "curve": curve_plot(result, others),
+        "shares": None if result.shares is None else shares_plot(result.shares),
         "fronts": fronts,
         "members": _members(result),
         "candidates": _candidates(result),
