@@ -411,10 +411,11 @@ def _settings(layer: Weighted) -> dict[str, Any]:
     """What a kernel that grows leaves as it is."""
     if isinstance(layer, nn.Linear):
         return {"stride": (1, 1), "offset": (0, 0), "has_bias": layer.bias is not None}
+    paddings: Any = layer.padding  # of which words are none here
     reach = [step * (size - 1) for step, size in zip(layer.dilation, layer.kernel_size, strict=True)]
     return {
         "stride": layer.stride,
-        "offset": tuple(2 * padding - pixels for padding, pixels in zip(layer.padding, reach, strict=True)),
+        "offset": tuple(2 * padding - pixels for padding, pixels in zip(paddings, reach, strict=True)),
         "parity": tuple(size % 2 for size in layer.kernel_size),
         "dilation": layer.dilation,
         "has_bias": layer.bias is not None,
