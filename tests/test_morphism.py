@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from trainless.morphism import can_morph, inherit, morph, shrink
 from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
 from trainless.search_spaces.blueprint import Blueprint
-from trainless.training import train
+from trainless.training import Recipe, train
 from trainless.types import Architecture, Task
 
 TASK = Task("toy", 5, height=12, width=12)
@@ -32,9 +33,15 @@ OTHERS = [
 ]  # fmt: skip
 
 
-def with_statistics(network: nn.Module, seed: int) -> nn.Module:
+def drawn(blueprint: Blueprint, seed: int = 0) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return blueprint.build()
+
+
+def with_statistics(blueprint: Blueprint, seed: int = 0) -> nn.Module:
     """A network whose normalisations look trained."""
-    generator = torch.Generator().manual_seed(seed)
+    network, generator = drawn(blueprint, seed), torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for norm in network.modules():
             if isinstance(norm, nn.modules.batchnorm._BatchNorm):
@@ -82,12 +89,10 @@ def blueprints(spec: str, *texts: str, task: Task = TASK) -> list[Blueprint]:
 def test_random_steps_keep_the_function(spec: str, seed: int) -> None:
     space, rng = search_space(spec), np.random.default_rng(seed)
     path = [space.blueprint(member, TASK) for member in steps(space, space.sample(rng), rng, 3)]
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        first = with_statistics(path[0].build(), seed)
+    first = with_statistics(path[0], seed)
     for dtype, most in ((torch.float32, 1e-5), (torch.float64, 1e-10)):
         network = first = first.to(dtype)
-        for before, after in zip(path, path[1:], strict=False):
+        for before, after in itertools.pairwise(path):
             network = morph(network, before, after, seed=seed)
         assert difference(first, network) < most
 
@@ -99,7 +104,7 @@ def test_what_can_be_morphed_keeps_the_function_and_all_else_is_refused(spec: st
         first = space.sample(rng)
         second = space.mutate(first, rng) if seed % 3 else space.sample(rng)
         before, after = (space.blueprint(member, TASK) for member in (first, second))
-        network = with_statistics(before.build(), seed).double()
+        network = with_statistics(before, seed).double()
         if can_morph(before, after):
             assert difference(network, morph(network, before, after)) < 1e-10
         else:
@@ -111,7 +116,7 @@ def test_what_can_be_morphed_keeps_the_function_and_all_else_is_refused(spec: st
 def test_every_network_is_itself(spec: str) -> None:
     space = search_space(spec)
     blueprint = space.blueprint(space.sample(np.random.default_rng(3)), TASK)
-    network = with_statistics(blueprint.build(), 0)
+    network = with_statistics(blueprint, 0)
     for changed in (morph(network, blueprint, blueprint), shrink(network, blueprint, blueprint)):
         assert difference(network, changed) == 0
     other, share = inherit(network, blueprint, blueprint)
@@ -119,30 +124,38 @@ def test_every_network_is_itself(spec: str) -> None:
     assert difference(network, other) == 0
 
 
+TINY = "nasbench201(channels=4, cells=1)"
 NB201 = "|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_3x3~2|"
 NO_IDENTITY = "|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|none~0|avg_pool_3x3~1|nor_conv_3x3~2|"
 PATHS = {
-    "a wider cell and more of them": ("nasbench201(channels=4, cells=1)", NB201, "nasbench201(channels=6, cells=3)", NB201),
+    "a wider cell and more of them": (
+        TINY, NB201,
+        "nasbench201(channels=6, cells=3)", NB201,
+    ),
     "a larger kernel and a new edge": (
-        "nasbench201(channels=4, cells=1)", NB201, "nasbench201(channels=4, cells=1)",
+        TINY, NB201, TINY,
         "|nor_conv_3x3~0|+|nor_conv_1x1~0|nor_conv_3x3~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_3x3~2|",
     ),
     "an edge into what was zero": (
-        "nasbench201(channels=4, cells=1)",
+        TINY,
         "|none~0|+|nor_conv_1x1~0|nor_conv_1x1~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|",
-        "nasbench201(channels=4, cells=1)",
+        TINY,
         "|nor_conv_3x3~0|+|nor_conv_1x1~0|nor_conv_1x1~1|+|skip_connect~0|nor_conv_3x3~1|nor_conv_3x3~2|",
     ),
     "cells that double what they read": (
-        "nasbench201(channels=4, cells=1)",
+        TINY,
         "|skip_connect~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|skip_connect~1|nor_conv_3x3~2|",
         "nasbench201(channels=4, cells=3)",
         "|skip_connect~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|skip_connect~1|nor_conv_3x3~2|",
     ),
-    "wider cells whose skip becomes a convolution": ("nats_size(unit=2)", "16:16:16:16:16", "nats_size(unit=2)", "16:16:24:24:32"),
+    "wider cells whose skip becomes a convolution": (
+        "nats_size(unit=2)", "16:16:16:16:16",
+        "nats_size(unit=2)", "16:16:24:24:32",
+    ),
     "all channels": ("nats_size(unit=2)", "16:24:16:24:32", "nats_size(unit=3)", "16:24:16:24:32"),
     "residual blocks that end in ReLU": (
-        "convnet(unit=2)", "conv8-k3w16d1-k3w32d2.res-k3w32d1-avg1", "convnet(unit=2)", "conv16-k3w24d4.res-k5w48d4.res-k3w32d2.res-avg1",
+        "convnet(unit=2)", "conv8-k3w16d1-k3w32d2.res-k3w32d1-avg1",
+        "convnet(unit=2)", "conv16-k3w24d4.res-k5w48d4.res-k3w32d2.res-avg1",
     ),
     "residual blocks that end in SiLU": (
         "convnet(unit=2)", "whiten8-k3w16d1.silu-k3w32d3.res.silu-k3w32d1.pool-max4", "convnet(unit=2)",
@@ -156,8 +169,14 @@ PATHS = {
         "mobile(width=4, depth=3)", "k3e2d1w50-k3e2d1w50-k3e2d1w50-k3e2d1w50-k3e2d1w50", "mobile(width=4, depth=3)",
         "k7e3d3w75se-k3e6d3w50se-k5e2d2w150-k3e4d1w100se-k7e6d3w50",
     ),
-    "layers with shortcuts": ("chain(unit=2)", "k3w16-k3w32.pool", "chain(unit=2)", "k5w24-k3w48.pool-k3w48.skip-k1w64-k3w64.skip"),
-    "layers between others": ("chain(unit=2)", "k3w16-k3w32.pool-k3w64", "chain(unit=2)", "k3w16-k3w16-k3w32.pool-k3w32-k3w64"),
+    "layers with shortcuts": (
+        "chain(unit=2)", "k3w16-k3w32.pool",
+        "chain(unit=2)", "k5w24-k3w48.pool-k3w48.skip-k1w64-k3w64.skip",
+    ),
+    "layers between others": (
+        "chain(unit=2)", "k3w16-k3w32.pool-k3w64",
+        "chain(unit=2)", "k3w16-k3w16-k3w32.pool-k3w32-k3w64",
+    ),
     "blocks where there were none": ("nasbench_macro(width=4)", "10000000", "nasbench_macro(width=4)", "22022011"),
     "wider perceptrons": ("mlp(unit=2)", "16relu-8tanh-8relu", "mlp(unit=2)", "32relu-32relu-8tanh-16relu-32relu"),
 }  # fmt: skip
@@ -166,22 +185,30 @@ PATHS = {
 @pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
 def test_many_steps_at_once_keep_the_function_and_all_weights_learn(path: tuple[str, str, str, str]) -> None:
     (before,), (after,) = blueprints(*path[:2]), blueprints(*path[2:])
-    network = with_statistics(before.build(), 0)
+    network = with_statistics(before, 0)
     morphed = morph(network, before, after)
     assert difference(network, morphed) < 1e-5
     assert difference(network.double(), morph(network, before, after)) < 1e-10
-    # The traps: a branch that starts as 0 at the kink of a ReLU, and new channels with zeros before and behind.
-    start = copy.deepcopy(morphed.state_dict())
-    optimizer = torch.optim.SGD(morphed.train().parameters(), 0.05)
-    for seed in range(4):
-        some = torch.randn(16, *TASK.input_shape, generator=torch.Generator().manual_seed(seed))
+    # The traps: a branch that starts as 0 at the kink of a ReLU, and new channels with zeros before and behind. What no
+    # image reaches in so narrow a network is by the draw, and differs from seed to seed.
+    still, seed = unmoved(morphed), 0
+    while still and seed < 8:
+        seed += 1
+        still &= unmoved(morph(network, before, after, seed=seed))
+    assert still == set()
+
+
+def unmoved(network: nn.Module) -> set[str]:
+    """Weights that a few steps do not change, with the statistics that there are, as in trainings that keep weights."""
+    start, generator = copy.deepcopy(network.state_dict()), torch.Generator().manual_seed(0)
+    optimizer = torch.optim.Adam(network.parameters(), 0.01)  # moves whatever has any gradient
+    for _ in range(4):
+        some = torch.randn(16, *TASK.input_shape, generator=generator).to(next(network.parameters()))
         optimizer.zero_grad()
-        nn.functional.cross_entropy(morphed(some), torch.arange(16) % 5).backward()
+        nn.functional.cross_entropy(network(some), torch.arange(16) % 5).backward()
         optimizer.step()
-    still = [
-        name for name, weight in morphed.named_parameters() if weight.requires_grad and torch.equal(weight, start[name])
-    ]
-    assert still == []
+    weights = network.named_parameters()
+    return {name for name, weight in weights if weight.requires_grad and torch.equal(weight, start[name])}
 
 
 def test_a_trained_network_keeps_what_it_learnt() -> None:
@@ -191,33 +218,34 @@ def test_a_trained_network_keeps_what_it_learnt() -> None:
         "convnet(unit=2)", "conv16-k3w32d1.pool-k3w32d2.pool.res-k3w64d1-avg1",
         "conv24-k5w32d3.pool.res-k3w64d4.pool.res-k3w96d2-avg1", task=train_set.task,
     )  # fmt: skip
-    network = before.build()
-    learnt = train(network, train_set, valid_set, epochs=4).valid_accuracy
-    assert learnt > 60
+    network = drawn(before)
+    recipe = Recipe(batch_size=16)
+    learnt = train(network, train_set, valid_set, epochs=4, recipe=recipe).valid_accuracy
+    assert learnt > 50
     morphed = morph(network, before, after)
     assert difference(network, morphed, train_set.task) < 1e-5
-    further = train(morphed, train_set, valid_set, epochs=2, keep_weights=True).valid_accuracy
+    further = train(morphed, train_set, valid_set, epochs=1, recipe=recipe, keep_weights=True).valid_accuracy
     fresh = train(space.build(space.parse("conv24-k5w32d3.pool.res-k3w64d4.pool.res-k3w96d2-avg1"), train_set.task),
-                  train_set, valid_set, epochs=2).valid_accuracy  # fmt: skip
+                  train_set, valid_set, epochs=1, recipe=recipe).valid_accuracy  # fmt: skip
     assert further > fresh
 
 
 def test_small_cells_are_stacked_larger() -> None:
     # What is found in small networks is used in larger ones, which start as these were.
     (before,), (after,) = (
-        blueprints("nasbench201(channels=4, cells=1)", NB201),
+        blueprints(TINY, NB201),
         blueprints("nasbench201(channels=8, cells=5)", NB201),
     )
-    network = with_statistics(before.build(), 1).double()
+    network = with_statistics(before, 1).double()
     assert difference(network, morph(network, before, after)) < 1e-10
     (before,), (after,) = (blueprints(f"nasbench201(channels=4, cells={cells})", NO_IDENTITY) for cells in (1, 2))
     with pytest.raises(InputError, match=r"The module 'features\.3' would be new, and cannot start by handing on"):
-        morph(before.build(), before, after)
+        morph(drawn(before), before, after)
 
 
 def test_mode_type_and_seed() -> None:
     before, after = blueprints("chain(unit=2)", "k3w16-k3w32", "k3w24-k5w48")
-    network = before.build().double().train()
+    network = drawn(before).double().train()
     state, kept = torch.get_rng_state(), copy.deepcopy(network.state_dict())
     morphed, again, other = (morph(network, before, after, seed=seed).state_dict() for seed in (0, 0, 1))
     assert torch.equal(state, torch.get_rng_state())
@@ -232,7 +260,7 @@ def test_mode_type_and_seed() -> None:
 def test_what_is_new_is_normalised_by_what_it_will_see() -> None:
     # So that a training, whose batches have statistics of their own, begins with nearly the same function too.
     before, after = blueprints("chain(unit=4)", "k3w16-k3w16", "k3w16-k3w16-k3w16")
-    network = with_statistics(before.build(), 0)
+    network = with_statistics(before, 0)
     some = torch.randn(64, *TASK.input_shape)
     with torch.no_grad():
         for norm in network.modules():  # statistics of these images, as after a training
@@ -251,8 +279,8 @@ def test_what_is_new_is_normalised_by_what_it_will_see() -> None:
         ("chain(unit=2)", "k3w32", "k3w16", r"not all operations of the smaller network have a larger counterpart"),
         ("chain(unit=2)", "k3w32", "k3w32.stride", r"not all operations"),
         ("mlp(unit=2)", "16tanh", "16tanh-16tanh", r"Tanh would be new, and does not hand on what it reads"),
-        ("nasbench201(channels=4, cells=1)", NO_IDENTITY, NB201, r"'skip_connect' from 'input' to 'output' would be new"),
-        ("nasbench201(channels=4, cells=1)", NB201, NO_IDENTITY, r"'skip_connect' from 'input' to 'output' would be lost"),
+        (TINY, NO_IDENTITY, NB201, "'skip_connect' from 'input' to 'output' would be new"),
+        (TINY, NB201, NO_IDENTITY, "'skip_connect' from 'input' to 'output' would be lost"),
         ("nats_size(unit=2)", "16:16:24:24:24", "16:24:24:24:24", r"'skip' from 'input' to 'output' would be lost"),
     ],
 )  # fmt: skip
@@ -260,41 +288,42 @@ def test_refusals(spec: str, first: str, second: str, said: str) -> None:
     before, after = blueprints(spec, first, second)
     assert not can_morph(before, after)
     with pytest.raises(InputError, match=said):
-        morph(before.build(), before, after)
+        morph(drawn(before), before, after)
 
 
 def test_another_network_or_task_is_refused() -> None:
     before, after = blueprints("chain(unit=2)", "k3w16", "k3w32")
     with pytest.raises(InputError, match="other weights than its blueprint says"):
-        morph(after.build(), before, after)
+        morph(drawn(after), before, after)
     (classes,) = blueprints("chain(unit=2)", "k3w32", task=Task("toy", 6, height=12, width=12))
     with pytest.raises(InputError, match=r"give 5 and 6 outputs"):
-        morph(before.build(), before, classes)
+        morph(drawn(before), before, classes)
     (grey,) = blueprints("chain(unit=2)", "k3w32", task=Task("toy", 5, channels=1, height=12, width=12))
     with pytest.raises(InputError, match=r"images of 3 and 1 channels"):
-        morph(before.build(), before, grey)
+        morph(drawn(before), before, grey)
 
 
 @pytest.mark.parametrize(
     ("spec", "small", "large"),
     [
-        ("chain(unit=2)", "k3w16-k3w32.pool", "k5w24-k3w48.pool-k3w48.skip-k1w64"),
-        ("nats_size(unit=2)", "16:24:16:24:32", "24:32:24:32:40"),
+        ("chain(unit=2)", "k3w16-k3w32.pool", "k5w24-k3w32.pool-k3w32.skip-k1w32"),
+        ("nats_size(unit=2)", "16:24:16:24:32", "16:24:16:24:40"),
         ("mobile(width=4, depth=3)", "k3e2d1w50-k3e2d1w50-k3e2d1w50-k3e2d1w50-k3e2d1w50",
-         "k7e3d3w75-k3e6d3w50-k5e2d2w150-k3e4d1w100-k7e6d3w50"),
-        ("mlp(unit=2)", "16relu-8relu", "32relu-16relu-16relu"),
+         "k7e3d3w50-k3e6d3w50-k5e2d2w50-k3e4d1w50-k7e6d3w50"),
+        ("mlp(unit=2)", "16relu-8relu", "32relu-8relu-8relu"),
+        ("convnet(unit=2)", "conv8-k3w16d1-s3w32d2-k3w32d1.pool-avg1", "conv8-k5w16d3-s5w32d4-k3w48d1.pool-avg1"),
     ],
 )  # fmt: skip
 def test_shrinking_undoes_growing(spec: str, small: str, large: str) -> None:
-    # Channels that nothing reads are worth nothing, so those that there were are kept.
+    # Channels that nothing reads yet are worth nothing, and neither are margins of kernels that are 0.
     before, after = blueprints(spec, small, large)
-    network = with_statistics(before.build(), 0)
+    network = with_statistics(before, 0)
     assert difference(network, shrink(morph(network, before, after), after, before)) < 1e-5
 
 
 def test_shrinking_keeps_the_channels_that_matter() -> None:
     large, small = blueprints("chain(unit=4)", "k3w32-k3w32", "k3w16-k3w32")
-    network = with_statistics(large.build(), 0)
+    network = with_statistics(large, 0)
     lively = torch.arange(1, 16, 2)
     with torch.no_grad():
         norm = network.get_submodule("features.0.0.1")
@@ -310,7 +339,7 @@ def test_shrinking_keeps_the_channels_that_matter() -> None:
 def test_what_cannot_be_shrunk_is_refused() -> None:
     small, large = blueprints("chain(unit=2)", "k3w16", "k3w32")
     with pytest.raises(InputError, match="not all operations of the smaller network"):
-        shrink(small.build(), small, large)
+        shrink(drawn(small), small, large)
 
 
 def test_inheritance_across_tasks() -> None:
@@ -319,7 +348,7 @@ def test_inheritance_across_tasks() -> None:
         blueprints("mobile(width=4, depth=3)", "k3e2d1w50-k3e2d1w50-k3e2d1w50-k3e2d1w50-k3e2d1w50", task=grey),
         blueprints("mobile(width=4, depth=3)", "k5e2d2w50-k3e2d1w50-k3e2d1w50-k3e2d1w50-k3e2d1w75"),
     )
-    network = with_statistics(before.build(), 0)
+    network = with_statistics(before, 0)
     state, (other, share) = network.state_dict(), inherit(network, before, after)
     taken = other.state_dict()
     assert 0.3 < share < 0.9
@@ -336,5 +365,5 @@ def test_inheritance_across_tasks() -> None:
 
 def test_what_is_inherited_is_counted() -> None:
     before, after = blueprints("chain(unit=2)", "k3w16", "k3w16-k3w16")
-    _, share = inherit(before.build(), before, after)
+    _, share = inherit(drawn(before), before, after)
     assert share == pytest.approx(before.parameters / after.parameters)

@@ -15,10 +15,11 @@ __all__ = ["Built", "Element", "Item", "elements", "matched"]
 
 
 class Item(NamedTuple):
-    """A node and its module."""
+    """A node, its module, and the path of the module that it is a part of."""
 
     node: Node
     module: nn.Module
+    path: str
 
 
 class Element(tuple[Item, ...]):
@@ -58,7 +59,7 @@ class Built(NamedTuple):
 
         def make(node: Node, path: str) -> nn.Module:
             module = node.record.build(node)
-            made.setdefault(path, []).append(Item(node, module))
+            made.setdefault(path, []).append(Item(node, module, path))
             return module
 
         return cls(blueprint.build(make), made)
@@ -67,7 +68,7 @@ class Built(NamedTuple):
         """Give the same of another network of the blueprint."""
         names = {module: name for name, module in self.network.named_modules()}
         made = {
-            path: [Item(item.node, network.get_submodule(names[item.module])) for item in items]
+            path: [item._replace(module=network.get_submodule(names[item.module])) for item in items]
             for path, items in self.made.items()
         }
         return Built(network, made)
@@ -78,7 +79,7 @@ def elements(built: Built, blueprint: Blueprint) -> list[Element]:
     found: list[Element] = []
     for path, nodes in blueprint.paths():
         modules = {id(item.node): item.module for item in built.made.get(path, ())}
-        items = tuple(Item(node, modules.get(id(node), nn.Identity())) for node in nodes)
+        items = tuple(Item(node, modules.get(id(node), nn.Identity()), path) for node in nodes)
         found += _chain(items) or (Element(items),)
     return found
 

@@ -60,8 +60,8 @@ def inherit(network: nn.Module, before: Blueprint, after: Blueprint, *, seed: in
 
 def _keyed(built: Built, blueprint: Blueprint) -> Iterator[tuple[str, Node, nn.Module]]:
     keys = Keys(blueprint, shares_kernels=True)
-    for path, items in built.made.items():
-        for node, module in items:
+    for items in built.made.values():
+        for node, module, path in items:
             yield keys(node, path), node, module
 
 
