@@ -32,7 +32,7 @@ class Morphed(Trained):
     The smaller one is its `ancestor`: half as far up all options that are numbers, as far as the function can be kept.
     That one was trained in the same way, and so on down to one that has no ancestor, which is trained from drawn
     weights. So an estimate depends on nothing but its architecture, and architectures that are near to each other have
-    ancestors in common, which each process trains once. Batch normalisations keep the statistics of the first.
+    ancestors in common, which each process trains once.
 
     Source: Elsken et al., Simple and Efficient Architecture Search for Convolutional Neural Networks, 2017, for the
     short trainings; there the parent is the best network so far, and estimates depend on the order.
@@ -68,7 +68,7 @@ class Morphed(Trained):
         )
 
     def _options(self) -> Mapping[str, Any]:
-        return {"keep_weights": True}
+        return {"keep_weights": True, "adapt_statistics": True}
 
     def _others(self) -> dict[str, str]:
         return {"ancestors": f"first={self.first}"}
@@ -140,12 +140,13 @@ class _Descendants:
         return self._fitted(space.build(architecture, train_set.task), estimator.first)
 
     def _train(self, architecture: Architecture) -> torch.nn.Module:
-        return self._fitted(self(architecture), self._all[0].epochs, keep_weights=True)
+        return self._fitted(self(architecture), self._all[0].epochs, further=True)
 
-    def _fitted(self, network: torch.nn.Module, epochs: int, *, keep_weights: bool = False) -> torch.nn.Module:
+    def _fitted(self, network: torch.nn.Module, epochs: int, *, further: bool = False) -> torch.nn.Module:
         estimator, _, train_set, valid_set, seed = self._all
         train(
-            network, train_set, valid_set, epochs=epochs, seed=seed, recipe=estimator.recipe, keep_weights=keep_weights
+            network, train_set, valid_set, epochs=epochs, seed=seed, recipe=estimator.recipe, keep_weights=further,
+            adapt_statistics=further,
         )  # fmt: skip
         return network
 
