@@ -33,6 +33,21 @@ class Plan:
     Args:
         exact: whether the larger network has to compute what the smaller one does; otherwise what only the larger one
             has is not there for the smaller one.
+
+    Example:
+        >>> from trainless.morphism.elements import Built
+        >>> from trainless.search_spaces.blueprint import Draft
+        >>> from trainless.types import Task
+        >>> found = []
+        >>> for channels in (4, 6):
+        ...     draft = Draft(Task("toy", 2))
+        ...     draft.add("features.0", "conv_bn_relu", channels, kernel=3)
+        ...     draft.classify(2)
+        ...     found.append(Built.of(draft.blueprint()))
+        >>> plan = Plan(exact=True)
+        >>> plan.network(*(built.elements for built in found))
+        >>> [type(step).__name__ for step in plan.steps]
+        ['Map', 'Normalisation', 'Map']
     """
 
     def __init__(self, *, exact: bool) -> None:
@@ -47,6 +62,13 @@ class Plan:
         Raises:
             InputError: it cannot be done; the message says why.
         """
+        try:
+            self._network(small, large)
+        except InputError as error:
+            advice = "can_morph tells it beforehand" if self.exact else "choose what is smaller in all its parts"
+            raise InputError(f"{str(error).removesuffix('.')}: {advice}, and inherit takes over what fits.") from error
+
+    def _network(self, small: Sequence[Element], large: Sequence[Element]) -> None:
         reads = [elements[0].reads.inputs for elements in (small, large)]
         if reads[0] != reads[1]:
             raise InputError(f"The networks read images of {reads[0]} and {reads[1]} channels, expected the same.")
