@@ -17,7 +17,7 @@ from trainless.errors import InputError
 from trainless.morphism import can_morph, inherit, morph, shrink
 from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
-from trainless.search_spaces.blueprint import Blueprint
+from trainless.search_spaces.blueprint import Blueprint, Draft
 from trainless.training import Recipe, train
 from trainless.types import Architecture, Task
 
@@ -289,6 +289,30 @@ def test_refusals(spec: str, first: str, second: str, said: str) -> None:
     assert not can_morph(before, after)
     with pytest.raises(InputError, match=said):
         morph(drawn(before), before, after)
+
+
+def test_cells_that_read_what_the_one_before_read_stay_as_many() -> None:
+    darts = [search_space(f"darts(channels=4, layers={layers})") for layers in (3, 4)]
+    before, after = (space.blueprint(darts[0][5], TASK) for space in darts)
+    assert not can_morph(before, after)
+
+
+def test_what_is_concatenated_keeps_its_order() -> None:
+    def joined(sources: list[str]) -> Blueprint:
+        # Two values, of which some are concatenated in an order, and read by a convolution.
+        draft = Draft(TASK)
+        draft.add("stem", "conv_bn", 4)
+        nodes = [draft.node("cell", "relu_conv_bn", 4, kernel=1, target=value) for value in ("1", "2", "3")]
+        nodes += [draft.node("cell", "join", 4, source=value, is_joined=True) for value in sources]
+        draft.extend(nodes, 4 * len(sources), draft.size)
+        draft.classify(TASK.classes)
+        return draft.blueprint()
+
+    network = with_statistics(joined(["1", "3"])).double()
+    for sources in (["1", "2", "3"], ["2", "1", "3"]):
+        assert difference(network, morph(network, joined(["1", "3"]), joined(sources))) < 1e-10
+    with pytest.raises(InputError, match="joined in another order"):
+        morph(network, joined(["1", "3"]), joined(["3", "2", "1"]))
 
 
 def test_another_network_or_task_is_refused() -> None:
