@@ -202,15 +202,13 @@ class Plan:
         raise InputError(f"The module '{new[0].path}' would be new, and cannot start by handing on what it reads.")
 
     def _trial(self, new: Element, states: Mapping[str, str], value: Value) -> Value:
-        values: dict[str, Value | None] = {INPUT: value}
+        values = {INPUT: value}  # of what is free nothing is known
         for target in _targets(new):
-            state = states.get(target, _IDENTITY)
-            values[target] = None if state == _FREE else self._grafted(new, target, state, values)
-        output = values[OUTPUT]
-        assert output is not None
-        return output
+            if (state := states.get(target, _IDENTITY)) != _FREE:
+                values[target] = self._grafted(new, target, state, values)
+        return values[OUTPUT]
 
-    def _grafted(self, new: Element, target: str, state: str, values: Mapping[str, Value | None]) -> Value:
+    def _grafted(self, new: Element, target: str, state: str, values: Mapping[str, Value]) -> Value:
         """Let a value of a new module be what the module reads, or 0."""
         name, carried, quiet = new[0].path, list[Value](), list[Item]()
         for item in _terms(new, target):
@@ -222,21 +220,17 @@ class Plan:
             elif not (source.is_zero and _keeps_zero(item.module)):
                 carried.append(self._handed_on(item.module, source, name))
         if state == _IDENTITY and not carried:
-            carrier = next((item for item in quiet if values.get(item.node.source)), None)
+            carrier = next((item for item in quiet if item.node.source in values), None)
             if carrier is None:
                 raise InputError(f"In '{name}' nothing hands on what is read.")
             quiet.remove(carrier)
-            source = values[carrier.node.source]
-            assert source is not None
-            carried.append(self._handed_on(carrier.module, source, name))
+            carried.append(self._handed_on(carrier.module, values[carrier.node.source], name))
         for item in quiet:
-            self._silenced(item, values.get(INPUT) or carried[0])
+            self._silenced(item, values[INPUT])
         if (state == _ZERO) == bool(carried):
             raise InputError(f"In '{name}' a value would not be {state}.")
         if not carried:
-            read = values[INPUT]
-            assert read is not None
-            return read._replace(is_zero=True)
+            return values[INPUT]._replace(is_zero=True)
         total = united(carried, name)
         if len(carried) == 1:
             return total
