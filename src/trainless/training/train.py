@@ -46,6 +46,7 @@ def train(
     on_epoch: Callable[[TrainingState], None] | None = None,
     prefer_last: bool = False,
     keep_weights: bool = False,
+    adapt_statistics: bool = False,
     devices: Devices | None = None,
     log_folder: str | os.PathLike[str] | None = None,
     loop: type[Loop] | None = None,
@@ -76,6 +77,7 @@ def train(
             schedule ends with the last, and among many epochs one is the best by luck.
         keep_weights: start from the weights that the network has, in place of drawn ones, and keep the statistics of
             its batch normalisations: those of small batches would undo what was learnt before.
+        adapt_statistics: let these statistics change all the same, as layers need that are new in the network.
         devices: where it trains; None is one process of the CPU in float32. Of several processes on one machine this
             one starts the others, and ends them where `on_epoch` raises. Where torchrun or SLURM started this one, each
             process makes the same call and gets the same result, and the first alone calls `on_epoch` and writes logs;
@@ -128,13 +130,13 @@ def train(
                         "train_set": train_set, "valid_set": valid_set, "epochs": epochs, "seed": seed,
                         "recipe": chosen, "measure": measure, "patience": patience, "deadline": deadline,
                         "epoch_seconds": epoch_seconds, "threads": threads, "until": until,
-                        "keep_weights": keep_weights, "loop": loop,
+                        "keep_weights": keep_weights, "adapt_statistics": adapt_statistics, "loop": loop,
                     },
                     resume, told,
                 )  # fmt: skip
             else:
                 network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-                if keep_weights:
+                if keep_weights and not adapt_statistics:
                     _freeze_statistics(network)
                 made = (loop or loops.Loop)(
                     network, Batches(train_set, chosen.batch_size), Batches(valid_set, _VALID_BATCH), epochs=epochs,
