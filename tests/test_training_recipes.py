@@ -166,7 +166,7 @@ class TestTraining:
             for number, (images, labels) in enumerate(Batches(data, 4).shuffled(derive_seed(3, "images", epoch))):
                 targets = 0.9 * torch.eye(3)[labels] + 0.1 / 3
                 logs = plain(images).log_softmax(1)
-                loss = -(targets * class_weights * logs).sum() / class_weights[labels].sum()
+                loss = -(class_weights[labels] * (targets * logs).sum(1)).sum() / class_weights[labels].sum()
                 rate = 0.05 * (1 + math.cos(math.pi * (2 * epoch + number) / 4))
                 gradients = torch.autograd.grad(loss, list(plain.parameters()))
                 with torch.no_grad():

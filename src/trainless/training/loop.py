@@ -21,6 +21,7 @@ from trainless.training.averages import AveragedNetwork
 from trainless.training.batches import Batches, alternately_mirrored
 from trainless.training.devices import Devices
 from trainless.training.distributed import Joined, agreed, backend_of, join, summed
+from trainless.training.losses import smoothed_cross_entropy
 from trainless.training.measures import Measure
 from trainless.training.precision import faster_precision
 from trainless.training.recipes import Recipe
@@ -194,9 +195,7 @@ class Loop:
         """The loss of this process: the mean over all processes, as of gradients, is that of the whole batch."""
         weights = None if self.weights is None else self.weights.to(images.device)
         own = self._share(targets)
-        loss = torch.nn.functional.cross_entropy(
-            self.shared(self._share(images)), own, weights, label_smoothing=self.recipe.label_smoothing
-        )
+        loss = smoothed_cross_entropy(self.shared(self._share(images)), own, weights, self.recipe.label_smoothing)
         if not self._is_shared:
             return loss
         # What the mean was taken over: images, or the weights of their classes.
