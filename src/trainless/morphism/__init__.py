@@ -1,0 +1,7 @@
+"""Networks from networks: larger ones with the same function, smaller ones, and others that take over what fits."""
+
+from __future__ import annotations
+
+from trainless.morphism.transform import can_morph, morph, shrink
+
+__all__ = ["can_morph", "morph", "shrink"]
