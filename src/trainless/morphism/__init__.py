@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from trainless.morphism.inheritance import inherit
 from trainless.morphism.transform import can_morph, morph, shrink
 
-__all__ = ["can_morph", "morph", "shrink"]
+__all__ = ["can_morph", "inherit", "morph", "shrink"]

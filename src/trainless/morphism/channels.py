@@ -85,7 +85,7 @@ class Value(NamedTuple):
     is_positive: bool = False
     is_zero: bool = False
     is_fresh: bool = False
-    norms: tuple[tuple[nn.Module, bool], ...] = ()
+    norms: tuple[tuple[nn.modules.batchnorm._BatchNorm, bool], ...] = ()
 
     @property
     def small(self) -> int:
@@ -103,6 +103,11 @@ class Value(NamedTuple):
         starts = torch.tensor([0, *(group.large for group in self.groups)]).cumsum(0).tolist()
         return torch.cat([group.positions + start for group, start in zip(self.groups, starts, strict=False)])
 
+    @property
+    def is_same(self) -> bool:
+        """Whether both networks have the same channels in the same order."""
+        return all(group.small == group.large for group in self.groups)
+
     def weigh(self, kind: str, worths: torch.Tensor) -> None:
         """Add what a layer says of its channels."""
         for group, part in zip(self.groups, worths.split([group.large for group in self.groups]), strict=True):
@@ -113,7 +118,7 @@ class Value(NamedTuple):
         if not self.norms:
             return None
         means, variances = zip(*(_moments(norm, is_rectified) for norm, is_rectified in self.norms), strict=True)
-        return sum(means), sum(variances)  # type: ignore[return-value]
+        return sum(means), sum(variances)
 
 
 def united(values: list[Value], name: str) -> Value:
@@ -121,8 +126,12 @@ def united(values: list[Value], name: str) -> Value:
     first = values[0]
     for other in values[1:]:
         sizes = [[(group.small, group.large) for group in value.groups] for value in (first, other)]
+        if first.is_same and other.is_same and first.small == other.small:
+            continue
         if sizes[0] != sizes[1] or first.is_fresh or other.is_fresh:
-            raise InputError(f"'{name}' cannot be changed so: what it adds up would not have the same channels any more.")
+            raise InputError(
+                f"'{name}' cannot be changed so: what it adds up would not have the same channels any more."
+            )
         for group, own in zip(first.groups, other.groups, strict=True):
             group.unite(own)
     return first._replace(
@@ -131,7 +140,7 @@ def united(values: list[Value], name: str) -> Value:
     )
 
 
-def _moments(norm: nn.Module, is_rectified: bool) -> tuple[torch.Tensor, torch.Tensor]:
+def _moments(norm: nn.modules.batchnorm._BatchNorm, is_rectified: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and variance of what a batch normalisation gives, perhaps after ReLU."""
     mean, deviation = norm.bias.detach(), norm.weight.detach().abs()
     if not is_rectified:

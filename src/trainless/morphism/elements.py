@@ -142,9 +142,12 @@ def fits(small: Element, large: Element, exact: bool) -> bool:
 
 def item_fits(small: Item, large: Item, exact: bool) -> bool:
     """Whether the larger operation can be what the smaller one was: the same, or a skip that is computed now."""
-    same = small.node.operation == large.node.operation or (
-        small.node.record.is_identity and _may_be_new(Element((large,)), exact)
-    )
+    if small.node.operation == large.node.operation:
+        # Of one channel, all together and each for itself is the same.
+        is_grouped_so = (small.node.groups > 1) == (large.node.groups > 1) or small.node.inputs == 1
+        same = is_grouped_so and small.node.kernel <= large.node.kernel
+    else:
+        same = small.node.record.is_identity and _may_be_new(Element((large,)), exact)
     return same and _is_larger(small.node, large.node, exact)
 
 

@@ -9,9 +9,10 @@ from torch import nn
 
 from trainless.morphism.channels import Value
 
-__all__ = ["Batchnorm", "Identity", "Map", "Rescaled", "Step", "Whole"]
+__all__ = ["BatchNorm", "Identity", "Map", "Normalisation", "Rescaled", "Step", "Weighted", "Whole"]
 
-_VECTORS = ("weight", "bias", "running_mean", "running_var")
+BatchNorm = nn.modules.batchnorm._BatchNorm
+Weighted = nn.Conv2d | nn.Linear
 
 
 class Step:
@@ -41,27 +42,26 @@ class Map(Step):
         gives: what it gives.
     """
 
-    small: nn.Module
-    large: nn.Module
+    small: Weighted
+    large: Weighted
     reads: Value
     gives: Value
 
     def grow(self) -> None:
         """Copy the weights to the channels and into the middle of the kernel."""
-        rows = self.gives.positions
-        self.large.weight[rows] = 0
+        rows, large = self.gives.positions, self.large.state_dict()
+        large["weight"][rows] = 0
         if not self.reads.is_fresh:
             self._middle()[rows[:, None], self._columns()] = self.small.weight / self.reads.scale
         if self.small.bias is not None:
-            self.large.bias[rows] = self.small.bias
+            large["bias"][rows] = self.small.bias
 
     def cut(self) -> None:
         """Copy the weights from the channels and the middle of the kernel."""
         rows = self.gives.positions
-        if not self.reads.is_fresh:
-            self.small.weight.copy_(self._middle()[rows[:, None], self._columns()])
+        self.small.weight.copy_(self._middle()[rows[:, None], self._columns()])
         if self.small.bias is not None:
-            self.small.bias.copy_(self.large.bias[rows])
+            self.small.bias.copy_(self.large.state_dict()["bias"][rows])
 
     def weigh(self) -> None:
         """Norms of the weights into a channel and out of it."""
@@ -87,31 +87,27 @@ class Map(Step):
 
 
 @dataclass(frozen=True)
-class Batchnorm(Step):
+class Normalisation(Step):
     """A batch normalisation that both networks have; its parameters are those of `Map`."""
 
-    small: nn.Module
-    large: nn.Module
+    small: BatchNorm
+    large: BatchNorm
     reads: Value
 
     def grow(self) -> None:
         """Copy gains, offsets and statistics; these are of what is read, which may be scaled."""
-        rows, scale, epsilon = self.reads.positions, self.reads.scale, self.small.eps
-        for name in _VECTORS:
-            if (vector := getattr(self.small, name)) is not None:
-                getattr(self.large, name)[rows] = vector
+        rows, scale, large = self.reads.positions, self.reads.scale, self.large.state_dict()
+        for name, numbers in self.small.state_dict().items():
+            large[name][rows if numbers.dim() else ()] = numbers
         if scale != 1:
-            self.large.running_mean[rows] *= scale
-            self.large.running_var[rows] = (self.small.running_var + epsilon) * scale**2 - epsilon
-        self.large.num_batches_tracked.copy_(self.small.num_batches_tracked)
+            large["running_mean"][rows] *= scale
+            large["running_var"][rows] = (large["running_var"][rows] + self.small.eps) * scale**2 - self.small.eps
 
     def cut(self) -> None:
         """Copy gains, offsets and statistics of the chosen channels."""
-        rows = self.reads.positions
-        for name in _VECTORS:
-            if (vector := getattr(self.small, name)) is not None:
-                vector.copy_(getattr(self.large, name)[rows])
-        self.small.num_batches_tracked.copy_(self.large.num_batches_tracked)
+        rows, large = self.reads.positions, self.large.state_dict()
+        for name, numbers in self.small.state_dict().items():
+            numbers.copy_(large[name][rows] if numbers.dim() else large[name])
 
     def weigh(self) -> None:
         """Gains."""
@@ -144,26 +140,26 @@ class Identity(Step):
         reads: what it reads.
     """
 
-    large: nn.Module
+    large: Weighted | BatchNorm
     reads: Value
 
     def grow(self) -> None:
         """Write a Dirac kernel, or gains and offsets that undo the statistics; new channels stay as they were drawn."""
-        rows = self.reads.positions
-        if isinstance(self.large, nn.modules.batchnorm._BatchNorm):
+        state = self.large.state_dict()
+        if isinstance(self.large, BatchNorm):
             # Near to what it will see, so that a training begins with the same function too.
             if moments := self.reads.moments():
                 known = len(moments[0])
-                self.large.running_mean[:known], self.large.running_var[:known] = moments
-            self.large.weight.copy_((self.large.running_var + self.large.eps).sqrt())
-            self.large.bias.copy_(self.large.running_mean)
+                state["running_mean"][:known], state["running_var"][:known] = moments
+            state["weight"].copy_((state["running_var"] + self.large.eps).sqrt())
+            state["bias"].copy_(state["running_mean"])
             return
-        weight = self.large.weight
-        columns = torch.zeros_like(rows) if getattr(self.large, "groups", 1) > 1 else rows
+        rows, weight = self.reads.positions, state["weight"]
         weight[rows] = 0
-        weight[(rows, columns, *(size // 2 for size in weight.shape[2:]))] = 1 / self.reads.scale
+        middle = weight[(..., *(size // 2 for size in weight.shape[2:]))]
+        middle[rows, 0 if getattr(self.large, "groups", 1) > 1 else rows] = 1 / self.reads.scale
         if self.large.bias is not None:
-            self.large.bias[rows] = 0
+            state["bias"][rows] = 0
 
 
 @dataclass(frozen=True)

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from torch import nn
 
 from trainless.errors import InputError
 from trainless.morphism.channels import Group, Value, united
 from trainless.morphism.elements import Element, Item, item_fits, matched
-from trainless.morphism.layers import Batchnorm, Identity, Map, Rescaled, Step, Whole
+from trainless.morphism.layers import BatchNorm, Identity, Map, Normalisation, Rescaled, Step, Weighted, Whole
 from trainless.operations import Divide, GlobalMaxPool, ReductionBlock, SqueezeExcite, Whitening
-from trainless.search_spaces.blueprint import live_edges
 from trainless.search_spaces.nodes import EARLIER, INPUT, OUTPUT, Node
 
 __all__ = ["Plan"]
 
-_BatchNorm = nn.modules.batchnorm._BatchNorm
 _POOLINGS = (nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d, GlobalMaxPool)
 # Of these a multiple of what they read is the same multiple of what they give.
 _HOMOGENEOUS = (*_POOLINGS, nn.Identity, nn.ReLU, nn.LeakyReLU, nn.Flatten, Divide)
@@ -85,9 +84,9 @@ class Plan:
             return self._handed_on(new.module, value, name) if self.exact else _dropped(new.node, value)
         gives = self._carried(old.module, new.module, value, name)
         channels = old.node.channels, new.node.channels
-        if (gives.small, gives.large) == channels or gives.is_fresh:
+        if (gives.small, gives.large) == channels or gives.is_fresh or new.node.is_joined:
             return gives
-        if channels[0] != channels[1] or not _is_same(gives):
+        if channels[0] != channels[1] or not gives.is_same:
             raise InputError(f"The module '{name}' reads channels that it would not have in the same order.")
         return gives._replace(groups=(Group(*channels),))
 
@@ -110,9 +109,9 @@ class Plan:
             if self.exact and lost:
                 raise InputError(f"In '{name}' {_said(lost[0])} would be lost, and with it what it adds.")
             channels = next((item.node.channels for item in new if item.node.target == target), 0)
-            if any(item.node.is_joined for item in (*added, *smalls)):
+            if any(item.node.is_joined for item in (*added, *smalls)):  # by operations that keep their channels
                 groups = [group for value, _ in terms for group in value.groups]
-                groups += [Group(0, item.node.channels) for item in added]
+                groups += [Group(0, item.node.inputs) for item in added]
                 values[target] = Value(tuple(groups))
             elif self.exact and target in zeros and added and target != OUTPUT and _convolves(new, target):
                 # So it is something: of 0 the ReLU of what reads it would hand back no gradient.
@@ -212,16 +211,16 @@ class Plan:
 
     # Modules.
 
-    def _carried(self, small: nn.Module, large: nn.Module, value: Value, name: str) -> Value:
+    def _carried(self, small: Any, large: Any, value: Value, name: str) -> Value:
         """Let a module of the larger network do what that of the smaller one does."""
         if type(small) is not type(large):
             raise InputError(f"The module '{name}' would be another: {_kind(large)} in place of {_kind(small)}.")
-        if isinstance(small, nn.Conv2d | nn.Linear):
+        if isinstance(small, Weighted):
             return self._mapped(small, large, value, name)
-        if isinstance(small, _BatchNorm):
+        if isinstance(small, BatchNorm):
             return self._normalised(small, large, value, name)
         if isinstance(small, nn.Sequential):
-            return self._chained(list(small), list(large), value, name)  # type: ignore[call-overload]
+            return self._chained(list(small), list(large), value, name)
         if isinstance(small, Whitening):
             return self._carried(small.convolution, large.convolution, value, name)
         if isinstance(small, SqueezeExcite):
@@ -253,12 +252,15 @@ class Plan:
             raise InputError(f"The module '{name}' would lose its {_kind(smalls[0])}.")
         return value
 
-    def _mapped(self, small: nn.Module, large: nn.Module, value: Value, name: str) -> Value:
+    def _mapped(self, small: Weighted, large: Weighted, value: Value, name: str) -> Value:
         kinds = _groupings(small) & _groupings(large)
         if kinds.isdisjoint({_EACH, 1}):
             return self._copied(small, large, value, name)
         if _settings(small) != _settings(large):
             raise InputError(f"The convolution of '{name}' would step or pad in another way, or have a bias or none.")
+        is_read = _is_depthwise(large) or (small.weight.shape[1], large.weight.shape[1]) == (value.small, value.large)
+        if not is_read and not value.is_fresh:
+            raise InputError(f"The module '{name}' reads channels that it would not have in the same order.")
         if any(own > wanted for own, wanted in zip(small.weight.shape, large.weight.shape, strict=True)):
             raise InputError(f"The module '{name}' would have fewer weights than it has.")
         if _is_depthwise(large):
@@ -269,12 +271,12 @@ class Plan:
         self.steps.append(Map(small, large, value, gives))
         return gives
 
-    def _normalised(self, small: nn.Module, large: nn.Module, value: Value, name: str) -> Value:
+    def _normalised(self, small: BatchNorm, large: BatchNorm, value: Value, name: str) -> Value:
         if (small.affine, small.eps) != (large.affine, large.eps):
             raise InputError(f"The normalisation of '{name}' would have another epsilon, or gains where it has none.")
         if value.is_fresh or value.scale < 1:
             raise InputError(f"The normalisation of '{name}' reads what would not be what it was.")
-        self.steps.append(Batchnorm(small, large, value))
+        self.steps.append(Normalisation(small, large, value))
         return Value(value.groups, norms=((large, False),) if large.affine else ())
 
     def _passed(self, small: nn.Module, large: nn.Module, value: Value, name: str) -> Value:
@@ -285,7 +287,8 @@ class Plan:
             raise InputError(f"In '{name}' {_kind(small)} reads what would be scaled by {value.scale:g}.")
         rectified = tuple((norm, True) for norm, _ in value.norms) if len(value.norms) == 1 else ()
         return value._replace(
-            is_positive=isinstance(small, nn.ReLU | nn.Sigmoid) or (value.is_positive and isinstance(small, _KEEP_SIGN)),
+            is_positive=isinstance(small, nn.ReLU | nn.Sigmoid)
+            or (value.is_positive and isinstance(small, _KEEP_SIGN)),
             is_zero=value.is_zero and _keeps_zero(small),
             norms=value.norms if isinstance(small, _KEEP_SIGN) else rectified if isinstance(small, nn.ReLU) else (),
         )
@@ -293,7 +296,7 @@ class Plan:
     def _copied(self, small: nn.Module, large: nn.Module, value: Value, name: str) -> Value:
         """What is of another kind stays as large as it is."""
         shapes = [{key: tensor.shape for key, tensor in module.state_dict().items()} for module in (small, large)]
-        if shapes[0] != shapes[1] or not _is_same(value) or value.is_fresh or value.scale != 1:
+        if shapes[0] != shapes[1] or not value.is_same or value.is_fresh or value.scale != 1:
             raise InputError(f"The module '{name}' is {_kind(small)}, of which no larger one does the same.")
         self.steps.append(Whole(small, large))
         return Value(value.groups)
@@ -307,14 +310,17 @@ class Plan:
         if isinstance(module, nn.Identity) or (isinstance(module, nn.ReLU) and value.is_positive):
             return value
         gives = value
-        if isinstance(module, nn.Conv2d | nn.Linear):
+        if isinstance(module, Weighted):
             new = 0 if _is_depthwise(module) else module.weight.shape[0] - value.large
             is_grouped = _groupings(module).isdisjoint({_EACH, 1})
             if new < 0 or is_grouped or not _settings(module).items() >= {"stride": (1, 1), "offset": (0, 0)}.items():
                 raise InputError(f"The convolution of '{name}' would be new, and cannot hand on what it reads.")
-            groups = (*value.groups, Group(0, new)) if new else value.groups
+            groups = value.groups
+            if new:
+                first, *others = value.groups
+                groups = (*groups, Group(0, new)) if others else (Group(first.small, first.large + new),)
             gives = value._replace(groups=groups, scale=1.0, norms=value.norms if value.scale == 1 else ())
-        elif not (isinstance(module, _BatchNorm) and module.affine and value.scale == 1):
+        elif not (isinstance(module, BatchNorm) and module.affine and value.scale == 1):
             raise InputError(f"In '{name}' {_kind(module)} would be new, and does not hand on what it reads.")
         self.steps.append(Identity(module, value))
         return gives
@@ -324,11 +330,13 @@ class Plan:
 
 
 def _terms(element: Element, target: str | None) -> list[Item]:
-    """What is added up, or joined, to a value, or to any, of what leads from the input to the output."""
-    nodes = [item.node for item in element if item.node.operation not in ("none", "zero")]
-    live = live_edges([(INPUT, EARLIER), *((node.source, node.target) for node in nodes)], INPUT, OUTPUT)
-    return [item for item in element if item.node in nodes and target in (None, item.node.target)
-            and (item.node.source, item.node.target) in live]  # fmt: skip
+    """What is added up, or joined, to a value, or to any, as far as it reaches the output."""
+    needed, found = {OUTPUT}, list[Item]()
+    for item in reversed(element):
+        if item.node.operation not in ("none", "zero") and item.node.target in needed:
+            needed.add(item.node.source)
+            found.append(item)
+    return [item for item in reversed(found) if target in (None, item.node.target)]
 
 
 def _is_twin(old: Item, new: Item, exact: bool) -> bool:
@@ -379,17 +387,12 @@ def _keeps_zero(module: nn.Module) -> bool:
     return _is_plain(module) and not isinstance(module, nn.Sigmoid)
 
 
-def _is_same(value: Value) -> bool:
-    """Whether both networks have the same channels in the same order."""
-    return all(group.small == group.large for group in value.groups)
-
-
 def _last_layer(module: nn.Module, passed: tuple[type[nn.Module], ...]) -> nn.Module | None:
     """The layer whose gains or weights scale what a module gives, behind which only some others may come."""
     if isinstance(module, nn.Sequential):
         last = next((layer for layer in reversed(module) if not isinstance(layer, passed)), None)
         return None if last is None else _last_layer(last, passed)
-    is_affine = isinstance(module, nn.Conv2d | nn.Linear) or (isinstance(module, _BatchNorm) and module.affine)
+    is_affine = isinstance(module, Weighted) or (isinstance(module, BatchNorm) and module.affine)
     return module if is_affine else None
 
 
@@ -397,14 +400,14 @@ def _is_depthwise(layer: nn.Module) -> bool:
     return getattr(layer, "groups", 1) > 1
 
 
-def _groupings(layer: nn.Module) -> set[str | int]:
+def _groupings(layer: Weighted) -> set[str | int]:
     """How channels are grouped: all together, each for itself, or by some number; one channel is the first two."""
     groups = getattr(layer, "groups", 1)
     is_each = layer.weight.shape[0] == groups and layer.weight.shape[1] == 1
     return {_EACH, groups} if is_each and groups == 1 else {_EACH} if is_each else {groups}
 
 
-def _settings(layer: nn.Module) -> dict[str, object]:
+def _settings(layer: Weighted) -> dict[str, Any]:
     """What a kernel that grows leaves as it is."""
     if isinstance(layer, nn.Linear):
         return {"stride": (1, 1), "offset": (0, 0), "has_bias": layer.bias is not None}

@@ -10,12 +10,12 @@ from torch import nn
 from trainless.errors import InputError
 from trainless.morphism.channels import Group
 from trainless.morphism.elements import Built, elements
-from trainless.morphism.layers import Batchnorm, Map
+from trainless.morphism.layers import Map, Normalisation
 from trainless.morphism.plans import Plan
 from trainless.search_spaces.blueprint import Blueprint
 from trainless.seeding import derive_seed, preserve_rng_state
 
-__all__ = ["can_morph", "morph", "shrink"]
+__all__ = ["built_like", "built_of", "can_morph", "morph", "shrink"]
 
 
 def morph(network: nn.Module, before: Blueprint, after: Blueprint, *, seed: int = 0) -> nn.Module:
@@ -51,8 +51,8 @@ def morph(network: nn.Module, before: Blueprint, after: Blueprint, *, seed: int 
         >>> bool((morphed(images) - network(images)).abs().max() < 1e-5)
         True
     """
-    plan, new = Plan(exact=True), _built_like(network, after, seed)
-    plan.network(elements(_of(network, before), before), elements(new, after))
+    plan, new = Plan(exact=True), built_like(network, after, seed)
+    plan.network(elements(built_of(network, before), before), elements(new, after))
     with torch.no_grad():
         for step in plan.steps:
             step.grow()
@@ -107,11 +107,11 @@ def shrink(network: nn.Module, before: Blueprint, after: Blueprint, *, seed: int
         >>> from trainless.types import Task
         >>> space, task = search_space("chain"), Task("toy", 10, height=8, width=8)
         >>> before, after = (space.blueprint(space.parse(text), task) for text in ("k5w24-k3w32", "k3w16"))
-        >>> shrink(before.build(), before, after).get_submodule("features.0")[0]
+        >>> shrink(before.build(), before, after).get_submodule("features.0")[0][0]
         Conv2d(3, 16, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), bias=False)
     """
-    plan, new = Plan(exact=False), _built_like(network, after, seed)
-    plan.network(elements(new, after), elements(_of(network, before), before))
+    plan, new = Plan(exact=False), built_like(network, after, seed)
+    plan.network(elements(new, after), elements(built_of(network, before), before))
     with torch.no_grad():
         for step in plan.steps:
             step.weigh()
@@ -126,12 +126,12 @@ def _groups(plan: Plan) -> set[Group]:
     values = itertools.chain.from_iterable(
         (step.reads, step.gives) if isinstance(step, Map) else (step.reads,)
         for step in plan.steps
-        if isinstance(step, Map | Batchnorm)
+        if isinstance(step, Map | Normalisation)
     )
     return {group.root for value in values for group in value.groups}
 
 
-def _built_like(network: nn.Module, blueprint: Blueprint, seed: int) -> Built:
+def built_like(network: nn.Module, blueprint: Blueprint, seed: int) -> Built:
     """A new network of a blueprint, of the type and on the device of another."""
     with preserve_rng_state():
         torch.manual_seed(derive_seed(seed, "morphism"))
@@ -141,7 +141,7 @@ def _built_like(network: nn.Module, blueprint: Blueprint, seed: int) -> Built:
     return built
 
 
-def _of(network: nn.Module, blueprint: Blueprint) -> Built:
+def built_of(network: nn.Module, blueprint: Blueprint) -> Built:
     """The modules of the nodes of a network."""
     with torch.device("meta"):
         built = Built.of(blueprint)

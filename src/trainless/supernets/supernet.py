@@ -21,7 +21,7 @@ from trainless.training.convolutions import mended_convolutions
 from trainless.training.loop import evaluated
 from trainless.types import Architecture, Task
 
-__all__ = ["Supernet", "recalibrate"]
+__all__ = ["Keys", "Supernet", "recalibrate"]
 
 _SIZES = ("inputs", "channels", "expansion", "squeezed", "hidden", "heads", "head_width")
 """The fields of a node that decide how large its weights are; those of the largest hold those of all."""
@@ -127,7 +127,8 @@ class _Path:
 
         with torch.device("meta"):
             self.network = blueprint.build(make)
-        keys, prefixes = _Keys(space, blueprint), {module: name for name, module in self.network.named_modules()}
+        keys = Keys(blueprint, shares_kernels=space.shares_kernels)
+        prefixes = {module: name for name, module in self.network.named_modules()}
         self.sources: dict[str, tuple[str, str, torch.Size]] = {}
         for module, (node, path) in made.items():
             key = keys(node, path)
@@ -161,11 +162,23 @@ def _slice(tensor: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
     return tensor
 
 
-class _Keys:
-    """Names the weights of the nodes of a blueprint: alike in all networks that share them."""
+class Keys:
+    """Names the weights of the nodes of a blueprint, asked for in their order: alike in all networks that share them.
 
-    def __init__(self, space: SearchSpace, blueprint: Blueprint) -> None:
-        self._shares_kernels, self._places = space.shares_kernels, blueprint.places
+    Args:
+        blueprint: of one network.
+        shares_kernels: whether kernels of all sizes share their weights.
+
+    Example:
+        >>> from trainless.search_spaces import search_space
+        >>> space = search_space("chain")
+        >>> blueprint = space.blueprint(space.parse("k3w16"), Task("toy", 2))
+        >>> Keys(blueprint, shares_kernels=True)(blueprint.nodes[0], "features.0")
+        'layer 1 0, input to 1, conv_bn'
+    """
+
+    def __init__(self, blueprint: Blueprint, *, shares_kernels: bool) -> None:
+        self._shares_kernels, self._places = shares_kernels, blueprint.places
         self._seen: dict[str, int] = {}
 
     def __call__(self, node: Node, path: str) -> str:
@@ -190,7 +203,7 @@ def _largest_nodes(space: SearchSpace, task: Task) -> dict[str, Node]:
     unchanged = 0
     for architecture in _covering(space):
         blueprint = space.blueprint(architecture, task)
-        keys, before = _Keys(space, blueprint), dict(found)
+        keys, before = Keys(blueprint, shares_kernels=space.shares_kernels), dict(found)
         for path, nodes in blueprint.paths():
             for node in nodes:
                 key = keys(node, path)
