@@ -13,10 +13,10 @@ from trainless.training.loop import Loop
 
 __all__ = ["TEMPERATURE", "WEIGHT", "DistillationLoop", "distilling"]
 
-TEMPERATURE = 4.0
+TEMPERATURE = 2.0
 """By which logits are divided before they become the class probabilities that are learnt from."""
 
-WEIGHT = 0.7
+WEIGHT = 0.5
 """Share of the loss that the answers of the other network have, beside that of the labels."""
 
 

@@ -1,0 +1,156 @@
+"""Larger and smaller networks of the family of a network: what it can grow to, and what it can be shrunk to."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+
+from trainless.morphism import can_morph
+from trainless.search_spaces.base import SearchSpace
+from trainless.search_spaces.blueprint import Blueprint
+from trainless.seeding import derive_seed
+from trainless.types import Architecture, Task
+
+__all__ = ["larger_networks", "smaller_networks"]
+
+_WALKS = 40  # from the network on, step by step
+_MISSES = 40  # proposals in a row of which none is a step, after which a walk ends
+_ENOUGH = 100  # networks to choose from
+_MOST_GROWN = 4.0  # times the parameters or multiply-adds of the network
+_CLEARLY = 1.25  # times the same, below which a larger network is hardly worth a training
+
+IsWithin = Callable[[Architecture], bool]
+
+
+def larger_networks(
+    space: SearchSpace, architecture: Architecture, before: Blueprint, task: Task, is_within: IsWithin, *,
+    seed: int = 0, end: float = math.inf,
+) -> list[Architecture]:  # fmt: skip
+    """List different networks that another one can grow to without changing what it computes, within limits.
+
+    Some are those with names, others are found by walks of mutations that make it larger, to at most four times its
+    parameters and multiply-adds. Where there are any of at least a quarter more of either, these only.
+
+    Args:
+        space: the search space, maybe in a larger size than that of the network.
+        architecture: the network, as one of that space.
+        before: the network.
+        task: shape of the images and number of classes.
+        is_within: whether an architecture is within the limits.
+        seed: decides where walks go.
+        end: value of `time.monotonic` after which none goes on.
+
+    Example:
+        >>> from trainless.search_spaces import search_space
+        >>> space, task = search_space("nats_size"), Task("toy", 10, height=8, width=8)
+        >>> small = space.parse("16:16:16:16:16")
+        >>> found = larger_networks(space, small, space.blueprint(small, task), task, lambda _: True)
+        >>> min(space.parameters(network, task) for network in found) > space.parameters(small, task)
+        True
+    """
+    family = _Family(space, task, before)
+
+    @cache
+    def is_member(network: Architecture) -> bool:
+        return (
+            1 < family.ratio(network) <= _MOST_GROWN
+            and is_within(network)
+            and can_morph(before, family.blueprint(network))
+        )
+
+    firsts = [*_stepped(space, architecture, 1), *space.starts()]
+    walked = family.walked(
+        architecture, lambda current, child: family.grows(current, child) and is_member(child), seed, end
+    )
+    members = filter(is_member, dict.fromkeys(map(space.canonical, [*firsts, *walked])))
+    found = list(members)
+    return [network for network in found if family.ratio(network) >= _CLEARLY] or found
+
+
+def smaller_networks(
+    space: SearchSpace, architecture: Architecture, before: Blueprint, task: Task, is_within: IsWithin, *,
+    seed: int = 0, end: float = math.inf,
+) -> list[Architecture]:  # fmt: skip
+    """List different networks within limits that could grow to another one, so that what they have is a part of it.
+
+    They are found by walks of mutations that make it smaller. The arguments are those of `larger_networks`.
+
+    Example:
+        >>> from trainless.search_spaces import search_space
+        >>> space, task = search_space("nats_size"), Task("toy", 10, height=8, width=8)
+        >>> large = space.parse("32:32:32:32:32")
+        >>> found = smaller_networks(space, large, space.blueprint(large, task), task, lambda _: True)
+        >>> max(space.parameters(network, task) for network in found) < space.parameters(large, task)
+        True
+    """
+    family = _Family(space, task, before)
+
+    @cache
+    def is_member(network: Architecture) -> bool:
+        return family.ratio(network) <= 1 and can_morph(family.blueprint(network), before)
+
+    walked = family.walked(
+        architecture, lambda current, child: family.grows(child, current) and is_member(child), seed, end
+    )
+    firsts = _stepped(space, architecture, -1)
+    different = dict.fromkeys(map(space.canonical, [*firsts, *walked]))
+    return [network for network in different if is_member(network) and is_within(network)]
+
+
+def _stepped(space: SearchSpace, architecture: Architecture, direction: int) -> list[Architecture]:
+    """The architecture, and those of which each number is so many options larger or smaller, as far as there are."""
+    stepped = [architecture]
+    positions = list(enumerate(zip(architecture.genotype, space.choices, strict=True))) if space.choices else []
+    for steps in range(1, max((len(options) for _, (_, options) in positions), default=0)):
+        genotype = list(architecture.genotype)
+        for position, (value, options) in positions:
+            if isinstance(value, int):
+                genotype[position] = options[min(max(options.index(value) + direction * steps, 0), len(options) - 1)]
+        stepped.append(space.nearest(genotype))
+    return stepped
+
+
+class _Family:
+    """The networks of a space beside one of them."""
+
+    def __init__(self, space: SearchSpace, task: Task, before: Blueprint) -> None:
+        self.space, self.task, self.before = space, task, before
+        self.known = dict[Architecture, Blueprint]()
+
+    def blueprint(self, architecture: Architecture) -> Blueprint:
+        """The network without what leads nowhere."""
+        if architecture not in self.known:
+            self.known[architecture] = self.space.blueprint(self.space.canonical(architecture), self.task)
+        return self.known[architecture]
+
+    def grows(self, small: Architecture, large: Architecture) -> bool:
+        """Whether a network has more of parameters or multiply-adds than another, and less of neither."""
+        first, second = map(self.blueprint, (small, large))
+        costs = [(first.parameters, second.parameters), (first.multiply_adds, second.multiply_adds)]
+        return all(a <= b for a, b in costs) and any(a < b for a, b in costs)
+
+    def ratio(self, architecture: Architecture) -> float:
+        """The larger of parameters and multiply-adds, by those of the one beside which they are; below 1 both are."""
+        found = self.blueprint(architecture)
+        return max(
+            found.parameters / self.before.parameters, found.multiply_adds / self.before.multiply_adds
+        )  # fmt: skip
+
+    def walked(
+        self, origin: Architecture, is_step: Callable[[Architecture, Architecture], bool], seed: int, end: float
+    ) -> list[Architecture]:  # fmt: skip
+        """The networks to which steps lead from one of the space."""
+        rng, found = np.random.default_rng(derive_seed(seed, "descendants")), dict[Architecture, None]()
+        for _ in range(_WALKS):
+            current, misses = origin, 0
+            while misses < _MISSES and len(found) < _ENOUGH and time.monotonic() < end:
+                child = self.space.mutate(current, rng)
+                if is_step(current, child):
+                    current, misses, found[child] = child, 0, None
+                else:
+                    misses += 1
+        return list(found)
