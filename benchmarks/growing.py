@@ -109,7 +109,7 @@ def trained(unit: tuple[int, str], *, epochs: int, most: int) -> list[dict[str, 
         recipe = fit_recipe(len(splits.train), task.channels == 3, epochs=epochs_run)
         result = train(
             network, splits.train, splits.valid, epochs=epochs_run, seed=seed, recipe=recipe, prefer_last=True,
-            keep_weights=is_kept, keep_statistics=False,
+            keep_weights=is_kept, adapt_statistics=True,
         )  # fmt: skip
         right = (logits_of(network, splits.test).argmax(1).numpy() == splits.test.labels).mean()
         return {

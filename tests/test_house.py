@@ -59,6 +59,7 @@ ORDER = (
     "suite",
     "training",
     "supernets",
+    "morphism",
     "strategies",
     "estimators",
     "export",

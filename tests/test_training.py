@@ -371,7 +371,7 @@ def test_of_kept_weights_the_statistics_are_kept_or_learnt(digits: tuple[ImageDa
     norms = {}
     for is_kept in (True, False):
         network = build()
-        train(network, *digits, epochs=1, keep_weights=True, keep_statistics=is_kept)
+        train(network, *digits, epochs=1, keep_weights=True, adapt_statistics=not is_kept)
         norms[is_kept] = {name: value for name, value in network.state_dict().items() if "running_mean" in name}
     fresh = {name: value for name, value in build().state_dict().items() if "running_mean" in name}
     assert all(torch.equal(value, fresh[name]) for name, value in norms[True].items())

@@ -77,14 +77,14 @@ def smaller_networks(
 ) -> list[Architecture]:  # fmt: skip
     """List different networks within limits that could grow to another one, so that what they have is a part of it.
 
-    They are found by walks of mutations that make it smaller. The arguments are those of `larger_networks`.
+    They are found by walks of mutations that make it smaller; the network itself is among them. The arguments are those of `larger_networks`.
 
     Example:
         >>> from trainless.search_spaces import search_space
         >>> space, task = search_space("nats_size"), Task("toy", 10, height=8, width=8)
         >>> large = space.parse("32:32:32:32:32")
         >>> found = smaller_networks(space, large, space.blueprint(large, task), task, lambda _: True)
-        >>> max(space.parameters(network, task) for network in found) < space.parameters(large, task)
+        >>> min(space.parameters(network, task) for network in found) < space.parameters(large, task) / 2
         True
     """
     family = _Family(space, task, before)

@@ -35,7 +35,7 @@ _IMAGES_OFF = 1.5  # validation images by which a network may be off what is tol
 _PROPOSING = 0.3  # share of the time of the search in which candidates are looked for
 _ALL_LEARN: Mapping[str, Any] = {
     "keep_weights": True,
-    "keep_statistics": False,
+    "adapt_statistics": True,
 }  # what is new has no statistics to keep
 
 OnEpoch = Callable[[TrainingState], None] | None

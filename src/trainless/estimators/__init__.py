@@ -6,6 +6,7 @@ from trainless.estimators.accuracy_in_time import AccuracyInTime, Prospect
 from trainless.estimators.base import Ask, Estimate, Estimator, Setting, distinct_sample
 from trainless.estimators.curves import Forecast, extrapolate
 from trainless.estimators.learning import LearningCurve
+from trainless.estimators.morphed import Morphed
 from trainless.estimators.shared_weights import Inherited, OneShot
 from trainless.estimators.surrogate import Surrogate
 from trainless.estimators.trained import EarlyStopping, Full, Reduced
@@ -14,14 +15,14 @@ from trainless.specs import look_up, options_of
 
 __all__ = [
     "ESTIMATORS", "AccuracyInTime", "Ask", "EarlyStopping", "Estimate", "Estimator", "Forecast", "Full", "Inherited",
-    "LearningCurve", "OneShot", "Prospect", "Reduced", "Setting", "Surrogate", "ZeroCost", "distinct_sample",
+    "LearningCurve", "Morphed", "OneShot", "Prospect", "Reduced", "Setting", "Surrogate", "ZeroCost", "distinct_sample",
     "estimator", "extrapolate", "options_of",
 ]  # fmt: skip
 
 ESTIMATORS: dict[str, type[Estimator]] = {
     kind.name: kind
     for kind in (
-        Full, EarlyStopping, Reduced, LearningCurve, Surrogate, OneShot, Inherited, ZeroCost, AccuracyInTime,
+        Full, EarlyStopping, Reduced, LearningCurve, Surrogate, OneShot, Inherited, Morphed, ZeroCost, AccuracyInTime,
     )
 }  # fmt: skip
 

@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trainless.data import ImageDataset
@@ -140,7 +140,10 @@ def _train(shared: _Shared, training: Training) -> TrainingResult:
                 if shared.start
                 else shared.space.build(training.architecture, shared.train_set.task)
             )
-        return train(network, shared.train_set, shared.valid_set, epochs=training.epochs, **shared.options)
+        made = time.monotonic() - start
+        result = train(network, shared.train_set, shared.valid_set, epochs=training.epochs, **shared.options)
+        # What a start is made by may be trainings too.
+        return replace(result, seconds=result.seconds + made)
     except Exception as error:
         reason = f"{type(error).__name__}: {' '.join(str(error).split())}"
         return _failure(reason, time.monotonic() - start)

@@ -122,7 +122,13 @@ class Value(NamedTuple):
 
 
 def united(values: list[Value], name: str) -> Value:
-    """Give the sum of values, whose channels become the same; InputError where they cannot."""
+    """Give the sum of values, whose channels become the same; InputError where they cannot.
+
+    Example:
+        >>> total = united([Value((Group(2, 4),), is_positive=True), Value((Group(2, 4),))], "cell")
+        >>> total.large, total.is_positive
+        (4, False)
+    """
     first = values[0]
     for other in values[1:]:
         sizes = [[(group.small, group.large) for group in value.groups] for value in (first, other)]

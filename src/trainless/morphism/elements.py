@@ -11,18 +11,26 @@ from torch import nn
 from trainless.search_spaces.blueprint import Blueprint
 from trainless.search_spaces.nodes import INPUT, OUTPUT, Node
 
-__all__ = ["Built", "Element", "Item", "elements", "matched"]
+__all__ = ["Built", "Element", "Item", "item_fits", "matched"]
 
 
 class Item(NamedTuple):
-    """A node and its module."""
+    """A node, what was built for it, and the path of the module that it is a part of."""
 
     node: Node
     module: nn.Module
+    path: str
 
 
 class Element(tuple[Item, ...]):
-    """One operation, or all of a module whose operations are no chain."""
+    """One operation, or all of a module whose operations are no chain.
+
+    Example:
+        >>> nodes = [Node("body", "skip_connect", 2, 2, (4, 4)), Node("body", "conv", 2, 2, (4, 4), kernel=3)]
+        >>> element = Element(Item(node, node.record.build(node), "body") for node in nodes)
+        >>> element.is_shortcut, len(element.body)
+        (True, 1)
+    """
 
     @property
     def is_shortcut(self) -> bool:
@@ -46,8 +54,23 @@ class Element(tuple[Item, ...]):
 
 
 class Built(NamedTuple):
-    """A network and the module of each node that was built, by the path of its module."""
+    """A network and the modules of its nodes.
 
+    Args:
+        blueprint: what it is made of.
+        network: itself.
+        made: what was built for the nodes of each module, by its path.
+
+    Example:
+        >>> from trainless.search_spaces import search_space
+        >>> from trainless.types import Task
+        >>> space = search_space("mlp")
+        >>> built = Built.of(space.blueprint(space.parse("16relu"), Task("toy", 2)))
+        >>> [element.reads.operation for element in built.elements]
+        ['flatten', 'linear_bn', 'relu', 'linear']
+    """
+
+    blueprint: Blueprint
     network: nn.Module
     made: dict[str, list[Item]]
 
@@ -58,29 +81,29 @@ class Built(NamedTuple):
 
         def make(node: Node, path: str) -> nn.Module:
             module = node.record.build(node)
-            made.setdefault(path, []).append(Item(node, module))
+            made.setdefault(path, []).append(Item(node, module, path))
             return module
 
-        return cls(blueprint.build(make), made)
+        return cls(blueprint, blueprint.build(make), made)
 
     def within(self, network: nn.Module) -> Built:
         """Give the same of another network of the blueprint."""
         names = {module: name for name, module in self.network.named_modules()}
         made = {
-            path: [Item(item.node, network.get_submodule(names[item.module])) for item in items]
+            path: [item._replace(module=network.get_submodule(names[item.module])) for item in items]
             for path, items in self.made.items()
         }
-        return Built(network, made)
+        return Built(self.blueprint, network, made)
 
-
-def elements(built: Built, blueprint: Blueprint) -> list[Element]:
-    """List what a network does, one after the other; chains of operations are one element each operation."""
-    found: list[Element] = []
-    for path, nodes in blueprint.paths():
-        modules = {id(item.node): item.module for item in built.made.get(path, ())}
-        items = tuple(Item(node, modules.get(id(node), nn.Identity())) for node in nodes)
-        found += _chain(items) or (Element(items),)
-    return found
+    @property
+    def elements(self) -> list[Element]:
+        """What the network does, one after the other; chains of operations are one element each operation."""
+        found: list[Element] = []
+        for path, nodes in self.blueprint.paths():
+            modules = {id(item.node): item.module for item in self.made.get(path, ())}
+            items = tuple(Item(node, modules.get(id(node), nn.Identity()), path) for node in nodes)
+            found += _chain(items) or (Element(items),)
+        return found
 
 
 def _chain(items: Sequence[Item]) -> tuple[Element, ...]:
@@ -114,7 +137,7 @@ def matched(
 
     @cache
     def pairs(i: int, j: int) -> bool:
-        return i < len(small) and fits(small[i], large[j], exact) and reaches(i + 1, j + 1)
+        return i < len(small) and _fits(small[i], large[j], exact) and reaches(i + 1, j + 1)
 
     # From behind, so that no call goes deep.
     for j in range(len(large), -1, -1):
@@ -131,7 +154,7 @@ def matched(
     return found
 
 
-def fits(small: Element, large: Element, exact: bool) -> bool:
+def _fits(small: Element, large: Element, exact: bool) -> bool:
     """Whether the larger element can be what the smaller one was."""
     if small.is_shortcut != large.is_shortcut or (len(small) == 1) != (len(large) == 1):
         return False

@@ -46,22 +46,22 @@ def inherit(network: nn.Module, before: Blueprint, after: Blueprint, *, seed: in
         '0.10'
     """
     old, new = built_of(network, before), built_like(network, after, seed)
-    known = {key: (node, module) for key, node, module in _keyed(old, before)}
+    known = {key: (node, module) for key, node, module in _keyed(old)}
     heads = [[node for node in blueprint.nodes if node.parameters][-1] for blueprint in (before, after)]
     is_headed = heads[0].channels == heads[1].channels
     taken = 0
     with torch.no_grad():
-        for key, node, module in _keyed(new, after):
+        for key, node, module in _keyed(new):
             if key in known and (is_headed or (known[key][0] is not heads[0] and node is not heads[1])):
                 taken += _taken(known[key][1], module)
     total = sum(parameter.numel() for parameter in new.network.parameters())
     return new.network.train(network.training), taken / max(1, total)
 
 
-def _keyed(built: Built, blueprint: Blueprint) -> Iterator[tuple[str, Node, nn.Module]]:
-    keys = Keys(blueprint, shares_kernels=True)
-    for path, items in built.made.items():
-        for node, module in items:
+def _keyed(built: Built) -> Iterator[tuple[str, Node, nn.Module]]:
+    keys = Keys(built.blueprint, shares_kernels=True)
+    for items in built.made.values():
+        for node, module, path in items:
             yield keys(node, path), node, module
 
 

@@ -40,6 +40,15 @@ class Map(Step):
         large: the layer of the larger one.
         reads: what it reads.
         gives: what it gives.
+
+    Example:
+        >>> from trainless.morphism.channels import Group
+        >>> small, large = nn.Linear(1, 1), nn.Linear(1, 2)
+        >>> step = Map(small, large, Value((Group(1, 1),)), Value((Group(1, 2),)))
+        >>> with torch.no_grad():
+        ...     step.grow()
+        >>> torch.equal(small(torch.ones(1)), large(torch.ones(1))[:1])
+        True
     """
 
     small: Weighted
@@ -88,7 +97,13 @@ class Map(Step):
 
 @dataclass(frozen=True)
 class Normalisation(Step):
-    """A batch normalisation that both networks have; its parameters are those of `Map`."""
+    """A batch normalisation that both networks have.
+
+    Args:
+        small: the layer of the smaller network.
+        large: the layer of the larger one.
+        reads: what it reads.
+    """
 
     small: BatchNorm
     large: BatchNorm
@@ -117,7 +132,12 @@ class Normalisation(Step):
 
 @dataclass(frozen=True)
 class Whole(Step):
-    """A module that both networks have in the same size."""
+    """A module that both networks have in the same size.
+
+    Args:
+        small: that of the smaller network.
+        large: that of the larger one.
+    """
 
     small: nn.Module
     large: nn.Module
@@ -138,6 +158,14 @@ class Identity(Step):
     Args:
         large: the layer.
         reads: what it reads.
+
+    Example:
+        >>> from trainless.morphism.channels import Group
+        >>> layer, images = nn.Conv2d(2, 2, 3, padding=1), torch.randn(1, 2, 4, 4)
+        >>> with torch.no_grad():
+        ...     Identity(layer, Value((Group(2, 2),))).grow()
+        >>> torch.equal(layer(images), images)
+        True
     """
 
     large: Weighted | BatchNorm
@@ -164,7 +192,12 @@ class Identity(Step):
 
 @dataclass(frozen=True)
 class Rescaled(Step):
-    """A layer of the larger network that gives so many times what it would; 0 times what ends a branch that is new."""
+    """A layer of the larger network that gives so many times what it would; 0 times what ends a branch that is new.
+
+    Args:
+        large: the layer.
+        factor: how many times.
+    """
 
     large: nn.Module
     factor: float

@@ -33,6 +33,21 @@ class Plan:
     Args:
         exact: whether the larger network has to compute what the smaller one does; otherwise what only the larger one
             has is not there for the smaller one.
+
+    Example:
+        >>> from trainless.morphism.elements import Built
+        >>> from trainless.search_spaces.blueprint import Draft
+        >>> from trainless.types import Task
+        >>> found = []
+        >>> for channels in (4, 6):
+        ...     draft = Draft(Task("toy", 2))
+        ...     draft.add("features.0", "conv_bn_relu", channels, kernel=3)
+        ...     draft.classify(2)
+        ...     found.append(Built.of(draft.blueprint()))
+        >>> plan = Plan(exact=True)
+        >>> plan.network(*(built.elements for built in found))
+        >>> [type(step).__name__ for step in plan.steps]
+        ['Map', 'Normalisation', 'Map']
     """
 
     def __init__(self, *, exact: bool) -> None:
@@ -47,6 +62,13 @@ class Plan:
         Raises:
             InputError: it cannot be done; the message says why.
         """
+        try:
+            self._network(small, large)
+        except InputError as error:
+            advice = "can_morph tells it beforehand" if self.exact else "choose what is smaller in all its parts"
+            raise InputError(f"{str(error).removesuffix('.')}: {advice}, and inherit takes over what fits.") from error
+
+    def _network(self, small: Sequence[Element], large: Sequence[Element]) -> None:
         reads = [elements[0].reads.inputs for elements in (small, large)]
         if reads[0] != reads[1]:
             raise InputError(f"The networks read images of {reads[0]} and {reads[1]} channels, expected the same.")
@@ -58,7 +80,7 @@ class Plan:
         pairs = matched(small, large, exact=self.exact)
         if pairs is None:
             raise InputError(
-                f"In '{large[0][0].node.name}' and what follows, not all operations of the smaller network have a "
+                f"In '{large[0][0].path}' and what follows, not all operations of the smaller network have a "
                 "larger counterpart in the same order, with what is new between them able to hand on what it reads."
             )
         earlier: Value | None = None
@@ -75,11 +97,11 @@ class Plan:
             return self._item(old[0], new[0], value)
         if new.is_shortcut:
             body = self._sequence(old.body, new.body, value)
-            return self._sum([(value, None), (body, new[-1])], new[0].node.name)
+            return self._sum([(value, None), (body, new[-1])], new[0].path)
         return self._cell(old, new, {INPUT: value, EARLIER: earlier})
 
     def _item(self, old: Item, new: Item, value: Value) -> Value:
-        name = new.node.name
+        name = new.path
         if old.node.operation != new.node.operation:
             return self._handed_on(new.module, value, name) if self.exact else _dropped(new.node, value)
         gives = self._carried(old.module, new.module, value, name)
@@ -94,8 +116,8 @@ class Plan:
 
     def _cell(self, old: Element, new: Element, values: dict[str, Value]) -> Value:
         """Plan two cells, whose values have the same names."""
-        name, zeros = new[0].node.name, _zeros(old)
-        for target in dict.fromkeys(item.node.target for item in (*new, *old)):
+        name, zeros = new[0].path, _zeros(old)
+        for target in _targets((*new, *old)):
             terms, added, smalls = list[tuple[Value, Item | None]](), list[Item](), _terms(old, target)
             rest = list(smalls)
             for item in _terms(new, target):
@@ -131,7 +153,7 @@ class Plan:
             return
         last = _last_layer(item.module, _RISING)
         if last is None:
-            raise InputError(f"In '{item.node.name}' {_said(item)} would be new, and cannot start as nothing.")
+            raise InputError(f"In '{item.path}' {_said(item)} would be new, and cannot start as nothing.")
         self.steps.append(Rescaled(last, 0.0))
 
     def _sum(self, terms: Sequence[tuple[Value, Item | None]], name: str) -> Value:
@@ -157,8 +179,8 @@ class Plan:
     def _graft(self, new: Element, value: Value) -> Value:
         """Let a new element hand on what it reads."""
         if len(new) == 1:
-            return self._handed_on(new[0].module, value, new[0].node.name)
-        inner = [target for target in dict.fromkeys(item.node.target for item in new) if target != OUTPUT]
+            return self._handed_on(new[0].module, value, new[0].path)
+        inner = _targets(new)[:-1]
         done = len(self.steps)
         # What need be nothing in particular stays as it was drawn, and learns at once.
         for states in itertools.product((_FREE, _ZERO, _IDENTITY), repeat=len(inner)):
@@ -166,11 +188,11 @@ class Plan:
                 return self._trial(new, dict(zip(inner, states, strict=True)), value)
             except InputError:
                 del self.steps[done:]
-        raise InputError(f"The module '{new[0].node.name}' would be new, and cannot start by handing on what it reads.")
+        raise InputError(f"The module '{new[0].path}' would be new, and cannot start by handing on what it reads.")
 
     def _trial(self, new: Element, states: Mapping[str, str], value: Value) -> Value:
         values: dict[str, Value | None] = {INPUT: value}
-        for target in dict.fromkeys(item.node.target for item in new):
+        for target in _targets(new):
             state = states.get(target, _IDENTITY)
             values[target] = None if state == _FREE else self._grafted(new, target, state, values)
         output = values[OUTPUT]
@@ -179,7 +201,7 @@ class Plan:
 
     def _grafted(self, new: Element, target: str, state: str, values: Mapping[str, Value | None]) -> Value:
         """Let a value of a new module be what the module reads, or 0."""
-        name, carried, quiet = new[0].node.name, list[Value](), list[Item]()
+        name, carried, quiet = new[0].path, list[Value](), list[Item]()
         for item in _terms(new, target):
             source = values.get(item.node.source)
             if not _is_plain(item.module) and _last_layer(item.module, _RISING) is not None:
@@ -329,6 +351,11 @@ class Plan:
 # Items.
 
 
+def _targets(items: Sequence[Item]) -> list[str]:
+    """The values that are made, in their order, the output last."""
+    return [*dict.fromkeys(item.node.target for item in items if item.node.target != OUTPUT), OUTPUT]
+
+
 def _terms(element: Element, target: str | None) -> list[Item]:
     """What is added up, or joined, to a value, or to any, as far as it reaches the output."""
     needed, found = {OUTPUT}, list[Item]()
@@ -346,7 +373,7 @@ def _is_twin(old: Item, new: Item, exact: bool) -> bool:
 def _zeros(element: Element) -> set[str]:
     """The values that are 0."""
     found: set[str] = set()
-    for target in dict.fromkeys(item.node.target for item in element):
+    for target in _targets(element):
         if all(_keeps_zero(item.module) and item.node.source in found for item in _terms(element, target)):
             found.add(target)
     return found
@@ -411,10 +438,11 @@ def _settings(layer: Weighted) -> dict[str, Any]:
     """What a kernel that grows leaves as it is."""
     if isinstance(layer, nn.Linear):
         return {"stride": (1, 1), "offset": (0, 0), "has_bias": layer.bias is not None}
+    paddings: Any = layer.padding  # of which words are none here
     reach = [step * (size - 1) for step, size in zip(layer.dilation, layer.kernel_size, strict=True)]
     return {
         "stride": layer.stride,
-        "offset": tuple(2 * padding - pixels for padding, pixels in zip(layer.padding, reach, strict=True)),
+        "offset": tuple(2 * padding - pixels for padding, pixels in zip(paddings, reach, strict=True)),
         "parity": tuple(size % 2 for size in layer.kernel_size),
         "dilation": layer.dilation,
         "has_bias": layer.bias is not None,

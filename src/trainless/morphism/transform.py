@@ -9,7 +9,7 @@ from torch import nn
 
 from trainless.errors import InputError
 from trainless.morphism.channels import Group
-from trainless.morphism.elements import Built, elements
+from trainless.morphism.elements import Built
 from trainless.morphism.layers import Map, Normalisation
 from trainless.morphism.plans import Plan
 from trainless.search_spaces.blueprint import Blueprint
@@ -52,7 +52,7 @@ def morph(network: nn.Module, before: Blueprint, after: Blueprint, *, seed: int 
         True
     """
     plan, new = Plan(exact=True), built_like(network, after, seed)
-    plan.network(elements(built_of(network, before), before), elements(new, after))
+    plan.network(built_of(network, before).elements, new.elements)
     with torch.no_grad():
         for step in plan.steps:
             step.grow()
@@ -71,9 +71,9 @@ def can_morph(before: Blueprint, after: Blueprint) -> bool:
         (True, False)
     """
     with torch.device("meta"):
-        built = [elements(Built.of(blueprint), blueprint) for blueprint in (before, after)]
+        built = [Built.of(blueprint) for blueprint in (before, after)]
     try:
-        Plan(exact=True).network(*built)
+        Plan(exact=True).network(*(network.elements for network in built))
     except InputError:
         return False
     return True
@@ -111,7 +111,7 @@ def shrink(network: nn.Module, before: Blueprint, after: Blueprint, *, seed: int
         Conv2d(3, 16, kernel_size=(3, 3), stride=(1, 1), padding=(1, 1), bias=False)
     """
     plan, new = Plan(exact=False), built_like(network, after, seed)
-    plan.network(elements(new, after), elements(built_of(network, before), before))
+    plan.network(new.elements, built_of(network, before).elements)
     with torch.no_grad():
         for step in plan.steps:
             step.weigh()

@@ -11,6 +11,7 @@ from trainless.strategies.evolution import FreeREA, RegularizedEvolution
 from trainless.strategies.gradients import GDAS, Darts, DrNAS
 from trainless.strategies.halving import Hyperband, SuccessiveHalving
 from trainless.strategies.local import LocalSearch
+from trainless.strategies.morph import Morph
 from trainless.strategies.optuna import GP, NSGA2, TPE, check_study, write_study
 from trainless.strategies.reinforce import Reinforce
 from trainless.strategies.sampling import Grid, Random
@@ -23,7 +24,7 @@ __all__ = [
 STRATEGIES: dict[str, type[Strategy]] = {
     kind.name: kind
     for kind in (
-        Random, Grid, LocalSearch, RegularizedEvolution, FreeREA,
+        Random, Grid, LocalSearch, Morph, RegularizedEvolution, FreeREA,
         TPE, GP, NSGA2, Reinforce, SuccessiveHalving, Hyperband, Darts, GDAS, DrNAS,
     )
 }  # fmt: skip

@@ -46,7 +46,7 @@ def train(
     on_epoch: Callable[[TrainingState], None] | None = None,
     prefer_last: bool = False,
     keep_weights: bool = False,
-    keep_statistics: bool = True,
+    adapt_statistics: bool = False,
     devices: Devices | None = None,
     log_folder: str | os.PathLike[str] | None = None,
     loop: Callable[..., Loop] | None = None,
@@ -75,9 +75,9 @@ def train(
         on_epoch: called after each epoch with the state, from which the same call can go on.
         prefer_last: leave the weights of the last epoch, unless the best is better by more than one standard error: the
             schedule ends with the last, and among many epochs one is the best by luck.
-        keep_weights: start from the weights that the network has, in place of drawn ones.
-        keep_statistics: where weights are kept, keep the statistics of batch normalisations too: those of small batches
-            would undo what was learnt before. Networks with new parts have to learn theirs.
+        keep_weights: start from the weights that the network has, in place of drawn ones, and keep the statistics of
+            its batch normalisations: those of small batches would undo what was learnt before.
+        adapt_statistics: let these statistics change all the same, as layers need that are new in the network.
         devices: where it trains; None is one process of the CPU in float32. Of several processes on one machine this
             one starts the others, and ends them where `on_epoch` raises. Where torchrun or SLURM started this one, each
             process makes the same call and gets the same result, and the first alone calls `on_epoch` and writes logs;
@@ -130,13 +130,13 @@ def train(
                         "train_set": train_set, "valid_set": valid_set, "epochs": epochs, "seed": seed,
                         "recipe": chosen, "measure": measure, "patience": patience, "deadline": deadline,
                         "epoch_seconds": epoch_seconds, "threads": threads, "until": until,
-                        "keep_weights": keep_weights, "keep_statistics": keep_statistics, "loop": loop,
+                        "keep_weights": keep_weights, "adapt_statistics": adapt_statistics, "loop": loop,
                     },
                     resume, told,
                 )  # fmt: skip
             else:
                 network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-                if keep_weights and keep_statistics:
+                if keep_weights and not adapt_statistics:
                     _freeze_statistics(network)
                 made = (loop or loops.Loop)(
                     network, Batches(train_set, chosen.batch_size), Batches(valid_set, _VALID_BATCH), epochs=epochs,
