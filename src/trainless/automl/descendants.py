@@ -57,18 +57,19 @@ def larger_networks(
     @cache
     def is_member(network: Architecture) -> bool:
         return (
-            1 < family.ratio(network) <= _MOST_GROWN
+            1 < max(family.ratios(network)) <= _MOST_GROWN
             and is_within(network)
             and can_morph(before, family.blueprint(network))
         )
 
     firsts = [*_stepped(space, architecture, 1), *space.starts()]
-    walked = family.walked(
-        architecture, lambda current, child: family.grows(current, child) and is_member(child), seed, end
-    )
-    members = filter(is_member, dict.fromkeys(map(space.canonical, [*firsts, *walked])))
-    found = list(members)
-    return [network for network in found if family.ratio(network) >= _CLEARLY] or found
+
+    def is_step(current: Architecture, child: Architecture) -> bool:
+        return family.grows(current, child) and is_member(child)
+
+    walked = family.walked(architecture, is_step, is_member, seed, end)
+    found = list(filter(is_member, dict.fromkeys(map(space.canonical, [*firsts, *walked]))))
+    return [network for network in found if max(family.ratios(network)) >= _CLEARLY] or found
 
 
 def smaller_networks(
@@ -77,41 +78,48 @@ def smaller_networks(
 ) -> list[Architecture]:  # fmt: skip
     """List different networks within limits that could grow to another one, so that what they have is a part of it.
 
-    They are found by walks of mutations that make it smaller; the network itself is among them. The arguments are those of `larger_networks`.
+    They are found by walks of mutations that make it smaller. The arguments are those of `larger_networks`.
 
     Example:
         >>> from trainless.search_spaces import search_space
         >>> space, task = search_space("nats_size"), Task("toy", 10, height=8, width=8)
         >>> large = space.parse("32:32:32:32:32")
         >>> found = smaller_networks(space, large, space.blueprint(large, task), task, lambda _: True)
-        >>> min(space.parameters(network, task) for network in found) < space.parameters(large, task) / 2
+        >>> max(space.parameters(network, task) for network in found) < space.parameters(large, task)
         True
     """
     family = _Family(space, task, before)
 
     @cache
     def is_member(network: Architecture) -> bool:
-        return family.ratio(network) <= 1 and can_morph(family.blueprint(network), before)
+        least, most = sorted(family.ratios(network))
+        return least < 1 >= most and can_morph(family.blueprint(network), before)
 
-    walked = family.walked(
-        architecture, lambda current, child: family.grows(child, current) and is_member(child), seed, end
-    )
-    firsts = _stepped(space, architecture, -1)
-    different = dict.fromkeys(map(space.canonical, [*firsts, *walked]))
-    return [network for network in different if is_member(network) and is_within(network)]
+    def is_step(current: Architecture, child: Architecture) -> bool:
+        return family.grows(child, current) and is_member(child)
+
+    firsts = filter(is_member, _stepped(space, architecture, -1))
+    walked = family.walked(architecture, is_step, is_within, seed, end)
+    return list(filter(is_within, dict.fromkeys(map(space.canonical, [*firsts, *walked]))))
 
 
 def _stepped(space: SearchSpace, architecture: Architecture, direction: int) -> list[Architecture]:
     """The architecture, and those of which each number is so many options larger or smaller, as far as there are."""
-    stepped = [architecture]
-    positions = list(enumerate(zip(architecture.genotype, space.choices, strict=True))) if space.choices else []
-    for steps in range(1, max((len(options) for _, (_, options) in positions), default=0)):
-        genotype = list(architecture.genotype)
-        for position, (value, options) in positions:
-            if isinstance(value, int):
-                genotype[position] = options[min(max(options.index(value) + direction * steps, 0), len(options) - 1)]
-        stepped.append(space.nearest(genotype))
-    return stepped
+    if len(space.choices) != len(architecture.genotype):
+        return [architecture]  # genotypes are no choices
+
+    def stepped(value: str | int, options: tuple[str | int, ...], steps: int) -> str | int:
+        if isinstance(value, str):
+            return value
+        return options[min(max(options.index(value) + direction * steps, 0), len(options) - 1)]
+
+    return [
+        space.nearest([
+            stepped(value, options, steps)
+            for value, options in zip(architecture.genotype, space.choices, strict=True)
+        ])
+        for steps in range(max(map(len, space.choices), default=1))
+    ]  # fmt: skip
 
 
 class _Family:
@@ -133,24 +141,22 @@ class _Family:
         costs = [(first.parameters, second.parameters), (first.multiply_adds, second.multiply_adds)]
         return all(a <= b for a, b in costs) and any(a < b for a, b in costs)
 
-    def ratio(self, architecture: Architecture) -> float:
-        """The larger of parameters and multiply-adds, by those of the one beside which they are; below 1 both are."""
+    def ratios(self, architecture: Architecture) -> tuple[float, float]:
+        """Parameters and multiply-adds, by those of the network beside which they are."""
         found = self.blueprint(architecture)
-        return max(
-            found.parameters / self.before.parameters, found.multiply_adds / self.before.multiply_adds
-        )  # fmt: skip
+        return found.parameters / self.before.parameters, found.multiply_adds / self.before.multiply_adds
 
     def walked(
-        self, origin: Architecture, is_step: Callable[[Architecture, Architecture], bool], seed: int, end: float
+        self, origin: Architecture, is_step: Callable[[Architecture, Architecture], bool], is_wanted: IsWithin,
+        seed: int, end: float,
     ) -> list[Architecture]:  # fmt: skip
-        """The networks to which steps lead from one of the space."""
+        """The networks that are wanted, of those to which steps lead from one of the space."""
         rng, found = np.random.default_rng(derive_seed(seed, "descendants")), dict[Architecture, None]()
         for _ in range(_WALKS):
             current, misses = origin, 0
             while misses < _MISSES and len(found) < _ENOUGH and time.monotonic() < end:
-                child = self.space.mutate(current, rng)
+                child, misses = self.space.mutate(current, rng), misses + 1
                 if is_step(current, child):
-                    current, misses, found[child] = child, 0, None
-                else:
-                    misses += 1
+                    current, misses = child, 0
+                    found |= {child: None} if is_wanted(child) else {}
         return list(found)
