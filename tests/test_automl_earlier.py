@@ -118,6 +118,9 @@ DAMAGES: dict[str, tuple[Callable[[Path], Any], str]] = {
     "no such space": (
         lambda folder: change_facts(folder, lambda facts: facts.update(space="nowhere")), "of different fits"
     ),
+    "half a setting": (
+        lambda folder: change_facts(folder, lambda facts: facts["setting"].pop("images")), "of different fits"
+    ),
     "an earlier version": (
         lambda folder: change_facts(folder, lambda facts: facts.pop("setting")), "An? fit cannot .* earlier version"
     ),
@@ -198,3 +201,5 @@ def test_a_fit_has_one_start(run: tuple[Fitted, Path]) -> None:
     assert str(earlier_run(shrink=run[1])) == f"shrink {run[1]}"
     with pytest.raises(InputError, match=r"has --from \(from_run in Python\) and --grow and --shrink, expected one"):
         earlier_run("a", "b", "c")
+    with pytest.raises(InputError, match="The run of --grow is 5, expected the folder of one"):
+        earlier_run(grow=5)  # type: ignore[arg-type]

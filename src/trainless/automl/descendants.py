@@ -17,8 +17,8 @@ from trainless.types import Architecture, Task
 
 __all__ = ["larger_networks", "smaller_networks"]
 
-_WALKS = 40  # from the network on, step by step
-_MISSES = 40  # proposals in a row of which none is a step, after which a walk ends
+_PROPOSED = 800  # mutations, of which some are steps of a walk
+_MISSES = 40  # in a row that are none, after which a walk begins anew
 _ENOUGH = 100  # networks to choose from
 _MOST_GROWN = 4.0  # times the parameters or multiply-adds of the network
 _CLEARLY = 1.25  # times the same, below which a larger network is hardly worth a training
@@ -152,11 +152,14 @@ class _Family:
     ) -> list[Architecture]:  # fmt: skip
         """The networks that are wanted, of those to which steps lead from one of the space."""
         rng, found = np.random.default_rng(derive_seed(seed, "descendants")), dict[Architecture, None]()
-        for _ in range(_WALKS):
-            current, misses = origin, 0
-            while misses < _MISSES and len(found) < _ENOUGH and time.monotonic() < end:
-                child, misses = self.space.mutate(current, rng), misses + 1
-                if is_step(current, child):
-                    current, misses = child, 0
-                    found |= {child: None} if is_wanted(child) else {}
+        current, misses = origin, 0
+        for _ in range(_PROPOSED):
+            if len(found) == _ENOUGH or time.monotonic() > end:
+                break
+            child, misses = self.space.mutate(current, rng), misses + 1
+            if is_step(current, child):
+                current, misses = child, 0
+                found |= {child: None} if is_wanted(child) else {}
+            elif misses == _MISSES:
+                current, misses = origin, 0
         return list(found)

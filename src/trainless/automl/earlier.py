@@ -34,6 +34,7 @@ __all__ = ["EarlierRun", "earlier_run", "images_key"]
 _COPY = "start.safetensors"
 _OPTIONS = {"from": "--from (from_run in Python)", "grow": "--grow", "shrink": "--shrink"}
 _SHARED = ("measure", "photographs", "mirror_average")  # settings of a fit of the same images, where none are given
+_KEPT = ("seed", "images", "origin", *_SHARED)
 _READ_SO = ("image_size", "resize")
 
 
@@ -101,10 +102,10 @@ class EarlierRun:
             )
         try:
             self.network()
-        except TrainlessError as error:
-            raise self._refused(
-                f"its files are damaged or of different fits ({str(error).rstrip('.')}): fit it again"
-            ) from error
+            _ = self.document(), self.facts["limits"], [self.facts["setting"][name] for name in _KEPT]
+        except (TrainlessError, KeyError, TypeError, ValueError) as error:
+            why = " ".join(str(error).split()).rstrip(".")
+            raise self._refused(f"its files are damaged or of different fits ({why}): fit it again") from error
 
     def keep(self, folder: Path) -> None:
         """Copy what a fit starts from to its folder, so that it goes on though the run is no more."""
@@ -280,9 +281,11 @@ def earlier_run(
     paths = {"from": from_run, "grow": grow, "shrink": shrink}
     given = {use: path for use, path in paths.items() if path is not None}
     if len(given) > 1:
-        named = " and ".join(f"{_OPTIONS[use]}" for use in given)
+        named = " and ".join(_OPTIONS[use] for use in given)
         raise InputError(f"A fit has {named}, expected one of {'both' if len(given) == 2 else 'these'}: leave one out.")
     for use, path in given.items():
+        if not isinstance(path, str | os.PathLike):
+            raise InputError(f"The run of {_OPTIONS[use]} is {path!r}, expected the folder of one.")
         return EarlierRun.read(path, use, folder, go_on=go_on)
     return None
 

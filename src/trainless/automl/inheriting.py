@@ -33,10 +33,8 @@ __all__ = ["from_earlier", "propose_candidates"]
 _SAME = 1e-3  # of the largest logit, by which logits after a growth may differ from those before
 _IMAGES_OFF = 1.5  # validation images by which a network may be off what is told of it, for rounding
 _PROPOSING = 0.3  # share of the time of the search in which candidates are looked for
-_ALL_LEARN: Mapping[str, Any] = {
-    "keep_weights": True,
-    "adapt_statistics": True,
-}  # what is new has no statistics to keep
+# What is new has no statistics to keep.
+_ALL_LEARN: Mapping[str, Any] = {"keep_weights": True, "adapt_statistics": True}
 
 OnEpoch = Callable[[TrainingState], None] | None
 
@@ -56,8 +54,10 @@ def from_earlier(course: Course, on_epoch: OnEpoch) -> Trained:
 
 
 def propose_candidates(course: Course) -> None:
-    """Set the candidates of a fit that starts from a run: its own network where that is within the limits, or those
-    that it can grow or shrink to; none where a search is to find what suits other images.
+    """Set the candidates of a fit that starts from a run.
+
+    For other images that is its own network where it is within the limits, and none where a search is to find another;
+    for the same ones what it can grow or shrink to.
 
     Raises:
         InputError: there is nothing that it can grow or shrink to.
@@ -191,22 +191,32 @@ def _resized(course: Course, start: EarlierRun, choice: Choice, on_epoch: OnEpoc
     found = replace(found, protocol={**found.protocol, "start": said}, start=start.document())
     if result.worth > untrained.worth:
         return found
-    settled = replace(
-        result, valid_accuracy=untrained.valid_accuracy, valid_measure=untrained.valid_measure, best_epoch=0
+    network.load_state_dict(weights)
+    return _as_before(course, start, found, untrained)
+
+
+def _as_before(course: Course, start: EarlierRun, found: Trained, untrained: TrainingResult) -> Trained:
+    """What is kept where training has gained nothing: the old network, or what of it was made smaller."""
+    result = found.training
+    came_to = f"after {result.epochs} epochs {found.architecture} had {result.valid_accuracy:.2f} %"
+    kept = replace(
+        found, training=replace(
+            result, valid_accuracy=untrained.valid_accuracy, valid_measure=untrained.valid_measure, best_epoch=0
+        ),
     )  # fmt: skip
-    came_to = f"after {result.epochs} epochs {choice.architecture} had {result.valid_accuracy:.2f} % of the validation "
     if start.use == "shrink":
-        course.notes.append(f"Training gained nothing: {came_to}images right, so its weights before that were kept.")
-        network.load_state_dict(weights)
-        return replace(found, training=settled)
+        course.notes.append(
+            f"Training gained nothing: {came_to} of the validation images right, so the weights before it were kept."
+        )
+        return kept
     course.notes.append(
-        f"Nothing was gained by growing: {came_to}images right, no more than before, so the network of the earlier run "
-        "stays the result."
+        f"Nothing was gained by growing: {came_to} of the validation images right, no more than before, so the network "
+        "of the earlier run stays the result."
     )
     course.finalists = []  # of the larger network
     protocol = {name: text for name, text in found.protocol.items() if name != "chosen because"}
     return replace(
-        found, space=start.space, architecture=start.architecture, network=old, training=settled, protocol=protocol
+        kept, space=start.space, architecture=start.architecture, network=start.network(), protocol=protocol
     )  # fmt: skip
 
 
