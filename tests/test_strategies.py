@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from trainless.errors import InputError, UnknownNameError
+from trainless.morphism import can_morph
 from trainless.search_spaces import search_space
 from trainless.strategies import STRATEGIES, Proposal, Result, Strategy, strategy
-from trainless.types import Architecture
+from trainless.types import Architecture, Task
 
 SPACE = search_space("nasbench201", channels=4, cells=1)
 
@@ -94,6 +95,34 @@ def test_freerea_mutates_two_parents_and_crosses_them() -> None:
     assert first in SPACE.neighbors(a)
     assert second in SPACE.neighbors(b)
     assert set(child.genotype) == {"none", "skip_connect"}
+
+
+def test_morph_climbs_by_steps_that_keep_the_function() -> None:
+    mobile, task = search_space("mobile(width=4, depth=2)"), Task("any", 2)
+    climber = strategy("morph(starts=1)", mobile)
+    small, better, other = mobile[0], mobile.parse(f"k5{str(mobile[0])[2:]}"), mobile[mobile.size - 1]
+    climber.tell([Result(small, (1.0,)), Result(better, (2.0,)), Result(other, (0.0,))])
+    children = [proposal.architecture for proposal in climber.ask(20)]
+    assert len(set(children)) == 20
+    for child in children:
+        assert child in mobile.neighbors(better)
+        assert can_morph(*(mobile.blueprint(member, task) for member in (better, child)))
+    # The largest has no larger child, so its neighbors are proposed.
+    climber.tell([Result(other, (3.0,))])
+    assert {proposal.architecture for proposal in climber.ask(5)} <= set(mobile.neighbors(other))
+    with pytest.raises(InputError, match="number of starts is 0"):
+        strategy("morph(starts=0)", mobile)
+
+
+def test_morph_climbs_from_all_of_a_front() -> None:
+    mobile = search_space("mobile(width=4, depth=2)")
+    climber = strategy("morph(starts=1)", mobile, objectives=2)
+    cheap, good, beaten = mobile[0], mobile[25_000], mobile[5_000]
+    climber.tell([Result(cheap, (1.0, 9.0)), Result(good, (5.0, 2.0)), Result(beaten, (0.5, 3.0))])
+    children = {proposal.architecture for proposal in climber.ask(30)}
+    assert children & set(mobile.neighbors(cheap))
+    assert children & set(mobile.neighbors(good))
+    assert children <= {*mobile.neighbors(cheap), *mobile.neighbors(good)}
 
 
 @pytest.mark.parametrize(("population", "tournament"), [(3, 4), (3, 0), (0, 0)])

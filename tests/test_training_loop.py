@@ -14,6 +14,8 @@ import torch
 from torch import nn
 from training_facts import TRAININGS, facts
 
+from trainless.data import load_data, split
+from trainless.training import train
 from trainless.training.loop import synchronised
 
 TABLE = Path(__file__).parent / "trainings_before.json"
@@ -51,6 +53,14 @@ def test_synchronised_normalisations_leave_their_statistics_behind() -> None:
             inner.weight.mul_(3)
     assert network[1][0] is norm
     assert (norm.running_mean.tolist(), int(norm.num_batches_tracked), norm.weight.tolist()) == ([1] * 4, 2, [3] * 4)
+
+
+@pytest.mark.parametrize("adapts", [False, True])
+def test_kept_weights_keep_their_statistics_or_adapt_them(adapts: bool) -> None:
+    digits = load_data("digits")
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 10))
+    train(network, *split(digits, 0.9), epochs=1, keep_weights=True, adapt_statistics=adapts)
+    assert torch.equal(network[1].running_var, torch.ones(4)) != adapts  # type: ignore[arg-type]
 
 
 def test_nothing_is_told_of_precision_and_devices() -> None:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from torch import nn
 
 from trainless.search_spaces.blueprint import Blueprint
-from trainless.search_spaces.nodes import INPUT, OUTPUT, Node
+from trainless.search_spaces.nodes import EARLIER, INPUT, OUTPUT, Node
 
 __all__ = ["Built", "Element", "Item", "item_fits", "matched"]
 
@@ -46,6 +46,11 @@ class Element(tuple[Item, ...]):
     def gives(self) -> Node:
         """A node that gives what the element gives."""
         return next((item.node for item in self if item.node.target == OUTPUT), self[-1].node)
+
+    @property
+    def reads_earlier(self) -> bool:
+        """Whether it reads what the element before it reads."""
+        return any(item.node.source == EARLIER for item in self)
 
     @property
     def body(self) -> tuple[Element, ...]:
@@ -100,10 +105,16 @@ class Built(NamedTuple):
         """What the network does, one after the other; chains of operations are one element each operation."""
         found: list[Element] = []
         for path, nodes in self.blueprint.paths():
-            modules = {id(item.node): item.module for item in self.made.get(path, ())}
-            items = tuple(Item(node, modules.get(id(node), nn.Identity()), path) for node in nodes)
+            made = list(self.made.get(path, ()))
+            items = tuple(_taken(node, made) or Item(node, nn.Identity(), path) for node in nodes)
             found += _chain(items) or (Element(items),)
         return found
+
+
+def _taken(node: Node, items: list[Item]) -> Item | None:
+    """Take what was built for a node; nothing is for one that gives zeros beside others."""
+    found = next((number for number, item in enumerate(items) if item.node is node), None)
+    return None if found is None else items.pop(found)
 
 
 def _chain(items: Sequence[Item]) -> tuple[Element, ...]:

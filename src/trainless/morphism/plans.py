@@ -12,7 +12,7 @@ from trainless.errors import InputError
 from trainless.morphism.channels import Group, Value, united
 from trainless.morphism.elements import Element, Item, item_fits, matched
 from trainless.morphism.layers import BatchNorm, Identity, Map, Normalisation, Rescaled, Step, Weighted, Whole
-from trainless.operations import Divide, GlobalMaxPool, ReductionBlock, SqueezeExcite, Whitening
+from trainless.operations import Cut, Divide, GlobalMaxPool, ReductionBlock, SqueezeExcite, Whitening
 from trainless.search_spaces.nodes import EARLIER, INPUT, OUTPUT, Node
 
 __all__ = ["Plan"]
@@ -85,9 +85,10 @@ class Plan:
             )
         earlier: Value | None = None
         for old, new in pairs:
-            reads_earlier = any(item.node.source == EARLIER for item in new)
+            if self.exact and new.reads_earlier and len(small) < len(large):
+                raise InputError(f"The module '{new[0].path}' reads what the one before reads, which would be another.")
             before, value = value, self._element(old, new, value, earlier or value)
-            earlier = before if reads_earlier else None
+            earlier = before if new.reads_earlier else None
         return value
 
     def _element(self, old: Element | None, new: Element, value: Value, earlier: Value) -> Value:
@@ -118,8 +119,10 @@ class Plan:
         """Plan two cells, whose values have the same names."""
         name, zeros = new[0].path, _zeros(old)
         for target in _targets((*new, *old)):
-            terms, added, smalls = list[tuple[Value, Item | None]](), list[Item](), _terms(old, target)
-            rest = list(smalls)
+            if any(item.node.is_joined for item in _terms(new, target)):
+                values[target] = self._joined(_terms(old, target), _terms(new, target), values)
+                continue
+            terms, added, rest = list[tuple[Value, Item | None]](), list[Item](), _terms(old, target)
             for item in _terms(new, target):
                 twin = next((known for known in rest if _is_twin(known, item, self.exact)), None)
                 if twin is None:
@@ -128,14 +131,10 @@ class Plan:
                 rest.remove(twin)
                 terms.append((self._item(twin, item, values[item.node.source]), item))
             lost = [item for item in rest if not (_keeps_zero(item.module) and item.node.source in zeros)]
-            if self.exact and lost:
+            if lost:
                 raise InputError(f"In '{name}' {_said(lost[0])} would be lost, and with it what it adds.")
             channels = next((item.node.channels for item in new if item.node.target == target), 0)
-            if any(item.node.is_joined for item in (*added, *smalls)):  # by operations that keep their channels
-                groups = [group for value, _ in terms for group in value.groups]
-                groups += [Group(0, item.node.inputs) for item in added]
-                values[target] = Value(tuple(groups))
-            elif self.exact and target in zeros and added and target != OUTPUT and _convolves(new, target):
+            if self.exact and target in zeros and added and target != OUTPUT and _convolves(new, target):
                 # So it is something: of 0 the ReLU of what reads it would hand back no gradient.
                 values[target] = Value((Group(0, channels),), is_fresh=True)
             else:
@@ -146,6 +145,18 @@ class Plan:
                 nothing = Value((Group(count, channels),), is_zero=True, is_positive=True)
                 values[target] = self._sum(present, name) if present else nothing
         return values[OUTPUT]
+
+    def _joined(self, olds: list[Item], news: list[Item], values: Mapping[str, Value]) -> Value:
+        """Plan what is concatenated, in its order, by operations that keep their channels."""
+        groups: list[Group] = []
+        for item in news:
+            if olds and _is_twin(olds[0], item, self.exact):
+                groups += self._item(olds.pop(0), item, values[item.node.source]).groups
+            else:
+                groups.append(Group(0, item.node.inputs))
+        if olds:
+            raise InputError(f"In '{olds[0].path}' {_said(olds[0])} would be lost, or be joined in another order.")
+        return Value(tuple(groups))
 
     def _silenced(self, item: Item, reads: Value) -> None:
         """Let a new term add nothing."""
@@ -191,15 +202,13 @@ class Plan:
         raise InputError(f"The module '{new[0].path}' would be new, and cannot start by handing on what it reads.")
 
     def _trial(self, new: Element, states: Mapping[str, str], value: Value) -> Value:
-        values: dict[str, Value | None] = {INPUT: value}
+        values = {INPUT: value}  # of what is free nothing is known
         for target in _targets(new):
-            state = states.get(target, _IDENTITY)
-            values[target] = None if state == _FREE else self._grafted(new, target, state, values)
-        output = values[OUTPUT]
-        assert output is not None
-        return output
+            if (state := states.get(target, _IDENTITY)) != _FREE:
+                values[target] = self._grafted(new, target, state, values)
+        return values[OUTPUT]
 
-    def _grafted(self, new: Element, target: str, state: str, values: Mapping[str, Value | None]) -> Value:
+    def _grafted(self, new: Element, target: str, state: str, values: Mapping[str, Value]) -> Value:
         """Let a value of a new module be what the module reads, or 0."""
         name, carried, quiet = new[0].path, list[Value](), list[Item]()
         for item in _terms(new, target):
@@ -211,21 +220,17 @@ class Plan:
             elif not (source.is_zero and _keeps_zero(item.module)):
                 carried.append(self._handed_on(item.module, source, name))
         if state == _IDENTITY and not carried:
-            carrier = next((item for item in quiet if values.get(item.node.source)), None)
+            carrier = next((item for item in quiet if item.node.source in values), None)
             if carrier is None:
                 raise InputError(f"In '{name}' nothing hands on what is read.")
             quiet.remove(carrier)
-            source = values[carrier.node.source]
-            assert source is not None
-            carried.append(self._handed_on(carrier.module, source, name))
+            carried.append(self._handed_on(carrier.module, values[carrier.node.source], name))
         for item in quiet:
-            self._silenced(item, values.get(INPUT) or carried[0])
+            self._silenced(item, values[INPUT])
         if (state == _ZERO) == bool(carried):
             raise InputError(f"In '{name}' a value would not be {state}.")
         if not carried:
-            read = values[INPUT]
-            assert read is not None
-            return read._replace(is_zero=True)
+            return values[INPUT]._replace(is_zero=True)
         total = united(carried, name)
         if len(carried) == 1:
             return total
@@ -286,7 +291,10 @@ class Plan:
         if any(own > wanted for own, wanted in zip(small.weight.shape, large.weight.shape, strict=True)):
             raise InputError(f"The module '{name}' would have fewer weights than it has.")
         if _is_depthwise(large):
-            gives = value._replace(scale=1.0, is_positive=False, norms=())
+            if value.is_fresh and small.bias is not None:
+                raise InputError(f"The convolution of '{name}' has a bias, and reads what would be 0 no more.")
+            is_zero = value.is_zero and small.bias is None
+            gives = value._replace(scale=1.0, is_positive=False, is_zero=is_zero, norms=())
         else:
             group = Group(small.weight.shape[0], large.weight.shape[0])
             gives = Value((group,), is_zero=value.is_zero and small.bias is None)
@@ -296,15 +304,20 @@ class Plan:
     def _normalised(self, small: BatchNorm, large: BatchNorm, value: Value, name: str) -> Value:
         if (small.affine, small.eps) != (large.affine, large.eps):
             raise InputError(f"The normalisation of '{name}' would have another epsilon, or gains where it has none.")
-        if value.is_fresh or value.scale < 1:
+        is_read = (small.num_features, large.num_features) == (value.small, value.large)
+        if not is_read or value.scale < 1:
             raise InputError(f"The normalisation of '{name}' reads what would not be what it was.")
         self.steps.append(Normalisation(small, large, value))
         return Value(value.groups, norms=((large, False),) if large.affine else ())
 
-    def _passed(self, small: nn.Module, large: nn.Module, value: Value, name: str) -> Value:
+    def _passed(self, small: nn.Module, large: Any, value: Value, name: str) -> Value:
         """What has no weights does the same to each channel."""
         if str(small) != str(large):
             raise InputError(f"The module '{name}' would be {large} in place of {small}.")
+        if isinstance(small, Cut):
+            if small.channels != large.channels or not value.is_same:
+                raise InputError(f"The module '{name}' would cut off other channels.")
+            return value._replace(groups=(Group(small.channels, small.channels),), norms=())
         if value.scale != 1 and not isinstance(small, _HOMOGENEOUS):
             raise InputError(f"In '{name}' {_kind(small)} reads what would be scaled by {value.scale:g}.")
         rectified = tuple((norm, True) for norm, _ in value.norms) if len(value.norms) == 1 else ()

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from trainless.errors import InputError
 from trainless.search_spaces.base import SearchSpace
 from trainless.strategies.base import Proposal, Strategy
 from trainless.types import Architecture, Task
@@ -33,6 +34,9 @@ class Morph(Strategy):
         objectives: any number.
         starts: architectures that it begins with, each the smallest of a few that are drawn.
 
+    Raises:
+        InputError: there is no start.
+
     Example:
         >>> from trainless.search_spaces import search_space
         >>> from trainless.strategies.base import Result
@@ -49,6 +53,8 @@ class Morph(Strategy):
     several_objectives = True
 
     def __init__(self, space: SearchSpace, seed: int = 0, *, objectives: int = 1, starts: int = 4) -> None:
+        if starts < 1:
+            raise InputError(f"The number of starts is {starts}, expected at least 1.")
         super().__init__(space, seed, objectives=objectives)
         self.starts = starts
         self._known: dict[tuple[Architecture, Architecture], bool] = {}
