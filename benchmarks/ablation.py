@@ -20,7 +20,6 @@ image brings.
 from __future__ import annotations
 
 import argparse
-import csv
 import multiprocessing
 import os
 import signal
@@ -32,7 +31,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import data_folder, machine, print_table
+from common import append_row, data_folder, machine, print_table, read_rows
 from PIL import Image
 from torch import nn
 
@@ -98,13 +97,13 @@ def main() -> None:
     torch.set_num_threads(1)
     print(f"{machine()}; one thread a training, {budget_of(arguments)}\n", flush=True)
     path = folder / "trainings.csv"
-    done = {key_of(row): row for row in read(path)}
+    done = {key_of(row): row for row in read_rows(path)}
     units = [unit for unit in planned(arguments) if key_of(unit) not in done]
     try:
         with multiprocessing.get_context("spawn").Pool(arguments.workers, initializer=prepare) as pool:
             rows = pool.imap_unordered(partial(trained, arguments=arguments), units)
             for number, row in enumerate(rows, 1):
-                append(path, row)
+                append_row(path, {name: row[name] for name in FIELDS})
                 done[key_of(row)] = {name: str(row[name]) for name in FIELDS}
                 print(f"{number} of {len(units)}: {row['data']}, {row['network']}, {row['variant']}, seed "
                       f"{row['seed']}: test {row['test']:.2f} % after {row['epochs']} epochs", flush=True)  # fmt: skip
@@ -321,24 +320,6 @@ def drawn(kind: int, rng: np.random.Generator) -> np.ndarray:
 def key_of(row: Mapping[str, Any]) -> tuple[str, ...]:
     """What tells trainings apart."""
     return tuple(str(row[name]) for name in ("data", "network", "variant", "seed", "budget", "images"))
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    """The trainings of a file; a last line that was cut off is none."""
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [row for row in csv.DictReader(file) if row["seconds"]]
-
-
-def append(path: Path, row: Mapping[str, Any]) -> None:
-    """Write a training to the end of a file."""
-    is_new = not path.exists()
-    with path.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS)
-        if is_new:
-            writer.writeheader()
-        writer.writerow(row)
 
 
 def print_results(rows: list[dict[str, str]]) -> None:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import platform
 import random
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
+from scipy import stats
 
 from trainless.errors import StoreError
 from trainless.store import Store
 
 __all__ = [
-    "data_folder", "killed", "machine", "matrix_product_peak", "print_table", "report_kills", "seconds", "stored",
+    "append_row", "data_folder", "interval", "killed", "machine", "matrix_product_peak", "print_table", "read_rows",
+    "report_kills", "seconds", "stored",
 ]  # fmt: skip
 
 
@@ -67,6 +71,33 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> None
         print("| " + " | ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) + " |")
         if number == 0:
             print("|" + "|".join("-" * (width + 2) for width in widths) + "|")
+
+
+def interval(values: Sequence[float]) -> str:
+    """Mean and Student's 95 % interval."""
+    mean = np.mean(values)
+    if len(values) < 2:
+        return f"{mean:.2f}"
+    half = stats.t.ppf(0.975, len(values) - 1) * np.std(values, ddof=1) / len(values) ** 0.5
+    return f"{mean:.2f} ({mean - half:.2f} to {mean + half:.2f})"
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """The rows of a file that `append_row` wrote; a last line that was cut off is none."""
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return [row for row in csv.DictReader(file) if None not in row.values()]
+
+
+def append_row(path: Path, row: Mapping[str, object]) -> None:
+    """Write a row to the end of a CSV file."""
+    is_new = not path.exists()
+    with path.open("a", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(row))
+        if is_new:
+            writer.writeheader()
+        writer.writerow(row)
 
 
 def killed(command: list[str], store: Path, moments: random.Random) -> int:

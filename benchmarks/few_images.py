@@ -23,8 +23,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import data_folder, machine, print_table
-from scipy import stats
+from common import data_folder, interval, machine, print_table
 
 from trainless.automl import Plan, fit
 from trainless.automl.inference import compute_logits
@@ -163,15 +162,6 @@ def print_results(arguments: argparse.Namespace) -> None:
         rows.append((name, *(interval(values[way]) for way in WAYS), interval(difference)))
     print()
     print_table(("images", "pretrained, test %", "from scratch, test %", "difference"), rows)
-
-
-def interval(values: np.ndarray) -> str:
-    """Mean and 95 % interval."""
-    mean = values.mean()
-    if len(values) < 2:
-        return f"{mean:.2f}"
-    half = stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / len(values) ** 0.5
-    return f"{mean:.2f} ({mean - half:.2f} to {mean + half:.2f})"
 
 
 if __name__ == "__main__":

@@ -73,6 +73,25 @@ class TestFit:
         assert again.fitted_.training.epochs == 3
         assert not again.fitted_.trials
 
+    def test_it_starts_from_what_was_saved(self, tmp_path: Path) -> None:
+        images, labels = X[:900].reshape(-1, 8, 8), NAMES[Y[:900]]
+        space = search_space("nats_size(unit=1)")
+        first = ImageClassifier(epochs=2, space=space, evaluations=2, workers=0, max_params=1500).fit(images, labels)
+        first.save(tmp_path)
+        options: dict[str, Any] = {"epochs": 1, "evaluations": 2, "workers": 0}
+        other = ImageClassifier(from_run=str(tmp_path), **options).fit(X[900:].reshape(-1, 8, 8), Y[900:])
+        assert other.fitted_.architecture == first.fitted_.architecture
+        assert other.fitted_.start["classes"] == list(first.fitted_.test.class_names)
+        grown = ImageClassifier(grow=str(tmp_path), max_params=6000, **options).fit(images, labels)
+        assert grown.fitted_.training.valid_accuracy >= first.fitted_.training.valid_accuracy
+        assert grown.fitted_.limits == Limits(parameters=6000)
+        shrunk = ImageClassifier(shrink=str(tmp_path), max_params=900, **options).fit(images, labels)
+        assert shrunk.fitted_.costs["params"] <= 900
+        with pytest.raises(InputError, match="The images are not those of"):
+            ImageClassifier(grow=str(tmp_path), **options).fit(images[1:], labels[1:])
+        with pytest.raises(InputError, match="expected one of both"):
+            ImageClassifier(grow=str(tmp_path), shrink=str(tmp_path)).fit(images, labels)
+
     def test_new_images_are_scaled_as_the_old_ones(self, fitted: ImageClassifier) -> None:
         assert fitted.values_ == (0.0, 16.0)
         half = X[900:910].reshape(-1, 8, 8) / 2  # 0 to 8: of their own range they would be as bright as before

@@ -170,6 +170,51 @@ def test_fit_refuses(command: Command, tmp_path: Path, extra: tuple[str, ...], t
     assert told in command.refusal("fit", "digits", "--json", "--out", tmp_path / "run", "--time", "30s", *extra)
 
 
+@pytest.mark.slow
+def test_a_run_grows_shrinks_and_starts_another(command: Command, photos: Path, tmp_path: Path) -> None:
+    first, larger, smaller, other = (tmp_path / name for name in ("first", "larger", "smaller", "other"))
+    usual = ("--epochs", 2, "--evaluations", 2, "--workers", 0)
+    run = command.document(
+        "fit", photos, "--epochs", 1, *usual[2:], "--space", "nats_size(unit=1)", "--out", first, "--max-params", 2500,
+        "--seed", 5,
+    )  # fmt: skip
+    grown = command.document("fit", "--epochs", 6, *usual[2:], "--grow", first, "--out", larger, "--max-params", 9000)
+    assert run["parameters"] <= 2500
+    assert run["parameters"] < grown["parameters"] <= 9000
+    assert grown["valid_accuracy"] >= run["valid_accuracy"]
+    assert (grown["setting"]["seed"], grown["setting"]["images"]) == (5, run["setting"]["images"])
+    assert (grown["start"]["use"], grown["start"]["run"]) == ("grow", str(first))
+
+    told = command("fit", *usual, "--shrink", larger, "--out", smaller, "--max-params", grown["parameters"] // 2)[1]
+    assert f"Note: Before, in '{larger}', {grown['parameters']:,} parameters had " in told
+    shutil.rmtree(larger)  # the copy counts
+    arguments = ("fit", *usual, "--shrink", larger, "--max-params", grown["parameters"] // 2, "--out")
+    more = command.document(*arguments, smaller, "--continue")
+    assert (more["epochs"], more["start"]["parameters"]) == (4, grown["parameters"])
+    assert "is no folder that" in command.refusal(*arguments, tmp_path / "anew")
+
+    found = command.document("fit", "digits", *usual, "--from", smaller, "--out", other)
+    assert len(found["classes"]) == 10
+    assert found["start"]["classes"] == ["digit 0", "digit 1", "digit 2"]
+    assert 0 < found["start"]["taken_over"] < 1
+    plan = command.document("fit", "digits", *usual, "--from", smaller, "--out", tmp_path / "none", "--plan")
+    assert "proposing" in [stage["stage"] for stage in plan]
+    assert not (tmp_path / "none").exists()
+
+    for refused, words in {
+        "expected one of both: leave one out": ("--grow", first, "--from", first),
+        "--test-share is given, but --grow reads images as the run did": ("--grow", first, "--test-share", 0.3),
+        "--drop-leaks is given, but --grow": ("--grow", first, "--drop-leaks"),
+        "image_size is given, but --shrink": ("--shrink", first, "--max-params", 900, "--image-size", 8),
+        "--grow needs wider ones": ("--grow", first, "--max-params", 2000),
+        "keeps the limits already": ("--shrink", first),
+        "The backbone is 'lite0'": ("--grow", first, "--backbone", "lite0"),
+        "The images are not those of": ("digits", "--grow", first),
+        "There are no images to learn from": ("--from", first),
+    }.items():
+        assert refused in command.refusal("fit", *words, *usual, "--json", "--out", tmp_path / "none")
+
+
 def test_fit_refuses_what_is_no_data(command: Command, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     assert "empty" in command.refusal("fit", tmp_path / "empty", "--out", tmp_path / "run")

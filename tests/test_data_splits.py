@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainless.data import ImageSize, audit, drop_leaks, load_arrays, load_data, load_splits, propose_size
+from trainless.data import ImageSize, audit, drop_leaks, fingerprint, load_arrays, load_data, load_splits, propose_size
 from trainless.data.dataset import channel_statistics
 from trainless.errors import DataError
 
@@ -281,3 +281,22 @@ class TestProposedSize:
     def test_refuses_a_bound_below_4(self) -> None:
         with pytest.raises(DataError, match="at most 3 pixels were asked for"):
             propose_size([ImageSize(8, 8, 1)], 3)
+
+
+class TestOrigin:
+    def test_what_is_said_of_it_reads_the_same_images_in_the_same_parts(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(fill(tmp_path, 9))
+        first = drop_leaks(load_splits(".", fractions=(0.4, 0.3, 0.3), seed=5, image_size=6, resize="pad"))
+        monkeypatch.chdir(tmp_path.parent)
+        origin = dict(first.origin)
+        assert origin.pop("drop_leaks")
+        again = load_splits(**origin)
+        assert [fingerprint(part) for part in again.parts.values()] == [
+            fingerprint(part) for part in first.parts.values()
+        ]
+
+    def test_names_and_images_in_memory(self) -> None:
+        assert load_splits("digits(image_size=8)").origin["source"] == "digits"
+        assert "source" not in load_splits(load_data("digits")).origin

@@ -14,7 +14,16 @@ from torch import nn
 
 from trainless.data import load_data
 from trainless.errors import InputError, TrainlessError
-from trainless.export import FORMATS, formats, load_plain, plain_code, write_onnx, write_plain, write_torchscript
+from trainless.export import (
+    FORMATS,
+    formats,
+    load_plain,
+    plain_code,
+    take_weights,
+    write_onnx,
+    write_plain,
+    write_torchscript,
+)
 from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
 from trainless.types import Architecture, Task
@@ -283,3 +292,28 @@ def test_networks_of_spaces_as_plain_code(space: str) -> None:
         copy = names["Network"]()
         copy.load_state_dict(code.weights)
         torch.testing.assert_close(copy.eval()(given), network(given))
+
+
+@pytest.mark.parametrize("space", ["nasbench201(channels=4, cells=1)", "convnet(unit=2)", "mobile(width=4, depth=2)"])
+def test_a_network_takes_the_weights_of_its_plain_code(space: str) -> None:
+    rng, made = np.random.default_rng(0), search_space(space)
+    architecture = made.canonical(made.sample(rng))
+    network, other = trained(made.build(architecture, TASK)), made.build(architecture, TASK).eval()
+    take_weights(other, plain_code(network, TASK.input_shape, "abc", MEAN, STD).weights)
+    with torch.no_grad():
+        assert torch.equal(other(images()), network(images()))
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda weights: {}, "of another network"),
+        (lambda weights: {**weights, "further.weight": torch.zeros(1)}, "it has no further.weight"),
+        (lambda weights: {**weights, "_1.bias": torch.zeros(3)}, "of another network"),
+        (lambda weights: {**weights, "_1.bias": torch.full((2,), torch.nan)}, "not finite"),
+    ],
+)
+def test_weights_of_another_network_are_refused(change: Any, told: str) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    with pytest.raises(InputError, match=told):
+        take_weights(network, change(plain_code(network, (1, 2, 2), "ab", (0.5,), (0.5,)).weights))

@@ -365,3 +365,14 @@ class TestTrain:
         given = {"network": linear(), "train_set": toy(), "valid_set": toy(), "epochs": 1} | options
         with pytest.raises(InputError, match=message):
             train(**given)
+
+
+def test_of_kept_weights_the_statistics_are_kept_or_learnt(digits: tuple[ImageDataset, ImageDataset]) -> None:
+    norms = {}
+    for is_kept in (True, False):
+        network = build()
+        train(network, *digits, epochs=1, keep_weights=True, adapt_statistics=not is_kept)
+        norms[is_kept] = {name: value for name, value in network.state_dict().items() if "running_mean" in name}
+    fresh = {name: value for name, value in build().state_dict().items() if "running_mean" in name}
+    assert all(torch.equal(value, fresh[name]) for name, value in norms[True].items())
+    assert not any(torch.equal(value, fresh[name]) for name, value in norms[False].items())

@@ -14,12 +14,14 @@ import torch
 from trainless.errors import InputError
 from trainless.files import write_file
 
-__all__ = ["LOGS", "FitCheckpoint"]
+__all__ = ["LOGS", "UNFINISHED", "FitCheckpoint"]
 
 LOGS = "tensorboard"
 """Name of the folder of logs for TensorBoard: ``training``, and ``trials`` with a run for each recipe."""
 
-_FILE = "unfinished.pt"
+UNFINISHED = "unfinished.pt"
+"""Name of the file of a fit that is not finished."""
+
 _FINISHED = "finished.pt"
 _RECIPES = "unfinished.log"
 _WRITE_SECONDS = 5.0
@@ -48,7 +50,7 @@ class FitCheckpoint:
     def __init__(
         self, folder: Path | None, key: str, settings: Mapping[str, str] = MappingProxyType({}), *, go_on: bool = False
     ) -> None:
-        self._path, self._key, self._settings = None if folder is None else folder / _FILE, key, dict(settings)
+        self._path, self._key, self._settings = None if folder is None else folder / UNFINISHED, key, dict(settings)
         self._written = -_WRITE_SECONDS
         self.goes_on = go_on
         self.values: dict[str, Any] = self._earlier() if go_on else self._own()
@@ -64,7 +66,7 @@ class FitCheckpoint:
             where = "" if path is None else f" in {path.parent}"
             raise InputError(f"There is no fit{where} to go on with: leave out --continue (go_on in Python).")
         before = found.get("settings", {})
-        if differ := [name for name in self._settings if before.get(name) != self._settings[name]]:
+        if differ := [name for name in self._settings if before.get(name, "") != self._settings[name]]:
             raise InputError(
                 f"The fit to go on with has another {', '.join(differ)}: give the same images and options as before, "
                 "but for the time, or leave out --continue (go_on in Python)."

@@ -19,6 +19,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from trainless.automl.earlier import earlier_run
 from trainless.automl.folders import RunFolder, write_run
 from trainless.automl.inference import class_probabilities
 from trainless.automl.pipeline import fit as fit_network
@@ -85,6 +86,9 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         evaluations: most architectures that the search scores; None is what suits the score.
         random_state: decides everything random: a whole number, a NumPy random state to draw one from, or None.
         workers: processes of the search and threads of the training; 0 is one thread of this process, None one a core.
+        from_run: a folder that `save` or `trainless fit` wrote, from whose weights the training starts.
+        grow: the same, whose network is to be made larger, for the same images.
+        shrink: the same, whose network is to be made smaller, by tighter limits, for the same images.
 
     Attributes:
         classes_: the labels, sorted, shape ``(classes,)``.
@@ -127,6 +131,9 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         evaluations: int | None = None,
         random_state: int | np.random.RandomState | None = 0,
         workers: int | None = None,
+        from_run: str | None = None,
+        grow: str | None = None,
+        shrink: str | None = None,
     ) -> None:
         self.max_params = max_params
         self.max_flops = max_flops
@@ -146,6 +153,9 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
         self.evaluations = evaluations
         self.random_state = random_state
         self.workers = workers
+        self.from_run = from_run
+        self.grow = grow
+        self.shrink = shrink
 
     def fit(self, X: Any, y: Any) -> Self:
         """Find and train a network.
@@ -299,6 +309,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             image_size=self.image_size, seed=int(seed), workers=self.workers, epochs=self.epochs,
             evaluations=self.evaluations, resize=self.resize, mirror_average=self.mirror_average,
             devices=Devices(precision="auto" if self.epochs is None else "32-true"),
+            start=earlier_run(self.from_run, self.grow, self.shrink),
         )  # fmt: skip
 
     def _check_parameters(self) -> None:

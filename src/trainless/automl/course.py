@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -70,6 +70,7 @@ class Course:
         rivals: by name, what simple classifiers say of the test images.
         is_interrupted: whether the training shall end where it stands, or be short where there is no epoch yet.
         finalists: the best few networks of the search, where a limit on the latency had them measured.
+        candidates: different networks within the limits of which one is to be chosen; empty leaves it to the search.
     """
 
     plan: Plan
@@ -84,6 +85,7 @@ class Course:
     rivals: dict[str, torch.Tensor] = field(default_factory=dict)
     is_interrupted: bool = False
     finalists: list[Finalist] = field(default_factory=list)
+    candidates: Sequence[Architecture] = ()
 
     def tell(self, stage: str, done: int, total: int) -> None:
         """Say what is being done, and how far it is."""
@@ -134,22 +136,30 @@ class Course:
 
     def evaluations(self, space: SearchSpace, latencies: LatencyModel | None = None) -> int:
         """How many architectures are scored at most; the arguments are those of `starts`."""
+        if self.candidates:
+            return min(len(self.candidates), self.plan.evaluations or len(self.candidates))
         return self.plan.evaluations or len(self.starts(space, latencies)) or EVALUATIONS
 
     def starts(self, space: SearchSpace, latencies: LatencyModel | None = None) -> list[Architecture]:
-        """List what is scored before all else: where time decides the named architectures that are within the limits.
+        """List what is scored before all else: the candidates, or where time decides the named architectures in limits.
 
         Args:
             space: the search space.
             latencies: predicts latencies; without it a limit on them leaves out nothing.
         """
+        if self.candidates:
+            return list(self.candidates)
         if not self.judges_time(space):
             return []
+        return list(filter(self.is_within(space, latencies), space.starts()))
+
+    def is_within(self, space: SearchSpace, latencies: LatencyModel | None = None) -> Callable[[Architecture], bool]:
+        """Give what tells whether an architecture is within the limits; the arguments are those of `starts`."""
         predicted = {"latency": partial(latencies.predict, space) if latencies else lambda _: 0.0}
         costs = Costs(
             space, self.splits.train.task, predicted=predicted, mirror_average=self.plan.mirror_average
         )  # fmt: skip
-        return [start for start in space.starts() if not self.plan.limits.broken(partial(costs, start))]
+        return lambda architecture: not self.plan.limits.broken(partial(costs, architecture))
 
     def score(self, size: Size) -> Any:
         """What the search maximises."""
@@ -162,8 +172,8 @@ class Course:
 
     @property
     def has_tuning(self) -> bool:
-        """Whether recipes can be told apart."""
-        return len(self.splits.valid) >= TELLING
+        """Whether recipes can be told apart, and are: not where a network grows or shrinks."""
+        return len(self.splits.valid) >= TELLING and not self.plan.is_resizing
 
     def latency_model(self) -> LatencyModel:
         """Give what predicts latencies, with what an interrupted fit had measured."""

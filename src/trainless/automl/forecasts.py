@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from trainless.automl.course import FORWARD, Course
+from trainless.automl.inheriting import propose_candidates
 from trainless.automl.pipeline import begin
 from trainless.automl.pretrained import JUDGING_SECONDS
 from trainless.automl.routes import FITTING, FITTING_BESIDE, JUDGING, JUDGING_BESIDE, PROBE, pretrained_beside
@@ -66,6 +67,10 @@ def forecast(
     course.lap("data")
     parts = ", ".join(f"{name} {len(part):,}" for name, part in splits.parts.items())
     stages = [Stage("data", course.seconds["data"], parts)]
+    if plan.start:
+        propose_candidates(course)
+        found = f"{len(course.candidates)} network(s)" if course.candidates else "none: a search finds another network"
+        stages.append(Stage("proposing", course.seconds["proposing"], f"{found} to make of '{plan.start.path}'"))
     space = pretrained_beside(course)[0] if plan.is_auto else plan.pretrained_space
     further = ""
     if space is not None:
@@ -122,11 +127,12 @@ def _from_scratch(course: Course, is_beside: bool, further: str) -> list[Stage]:
     is_timed = plan.time is not None
     training = budget.training_end - begun - tuning if is_timed else epochs * size.seconds * len(splits.train)
     speed = f"a heavy network learns from an image in {1000 * size.seconds:.3g} ms with {size.threads} thread(s)"
+    untuned = "none, where a network grows or shrinks" if plan.is_resizing else "none, for want of images or time"
     what = f"{epochs} epochs of a heavy network" + (", more of a lighter one" * is_timed)
     stages = [
         Stage("sizing", course.seconds["sizing"], f"{size.space.label}; {speed}"),
         Stage("search", search, f"about {int(search / scoring):,} of at most {evaluations:,} architectures"),
-        Stage("tuning", tuning, f"about {trials} recipes" if trials else "none, for want of images or time"),
+        Stage("tuning", tuning, f"about {trials} recipes" if trials else untuned),
         Stage("training", training, what + (f"; or {further}" if further else "")),
     ]
     if is_beside:

@@ -6,7 +6,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-__all__ = ["class_probabilities", "compute_logits"]
+from trainless.data import ImageDataset
+from trainless.training.batches import Batches
+
+__all__ = ["class_probabilities", "compute_logits", "logits_of"]
 
 _BATCH = 256
 
@@ -27,6 +30,17 @@ def compute_logits(network: torch.nn.Module, images: NDArray[np.uint8]) -> torch
     with torch.inference_mode():
         batches = (torch.tensor(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH))
         return torch.cat([network(batch.float() / 255) for batch in batches])
+
+
+def logits_of(network: torch.nn.Module, data: ImageDataset) -> torch.Tensor:
+    """Compute the logits of a data set's images as a training sees them, normalised, shape ``(images, classes)``.
+
+    Args:
+        network: maps normalised images, in eval mode.
+        data: the images, with their normalisation.
+    """
+    with torch.inference_mode():
+        return torch.cat([network(images) for images, _ in Batches(data, _BATCH)])
 
 
 def class_probabilities(network: torch.nn.Module, images: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -39,6 +39,8 @@ def facts(fitted: Fitted) -> dict[str, object]:
         "architecture": fitted.architecture,
         "space": fitted.space,
         "pretrained": dict(fitted.weights),
+        "start": dict(fitted.start),
+        "setting": dict(fitted.setting),
         **{COSTS[name].column: value for name, value in fitted.costs.items()},
         "limits": dict(fitted.limits.most),
         "classes": list(fitted.test.class_names),

@@ -9,21 +9,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from trainless.automl.checkpoint import FitCheckpoint
 from trainless.automl.comparison import compare
 from trainless.automl.course import Course, Progress
+from trainless.automl.earlier import images_key
 from trainless.automl.finalists import Finalist
 from trainless.automl.inference import compute_logits
+from trainless.automl.inheriting import from_earlier
 from trainless.automl.latencies import calmest_latency
 from trainless.automl.plans import Plan
 from trainless.automl.results import Fitted, TestResult, Trained
 from trainless.automl.routes import take_route
 from trainless.automl.time_budget import TimeBudget
 from trainless.costs import COSTS, Candidate, cost_named
-from trainless.data import ImageDataset, Splits, audit, fingerprint
+from trainless.data import ImageDataset, Splits, audit
 from trainless.data.audits import Audit
 from trainless.errors import InputError
 from trainless.export import plain_code
@@ -41,14 +44,15 @@ _MIRRORED = "the mean of the logits for the image and its mirror image, in all f
 
 
 def fit(
-    source: str | os.PathLike[str] | ImageDataset | Splits, plan: Plan, *, audited: Audit | None = None,
+    source: str | os.PathLike[str] | ImageDataset | Splits | None, plan: Plan, *, audited: Audit | None = None,
     folder: Path | None = None, go_on: bool = False, begun: float | None = None, progress: Progress | None = None,
     on_epoch: Callable[[TrainingState], None] | None = None, write: Callable[[Fitted], Fitted] | None = None,
 ) -> Fitted:  # fmt: skip
     """Search, tune, train and test a network for labelled images.
 
     Args:
-        source: what `trainless.data.load_splits` takes, or its result.
+        source: what `trainless.data.load_splits` takes, or its result; None takes the images of the run that is to grow
+            or shrink.
         plan: settings of the fit.
         audited: what `trainless.data.audit` found in the images, where it was called already.
         folder: where the search keeps its scores, as ``search.db``, the trainings their logs, in ``tensorboard``, and
@@ -71,7 +75,7 @@ def fit(
         splits, plan, audited=audited, begun=begun, folder=folder, progress=progress, go_on=go_on
     )  # fmt: skip
     course.lap("data")
-    trained = take_route(course, on_epoch)
+    trained = (from_earlier if plan.start else take_route)(course, on_epoch)
     course.checkpoint.keep(elapsed=course.budget.elapsed)
 
     course.tell("testing", 0, 0)
@@ -84,16 +88,17 @@ def fit(
     logits, labels = compute_logits(plain, splits.test.images), torch.tensor(splits.test.labels)
     if plan.mirror_average:
         trained = replace(trained, training=_with_mirror_images(course, plain, trained.training))
-    costs = _costs(course.candidate(space, architecture), plain)
+    costs, test = _costs(course.candidate(space, architecture), plain), _test_result(logits, labels, names)
+    notes = plan.start.beside(trained.training, test, costs["params"]) if plan.start else []
     course.lap("test")
     fitted = Fitted(
         title=title, space=space.label, architecture=str(architecture), graph=space.graph(architecture), network=plain,
-        code=code, test=_test_result(logits, labels, names),
+        code=code, test=test,
         comparison=compare(course.measure, logits, course.rivals, labels, seed=plan.seed), training=trained.training,
         recipe=trained.recipe, trials=trained.trials, search=trained.search,
         finalists=[_validated(finalist, trained.training) for finalist in course.finalists], audit=course.report,
-        costs=costs, limits=plan.limits, seconds=course.seconds, weights=trained.weights, notes=tuple(course.notes),
-        protocol=_protocol(course, trained),
+        costs=costs, limits=plan.limits, seconds=course.seconds, weights=trained.weights, notes=(*notes, *course.notes),
+        protocol=_protocol(course, trained), start=trained.start, setting=_setting(course),
     )  # fmt: skip
     written = write(fitted) if write else fitted
     course.checkpoint.finish()
@@ -110,6 +115,8 @@ def begin(
         InputError: there is nothing to go on with.
     """
     begun = time.monotonic() if begun is None else begun
+    if plan.start:
+        plan.start.check(splits)
     report = audited or audit(splits)
     settings = _settings(plan, splits)
     times = {name: str(getattr(plan, name)) for name in ("time", "epochs", "evaluations")}
@@ -119,6 +126,8 @@ def begin(
     plan.may_mirror(splits.train.task)  # refuses before time goes into it
     if plan.measure is None:
         plan = _with_measure(plan, report, notes)
+    if plan.start and folder is not None:
+        plan.start.keep(folder)
     return Course(plan, splits, report, TimeBudget(plan.time or math.inf, used), checkpoint, folder, progress, notes)
 
 
@@ -157,8 +166,15 @@ def _settings(plan: Plan, splits: Splits) -> dict[str, str]:
     """All that decides a fit besides its time, by name: its options, images and version."""
     free = ("time", "epochs", "evaluations", "workers", "devices")
     options = {name: str(value) for name, value in vars(plan).items() if name not in free}
-    images = " ".join(fingerprint(part) for part in splits.parts.values())
-    return {**options, "space": plan.space_label, "version": version("trainless"), "images": images}
+    options |= {"space": plan.space_label, "start": str(plan.start or "")}
+    return {**options, "version": version("trainless"), "images": images_key(splits)}
+
+
+def _setting(course: Course) -> dict[str, Any]:
+    """What a fit that starts from this one takes from it."""
+    plan, splits = course.plan, course.splits
+    options = {name: getattr(plan, name) for name in ("seed", "measure", "photographs", "mirror_average")}
+    return {**options, "images": images_key(splits), "origin": dict(splits.origin)}
 
 
 def _test_result(logits: torch.Tensor, labels: torch.Tensor, class_names: tuple[str, ...]) -> TestResult:

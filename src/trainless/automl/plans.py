@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from trainless.automl.earlier import EarlierRun
 from trainless.automl.time_budget import TimeBudget
 from trainless.backbones import is_installed
 from trainless.backbones.known import ALL
@@ -75,6 +76,8 @@ class Plan:
             decide.
         mirror_average: hand over a network whose logits are the mean of those for an image and its mirror image: more
             accurate as a rule, for twice the multiply-adds, which limits count.
+        start: a run to start from. Its search space is taken where `space` is ``"auto"``; of one that is to grow or to
+            shrink also its limits, measure, mirroring and images, where none are given.
 
     Raises:
         InputError: a value cannot be used.
@@ -102,8 +105,11 @@ class Plan:
     resize: str | None = None
     mirror_average: bool = False
     backbone: str = ALL
+    start: EarlierRun | None = None
 
     def __post_init__(self) -> None:
+        for name, value in (self.start.settled(vars(self)) if self.start else {}).items():
+            object.__setattr__(self, name, value)  # a frozen object refuses assignment
         if (self.time is None) == (self.epochs is None):
             raise InputError(f"The time is {self.time} and epochs {self.epochs}, expected one of both: leave one out.")
         if self.epochs is not None:
@@ -154,6 +160,11 @@ class Plan:
             )
 
     @property
+    def is_resizing(self) -> bool:
+        """Whether the network of a run is to grow or to shrink, for the same images."""
+        return self.start is not None and self.start.use != "from"
+
+    @property
     def is_auto(self) -> bool:
         """Whether it is open if the network starts from pretrained features."""
         return isinstance(self.space, str) and self.space == AUTO
@@ -179,21 +190,26 @@ class Plan:
         return AUTO if self.is_auto else (self.pretrained_space or self.scratch_space).label
 
     def load(
-        self, source: str | os.PathLike[str] | ImageDataset, fractions: Sequence[float] = (0.6, 0.2, 0.2)
+        self, source: str | os.PathLike[str] | ImageDataset | None, fractions: Sequence[float] = (0.6, 0.2, 0.2)
     ) -> Splits:
         """Read images as the fit takes them: in parts, of a size that the time and the limits allow.
 
         Args:
-            source: what `trainless.data.load_splits` takes.
-            fractions: shares of train, valid and test.
+            source: what `trainless.data.load_splits` takes; None takes the images of the run that is to grow or shrink.
+            fractions: shares of train, valid and test, where no run is to grow or shrink.
 
         Raises:
             DataError: the images cannot be used.
+            InputError: there are none.
 
         Example:
             >>> Plan(time=60).load("digits").train.task.input_shape
             (1, 16, 16)
         """
+        if self.start and self.is_resizing:
+            return self.start.load(source)
+        if source is None:
+            raise InputError("There are no images to learn from: give class folders, a CSV or .npz file, or digits.")
         return load_splits(
             source, fractions=fractions, seed=self.seed, image_size=self.image_size, resize=self.resize,
             at_most=self.affordable_size,

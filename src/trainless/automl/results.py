@@ -88,6 +88,7 @@ class Trained:
         trials: the recipes that were tried, as in `Fitted`.
         weights: where its pretrained weights come from, as in `Fitted`.
         protocol: more of how it came about, as name and value.
+        start: the run that it started from, as in `Fitted`.
     """
 
     space: SearchSpace
@@ -100,6 +101,7 @@ class Trained:
     trials: Sequence[Mapping[str, Any]] = ()
     weights: Mapping[str, str] = field(default_factory=dict)
     protocol: Mapping[str, str] = field(default_factory=dict)
+    start: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +131,8 @@ class Fitted:
         notes: what happened that one should know, as sentences.
         protocol: how all this came about, as name and value.
         files: by kind, what was written where.
+        start: the run that it started from, as `trainless.automl.EarlierRun.document` has it; empty without.
+        setting: what a fit that starts from this one takes from it: seed, options, and where its images are.
 
     It can be pickled: the network is left out and made again of its code.
     """
@@ -154,6 +158,8 @@ class Fitted:
     notes: tuple[str, ...] = ()
     protocol: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, Path] = field(default_factory=dict)
+    start: Mapping[str, Any] = field(default_factory=dict)
+    setting: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def measure(self) -> str:
@@ -166,8 +172,9 @@ class Fitted:
         broken = [
             f"The network breaks a limit: {said}." for said, is_broken in self._limits() if is_broken
         ]  # fmt: skip
-        # What starts from pretrained weights has learnt before.
-        return [*self.comparison.warnings(None if self.weights else self.training.epochs), *broken]
+        # What starts from pretrained weights, or from those for the same images, has learnt before.
+        has_learnt = bool(self.weights) or self.start.get("use", "from") != "from"
+        return [*self.comparison.warnings(None if has_learnt else self.training.epochs), *broken]
 
     def held(self) -> list[str]:
         """Say of each limit what the network has and the most that it may have.

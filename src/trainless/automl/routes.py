@@ -14,6 +14,7 @@ import torch
 from trainless.automl.baselines import baseline_logits
 from trainless.automl.comparison import Comparison, compare
 from trainless.automl.course import MOST_EPOCHS, Course
+from trainless.automl.inference import logits_of
 from trainless.automl.plans import SCRATCH_SPACE
 from trainless.automl.pretrained import begin_pretrained, fine_tuned
 from trainless.automl.results import Trained
@@ -30,12 +31,10 @@ from trainless.automl.stages import (
 )
 from trainless.backbones import BACKBONES, is_installed
 from trainless.backbones.known import ALL
-from trainless.data import ImageDataset
 from trainless.errors import InputError
 from trainless.search import SearchResult
 from trainless.search_spaces.pretrained import Pretrained
 from trainless.training import Recipe, TrainingResult, TrainingState, fit_recipe, train
-from trainless.training.batches import Batches
 from trainless.training.measures import BALANCED
 from trainless.training.scales import Scale
 from trainless.training.train import finished
@@ -51,6 +50,7 @@ __all__ = [
     "PROBE",
     "Choice",
     "choose_from_scratch",
+    "found_by",
     "from_pretrained",
     "from_scratch",
     "pretrained_beside",
@@ -67,8 +67,6 @@ PROBE = 0.15
 """Share of the time in which a network from scratch shows what it may come to."""
 
 _RIVAL_SHARE, _RIVAL_SECONDS = 0.02, 3.0  # of the time, for simple classifiers to compare with
-_BATCH = 256
-
 # What is wrong after a training from scratch falls with a power of its time: of 31 networks of
 # `benchmarks/convnet_trainings.py`, from 12 s to 48 s, by an exponent of 0.07 to 0.23.
 _LONGER = 0.15
@@ -151,13 +149,14 @@ def _trained(course: Course, choice: Choice, on_epoch: OnEpoch, begun: Trained |
     state = TrainingState(**course.checkpoint.values["probe"]) if is_alike else None
     result, recipe = train_network(course, size, network, recipe, on_epoch, begun=state)
     course.lap("training")
-    return _scratch(course, choice, network, result, recipe, trials)
+    return found_by(course, choice, network, result, recipe, trials)
 
 
-def _scratch(
+def found_by(
     course: Course, choice: Choice, network: torch.nn.Module, result: TrainingResult, recipe: Recipe,
     trials: Sequence[Mapping[str, Any]] = (),
 ) -> Trained:  # fmt: skip
+    """Give a network with how it was found and trained."""
     plan, found, most = course.plan, choice.search, course.checkpoint.values["evaluations"]
     scored = f"{len(found.evaluations)} of at most {most} architectures in {course.seconds['search']:.1f} s"
     return Trained(
@@ -260,15 +259,15 @@ def _probe(course: Course, choice: Choice) -> Trained:
         kept.keep(probe=vars(states[0]), elapsed=course.budget.elapsed)
     result = finished(network, TrainingState(**kept.values["probe"]), course.measure, images=len(splits.valid))
     course.lap("probe")
-    return _scratch(course, choice, network, result, recipe)
+    return found_by(course, choice, network, result, recipe)
 
 
 def _verdict(course: Course, start: Start, probe: Trained) -> tuple[bool, str]:
     """Whether pretrained features are taken, by what validation images promise of both, and why in sentences."""
     kept, valid = course.checkpoint, course.splits.valid
     if "verdict" not in kept.values:
-        pretrained = _logits(start.network, normalised(course.splits, start.backbone).valid)
-        rivals, labels = {"from scratch": _logits(probe.network, valid)}, torch.tensor(valid.labels)
+        pretrained = logits_of(start.network, normalised(course.splits, start.backbone).valid)
+        rivals, labels = {"from scratch": logits_of(probe.network, valid)}, torch.tensor(valid.labels)
         found = compare(course.measure, pretrained, rivals, labels, seed=course.plan.seed)
         promised = _promised(course, start, probe, found)
         is_pretrained = found.scale.turned(promised[0]) >= found.scale.turned(promised[1])
@@ -303,11 +302,6 @@ def _reasons(
 def _after(value: float, share: float, scale: Scale) -> float:
     """What a measure may come to where a share of what is wrong is left."""
     return 100 - share * (100 - value) if scale.higher_is_better else share * value
-
-
-def _logits(network: torch.nn.Module, data: ImageDataset) -> torch.Tensor:
-    with torch.inference_mode():
-        return torch.cat([network(images) for images, _ in Batches(data, _BATCH)])
 
 
 def _no_worse(course: Course, choice: Choice, probe: Trained, on_epoch: OnEpoch) -> Trained:

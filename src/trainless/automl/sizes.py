@@ -20,7 +20,7 @@ from trainless.search_spaces.base import SearchSpace
 from trainless.seeding import derive_seed
 from trainless.types import Architecture, Task
 
-__all__ = ["EPOCHS", "Size", "choose_size", "timed_size"]
+__all__ = ["EPOCHS", "Size", "choose_size", "time_networks", "timed_size"]
 
 # On 9,000 images of CIFAR-10, 24 epochs of nasbench201 with 8 channels validated at 74.4 %, and 12 with 16 channels, in
 # as much time, at 71.3 and 71.8. With three times as much, 62 epochs with 8 channels came to 76.5, 33 with 16 to 78.3.
@@ -157,7 +157,31 @@ def timed_size(
     networks = [network for network in map(resized.parse, resized.named) if is_within(network)]
     drawn = (resized.sample_within(rng, is_within, _TRIES) for _ in range(_TIMED - len(networks)))
     networks += [network for network in drawn if network is not None]
-    works = [work_of(resized.blueprint(resized.canonical(network), task), batch) for network in networks]
+    options: dict[str, Any] = {"most_threads": most_threads, "batch": batch, "precision": precision}
+    return time_networks(resized, networks, task, index=index, share=max(0.0, end - time.monotonic()), **options)
+
+
+def time_networks(
+    space: SearchSpace, networks: Sequence[Architecture], task: Task, *, index: int = 0, most_threads: int = 1,
+    batch: int = 64, precision: str = "32-true", share: float = math.inf,
+) -> Size:  # fmt: skip
+    """Measure how long some networks of a space learn, the lightest first, from which follow the times of all others.
+
+    Args:
+        space: the search space.
+        networks: what is measured, as far as the time goes, at least one.
+        task: shape of the images and number of classes.
+        index: of the space among its sizes.
+        most_threads: that the training may have.
+        batch: images in a step.
+        precision: as for `seconds_an_image`.
+        share: seconds that all of this may take.
+
+    Returns:
+        The size; its `seconds` are those of the heaviest network that was measured.
+    """
+    end = time.monotonic() + share
+    works = [work_of(space.blueprint(space.canonical(network), task), batch) for network in networks]
     lightest_first = sorted(zip(works, networks, strict=True), key=lambda pair: pair[0].multiply_adds)
     model, threads, seconds = SpeedModel(), 1, math.nan
     limit = min(_MEASURED_SECONDS, share / _TIMED / 2)
@@ -166,11 +190,11 @@ def timed_size(
         if number and time.monotonic() + _LEAST_STEPS * batch * model.predict(work) > end:
             break
         tried = {1, most_threads} if number < 2 else {threads}
-        seconds, faster = fastest_threads(resized, network, task, tried, **options)
+        seconds, faster = fastest_threads(space, network, task, tried, **options)
         if faster != threads:  # what was measured with others says nothing of these
             model, threads = SpeedModel(), faster
         model.add(work, seconds)
-    return Size(resized, index, seconds, threads, model.times)
+    return Size(space, index, seconds, threads, model.times)
 
 
 def _choice(times: Sequence[float], works: Sequence[Work], most: float) -> int:

@@ -16,7 +16,7 @@ import torch
 from trainless.automl.course import FORWARD, MOST_EPOCHS, SPEED_KEPT, TELLING, Course
 from trainless.automl.finalists import Finalist, finalists
 from trainless.automl.latencies import WHOLE, LatencyModel, first_within
-from trainless.automl.sizes import CostOf, Size, choose_size, timed_size
+from trainless.automl.sizes import CostOf, Size, choose_size, time_networks, timed_size
 from trainless.automl.tuning import is_out_of_memory, tune
 from trainless.costs import COSTS
 from trainless.data import Splits
@@ -32,6 +32,7 @@ from trainless.training.train import finished
 from trainless.types import Architecture
 
 __all__ = [
+    "calibrate",
     "choose_network",
     "chosen_because",
     "fit_size",
@@ -50,6 +51,7 @@ _LEAST_TRIALS = 5  # fewer than these say little: the time is better spent on th
 _OVERHEAD = 0.05  # seconds that scoring an architecture takes whatever it is
 _WORKER_SECONDS = 15.0  # a search of fewer is done before other processes have begun
 _ENDLESS = 1e12  # seconds: time for whatever size
+_TIMED = 4  # of given candidates, from the lightest to the heaviest
 _CALIBRATED = 3  # networks that are measured whole, so that sums of operations can follow them
 _SHORT_SECONDS = 20.0  # of the training after a later interrupt
 _FORMULA_SECONDS = 0.005  # for an architecture, with all that the search does about it
@@ -82,7 +84,9 @@ def fit_size(course: Course, latencies: LatencyModel, *, is_measured: bool = Fal
         "most_threads": course.threads, "precision": course.precision,
     }  # fmt: skip
     task, limits = course.splits.train.task, plan.limits
-    if course.judges_time(space):
+    if course.candidates:
+        size = _size_of(course, space, is_measured=is_measured)
+    elif course.judges_time(space):
         size = timed_size(space, task, limits, **options)
     else:
         available = _ENDLESS if is_measured else math.inf
@@ -104,6 +108,19 @@ def fit_size(course: Course, latencies: LatencyModel, *, is_measured: bool = Fal
     return size
 
 
+def _size_of(course: Course, space: SearchSpace, *, is_measured: bool) -> Size:
+    """The size of the candidates, which is that of their space, by the time that some of them take."""
+    if not (course.plan.time or is_measured):
+        return Size(space, 0, math.nan, 1)
+    task = course.splits.train.task
+    ordered = sorted(course.candidates, key=lambda candidate: space.flops(candidate, task))
+    some = [ordered[number * (len(ordered) - 1) // (_TIMED - 1)] for number in range(_TIMED)]
+    return time_networks(
+        space, list(dict.fromkeys(some)), task, batch=course.batch, share=course.budget.sizing,
+        most_threads=course.threads, precision=course.precision,
+    )  # fmt: skip
+
+
 def _costs_of(course: Course, latencies: LatencyModel) -> CostOf:
     """What networks of any size cost, with the latency predicted."""
     known, task, mirror_average = dict[SearchSpace, Costs](), course.splits.train.task, course.plan.mirror_average
@@ -122,10 +139,8 @@ def search(course: Course, size: Size, latencies: LatencyModel) -> SearchResult:
     plan, kept, train_set = course.plan, course.checkpoint.values, course.splits.train
     seconds = kept.get("search_seconds", max(1.0, course.budget.search))
     scored = kept.get("scored", min(course.scored(size), len(train_set)))
+    calibrate(course, size.space, latencies)
     is_timed = "latency" in plan.limits.most
-    if is_timed and WHOLE not in latencies.measured:
-        rng = np.random.default_rng(derive_seed(plan.seed, "latencies"))
-        latencies.calibrate(size.space, [size.space.propose(rng) for _ in range(_CALIBRATED)])
     score = course.score(size)
     if isinstance(score, AccuracyInTime):  # by the times of the first run: a second measurement could say another
         score = kept.get("score", str(score))
@@ -147,6 +162,13 @@ def search(course: Course, size: Size, latencies: LatencyModel) -> SearchResult:
     if course.is_interrupted:  # a fit that goes on with its network is not to search on
         course.checkpoint.keep(search_seconds=float(found.evaluations["seconds"].max()))
     return found
+
+
+def calibrate(course: Course, space: SearchSpace, latencies: LatencyModel) -> None:
+    """Let predicted latencies follow those of some whole networks, where they are limited, once for a fit."""
+    if "latency" in course.plan.limits.most and WHOLE not in latencies.measured:
+        rng = np.random.default_rng(derive_seed(course.plan.seed, "latencies"))
+        latencies.calibrate(space, [space.propose(rng) for _ in range(_CALIBRATED)])
 
 
 def choose_network(course: Course, size: Size, found: SearchResult) -> Architecture:
@@ -222,9 +244,16 @@ def network_of(space: SearchSpace, architecture: Architecture, splits: Splits) -
 
 
 def tune_recipe(
-    course: Course, size: Size, build: Callable[[], torch.nn.Module]
+    course: Course, size: Size, build: Callable[[], torch.nn.Module], **options: Any
 ) -> tuple[Recipe, list[dict[str, Any]]]:  # fmt: skip
-    """Choose the recipe of the training, by short trainings where there is time and they can be told apart."""
+    """Choose the recipe of the training, by short trainings where there is time and they can be told apart.
+
+    Args:
+        course: the fit.
+        size: how fast the network learns, with how many threads.
+        build: makes the network.
+        options: what else `trainless.training.train` is to be told.
+    """
     plan, splits, kept = course.plan, course.splits, course.checkpoint.values
     if "recipe" in kept:
         return Recipe(**kept["recipe"]), kept["trials"]
@@ -238,13 +267,14 @@ def tune_recipe(
         if not best or state.valid_measures[-1] > best[-1][1].valid_measures[-1]:
             best.append((chosen, state))
 
-    if not plan.epochs and not course.is_interrupted and _is_worth_tuning(course, size):
+    is_tried = not (plan.epochs or plan.is_resizing or course.is_interrupted)
+    if is_tried and _is_worth_tuning(course, size):
         course.tell("tuning", 0, 0)
         attempt = partial(
             tune, build, splits.train, splits.valid, epochs=_TRIAL_EPOCHS, deadline=_end_of_tuning(course, size),
             measure=course.measure, seed=plan.seed, threads=size.threads, devices=replace(plan.devices, devices=1),
             log_folder=course.checkpoint.logs("trials"), kept=course.checkpoint.journal(),
-            progress=partial(course.tell, "tuning"), on_epoch=keep_best,
+            progress=partial(course.tell, "tuning"), on_epoch=keep_best, **options,
         )  # fmt: skip
         try:
             recipe, trials = with_memory(first, lambda chosen: attempt(first=chosen), course.notes)
@@ -296,8 +326,7 @@ def _is_worth_tuning(course: Course, size: Size) -> bool:
 
 def train_network(
     course: Course, size: Size, network: torch.nn.Module, recipe: Recipe,
-    on_epoch: Callable[[TrainingState], None] | None, *, keep_weights: bool = False,
-    begun: TrainingState | None = None,
+    on_epoch: Callable[[TrainingState], None] | None, *, begun: TrainingState | None = None, **options: Any,
 ) -> tuple[TrainingResult, Recipe]:  # fmt: skip
     """Train with the epochs asked for, or those there is time for; Ctrl-C ends it with the best so far.
 
@@ -307,8 +336,8 @@ def train_network(
         network: what is trained.
         recipe: how.
         on_epoch: called with where the training stands after each epoch.
-        keep_weights: start from the weights that the network has, as for `trainless.training.train`.
         begun: a short training of the same network to go on from, its schedule laid anew.
+        options: what else `trainless.training.train` is to be told.
 
     Raises:
         KeyboardInterrupt: it was interrupted before an epoch was done.
@@ -343,7 +372,7 @@ def train_network(
             recipe=chosen, measure=course.measure, deadline=deadline,
             epoch_seconds=None if math.isnan(size.seconds) else size.seconds * len(splits.train),
             threads=size.threads, resume=last, on_epoch=report, devices=plan.devices, prefer_last=True,
-            log_folder=kept.logs("training"), keep_weights=keep_weights,
+            log_folder=kept.logs("training"), **options,
         )  # fmt: skip
 
     result = None

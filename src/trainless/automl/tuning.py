@@ -77,6 +77,7 @@ def tune(
     kept: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
     on_epoch: Callable[[Recipe, TrainingState], None] | None = None,
+    **options: Any,
 ) -> tuple[Recipe, list[dict[str, Any]]]:
     """Tune the recipe of a training by TPE over short trainings, which Hyperband ends early where they lag.
 
@@ -95,6 +96,7 @@ def tune(
         kept: a file of Optuna's journal, in which each trial is kept, so that the same call goes on; None keeps none.
         progress: called with the seconds used and those that there are.
         on_epoch: called after each epoch of a trial with its recipe and where its training stands.
+        options: what else `train` is to be told.
 
     Returns:
         The recipe, and one row a trial: its hyper-parameters as ``recipe``, ``measure``, ``epochs`` and ``state``.
@@ -138,7 +140,7 @@ def tune(
                 result = train(
                     build(), train_set, valid_set, epochs=epochs, seed=seed, recipe=recipe, measure=measure,
                     deadline=deadline, threads=threads, on_epoch=told(trial, recipe), devices=devices,
-                    log_folder=log_folder and log_folder / f"{trial.number:03}",
+                    log_folder=log_folder and log_folder / f"{trial.number:03}", **options,
                 )  # fmt: skip
             except (RuntimeError, MemoryError) as error:
                 # The first recipe can be had with a smaller batch; the others are told from each other by theirs.

@@ -49,7 +49,13 @@ _AT_ONCE = 256  # images that are read before the network sees them
 
 @limit_options
 def fit(
-    data: Annotated[str, typer.Argument(help="'digits', class folders (also within train, valid, test), CSV, .npz.")],
+    data: Annotated[
+        str | None,
+        typer.Argument(
+            help="'digits', class folders (also within train, valid, test), CSV, .npz; of --grow and --shrink those of "
+            "the run, where none are given."
+        ),
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for the network, its card and all else; made if needed.")] = Path(
         "run"
     ),
@@ -61,6 +67,15 @@ def fit(
         int | None, typer.Option(help="Most architectures that are scored; default 200, in convnet the hand-made ones.")
     ] = None,
     most: Most = NO_LIMITS,
+    from_run: Annotated[
+        Path | None, typer.Option("--from", help="Start from the weights of an earlier run, on other images.")
+    ] = None,
+    grow: Annotated[
+        Path | None, typer.Option(help="Go on from an earlier run with a larger network, on the same images.")
+    ] = None,
+    shrink: Annotated[
+        Path | None, typer.Option(help="Make the network of an earlier run smaller, by tighter limits.")
+    ] = None,
     space: Annotated[
         str,
         typer.Option(
@@ -98,11 +113,15 @@ def fit(
         ),
     ] = False,
     valid_share: Annotated[
-        float, typer.Option(help="Share of the images that networks and recipes are chosen by, where no part is given.")
-    ] = 0.2,
+        float | None,
+        typer.Option(
+            help="Share of the images that networks and recipes are chosen by, where no part is given; default 0.2."
+        ),
+    ] = None,
     test_share: Annotated[
-        float, typer.Option(help="Share of the images that the result is tested on, where no part is given.")
-    ] = 0.2,
+        float | None,
+        typer.Option(help="Share of the images that the result is tested on, where no part is given; default 0.2."),
+    ] = None,
     drop_leaks: Annotated[
         bool, typer.Option("--drop-leaks", help="Leave out images of which another part has a copy.")
     ] = False,
@@ -121,13 +140,16 @@ def fit(
     accelerator: Accelerator = "cpu",
     devices: DeviceCount = 1,
     precision: Precision = None,
-    seed: Seed = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="Decides all that is random; default 0, of --grow and --shrink that of the run.")
+    ] = None,
     workers: Workers = None,
     as_json: Json = False,
 ) -> None:
     """Find, train, test and export a network for labelled images, within a time."""
     begun = monotonic()
     from trainless.automl import Plan
+    from trainless.automl.earlier import earlier_run
     from trainless.automl.model_card import facts
     from trainless.data import drop_leaks as without_leaks
     from trainless.search import Limits
@@ -138,14 +160,20 @@ def fit(
             f"The folder {out} holds the network of an earlier fit: give another --out, --continue to go on with it, "
             "or --overwrite."
         )
-    limits = Limits(most)
+    limits, start = Limits(most), earlier_run(from_run, grow, shrink, out, go_on=go_on)
+    if start and start.use != "from":
+        reading = {"--valid-share": valid_share, "--test-share": test_share, "--drop-leaks": drop_leaks or None}
+        if given := [name for name, value in reading.items() if value is not None]:
+            raise InputError(f"{given[0]} is given, but --{start.use} reads images as the run did: leave it out.")
+        seed = start.facts["setting"]["seed"] if seed is None else seed
     precision = precision or ("auto" if epochs is None else "32-true")
     plan = Plan(
-        _seconds(time, epochs), limits, space, strategy, score, measure, mirror, image_size, seed, workers, epochs,
-        evaluations, devices_of(accelerator, devices, precision), resize, mirror_average, backbone,
+        _seconds(time, epochs), limits, space, strategy, score, measure, mirror, image_size, seed or 0, workers, epochs,
+        evaluations, devices_of(accelerator, devices, precision), resize, mirror_average, backbone, start,
     )  # fmt: skip
+    valid, test = (0.2 if share is None else share for share in (valid_share, test_share))
     with interruptible("Nothing was kept yet: run the same command again."), progress("reading"):
-        splits = plan.load(find_data(data), (1 - valid_share - test_share, valid_share, test_share))
+        splits = plan.load(data and find_data(data), (1 - valid - test, valid, test))
         splits = without_leaks(splits) if drop_leaks else splits
     if only_plan:
         _show_plan(splits, plan, begun, as_json)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import compress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from trainless.data.preprocessing import Preprocessing, check_resize, choose_res
 from trainless.data.sizes import ImageSize, MostPixels, propose_size
 from trainless.data.splitting import choose, part_of
 from trainless.errors import DataError
+from trainless.files import printable
 from trainless.types import Task
 
 __all__ = ["Splits", "drop_leaks", "load_splits"]
@@ -48,6 +49,8 @@ class Splits:
         deep_white: the value that is white in files of 16 bits.
         left_out: what else was found in the source and is no part of the data.
         remarks: sentences on how the source was read, where it could be read otherwise.
+        origin: what `load_splits` takes to read the same again, as plain values, and whether `drop_leaks` follows; of
+            images in memory without a source.
 
     Example:
         >>> splits = load_splits("digits")
@@ -67,6 +70,7 @@ class Splits:
     deep_white: int = 65535
     left_out: tuple[LeftOut, ...] = ()
     remarks: tuple[str, ...] = ()
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def parts(self) -> dict[str, ImageDataset]:
@@ -146,10 +150,17 @@ def load_splits(
     parts = _completed(found, dict(zip(PARTS, fractions, strict=True)), seed)
     data = _datasets(found.labelled, parts)
     files = {part: tuple(compress(found.files, parts == part)) for part in PARTS} if found.files else {}
+    origin = {
+        "fractions": list(fractions), "seed": seed, "image_size": data["train"].task.height, "resize": found.resize,
+        "name": found.labelled.name, "drop_leaks": False,
+    }  # fmt: skip
+    if not isinstance(source, ImageDataset):
+        # A name such as digits is no path.
+        origin["source"] = printable(os.path.abspath(source) if os.path.exists(source) else str(source))
     return Splits(
         data["train"], data["valid"], data["test"], given=given, files=files, sizes=found.sizes, broken=found.broken,
         resize=found.resize, deep_white=found.labelled.deep_white,
-        left_out=found.left_out, remarks=found.remarks,
+        left_out=found.left_out, remarks=found.remarks, origin=origin,
     )  # fmt: skip
 
 
@@ -181,6 +192,7 @@ def drop_leaks(splits: Splits) -> Splits:
         test=part_of(splits.test, kept["test"]),
         files=files,
         dropped={part: int((~mask).sum()) for part, mask in kept.items()},
+        origin={**splits.origin, "drop_leaks": True},
     )
 
 

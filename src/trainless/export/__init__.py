@@ -5,7 +5,7 @@ gives logits, one for each class: the normalisation of the training is inside. O
 and give probabilities. What has to happen to an image before is noted in each file.
 """
 
-from trainless.export.code import PlainCode, plain_code
+from trainless.export.code import PlainCode, plain_code, take_weights
 from trainless.export.folder import usage, write_formats, write_preprocessing
 from trainless.export.formats import (
     FORMATS,
@@ -16,5 +16,5 @@ from trainless.export.formats import (
     write_torchscript,
 )
 
-__all__ = ["FORMATS", "PlainCode", "load_plain", "plain_code", "usage", "write_formats", "write_onnx",
+__all__ = ["FORMATS", "PlainCode", "load_plain", "plain_code", "take_weights", "usage", "write_formats", "write_onnx",
            "write_onnx_bytes", "write_plain", "write_preprocessing", "write_torchscript"]  # fmt: skip

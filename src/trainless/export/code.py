@@ -13,10 +13,11 @@ from torch import fx, nn
 
 from trainless.errors import InputError
 
-__all__ = ["PlainCode", "plain_code"]
+__all__ = ["PlainCode", "plain_code", "take_weights"]
 
 _SIGNS = {operator.add: "+", operator.sub: "-", operator.mul: "*", operator.truediv: "/", operator.iadd: "+",
           operator.imul: "*", operator.matmul: "@"}  # fmt: skip
+_ADDED = ("mean", "std")  # the normalisation, which the network itself does not have
 _HEAD = '''"""{title}
 
 Images go in as float32 values from 0 to 1, shape (images, {channels}, {height}, {width}); out comes one number for each
@@ -132,6 +133,39 @@ def plain_code(
     return PlainCode(source, weights)
 
 
+def take_weights(network: nn.Module, weights: Mapping[str, torch.Tensor]) -> None:
+    """Give a network the weights of the plain code that `plain_code` wrote of one like it.
+
+    Args:
+        network: changed in place.
+        weights: as in `PlainCode`.
+
+    Raises:
+        InputError: they are not finite, or of another network.
+
+    Example:
+        >>> written = plain_code(nn.Sequential(nn.Flatten(), nn.Linear(4, 2)), (1, 2, 2), ("a", "b"), (0.5,), (0.25,))
+        >>> network = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+        >>> take_weights(network, written.weights)
+        >>> torch.equal(network[1].weight, written.weights["_1.weight"])
+        True
+    """
+    state, left = dict[str, torch.Tensor](), {name: value for name, value in weights.items() if name not in _ADDED}
+    for name in network.state_dict():
+        layer, _, value = name.rpartition(".")
+        written = (f"{_attribute(layer)}.{value}", _attribute(name))  # of a layer, or of a module that holds a tensor
+        for known in filter(left.__contains__, written):
+            state[name] = left.pop(known)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise InputError(f"The weights are of another network: {' '.join(str(error).split())}") from error
+    if left:
+        raise InputError(f"The weights are of another network: it has no {next(iter(left))}.")
+    if not all(value.isfinite().all() for value in state.values()):
+        raise InputError("The weights are not finite.")
+
+
 def _one_line(text: str) -> str:
     """A text that cannot end the docstring that it stands in."""
     return " ".join(text.replace("\\", "/").replace('"', "'").split())
@@ -145,10 +179,10 @@ def _attribute(name: str) -> str:
 
 def _check_attributes(names: Sequence[str]) -> None:
     """Refuse layers that would be one attribute, or stand for the normalisation."""
-    seen = {"mean": "mean", "std": "std"}
+    seen = {name: name for name in _ADDED}
     for name in names:
         other = seen.setdefault(_attribute(name), name)
-        if other != name or name in ("mean", "std"):
+        if other != name or name in _ADDED:
             raise InputError(
                 f"The layers '{other}' and '{name}' would both be '{_attribute(name)}' in plain code: rename one."
             )

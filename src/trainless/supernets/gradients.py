@@ -24,7 +24,6 @@ from trainless.supernets.mixed import MixedNetwork
 from trainless.training import Recipe, TrainingState
 from trainless.training.batches import Batches
 from trainless.training.loop import Loop
-from trainless.training.losses import smoothed_cross_entropy
 from trainless.types import Architecture
 
 __all__ = ["GradientSearch", "search_by_gradients"]
@@ -326,7 +325,7 @@ class _PreferenceLoop(Loop):
 
     def _loss(self, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         logits = self.shared(images, self._shares().detach())
-        return smoothed_cross_entropy(logits, targets, self.weights, self.recipe.label_smoothing)
+        return self._loss_of(logits, images, targets, self.weights)
 
     def _mixed_loss(self, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """The loss of a batch that preferences have a gradient of, with what the method adds to it."""

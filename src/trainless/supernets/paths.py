@@ -18,7 +18,6 @@ from trainless.supernets.supernet import Supernet, recalibrate
 from trainless.training import Recipe, TrainingState
 from trainless.training.batches import Batches
 from trainless.training.loop import Loop, evaluated
-from trainless.training.losses import smoothed_cross_entropy
 from trainless.training.recipes import SAMPLINGS, SHARED_RECIPE
 from trainless.types import Architecture
 
@@ -171,7 +170,7 @@ class PathLoop(Loop):
     def _loss(self, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         first, *others = self.network.drawn(self.done, self.steps)
         logits = self.shared(images, first)
-        total = smoothed_cross_entropy(logits, targets, self.weights, self.recipe.label_smoothing)
+        total = self._loss_of(logits, images, targets, self.weights)
         soft = logits.detach().softmax(1)
         for path in others:
             total = total + cross_entropy(self.shared(images, path), soft)

@@ -194,8 +194,8 @@ class Loop:
     def _loss(self, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """The loss of this process: the mean over all processes, as of gradients, is that of the whole batch."""
         weights = None if self.weights is None else self.weights.to(images.device)
-        own = self._share(targets)
-        loss = smoothed_cross_entropy(self.shared(self._share(images)), own, weights, self.recipe.label_smoothing)
+        own_images, own = self._share(images), self._share(targets)
+        loss = self._loss_of(self.shared(own_images), own_images, own, weights)
         if not self._is_shared:
             return loss
         # What the mean was taken over: images, or the weights of their classes.
@@ -204,6 +204,12 @@ class Loop:
             for labels in (own, targets)
         )
         return loss * (self.fabric.world_size * count / whole)
+
+    def _loss_of(
+        self, logits: torch.Tensor, images: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None
+    ) -> torch.Tensor:
+        """The mean loss of what this process has of a batch."""
+        return smoothed_cross_entropy(logits, targets, weights, self.recipe.label_smoothing)
 
     def _share(self, batch: torch.Tensor) -> torch.Tensor:
         """What this process has of a batch."""

@@ -49,7 +49,7 @@ def train(
     adapt_statistics: bool = False,
     devices: Devices | None = None,
     log_folder: str | os.PathLike[str] | None = None,
-    loop: type[Loop] | None = None,
+    loop: Callable[..., Loop] | None = None,
 ) -> TrainingResult:
     """Train a network from weights drawn by the seed, and leave it with those of its best epoch, in eval mode.
 
