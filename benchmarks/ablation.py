@@ -79,9 +79,9 @@ VARIANTS: dict[str, Change] = {
     "not shifted": changed(shift=0.0),
     "shifted, zeros": changed(shift=1 / 8, reflected=False),
     "shifted, reflected": changed(shift=1 / 8, reflected=True),
-    "no cutout": changed(cutout=0.0, cutmix=0.0),
-    "cutout": changed(cutout=0.25, cutmix=0.0),
-    "CutMix": changed(cutout=0.0, cutmix=1.0),
+    "neither erased nor mixed": changed(cutout=0.0, cutmix=0.0, mixup=0.0),
+    "cutout": changed(cutout=0.25, cutmix=0.0, mixup=0.0),
+    "CutMix": changed(cutout=0.0, cutmix=1.0, mixup=0.0),
     "mixup": changed(cutout=0.0, cutmix=0.0, mixup=0.2),
     "before": lambda recipe: Recipe(
         mirror=recipe.mirror, shift=recipe.shift and 1 / 8, batch_size=recipe.batch_size, balanced=recipe.balanced

@@ -290,11 +290,12 @@ class TestRecipe:
 class TestFitRecipe:
     def test_nothing_is_mirrored_or_hidden_that_is_no_photograph(self) -> None:
         recipe = fit_recipe(300, photographs=False, epochs=100)
-        assert (recipe.mirror, recipe.shift, recipe.cutout, recipe.cutmix) == (False, 0.0, 0.0, 0.0)
+        assert (recipe.mirror, recipe.shift, recipe.cutout, recipe.cutmix, recipe.mixup) == (False, 0.0, 0.0, 0.0, 0.0)
         assert recipe.batch_size == 16
 
     def test_many_epochs_mix_images(self) -> None:
         short, long = (fit_recipe(9000, photographs=True, epochs=epochs, balanced=True) for epochs in (8, 60))
-        assert (short.cutout > 0, short.cutmix, long.cutout, long.cutmix > 0) == (True, 0.0, 0.0, True)
+        assert (short.mixup, long.mixup > 0) == (0.0, True)
+        assert {(recipe.cutout, recipe.cutmix) for recipe in (short, long)} == {(0.0, 0.0)}
         assert short.balanced
         assert long.balanced
