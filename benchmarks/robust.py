@@ -13,6 +13,8 @@ each counting once however many data sets it has; what a set comes to is told by
 choosing on the others, and measuring on the one left out. So nothing is fitted to the accuracies of what it is reported
 on.
 
+Last it prints what all candidates come to where one of them counts less than the others.
+
 For reference, a random forest on what the networks are made of, counts of operations, lengths of paths, widths, is
 fitted to the accuracies of all benchmarks but one, and measured on that: the way of GRAF (Kadlecova et al., 2024),
 across spaces.
@@ -22,6 +24,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,6 +49,7 @@ CANDIDATES = (
 )  # fmt: skip
 
 KERNELS, RESAMPLES = (1, 3, 5, 7), 500
+WEIGHTS = (0.25, 0.5, 0.75)
 FEWEST = 30  # networks of a benchmark, below which it says too little
 
 Columns = dict[str, np.ndarray]
@@ -119,6 +123,26 @@ def main() -> None:
         ("part", "alone", "without it", "with it"),
         [(name, best[name], best.get(rest, np.nan), best.iloc[0]) for name, rest in without],
     )
+    print("\nAll candidates, of which one counts less:\n")
+    print_table(
+        ("part", "counts", "mean", "mean of data sets", "least above flops", *by_benchmark.columns),
+        [row for name in names for row in weighed(cases, names, name)],
+    )
+
+
+def weighed(cases: list[Case], names: list[str], part: str) -> Iterator[tuple[object, ...]]:
+    """What the sum of all candidates comes to where one of them has a weight below 1."""
+    if not all(name in case.columns for case in cases for name in (*names, "flops")):
+        return
+    for weight in WEIGHTS:
+        found = list[float]()
+        for case in cases:
+            totals = sum((weight if name == part else 1) * case.columns[name] for name in names)
+            found.append(float(np.mean([spearman(total, case.truth) for total in totals])))
+        plain = [joined(case.columns, ("flops",), case.truth) for case in cases]
+        means = pd.Series(found).groupby([case.benchmark for case in cases], sort=False).mean()
+        least = min(own - other for own, other in zip(found, plain, strict=True))
+        yield part, f"{weight:g}", float(means.mean()), float(np.mean(found)), least, *means
 
 
 def read(benchmark: Benchmark, arguments: argparse.Namespace, names: list[str]) -> list[Case]:

@@ -46,6 +46,14 @@ class TestFormulas:
         np.testing.assert_allclose(LogRankSum(PAIR).fit_score(SAMPLE), sum(np.log(each) for each in ranks))
         np.testing.assert_allclose(ZScoreSum(PAIR).fit_score(SAMPLE), sum(zscore(SAMPLE[name]) for name in PAIR))
 
+    def test_what_is_halved_counts_half_and_travels(self, tmp_path: Path) -> None:
+        ranks = [rankdata(SAMPLE[name]) / 4 for name in PAIR]
+        mix = LogRankSum(PAIR, halved=["b"])
+        np.testing.assert_allclose(mix.fit_score(SAMPLE), np.log(ranks[0]) + np.log(ranks[1]) / 2)
+        np.testing.assert_allclose(RankSum(PAIR, halved=["a"]).fit_score(SAMPLE), ranks[0] / 2 + ranks[1])
+        mix.save(tmp_path / "mix.json")
+        assert load_aggregate(tmp_path / "mix.json").score(SAMPLE).tolist() == mix.score(SAMPLE).tolist()
+
     def test_maximum_sum_is_freereas(self) -> None:
         assert MaximumSum(PAIR).fit_score(SAMPLE).tolist() == [0.2 + 0.25, 1.5, 1.4, 0.4 + 0.125]
         assert MaximumSum().proxies == ("nwot", "logsynflow", "skipped_layers")
@@ -243,6 +251,7 @@ class TestLookUp:
             (lambda: aggregate("rank", PAIR, alpha=1), "cannot be made of that"),
             (lambda: RankSum([]), "expected one or more different names"),
             (lambda: RankSum(["a", "a"]), "expected one or more different names"),
+            (lambda: RankSum(["a"], halved=["b"]), "'b' is to count half, expected one of a"),
             (lambda: RankSum("nwot"), r"are the text 'nwot', expected a list of names: write \['nwot'\]"),
             (lambda: RankSum(["plain"], lower_is_better="plain"), "are the text 'plain', expected a list"),
             (lambda: Hybrid(["a"]), "is given 1 proxies"),

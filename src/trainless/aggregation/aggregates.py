@@ -309,6 +309,14 @@ class RankSum(Aggregate):
 
     The lowest rank is 1 and ties share their average; what is not finite is one tie below all finite scores.
 
+    Args:
+        proxies: names of the columns it reads.
+        halved: those among them that count half.
+        lower_is_better: as for `Aggregate`.
+
+    Raises:
+        InputError: as for `Aggregate`, or another proxy counts half.
+
     Example:
         >>> RankSum(["a", "b"]).fit_score(pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 9.0]})).tolist()
         [1.0, 2.0]
@@ -316,6 +324,17 @@ class RankSum(Aggregate):
 
     kind = "rank"
     formula = "sum of rank / n, the lowest rank being 1"
+
+    def __init__(
+        self, proxies: Sequence[str], *, halved: Sequence[str] = (), lower_is_better: Sequence[str] | None = None
+    ) -> None:
+        super().__init__(proxies, lower_is_better=lower_is_better)
+        if others := [name for name in halved if name not in self.proxies]:
+            raise InputError(f"{others[0]!r} is to count half, expected one of {', '.join(self.proxies)}.")
+        self.halved = tuple(halved)
+
+    def _options(self) -> dict[str, Any]:
+        return {"halved": list(self.halved)} if self.halved else {}
 
     def _summarise(self, columns: list[Array]) -> dict[str, Any]:
         # JSON has no infinity: the number of non-finite scores stands for them.
@@ -341,7 +360,11 @@ class RankSum(Aggregate):
 
     def _combine(self, columns: list[Array]) -> Array:
         # Rounded, so that equal products of ranks, such as 2 · 6 and 3 · 4, stay equal as sums of logarithms.
-        total: Array = np.sum([self._term(ranks) for ranks in self._relative_ranks(columns)], axis=0).round(12)
+        terms = [
+            self._term(ranks) * (0.5 if name in self.halved else 1.0)
+            for name, ranks in zip(self.proxies, self._relative_ranks(columns), strict=True)
+        ]
+        total: Array = np.sum(terms, axis=0).round(12)
         return total
 
     def _relative_ranks(self, columns: list[Array]) -> list[Array]:
