@@ -120,7 +120,7 @@ def _costs_of(course: Course, latencies: LatencyModel) -> CostOf:
 def search(course: Course, size: Size, latencies: LatencyModel) -> SearchResult:
     """Search the architecture with the highest score, for a tenth of the time."""
     plan, kept, train_set = course.plan, course.checkpoint.values, course.splits.train
-    seconds = kept.get("search_seconds", max(1.0, course.budget.search))
+    seconds = kept.get("search_seconds", course.budget.search)
     scored = kept.get("scored", min(course.scored(size), len(train_set)))
     is_timed = "latency" in plan.limits.most
     if is_timed and WHOLE not in latencies.measured:

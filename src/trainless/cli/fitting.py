@@ -173,10 +173,12 @@ def _show_plan(splits: Splits, plan: Plan, begun: float, as_json: bool) -> None:
     if not as_json:
         typer.echo(str(audited))
     with interruptible("Nothing was begun."), progress("sizing"):
-        stages = forecast(splits, plan, audited=audited, begun=begun)
+        found = forecast(splits, plan, audited=audited, begun=begun)
+    if found.warning:
+        typer.echo(f"Warning: {found.warning}", err=as_json)
     if not as_json:
         typer.echo("\nWhat there will be time for, by what was measured now:")
-    print_rows([asdict(stage) for stage in stages], as_json)
+    print_rows([asdict(stage) for stage in found.stages], as_json)
 
 
 def fit_shown(
