@@ -22,7 +22,7 @@ from trainless.automl.forecasts import forecast
 from trainless.automl.latencies import WHOLE, LatencyModel, first_within, is_within
 from trainless.automl.pipeline import begin
 from trainless.automl.reach import check_reachable, least_found
-from trainless.automl.sizes import Size, choose_size
+from trainless.automl.sizes import Size, choose_size, timed_size
 from trainless.automl.stages import (
     _best_first,
     choose_network,
@@ -95,6 +95,13 @@ class TestSpeeds:
         found = work_of(Blueprint((Part([node]),)), batch=8)
         assert 3 * 8 * (found.multiply_adds - node.multiply_adds) == pytest.approx(counter.get_total_flops() / 2)
         assert found.values == rows * columns / 8
+
+    def test_networks_that_are_measured_are_counted(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("trainless.automl.sizes.fastest_threads", lambda *_, **__: (1e-6, 1))
+        told: list[tuple[int, int]] = []
+        timed_size(search_space("convnet"), TASK, Limits(params=80_000), progress=lambda *steps: told.append(steps))
+        assert told == [(number, len(told)) for number in range(1, len(told) + 1)]
+        assert told
 
     def test_few_sizes_are_measured_and_not_for_longer_than_their_share(self, monkeypatch: pytest.MonkeyPatch) -> None:
         measured: list[SearchSpace] = []

@@ -163,7 +163,7 @@ class TestTasks:
             ["1.0", "2.0"],
             ["0.5", "large"],
             ["1", "nan"],
-            ['"car, sedan"', '"truck, pickup"', "bicycle"],
+            ["car, sedan", "truck, pickup", "bicycle"],
             ["tench, Tinca tinca", "goldfish, Carassius auratus", "tench"],
             ["black & white", "colour/bright", "red-green (mixed)"],
             ["a;, b", "c"],

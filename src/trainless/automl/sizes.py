@@ -119,6 +119,7 @@ def choose_size(
 def timed_size(
     space: SearchSpace, task: Task, limits: Limits, *, seed: int = 0, most_threads: int = 1, batch: int = 64,
     precision: str = "32-true", share: float = math.inf, cost: CostOf | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Size:  # fmt: skip
     """Choose the largest size of a space in which limits can be kept, and measure how long its networks learn.
 
@@ -135,6 +136,7 @@ def timed_size(
         precision: as for `seconds_an_image`.
         share: seconds that all of this may take.
         cost: what an architecture of a size costs, by name; None takes `trainless.search.Costs`.
+        progress: called with networks that are measured and all that are to be, as far as there is time.
 
     Returns:
         The size; its `seconds` are those of the heaviest network that was measured.
@@ -170,6 +172,8 @@ def timed_size(
         if faster != threads:  # what was measured with others says nothing of these
             model, threads = SpeedModel(), faster
         model.add(work, seconds)
+        if progress:
+            progress(number + 1, len(lightest_first))
     return Size(resized, index, seconds, threads, model.times)
 
 

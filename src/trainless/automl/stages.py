@@ -83,7 +83,7 @@ def fit_size(course: Course, latencies: LatencyModel, *, is_measured: bool = Fal
     }  # fmt: skip
     task, limits = course.splits.train.task, plan.limits
     if course.judges_time(space):
-        size = timed_size(space, task, limits, **options)
+        size = timed_size(space, task, limits, progress=partial(course.tell, "sizing"), **options)
     else:
         available = _ENDLESS if is_measured else math.inf
         if plan.time:

@@ -138,6 +138,15 @@ def fit(
             f"The folder {out} holds the network of an earlier fit: give another --out, --continue to go on with it, "
             "or --overwrite."
         )
+    if go_on and only_plan:
+        raise InputError(
+            "--plan tells what a new fit has time for, and --continue goes on with one that was begun: leave one out."
+        )
+    if not (valid_share > 0 < test_share and valid_share + test_share < 1):
+        raise InputError(
+            f"--valid-share is {valid_share:g} and --test-share {test_share:g}, expected two above 0 whose sum is "
+            "below 1, as the rest is what the network is trained on: give smaller ones, such as 0.2."
+        )
     limits = Limits(most)
     precision = precision or ("auto" if epochs is None else "32-true")
     plan = Plan(
@@ -205,7 +214,7 @@ def fit_shown(
     with (
         new_folder(out),
         interruptible(partial(_kept, out)),
-        progress("comparing", begun=begun, deadline=deadline) as update,
+        progress("preparing", begun=begun, deadline=deadline) as update,
     ):
         stages: list[str] = []
 
