@@ -443,3 +443,14 @@ class TestForecast:
         assert enough.warning == ""
         assert enough.stages[4].what.startswith("1 epochs")
         assert forecast(splits, Plan(epochs=1, space=SPACE, workers=0)).warning == ""
+
+    def test_time_for_a_light_network_is_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        size = Size(
+            search_space("convnet"), 0, 1.0, 1, (0.05, 4.3, 468_000.0)
+        )  # and a heavy one takes a second an image
+        monkeypatch.setattr("trainless.automl.forecasts.fit_size", lambda *_, **__: size)
+        splits, plan = load_splits("digits"), Plan(time=120.0, space="convnet", workers=0)
+        found = forecast(splits, plan)
+        assert found.stages[4].what.startswith("less than an epoch of a heavy network, more of a lighter one")
+        assert found.warning == ""
+        assert forecast(splits, plan, begun=time.monotonic() - 120).warning

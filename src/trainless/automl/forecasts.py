@@ -16,7 +16,7 @@ from trainless.automl.stages import fit_size, scoring_seconds, trials_affordable
 from trainless.automl.time_budget import TimeBudget
 from trainless.data import Splits
 from trainless.errors import InputError
-from trainless.estimators.speeds import seconds_an_image
+from trainless.estimators.speeds import SpeedModel, seconds_an_image, work_of
 from trainless.search import Costs
 from trainless.search_spaces.pretrained import Pretrained
 from trainless.transfer.judging import JUDGED, counted_within
@@ -58,7 +58,7 @@ class Forecast:
 
 @dataclass(frozen=True)
 class _Training:
-    """Seconds left for the training, negative where what comes before takes longer; those of an epoch; in words."""
+    """Seconds left for the training, negative where what comes before takes longer; a quick epoch; in words."""
 
     seconds: float
     epoch_seconds: float
@@ -92,18 +92,17 @@ def forecast(
     parts = ", ".join(f"{name} {len(part):,}" for name, part in splits.parts.items())
     stages = [Stage("data", course.seconds["data"], parts)]
     space = pretrained_beside(course)[0] if plan.is_auto else plan.pretrained_space
-    before, further = 0.0, ""
+    before = 0.0
     if space is not None:
         shares = (JUDGING_BESIDE, FITTING_BESIDE) if plan.is_auto else (JUDGING, FITTING)
         before = sum(shares)
         judging, training = _judging(course, space, *shares)
         stages.append(judging)
-        further = f"; or {training.what}"
     if plan.is_auto or space is None:
         before += PROBE if space is not None else 0.0
-        found, training = _from_scratch(course, before)
+        found, scratch = _from_scratch(course, before)
         stages += found
-        training = replace(training, what=training.what + further)
+        training = scratch if space is None else _either(scratch, training)
     closing = course.budget.closing if plan.time else 0.0
     stages += [
         Stage("training", training.seconds, training.what),
@@ -112,6 +111,12 @@ def forecast(
     return Forecast(
         tuple(replace(stage, seconds=max(0.0, stage.seconds)) for stage in stages), _warning(course, training, before)
     )
+
+
+def _either(scratch: _Training, further: _Training) -> _Training:
+    """A network from scratch, or else the training further of a pretrained one, by whichever has the quicker epoch."""
+    epoch_seconds = min(scratch.epoch_seconds, further.epoch_seconds)
+    return _Training(scratch.seconds, epoch_seconds, f"{scratch.what}; or {further.what}")
 
 
 def _warning(course: Course, training: _Training, before: float) -> str:
@@ -184,4 +189,9 @@ def _from_scratch(course: Course, before: float) -> tuple[list[Stage], _Training
             "probe", PROBE * budget.seconds, "a short training from scratch, held against pretrained features"
         )
         stages.insert(2, probe)
-    return stages, _Training(training, epoch_seconds, what)
+    # Where the search judges the time, it takes a lighter network rather than too few epochs.
+    model, task = SpeedModel(size.times), splits.train.task
+    starts = map(size.space.canonical, course.starts(size.space))
+    works = [work_of(size.space.blueprint(start, task), course.batch) for start in starts]
+    quick = min((model.predict(work) * len(splits.train) for work in works), default=epoch_seconds)
+    return stages, _Training(training, quick, what)

@@ -39,7 +39,7 @@ def check_task(source: str, labels: Sequence[tuple[int, str]]) -> None:
     lines = {label: line for line, label in reversed(labels)}  # the first of each
     real = [label for label in lines if _REAL.fullmatch(label)]
     broken = [label for label in real if not float(label.replace(",", ".")).is_integer()]
-    if broken and all(label in real or _NO_NUMBER.fullmatch(label) for label in lines):
+    if broken and all(_REAL.fullmatch(label) or _NO_NUMBER.fullmatch(label) for label in lines):
         label = min(broken, key=lines.__getitem__)
         raise DataError(
             f"All labels of '{source}' are numbers, such as '{label}' on line {lines[label]}, so the task is taken for "
