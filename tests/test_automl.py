@@ -424,7 +424,7 @@ class TestGoingOn:
         with pytest.raises(InputError, match="There is no fit to go on with"):
             fit(digits, self.PLAN, go_on=True)
         FitCheckpoint(tmp_path, "key", {"seed": "0", "measure": "accuracy"}).keep(elapsed=3.0, recipe={})
-        with pytest.raises(InputError, match="has another seed, measure: give the same images and options as before"):
+        with pytest.raises(InputError, match="has other seed, measure: give the same images and options as before"):
             FitCheckpoint(tmp_path, "other", {"seed": "1", "measure": "macro-f1"}, go_on=True)
         again = FitCheckpoint(tmp_path, "other", {"seed": "0", "measure": "accuracy"}, go_on=True)
         assert again.values == {"recipe": {}}  # its time is anew

@@ -160,7 +160,7 @@ class TestRefusals:
         [
             ({"time": "10m"}, "time is '10m', expected a number."),
             ({"time": None}, "time is None, expected a number."),
-            ({"time": -1}, "The time is -1 s, expected more than 0"),
+            ({"time": -1}, "The time is -1 s, expected at least 10 s"),
             ({"time": float("inf")}, "The time is infinite"),
             ({"max_params": "0.5M"}, "max_params is '0.5M', expected a number or None."),
             ({"max_params": 0}, "The limit on params is 0, expected a number above 0."),

@@ -93,6 +93,11 @@ class TestBaselines:
         assert found[3].exp().tolist() == pytest.approx((counts + 1) / (counts.sum() + 10))
         assert set(found.argmax(1).tolist()) == {int(counts.argmax())}
 
+    def test_penalties_are_counted(self, digits: Splits) -> None:
+        told: list[tuple[int, int]] = []
+        baseline_logits(digits, progress=lambda *steps: told.append(steps))
+        assert told == [(number, 4) for number in range(1, 5)]
+
     def test_a_class_without_images_is_never_certain_and_never_impossible(self, digits: Splits) -> None:
         known = digits.train.labels < 9
         train = replace(digits.train, images=digits.train.images[known], labels=digits.train.labels[known])

@@ -194,17 +194,28 @@ class TestForecast:
     def test_what_there_will_be_time_for(self, digits: Splits, monkeypatch: pytest.MonkeyPatch) -> None:
         for module in ("automl.forecasts", "estimators.speeds"):
             monkeypatch.setattr(f"trainless.{module}.seconds_an_image", lambda *_, **__: 1e-3)
-        timed = forecast(digits, replace(PLAN, epochs=None, time=100.0))
+        timed = forecast(digits, replace(PLAN, epochs=None, time=100.0)).stages
         assert [stage.stage for stage in timed] == ["data", "judging", "training", "test and report"]
         assert "pretrained candidates within the limits" in timed[1].what
         assert sum(stage.seconds for stage in timed) == pytest.approx(100, abs=1)
-        by_epochs = forecast(digits, replace(PLAN, epochs=3))
+        by_epochs = forecast(digits, replace(PLAN, epochs=3)).stages
         assert by_epochs[2].seconds == pytest.approx(3 * 120 * 1e-3)
-        both = forecast(digits, replace(PLAN, epochs=None, time=600.0, space=AUTO))
+        both = forecast(digits, replace(PLAN, epochs=None, time=600.0, space=AUTO)).stages
         assert [stage.stage for stage in both][1:5] == ["judging", "sizing", "search", "probe"]
         assert "of a heavy network, more of a lighter one; or " in both[-2].what
         with pytest.raises(InputError, match=r"is within the limits \(params at most 10\): allow more"):
             forecast(digits, replace(PLAN, limits=Limits(params=10)))
+
+    @pytest.mark.parametrize("space", [AUTO, "pretrained"])
+    def test_no_time_left_is_no_negative_time(
+        self, digits: Splits, monkeypatch: pytest.MonkeyPatch, space: str
+    ) -> None:  # fmt: skip
+        for module in ("automl.forecasts", "estimators.speeds"):
+            monkeypatch.setattr(f"trainless.{module}.seconds_an_image", lambda *_, **__: 0.1)
+        plan = replace(PLAN, epochs=None, time=30.0, space=space)
+        found = forecast(digits, plan, begun=time.monotonic() - 40)
+        assert all(stage.seconds >= 0 for stage in found.stages)
+        assert found.warning.startswith("The time of 30 s is too little for an epoch of training")
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,7 +22,7 @@ from trainless.automl.forecasts import forecast
 from trainless.automl.latencies import WHOLE, LatencyModel, first_within, is_within
 from trainless.automl.pipeline import begin
 from trainless.automl.reach import check_reachable, least_found
-from trainless.automl.sizes import Size, choose_size
+from trainless.automl.sizes import Size, choose_size, timed_size
 from trainless.automl.stages import (
     _best_first,
     choose_network,
@@ -94,6 +95,13 @@ class TestSpeeds:
         found = work_of(Blueprint((Part([node]),)), batch=8)
         assert 3 * 8 * (found.multiply_adds - node.multiply_adds) == pytest.approx(counter.get_total_flops() / 2)
         assert found.values == rows * columns / 8
+
+    def test_networks_that_are_measured_are_counted(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("trainless.automl.sizes.fastest_threads", lambda *_, **__: (1e-6, 1))
+        told: list[tuple[int, int]] = []
+        timed_size(search_space("convnet"), TASK, Limits(params=80_000), progress=lambda *steps: told.append(steps))
+        assert told == [(number, len(told)) for number in range(1, len(told) + 1)]
+        assert told
 
     def test_few_sizes_are_measured_and_not_for_longer_than_their_share(self, monkeypatch: pytest.MonkeyPatch) -> None:
         measured: list[SearchSpace] = []
@@ -409,13 +417,40 @@ class TestForecast:
     def test_what_there_will_be_time_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("trainless.estimators.speeds.seconds_an_image", lambda *_, **__: 1e-3)
         splits = load_splits("digits")
-        stages = {stage.stage: stage for stage in forecast(splits, Plan(time=600.0, space=SPACE, workers=0))}
+        stages = {stage.stage: stage for stage in forecast(splits, Plan(time=600.0, space=SPACE, workers=0)).stages}
         # 0.05 s and a third of 64 ms for each of 200.
         assert stages["search"].seconds == pytest.approx(min(60, 200 * (0.05 + 0.064 / 3)))
         assert stages["search"].what == "about 200 of at most 200 architectures"
         assert stages["tuning"].what == "none, for want of images or time"  # 360 images to validate with
         assert stages["training"].what.startswith("200 epochs")
         assert sum(stage.seconds for stage in stages.values()) == pytest.approx(600, abs=1)
-        by_epochs = forecast(splits, Plan(epochs=7, space=SPACE, workers=0))
+        by_epochs = forecast(splits, Plan(epochs=7, space=SPACE, workers=0)).stages
         assert by_epochs[4].seconds == pytest.approx(7 * 1.078, rel=1e-3)
         assert by_epochs[4].what == "7 epochs of a heavy network"
+
+    def test_too_little_time_is_said_with_what_is_needed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("trainless.estimators.speeds.seconds_an_image", lambda *_, **__: 0.05)
+        splits = load_splits("digits")  # 54 s an epoch
+        plan = Plan(time=30.0, space=SPACE, workers=0)
+        short = forecast(splits, plan, begun=time.monotonic() - 25)
+        assert all(stage.seconds >= 0 for stage in short.stages)
+        assert short.stages[4].what == "less than an epoch of a heavy network, more of a lighter one"
+        said = re.fullmatch(
+            r"The time of 30 s is too little for an epoch .*: about (\d+) s are needed here\.", short.warning
+        )
+        assert said
+        enough = forecast(splits, replace(plan, time=float(said[1])), begun=time.monotonic() - 25)
+        assert enough.warning == ""
+        assert enough.stages[4].what.startswith("1 epochs")
+        assert forecast(splits, Plan(epochs=1, space=SPACE, workers=0)).warning == ""
+
+    def test_time_for_a_light_network_is_time(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        size = Size(
+            search_space("convnet"), 0, 1.0, 1, (0.05, 4.3, 468_000.0)
+        )  # and a heavy one takes a second an image
+        monkeypatch.setattr("trainless.automl.forecasts.fit_size", lambda *_, **__: size)
+        splits, plan = load_splits("digits"), Plan(time=120.0, space="convnet", workers=0)
+        found = forecast(splits, plan)
+        assert found.stages[4].what.startswith("less than an epoch of a heavy network, more of a lighter one")
+        assert found.warning == ""
+        assert forecast(splits, plan, begun=time.monotonic() - 120).warning

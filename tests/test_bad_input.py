@@ -317,6 +317,7 @@ def test_data(command: Command, tmp_path: Path, make: Callable[[Path], Path], to
 OPTIONS: list[tuple[tuple[object, ...], tuple[str, ...]]] = [
     (("--time", "0s"), ("The time is '0s'", "20m")),
     (("--time", "-5m"), ("The time is '-5m'", "20m")),
+    (("--time", "9s"), ("The time is 9 s", "20m")),
     (("--time", "nan"), ("The time is 'nan'", "20m")),
     (("--time", "inf"), ("The time is 'inf'", "20m")),
     (("--time", "20"), ("The time is '20'", "20m")),
@@ -544,7 +545,7 @@ def test_a_table_of_predictions_that_cannot_be_written(command: Command, run: Pa
 COLOUR = RNG.integers(0, 256, (24, 8, 8, 3), np.uint8)
 
 ARGUMENTS: list[tuple[dict[str, object], object, object, str]] = [
-    ({"time": 0}, IMAGES, LABELS, "The time is 0 s, expected more than 0"),
+    ({"time": 0}, IMAGES, LABELS, "The time is 0 s, expected at least 10 s"),
     ({"time": -1.5}, IMAGES, LABELS, "The time is -1.5 s"),
     ({"time": float("nan")}, IMAGES, LABELS, "The time is nan s"),
     ({"time": float("inf")}, IMAGES, LABELS, "The time is infinite"),

@@ -7,17 +7,23 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import Command
+from commands import Command, interrupt
 from PIL import Image
 
+from trainless.automl import Plan
 from trainless.automl.folders import RunFolder
-from trainless.data import load_data
+from trainless.cli.fitting import fit_shown
+from trainless.data import load_data, load_splits
 from trainless.data.image_files import read_pixels
+from trainless.errors import InputError
 from trainless.files import printable
+from trainless.terminal import progress
 
 
 @pytest.fixture
@@ -149,6 +155,7 @@ def test_a_useless_network_is_no_success(command: Command, photos: Path, tmp_pat
     ("extra", "told"),
     [
         (("--time", "0s"), "The time is '0s'"),
+        (("--time", "9s"), "The time is 9 s, expected at least 10 s"),
         (("--time", "soon"), "The time is 'soon'"),
         (("--max-params", "few"), "--max-params is 'few'"),
         (("--max-latency", "5"), "--max-latency is '5'"),
@@ -162,6 +169,13 @@ def test_a_useless_network_is_no_success(command: Command, photos: Path, tmp_pat
         (("--strategy", "evolutoin"), "did you mean 'evolution'"),
         (("--image-size", "1"), "1"),
         (("--workers", "-1"), "-1"),
+        (
+            ("--valid-share", "0.9"),
+            "--valid-share is 0.9 and --test-share 0.2, expected two above 0 whose sum is below 1",
+        ),
+        (("--test-share", "0"), "--valid-share is 0.2 and --test-share 0, expected"),
+        (("--plan", "--continue"), "leave one out"),
+        (("--continue",), "no fit in"),
         (("--mirror-average",), "grey images are not mirrored unasked: leave out --mirror-average"),
         (("--mirror-average", "--no-mirror"), "images may not be mirrored here: leave out --mirror-average"),
     ],
@@ -213,6 +227,53 @@ def test_a_run_grows_shrinks_and_starts_another(command: Command, photos: Path, 
         "There are no images to learn from": ("--from", first),
     }.items():
         assert refused in command.refusal("fit", *words, *usual, "--json", "--out", tmp_path / "none")
+
+
+def test_what_is_done_is_named_rightly(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[object] = []
+
+    class Bar:
+        stage = staticmethod(shown.append)
+
+        def __call__(self, *steps: int) -> None:
+            shown.append(steps)
+
+    @contextmanager
+    def bar(name: str, **_: object) -> Iterator[Bar]:
+        shown.append(name)
+        yield Bar()
+
+    def begin(*_: object, progress: Callable[[str, int, int], None], **__: object) -> None:
+        for step in (("sizing", 0, 0), ("sizing", 1, 3), ("baselines", 0, 0)):
+            progress(*step)
+        raise InputError("enough")
+
+    monkeypatch.setattr("trainless.cli.fitting.progress", bar)
+    monkeypatch.setattr("trainless.fit_artifacts.fit_to_folder", begin)
+    with pytest.raises(InputError, match="enough"):
+        fit_shown(load_splits("digits"), Plan(epochs=1), tmp_path / "run", quiet=True)
+    assert shown == ["preparing", "sizing", (1, 3), "baselines"]
+
+
+def test_steps_are_counted_where_their_number_is_known(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as a terminal
+    monkeypatch.setenv("COLUMNS", "200")
+    with progress("reading"):
+        pass
+    unknown = capsys.readouterr().err
+    with progress("sizing") as update:
+        update(1, 3)
+    assert "reading" in unknown
+    assert "/?" not in unknown
+    assert "1/3" in capsys.readouterr().err
+
+
+def test_an_interrupt_before_anything_was_begun_is_told(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainless.search.Limits", interrupt)
+    code, _, err = command("fit", "digits")
+    assert (code, err) == (130, "trainless: interrupted. Run the same command again.\n")
 
 
 def test_fit_refuses_what_is_no_data(command: Command, tmp_path: Path) -> None:

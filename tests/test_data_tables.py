@@ -65,7 +65,7 @@ class TestReading:
     @pytest.mark.parametrize(
         "header",
         ["filename,class", "File Name,Class-Name", "image_id,category", "img_path,target", "IMAGE,label,class,notes",
-         "path,label,filename"],
+         "path,label,filename", "id,label", "img,breed", "image_path,species,width", "filename,class,species,id"],
     )  # fmt: skip
     def test_other_names_of_columns(self, header: str, tmp_path: Path) -> None:
         more = "," * (header.count(",") - 1)
@@ -144,6 +144,10 @@ class TestTasks:
             (["c", "a|b"], "names several classes (a, b), so the task is taken for multi-label classification"),
             (["['cat', 'dog']", "['cat']"], "names several classes (cat, dog)"),
             (['"cat, dog"', "cat", '"dog, mouse"', "mouse"], "names several classes (cat, dog)"),
+            (["cat", '"cat,dog"', "cat"], "'cat,dog' on line 3 of"),
+            (["cat", '"cat, dog"', '"cat, dog, mouse"', '"tench, Tinca tinca"'], "names several classes (cat, dog)"),
+            (["nan", "0.143", "2", "-Inf", "NaN"], "such as '0.143' on line 3, so the task is taken for regression"),
+            (["", "0.5"], "such as '0.5' on line 3, so the task is taken for regression"),
             (["1", "2.5"], "such as '2.5' on line 3, so the task is taken for regression"),
             (["0,5", "-1e-3"], "are numbers, such as '0,5' on line 2, so the task is taken for regression"),
         ],
@@ -158,6 +162,8 @@ class TestTasks:
             ["1", "2", "30"],
             ["1.0", "2.0"],
             ["0.5", "large"],
+            ["1", "nan"],
+            ["car, sedan", "truck, pickup", "bicycle"],
             ["tench, Tinca tinca", "goldfish, Carassius auratus", "tench"],
             ["black & white", "colour/bright", "red-green (mixed)"],
             ["a;, b", "c"],
@@ -181,7 +187,13 @@ class TestRefusals:
             ("file,labels\n0.png,a\n", "has the columns 'file', 'labels', but one 'path'"),
             ("path,labels\n0.png,a\n", "(is 'labels' the label?): name them so"),
             ("path,class,category\n0.png,a,b\n", "(is 'class' the label?): name them so"),
-            ("image,breed\n0.png,a\n", "has the columns 'image', 'breed', but one 'path', one 'label'"),
+            ("image,race\n0.png,a\n", "has the columns 'image', 'race', but one 'path', one 'label'"),
+            (
+                "image,race\n0.png,a\n",
+                "(as 'label', class, classname, class_name, class_label, category, target, breed",
+            ),
+            ("foo,label\n0.png,a\n", "(as 'path', file, filename, "),
+            ("path,breed,species\n0.png,a,b\n", "(is 'breed' the label?)"),
             ("path,label,label\n0.png,a,b\n", "has the columns 'path', 'label', 'label'"),
             ("0.png,a\n1.png,b\n", "has the columns '0.png', 'a'"),
             ("path,label\n0.png,a\n1.png\n", "Line 3 of"),

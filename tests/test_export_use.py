@@ -197,20 +197,27 @@ class TestProgram:
 
         program = tmp_path / "predict.py"
         program.write_text((run / "predict.py").read_text())
-        missing = alone(program, tmp_path)
-        assert missing.returncode == 2
-        assert f"There is no {tmp_path / 'model.onnx'}: write it by" in missing.stderr
+        Image.new("L", (9, 9)).save(tmp_path / "black.png")
+        assert self.refusal(program, tmp_path).startswith(f"There is no {tmp_path / 'model.onnx'}: write it by")
+        (tmp_path / "model.onnx").write_text("no model")
+        assert self.refusal(program, tmp_path).startswith(f"{tmp_path / 'model.onnx'} is damaged: write it by")
         model = onnx.load(run / "model.onnx")
         del model.metadata_props[:]  # as files of earlier versions have none
         onnx.save(model, tmp_path / "model.onnx")
-        old = alone(program, tmp_path)
-        assert old.returncode == 2
-        assert "does not say how images are prepared" in old.stderr
+        assert "does not say how images are prepared" in self.refusal(program, tmp_path)
         onnx.save(onnx.load(run / "model.onnx"), tmp_path / "model.onnx")
         (tmp_path / "empty").mkdir()
-        empty = alone(program, tmp_path / "empty")
-        assert (empty.returncode, empty.stdout) == (1, "")
-        assert "No image was read" in empty.stderr
+        assert self.refusal(program, tmp_path / "empty").startswith(f"There are no images in {tmp_path / 'empty'}: ")
+        nowhere = self.refusal(program, tmp_path / "black.png", tmp_path / "nowhere")
+        assert nowhere.startswith(f"There is no {tmp_path / 'nowhere'}: give an image")
+
+    def refusal(self, program: Path, *images: Path) -> str:
+        """The one sentence with which the program refuses wrong input."""
+        done = alone(program, *images)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr.endswith(".\n")
+        assert done.stderr.count("\n") == 1
+        return done.stderr
 
     def test_finds_the_files_that_predict_finds(self, tmp_path: Path) -> None:
         for name in ("b/1.png", "a-b/2.JPG", "a/3.tif", "a/.hidden.png", ".git/4.png", "__MACOSX/5.png", "a/6.txt"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
@@ -98,6 +99,17 @@ def test_a_search_whose_state_found_no_room_ends_in_a_sentence(
         FitCheckpoint(tmp_path, "a").keep(elapsed=2.0)
     assert contents(tmp_path) == before
     assert FitCheckpoint(tmp_path, "a").values == {"elapsed": 1.0}
+
+
+def test_a_fit_that_took_too_long_says_so(digits: Splits, tmp_path: Path) -> None:
+    plan = replace(PLAN, epochs=None, time=10.0)
+    late = fit_to_folder(digits, plan, tmp_path, begun=time.monotonic() - 60)
+    said = next(note for note in late.notes if "its time was 10 s" in note)
+    assert int(said.split()[2]) >= 60
+    for name in ("model_card.md", "fit.json", "report.html"):
+        assert said in (tmp_path / name).read_text()
+    alone = fit(digits, plan, begun=time.monotonic() - 60)
+    assert any("its time was 10 s" in note for note in alone.notes)
 
 
 @pytest.mark.parametrize("ending", ["py", "safetensors", "md", "json"])

@@ -49,11 +49,12 @@ def fit_to_folder(
     from trainless.automl.folders import write_run
     from trainless.report import fit_figure, fit_page
 
-    def write(fitted: Fitted) -> Fitted:
+    def write(fitted: Fitted, overrun: Callable[[], list[str]]) -> Fitted:
         if progress:
             progress("writing", 0, 1)
         pages = {"report": folder / "report.html", "figure": folder / "report.png"}
-        written = write_run(replace(fitted, files={**fitted.files, **pages}), folder, splits.test, command=command)
+        fitted = replace(fitted, files={**fitted.files, **pages})
+        written = write_run(fitted, folder, splits.test, command=command, overrun=overrun)
         write_text(pages["report"], fit_page(written))
         write_file(pages["figure"], lambda path: fit_figure(written, path))
         return written

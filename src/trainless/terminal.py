@@ -50,13 +50,15 @@ class Update:
 def progress(name: str, *, begun: float | None = None, deadline: float | None = None) -> Iterator[Update]:
     """Show a progress bar with rate, elapsed and left time on standard error, where that is a terminal.
 
+    Steps are counted as soon as it is known how many there are.
+
     Args:
         name: what is being done.
         begun: value of `time.monotonic` from which time is counted over all stages; None counts in each anew.
         deadline: value of `time.monotonic` at which all stages end, where that is known beforehand.
     """
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn
+    from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn
     from rich.text import Text
 
     class Times(ProgressColumn):
@@ -66,9 +68,13 @@ def progress(name: str, *, begun: float | None = None, deadline: float | None = 
             left = task.time_remaining if deadline is None else max(0.0, deadline - now)
             return Text(f"elapsed {_clock(elapsed)}, left {_clock(left)}")
 
+    class Steps(ProgressColumn):
+        def render(self, task: Any) -> Text:
+            return Text("" if task.total is None else f"{int(task.completed)}/{int(task.total)}")
+
     console = Console(stderr=True)
     columns = (
-        TextColumn("{task.fields[name]}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[rate]}"), Times()
+        TextColumn("{task.fields[name]}"), BarColumn(), Steps(), TextColumn("{task.fields[rate]}"), Times()
     )  # fmt: skip
     with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as bar:
         yield Update(bar, name)

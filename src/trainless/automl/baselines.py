@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -37,8 +37,9 @@ _STRENGTHS = (
 
 
 def baseline_logits(
-    splits: Splits, measure: str = "accuracy", *, balanced: bool = False, seconds: float = math.inf
-) -> dict[str, torch.Tensor]:
+    splits: Splits, measure: str = "accuracy", *, balanced: bool = False, seconds: float = math.inf,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, torch.Tensor]:  # fmt: skip
     """Compute what simple classifiers say of the test images: log-probabilities, shape ``(images, classes)``, by name.
 
     One gives every image the shares of the classes among the training images. The other is a logistic regression on at
@@ -49,6 +50,7 @@ def baseline_logits(
         measure: what they are chosen by, a name of `trainless.training.MEASURES`.
         balanced: whether rare classes weigh as much as others.
         seconds: after which no other penalty is tried.
+        progress: called with penalties that were tried and all that are to be, as far as there is time.
 
     Example:
         >>> from trainless.data import load_splits
@@ -60,7 +62,7 @@ def baseline_logits(
         True
     """
     shares = _shares(splits.train).log().expand(len(splits.test), -1)
-    return {COMMONEST: shares, **_linear(splits, measure, balanced, seconds)}
+    return {COMMONEST: shares, **_linear(splits, measure, balanced, seconds, progress)}
 
 
 def _shares(data: ImageDataset) -> torch.Tensor:
@@ -69,7 +71,9 @@ def _shares(data: ImageDataset) -> torch.Tensor:
     return (counts + 1) / (counts + 1).sum()
 
 
-def _linear(splits: Splits, measure: str, balanced: bool, seconds: float) -> dict[str, torch.Tensor]:
+def _linear(
+    splits: Splits, measure: str, balanced: bool, seconds: float, progress: Callable[[int, int], None] | None
+) -> dict[str, torch.Tensor]:  # fmt: skip
     start, best = time.monotonic(), -math.inf
     task = splits.train.task
     longest = _SIDE if task.classes <= _MANY_CLASSES else _SIDE // 2
@@ -87,10 +91,13 @@ def _linear(splits: Splits, measure: str, balanced: bool, seconds: float) -> dic
     deviation = (learnt - mean).std() or 1.0
     valid, test = ((pixels - mean) / deviation for pixels in others)
     worth, kept = measure_named(measure, task.classes), torch.empty(0)
-    for regression in _fitted((learnt - mean) / deviation, labels, balanced, start + seconds):
+    regressions = _fitted((learnt - mean) / deviation, labels, balanced, start + seconds)
+    for number, regression in enumerate(regressions, 1):
         found = worth(_logits(regression, valid, task.classes), torch.tensor(splits.valid.labels))
         if found > best:
             best, kept = found, _logits(regression, test, task.classes)
+        if progress:
+            progress(number, len(_STRENGTHS))
     return {f"a linear classifier on {height} x {width} pixels": kept}
 
 

@@ -68,7 +68,7 @@ class FitCheckpoint:
         before = found.get("settings", {})
         if differ := [name for name in self._settings if before.get(name, "") != self._settings[name]]:
             raise InputError(
-                f"The fit to go on with has another {', '.join(differ)}: give the same images and options as before, "
+                f"The fit to go on with has other {', '.join(differ)}: give the same images and options as before, "
                 "but for the time, or leave out --continue (go_on in Python)."
             )
         return {name: value for name, value in found["values"].items() if name != "elapsed"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -35,7 +35,10 @@ _PLAIN = ("network.py", FORMATS["safetensors"])
 _COMPARED = 500  # images on which an exported file is compared with the network
 
 
-def write_run(fitted: Fitted, folder: Path, images: ImageDataset, *, command: str = "") -> Fitted:
+def write_run(
+    fitted: Fitted, folder: Path, images: ImageDataset, *, command: str = "",
+    overrun: Callable[[], list[str]] = list,
+) -> Fitted:  # fmt: skip
     """Write the network, its card and its facts to a folder.
 
     Args:
@@ -43,6 +46,7 @@ def write_run(fitted: Fitted, folder: Path, images: ImageDataset, *, command: st
         folder: where to, made if it is not there.
         images: real ones, on which the written network is compared with the one in memory.
         command: what makes it again, for the card.
+        overrun: says whether it took too long, once all but the card is written.
 
     Returns:
         The same with the paths of what was written.
@@ -64,7 +68,7 @@ def write_run(fitted: Fitted, folder: Path, images: ImageDataset, *, command: st
         files = {kind: folder / name for kind, name in names.items()}
         kept = {"scores": folder / "search.db", "tensorboard": folder / LOGS}
         files |= {name: path for name, path in kept.items() if path.exists()}
-        written = replace(fitted, files={**fitted.files, **files}, notes=tuple(notes))
+        written = replace(fitted, files={**fitted.files, **files}, notes=(*notes, *overrun()))
         write_text(staged / names["card"], model_card(written, command))
         document = {**facts(written), "input_shape": list(fitted.audit.image_shape), **_curves(written)}
         write_text(staged / _FACTS, json.dumps(document, indent=1, ensure_ascii=False) + "\n")

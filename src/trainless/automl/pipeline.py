@@ -46,7 +46,8 @@ _MIRRORED = "the mean of the logits for the image and its mirror image, in all f
 def fit(
     source: str | os.PathLike[str] | ImageDataset | Splits | None, plan: Plan, *, audited: Audit | None = None,
     folder: Path | None = None, go_on: bool = False, begun: float | None = None, progress: Progress | None = None,
-    on_epoch: Callable[[TrainingState], None] | None = None, write: Callable[[Fitted], Fitted] | None = None,
+    on_epoch: Callable[[TrainingState], None] | None = None,
+    write: Callable[[Fitted, Callable[[], list[str]]], Fitted] | None = None,
 ) -> Fitted:  # fmt: skip
     """Search, tune, train and test a network for labelled images.
 
@@ -62,7 +63,8 @@ def fit(
         begun: value of `time.monotonic` from which the time of the plan counts; None counts from this call.
         progress: called with stage, what is done and all of it.
         on_epoch: called with where the training stands after each of its epochs.
-        write: called with what came out, before the fit forgets how it came to it; gives what is returned.
+        write: called with what came out, before the fit forgets how it came to it, and with what says whether it took
+            too long; gives what is returned.
 
     Raises:
         DataError: the images cannot be used.
@@ -100,7 +102,8 @@ def fit(
         costs=costs, limits=plan.limits, seconds=course.seconds, weights=trained.weights, notes=(*notes, *course.notes),
         protocol=_protocol(course, trained), start=trained.start, setting=_setting(course),
     )  # fmt: skip
-    written = write(fitted) if write else fitted
+    overrun = course.budget.overrun
+    written = write(fitted, overrun) if write else replace(fitted, notes=(*fitted.notes, *overrun()))
     course.checkpoint.finish()
     return written
 

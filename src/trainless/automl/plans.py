@@ -50,7 +50,7 @@ class Plan:
     """Settings of a fit.
 
     Args:
-        time: seconds that all of it may take; None where `epochs` is given.
+        time: seconds that all of it may take, at least 10; None where `epochs` is given.
         limits: what the network may cost.
         space: a search space or its name; of ``"pretrained"`` the features are chosen without training, as
             `trainless.transfer.fit_pretrained` does, whatever the strategy and the score. ``"auto"`` takes what
@@ -83,10 +83,10 @@ class Plan:
         InputError: a value cannot be used.
 
     Example:
-        >>> Plan(time=0)
+        >>> Plan(time=0)  # doctest: +ELLIPSIS
         Traceback (most recent call last):
             ...
-        trainless.errors.InputError: The time is 0 s, expected more than 0: give a time such as 20m.
+        trainless.errors.InputError: The time is 0 s, expected at least 10 s, which ...
     """
 
     time: float | None = None

@@ -187,6 +187,6 @@ def judged_search(start: Start, report: Audit) -> SearchResult:
         "transrate": [candidate.transrate for candidate in judged],
     }, index=range(1, len(judged) + 1))  # fmt: skip
     best = str(start.architecture)
-    stopped = start.notes[0].rstrip(".") if start.notes else "all candidates within the limits were judged"
+    stopped = "there was no time for more" if start.notes else "all candidates within the limits were judged"
     title = f"heads in closed form of {start.space.label} on {report.name}"
     return SearchResult(title, start.space.name, best, ("score",), table, (best,), {}, stopped)

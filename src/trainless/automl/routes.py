@@ -134,7 +134,10 @@ def _add_rivals(course: Course) -> None:
     course.tell("baselines", 0, 0)
     seconds = math.inf if course.plan.time is None else min(_RIVAL_SECONDS, _RIVAL_SHARE * course.plan.time)
     is_balanced = course.measure in BALANCED
-    course.rivals = baseline_logits(course.splits, course.measure, balanced=is_balanced, seconds=seconds)
+    course.rivals = baseline_logits(
+        course.splits, course.measure, balanced=is_balanced, seconds=seconds,
+        progress=partial(course.tell, "baselines"),
+    )  # fmt: skip
     course.lap("baselines")
 
 
@@ -250,6 +253,7 @@ def _probe(course: Course, choice: Choice) -> Trained:
 
         def keep(state: TrainingState) -> None:
             states[:] = [state]
+            course.tell("probing", state.epochs, round(state.epochs / state.progress))
 
         train(
             network, splits.train, splits.valid, epochs=MOST_EPOCHS, seed=plan.seed, recipe=recipe,

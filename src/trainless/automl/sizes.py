@@ -119,6 +119,7 @@ def choose_size(
 def timed_size(
     space: SearchSpace, task: Task, limits: Limits, *, seed: int = 0, most_threads: int = 1, batch: int = 64,
     precision: str = "32-true", share: float = math.inf, cost: CostOf | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Size:  # fmt: skip
     """Choose the largest size of a space in which limits can be kept, and measure how long its networks learn.
 
@@ -135,6 +136,7 @@ def timed_size(
         precision: as for `seconds_an_image`.
         share: seconds that all of this may take.
         cost: what an architecture of a size costs, by name; None takes `trainless.search.Costs`.
+        progress: called with networks that are measured and all that are to be, as far as there is time.
 
     Returns:
         The size; its `seconds` are those of the heaviest network that was measured.
@@ -157,13 +159,16 @@ def timed_size(
     networks = [network for network in map(resized.parse, resized.named) if is_within(network)]
     drawn = (resized.sample_within(rng, is_within, _TRIES) for _ in range(_TIMED - len(networks)))
     networks += [network for network in drawn if network is not None]
-    options: dict[str, Any] = {"most_threads": most_threads, "batch": batch, "precision": precision}
+    options: dict[str, Any] = {
+        "most_threads": most_threads, "batch": batch, "precision": precision, "progress": progress,
+    }  # fmt: skip
     return time_networks(resized, networks, task, index=index, share=max(0.0, end - time.monotonic()), **options)
 
 
 def time_networks(
     space: SearchSpace, networks: Sequence[Architecture], task: Task, *, index: int = 0, most_threads: int = 1,
     batch: int = 64, precision: str = "32-true", share: float = math.inf,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Size:  # fmt: skip
     """Measure how long some networks of a space learn, the lightest first, from which follow the times of all others.
 
@@ -176,6 +181,7 @@ def time_networks(
         batch: images in a step.
         precision: as for `seconds_an_image`.
         share: seconds that all of this may take.
+        progress: as for `timed_size`.
 
     Returns:
         The size; its `seconds` are those of the heaviest network that was measured.
@@ -194,6 +200,8 @@ def time_networks(
         if faster != threads:  # what was measured with others says nothing of these
             model, threads = SpeedModel(), faster
         model.add(work, seconds)
+        if progress:
+            progress(number + 1, len(lightest_first))
     return Size(space, index, seconds, threads, model.times)
 
 

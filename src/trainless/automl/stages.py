@@ -87,7 +87,7 @@ def fit_size(course: Course, latencies: LatencyModel, *, is_measured: bool = Fal
     if course.candidates:
         size = _size_of(course, space, is_measured=is_measured)
     elif course.judges_time(space):
-        size = timed_size(space, task, limits, **options)
+        size = timed_size(space, task, limits, progress=partial(course.tell, "sizing"), **options)
     else:
         available = _ENDLESS if is_measured else math.inf
         if plan.time:
@@ -137,7 +137,7 @@ def _costs_of(course: Course, latencies: LatencyModel) -> CostOf:
 def search(course: Course, size: Size, latencies: LatencyModel) -> SearchResult:
     """Search the architecture with the highest score, for a tenth of the time."""
     plan, kept, train_set = course.plan, course.checkpoint.values, course.splits.train
-    seconds = kept.get("search_seconds", max(1.0, course.budget.search))
+    seconds = kept.get("search_seconds", course.budget.search)
     scored = kept.get("scored", min(course.scored(size), len(train_set)))
     calibrate(course, size.space, latencies)
     is_timed = "latency" in plan.limits.most

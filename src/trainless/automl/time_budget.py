@@ -9,13 +9,16 @@ from trainless.errors import InputError
 
 __all__ = ["TimeBudget"]
 
+_LEAST_SECONDS = 10.0  # reading, measuring, test and export take about as long where there is next to no training
 _SIZING = 0.1  # share of the time in which the size of the networks is chosen
 _SEARCH = 0.1  # share of the search
+_LEAST_SEARCH = 1.0  # seconds that it has anyway
 _TUNING = 0.4  # share after which the tuning has to end
 _CLOSING = 0.15  # share kept for test, export and report, at most _CLOSING_SECONDS
 _CLOSING_SECONDS = 30.0
 _LEAST_CLOSING = 12.0  # seconds that these take where little is to be tested, but no more than the next share
 _MOST_CLOSING = 0.4
+_OVERRUN = 1.1  # times its time, from which on it is said that a fit took longer
 
 
 @dataclass
@@ -42,8 +45,11 @@ class TimeBudget:
     start: float = field(init=False)
 
     def __post_init__(self) -> None:
-        if not self.seconds > 0:
-            raise InputError(f"The time is {self.seconds:g} s, expected more than 0: give a time such as 20m.")
+        if not self.seconds >= _LEAST_SECONDS:
+            raise InputError(
+                f"The time is {self.seconds:g} s, expected at least {_LEAST_SECONDS:g} s, which a fit takes beside its "
+                "training: give a time such as 20m."
+            )
         self.start = time.monotonic() - self.used
 
     @property
@@ -75,7 +81,7 @@ class TimeBudget:
     @property
     def search(self) -> float:
         """Seconds of the search."""
-        return _SEARCH * (self.seconds - self.aside)
+        return max(_LEAST_SEARCH, _SEARCH * (self.seconds - self.aside))
 
     @property
     def tuning_end(self) -> float:
@@ -86,3 +92,18 @@ class TimeBudget:
     def training_end(self) -> float:
         """Value of `time.monotonic` at which the training has to end."""
         return self.start + self.seconds - self.closing - self.testing
+
+    def overrun(self) -> list[str]:
+        """Say that it took longer than there was time, if it did by more than a tenth.
+
+        Example:
+            >>> TimeBudget(30.0, used=59.0).overrun()
+            ['It took 59 s, and its time was 30 s: what a fit cannot leave out takes longer than that here.']
+        """
+        elapsed = self.elapsed
+        if elapsed <= _OVERRUN * self.seconds:
+            return []
+        return [
+            f"It took {elapsed:.0f} s, and its time was {self.seconds:g} s: what a fit cannot leave out takes longer "
+            "than that here."
+        ]

@@ -160,6 +160,10 @@ def fit(
             f"The folder {out} holds the network of an earlier fit: give another --out, --continue to go on with it, "
             "or --overwrite."
         )
+    if go_on and only_plan:
+        raise InputError(
+            "--plan tells what a new fit has time for, and --continue goes on with one that was begun: leave one out."
+        )
     limits, start = Limits(most), earlier_run(from_run, grow, shrink, out, go_on=go_on)
     if start and start.use != "from":
         reading = {"--valid-share": valid_share, "--test-share": test_share, "--drop-leaks": drop_leaks or None}
@@ -172,6 +176,11 @@ def fit(
         evaluations, devices_of(accelerator, devices, precision), resize, mirror_average, backbone, start,
     )  # fmt: skip
     valid, test = (0.2 if share is None else share for share in (valid_share, test_share))
+    if not (valid > 0 < test and valid + test < 1):
+        raise InputError(
+            f"--valid-share is {valid:g} and --test-share {test:g}, expected two above 0 whose sum is below 1, as the "
+            "rest is what the network is trained on: give smaller ones, such as 0.2."
+        )
     with interruptible("Nothing was kept yet: run the same command again."), progress("reading"):
         splits = plan.load(data and find_data(data), (1 - valid - test, valid, test))
         splits = without_leaks(splits) if drop_leaks else splits
@@ -201,10 +210,12 @@ def _show_plan(splits: Splits, plan: Plan, begun: float, as_json: bool) -> None:
     if not as_json:
         typer.echo(str(audited))
     with interruptible("Nothing was begun."), progress("sizing"):
-        stages = forecast(splits, plan, audited=audited, begun=begun)
+        found = forecast(splits, plan, audited=audited, begun=begun)
+    if found.warning:
+        typer.echo(f"Warning: {found.warning}", err=as_json)
     if not as_json:
         typer.echo("\nWhat there will be time for, by what was measured now:")
-    print_rows([asdict(stage) for stage in stages], as_json)
+    print_rows([asdict(stage) for stage in found.stages], as_json)
 
 
 def fit_shown(
@@ -231,7 +242,7 @@ def fit_shown(
     with (
         new_folder(out),
         interruptible(partial(_kept, out)),
-        progress("comparing", begun=begun, deadline=deadline) as update,
+        progress("preparing", begun=begun, deadline=deadline) as update,
     ):
         stages: list[str] = []
 

@@ -50,13 +50,18 @@ _SIZES = ("--channels", "--cells", "--width", "--depth")
 
 
 class TrainlessCommand(TyperCommand):
-    """A command that says where an option went that it had in earlier versions."""
+    """A command that says where an option went that it had in earlier versions, and that it was interrupted."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the command line; refuse sizes of a search space that stand beside its name."""
         if any(parameter.name == "space" for parameter in self.params):
             _refuse_sizes(args)
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; Ctrl-C where there is nothing else to say of it, such as in imports, ends it in a word."""
+        with interruptible("Run the same command again."):
+            return super().invoke(ctx)
 
 
 def _refuse_sizes(arguments: Sequence[str]) -> None:

@@ -26,7 +26,8 @@ from trainless.errors import DataError
 __all__ = ["TABLE_SUFFIXES", "list_csv"]
 
 TABLE_SUFFIXES = (".csv", ".tsv")
-# The names that a column may have. The first holds whatever others there are.
+# The names that a column may have. The first holds whatever others there are, and those of `_DOUBTFUL` where none of
+# these is there.
 _COLUMNS = {
     "path": (
         "path", "file", "filename", "file_name", "filepath", "file_path", "image", "image_id", "image_name",
@@ -35,6 +36,7 @@ _COLUMNS = {
     "label": ("label", "class", "classname", "class_name", "class_label", "category", "target"),
     "split": ("split", "part", "partition", "set", "subset"),
 }  # fmt: skip
+_DOUBTFUL = {"path": ("id",), "label": ("breed", "species"), "split": ()}
 _BOXES = ("bbox", "bounding_box", "x_min", "xmin")
 _DELIMITERS = ",;\t"
 _NO_TEXT = re.compile(r"[\x00-\x08\x0e-\x1f]")
@@ -88,7 +90,6 @@ def list_csv(path: Path, *, only_train: bool = False) -> FileList:
     """
     table = _table(path)
     rows = [row for row in _rows(path, table) if row.part == "train" or not only_train]
-    check_task(str(path), [(row.line, row.label) for row in rows])
     _check_files(path, rows, [name for name in table.names if name in _BOXES])
     left_out = {row.line: LeftOut(row.cell, reason) for row in rows if (reason := _reason(row))}
     rows = [row for row in rows if row.line not in left_out]
@@ -157,6 +158,7 @@ def _rows(path: Path, table: _Table) -> list[_Row]:
     ]
     if not cells:
         raise DataError(f"'{path}' lists no images: add rows below its header.")
+    check_task(str(path), [(line, values["label"]) for line, values in cells])
     splits = {values.get("split", "") for _, values in cells}
     parts = named_parts(splits)
     if "split" in columns and table.names[columns["split"]] != "split" and not splits <= parts.keys():
@@ -181,17 +183,21 @@ def _columns(path: Path, names: list[str]) -> dict[str, int]:
     """Where each known column is."""
     columns = {}
     for wanted, known in _COLUMNS.items():
-        found = [name for name in names if name == wanted] or [name for name in names if name in known]
-        if wanted == "path":  # several may well be names of the file
-            found = [name for name in found if name == min(found, key=known.index)]
+        # Several may well be names of the file.
+        tiers = [(name,) for name in known] if wanted == "path" else [(wanted,), known]
+        found = next(
+            filter(None, ([name for name in names if name in tier] for tier in (*tiers, _DOUBTFUL[wanted]))), []
+        )
         if len(found) == 1:
             columns[wanted] = names.index(found[0])
         elif wanted != "split":
             near = found or difflib.get_close_matches(wanted, set(names) - set(_COLUMNS), n=1)
             hint = f" (is '{near[0]}' the {wanted}?)" if near and near[0] != wanted else ""
+            others = ", ".join((*known[1:], *_DOUBTFUL[wanted]))
             raise DataError(
                 f"The header of '{path}' has the columns {', '.join(map(repr, names)) or 'none'}, but one 'path', one "
-                f"'label' and maybe a 'split' were expected{hint}: name them so in the first line."
+                f"'label' and maybe a 'split' were expected{hint}: name them so in the first line "
+                f"(as '{wanted}', {others} are taken too)."
             )
     return columns
 

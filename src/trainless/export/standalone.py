@@ -42,14 +42,17 @@ class Classifier:
         path: the file that ``trainless export --format onnx`` wrote; None takes ``model.onnx`` beside this one.
 
     Raises:
-        ValueError: there is no such file, or it does not say how images are prepared.
+        ValueError: there is no such file, it is no ONNX file, or it does not say how images are prepared.
     """
 
     def __init__(self, path: Path | None = None) -> None:
         path = path or Path(__file__).with_name("model.onnx")
         if not path.is_file():
             raise ValueError(f"There is no {path}: write it by trainless export --format onnx.")
-        self.session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        try:
+            self.session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+        except Exception as error:  # one of many of onnxruntime's own
+            raise ValueError(f"{path} is damaged: write it by trainless export --format onnx.") from error
         facts = self.session.get_modelmeta().custom_metadata_map
         if not {"classes", "channels", "height", "width", "resize", "deep_white"} <= set(facts):
             raise ValueError(
@@ -96,7 +99,13 @@ def remedy(path: Path) -> str:
 
 
 def image_files(path: Path) -> list[Path]:
-    """Find the images in a folder, without hidden ones and those that systems put there; or give the file."""
+    """Find the images in a folder, without hidden ones and those that systems put there; or give the file.
+
+    Raises:
+        ValueError: there is no such folder or file.
+    """
+    if not path.exists():
+        raise ValueError(f"There is no {path}: give an image, or a folder of images.")
     if not path.is_dir():
         return [path]
     found = []
@@ -109,17 +118,21 @@ def image_files(path: Path) -> list[Path]:
 
 
 def main() -> int:
-    """Print path, class and probability of each image; exit code 1 where one cannot be read."""
+    """Print path, class and probability of each image; exit code 1 where one cannot be read, 2 for wrong input."""
     parser = argparse.ArgumentParser(description="Tell the class of images.")
     parser.add_argument("images", nargs="+", type=Path, help="images, or folders of images")
     parser.add_argument("--json", action="store_true", help="print one JSON document with all probabilities")
     arguments = parser.parse_args()
     try:
+        paths = [file for given in arguments.images for file in image_files(given)]
+        if not paths:
+            raise ValueError(f"There are no images in {', '.join(map(str, arguments.images))}: give others.")
         classifier = Classifier()
     except ValueError as error:
-        parser.error(str(error))
+        print(error, file=sys.stderr)
+        return 2
     rows, broken, unread = [], 0, dict[str, list[str]]()
-    for path in [file for given in arguments.images for file in image_files(given)]:
+    for path in paths:
         if wanting := remedy(path):
             unread.setdefault(wanting, []).append(str(path))
             continue
@@ -138,9 +151,7 @@ def main() -> int:
     else:
         for row in rows:
             print(f"{row['path']}\t{row['class']}\t{row['share']:.4f}")
-    if not rows:
-        print("No image was read: give images, or folders that hold some.", file=sys.stderr)
-    return 1 if broken or unread or not rows else 0
+    return 1 if broken or unread else 0
 
 
 if __name__ == "__main__":
