@@ -26,7 +26,6 @@ Each step goes on where it was left, and without any named all of them run, in t
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 import multiprocessing
 import os
@@ -40,7 +39,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from common import data_folder, machine, print_table
+from common import append_row, data_folder, machine, print_table
 from scipy.stats import spearmanr
 
 from trainless.costs import COSTS
@@ -127,16 +126,6 @@ def is_photographs(dataset: ImageDataset) -> bool:
 # Files.
 
 
-def appended(path: Path, row: dict[str, object]) -> None:
-    """Append a row to a CSV file, which has a header."""
-    is_new = not path.exists()
-    with path.open("a", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(row))
-        if is_new:
-            writer.writeheader()
-        writer.writerow(row)
-
-
 def table_of(path: Path) -> pd.DataFrame:
     """What is in a CSV file; nothing where it is not there yet."""
     return pd.read_csv(path) if path.exists() else pd.DataFrame()
@@ -188,7 +177,7 @@ def draw(arguments: argparse.Namespace) -> None:
     chosen = [group[index] for index in range(wanted) for group in rounds if index < len(group)]
     for architecture in chosen[: arguments.networks]:
         if architecture not in known:
-            appended(path, {
+            append_row(path, {
                 "architecture": str(architecture), "parameters": SPACE.parameters(architecture, LIMITED_FOR),
                 "multiply_adds": found[architecture],
             })  # fmt: skip
@@ -211,7 +200,7 @@ def measure(arguments: argparse.Namespace) -> None:
                 if precision == "auto":
                     precision = faster_precision(network, images, labels, recipe)
                 seconds = step_seconds(network, images, labels, recipe, precision)
-            appended(path, {
+            append_row(path, {
                 "data": source, "architecture": str(architecture), "recipe": arguments.recipe,
                 "images": arguments.images, "asked_precision": arguments.precision, "precision": precision,
                 "step_seconds": seconds,
@@ -277,7 +266,7 @@ def train_all(arguments: argparse.Namespace) -> None:
         try:
             for number, future in enumerate(as_completed(waiting), 1):
                 row = future.result()
-                appended(path, row)
+                append_row(path, row)
                 print(f"{number} of {len(units)}: {row['accuracy']:.2f} % on {row['data']} after {row['epochs']:.1f} "
                       f"epochs, {row['budget']:g} s: {row['architecture']}", flush=True)  # fmt: skip
         finally:

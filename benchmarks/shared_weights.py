@@ -19,7 +19,6 @@ What is finished is a line of a file in the folder of --out, and the same comman
 from __future__ import annotations
 
 import argparse
-import csv
 import multiprocessing
 import os
 import signal
@@ -31,7 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import data_folder, machine, print_table
+from common import append_row, data_folder, interval, machine, print_table, read_rows
 from scipy.stats import bootstrap, spearmanr
 
 from trainless import Search
@@ -52,7 +51,6 @@ OTHERS = {"random": "", "robust": "random", "freerea": "freerea"}
 BUDGET = 250  # evaluations of the other searches
 ONE_SHOT = {"one-shot": "none", "one-shot, guided": "flops_nwot"}
 ZERO_COST = ("robust", "freerea", "nwot", "logsynflow", "flops")
-FIELDS = ("what", "seed", "setting", "value", "seconds", "cell", "skips", "low", "high")
 SAMPLES = 1000  # of a bootstrap
 
 
@@ -63,7 +61,7 @@ def main() -> None:
     path = arguments.out / ("ranks.csv" if arguments.rank else "searches.csv")
     setting = f"{arguments.epochs} epochs, {arguments.images} images, rate {arguments.rate}"
     print(f"{machine()}; one thread each; {SPACE.spec}, {setting}\n", flush=True)
-    done = {(row["what"], row["seed"]): row for row in read(path) if row["setting"] == setting}
+    done = {(row["what"], row["seed"]): row for row in read_rows(path) if row["setting"] == setting}
     units = [
         (what, seed)
         for seed in range(arguments.seeds)
@@ -76,7 +74,7 @@ def main() -> None:
                 ranked if arguments.rank else searched, arguments=arguments
             )
             for row in pool.imap_unordered(work, left):
-                append(path, {"setting": setting, **row})
+                append_row(path, {"setting": setting, **row})
                 done[row["what"], str(row["seed"])] = {name: str(value) for name, value in row.items()}
                 print(f"{row['what']}, seed {row['seed']}: {row['value']:.3f}, {row['seconds']:.0f} s, "
                       f"{row.get('cell', '')}", flush=True)  # fmt: skip
@@ -165,24 +163,6 @@ def ranked(unit: tuple[str, int], arguments: argparse.Namespace) -> dict[str, An
     }  # fmt: skip
 
 
-def read(path: Path) -> list[dict[str, str]]:
-    """The lines of a file; a last one that was cut off is none."""
-    if not path.exists():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [row for row in csv.DictReader(file) if row["seconds"]]
-
-
-def append(path: Path, row: dict[str, Any]) -> None:
-    """Write a line to the end of a file."""
-    is_new = not path.exists()
-    with path.open("a", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, FIELDS)
-        if is_new:
-            writer.writeheader()
-        writer.writerow(row)
-
-
 def grouped(rows: list[dict[str, str]]) -> dict[str, list[dict[str, str]]]:
     """Rows of each thing."""
     found: dict[str, list[dict[str, str]]] = {}
@@ -191,17 +171,11 @@ def grouped(rows: list[dict[str, str]]) -> dict[str, list[dict[str, str]]]:
     return found
 
 
-def mean_and_error(values: list[float]) -> str:
-    """A mean and its standard error."""
-    error = f" ± {np.std(values, ddof=1) / len(values) ** 0.5:.2f}" if len(values) > 1 else ""
-    return f"{np.mean(values):.2f}{error}"
-
-
 def print_searches(rows: list[dict[str, str]]) -> None:
     """Print what searches found."""
     print_table(
-        ("search", "seeds", "test %, mean", "of each seed", "skips of six edges", "seconds"),
-        [(what, len(own), mean_and_error([float(row["value"]) for row in own]),
+        ("search", "seeds", "test %, mean (95 % interval)", "of each seed", "skips of six edges", "seconds"),
+        [(what, len(own), interval([float(row["value"]) for row in own]),
           ", ".join(f"{float(row['value']):.2f}" for row in own), ", ".join(row["skips"] for row in own),
           f"{np.mean([float(row['seconds']) for row in own]):.0f}")
          for what, own in grouped(rows).items()],
@@ -213,8 +187,8 @@ def print_searches(rows: list[dict[str, str]]) -> None:
 def print_ranks(rows: list[dict[str, str]]) -> None:
     """Print how far orders agree with the table."""
     print_table(
-        ("order by", "seeds", "Spearman, mean", "95 % interval of each seed", "seconds"),
-        [(what, len(own), mean_and_error([float(row["value"]) for row in own]),
+        ("order by", "seeds", "Spearman, mean (95 % interval)", "95 % interval of each seed", "seconds"),
+        [(what, len(own), interval([float(row["value"]) for row in own]),
           "; ".join(f"{float(row['low']):.2f} to {float(row['high']):.2f}" for row in own),
           f"{np.mean([float(row['seconds']) for row in own]):.0f}")
          for what, own in grouped(rows).items()],
