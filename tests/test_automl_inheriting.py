@@ -153,7 +153,7 @@ class TestFrom:
         )
         more = fit(digits, Plan(epochs=1, workers=0, start=start), folder=folder, go_on=True)
         assert more.training.epochs == 3
-        with pytest.raises(InputError, match="has another start"):
+        with pytest.raises(InputError, match="has other start"):
             fit(digits, Plan(epochs=1, workers=0, space=SPACE.sizes[0].spec), folder=folder, go_on=True)
 
 
@@ -225,7 +225,7 @@ class TestGrow:
             fit(first_of(digits, 200), plan("grow", run[1]))
 
     def test_the_plan_is_told_before(self, run: tuple[Fitted, Path], digits: Splits) -> None:
-        stages = {stage.stage: stage.what for stage in forecast(digits, plan("grow", run[1]))}
+        stages = {stage.stage: stage.what for stage in forecast(digits, plan("grow", run[1])).stages}
         assert list(stages)[:3] == ["data", "proposing", "sizing"]
         assert f"network(s) to make of '{run[1]}'" in stages["proposing"]
         assert stages["tuning"] == "none, where a network grows or shrinks"

@@ -76,7 +76,7 @@ def test_equal_networks_have_one_estimate() -> None:
 
 def test_options() -> None:
     made = estimator("one-shot(epochs=5, sampling=sandwich, learning_rate=0.02)")
-    assert str(made) == "one-shot(epochs=5, sampling=sandwich, learning_rate=0.02)"
+    assert str(made) == "one-shot(epochs=5, sampling=sandwich, guide=none, learning_rate=0.02)"
     assert made.fidelity == "the accuracy of a path with the weights of a supernet of 5 epochs (sandwich sampling)"
     with pytest.raises(UnknownNameError, match="sampling of paths"):
         OneShot(sampling="fair")

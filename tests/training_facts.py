@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -78,7 +79,9 @@ def statistics_kept() -> dict[str, Any]:
 TRAININGS: dict[str, Callable[[], dict[str, Any]]] = {
     "usual": lambda: told(cell(), epochs=3),
     "mixed images, sgd": lambda: told(cell(), epochs=4, recipe=MIXED),
-    "recipe of a fit": lambda: told(cell(), epochs=3, recipe=fit_recipe(400, photographs=True, epochs=3)),
+    "recipe of a fit": lambda: told(
+        cell(), epochs=3, recipe=replace(fit_recipe(400, photographs=True, epochs=3), cutout=0.25)
+    ),
     "dropout": lambda: told(with_dropout(), epochs=3, seed=1),
     "patience": lambda: told(cell(), epochs=8, patience=1, recipe=Recipe(optimizer="sgd", learning_rate=1.0)),
     "resumed": resumed,

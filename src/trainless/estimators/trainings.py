@@ -140,7 +140,7 @@ def _train(shared: _Shared, training: Training) -> TrainingResult:
                 if shared.start
                 else shared.space.build(training.architecture, shared.train_set.task)
             )
-        made = time.monotonic() - start
+        made = time.monotonic() - start if shared.start else 0.0
         result = train(network, shared.train_set, shared.valid_set, epochs=training.epochs, **shared.options)
         # What a start is made by may be trainings too.
         return replace(result, seconds=result.seconds + made)
