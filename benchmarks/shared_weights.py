@@ -2,6 +2,7 @@
 
     python benchmarks/shared_weights.py [--seeds 3] [--epochs 20] [--images 3000] [--rate 0.01] [--out shared_weights]
                                         [--only darts gdas ...] [--rank] [--cells 200] [--workers 2]
+                                        [--picture supernets.png]
 
 The supernets have 8 channels and 2 cells a stage, and learn from CIFAR-10 images in TRAINLESS_DATA. What a search finds
 is looked up: the mean test accuracy of its cell on CIFAR-10 after 200 epochs, which no search has seen. Beside them
@@ -12,6 +13,8 @@ thread.
 With --rank the supernet of `one-shot` is trained once uniformly and once guided by a zero-cost score in the first half
 of as many epochs, and the accuracies of its paths are correlated with the table over cells that are different
 networks, beside zero-cost scores of the networks in their own size. Intervals are of 1,000 bootstrap samples of cells.
+
+With --picture the shares of options in DARTS's search of the first seed are drawn, and nothing else is done.
 
 What is finished is a line of a file in the folder of --out, and the same command goes on from there.
 """
@@ -36,8 +39,9 @@ from scipy.stats import bootstrap, spearmanr
 from trainless import Search
 from trainless.data import ImageDataset, load_data, split
 from trainless.estimators import Setting, distinct_sample, estimator
+from trainless.report import shares_figure
 from trainless.search_spaces import search_space
-from trainless.strategies import STRATEGIES, strategy
+from trainless.strategies import Strategy, strategy
 from trainless.tables import BenchmarkTable, benchmark_table
 
 SPACE, WHOLE = search_space("nasbench201(channels=8, cells=2)"), search_space("nasbench201")
@@ -57,6 +61,13 @@ SAMPLES = 1000  # of a bootstrap
 def main() -> None:
     """Search, rank and print."""
     arguments = parsed()
+    if arguments.picture:
+        prepare()
+        made = learning("darts", 0, arguments)
+        made.prepare(images(arguments.images, 0))
+        assert made.shares is not None
+        shares_figure(made.shares, arguments.picture)
+        return
     arguments.out.mkdir(parents=True, exist_ok=True)
     path = arguments.out / ("ranks.csv" if arguments.rank else "searches.csv")
     setting = f"{arguments.epochs} epochs, {arguments.images} images, rate {arguments.rate}"
@@ -101,6 +112,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--cells", type=int, default=200)
     parser.add_argument("--out", type=Path, default=Path("shared_weights"))
     parser.add_argument("--workers", type=int, default=os.cpu_count())
+    parser.add_argument("--picture", type=Path)
     return parser.parse_args()
 
 
@@ -117,6 +129,11 @@ def images(count: int, seed: int) -> ImageDataset:
     return split(data, count / len(data), seed)[1]
 
 
+def learning(what: str, seed: int, arguments: argparse.Namespace) -> Strategy:
+    """A strategy that learns from images."""
+    return strategy(LEARNING[what].format(epochs=arguments.epochs, rate=arguments.rate), SPACE, seed)
+
+
 def searched(unit: tuple[str, int], arguments: argparse.Namespace) -> dict[str, Any]:
     """What a search finds."""
     (what, seed), begin = unit, time.perf_counter()
@@ -127,9 +144,7 @@ def searched(unit: tuple[str, int], arguments: argparse.Namespace) -> dict[str, 
         found = Search(WHOLE, OTHERS[what], what, data, budget=BUDGET, seed=seed, workers=0).run()
         cell = WHOLE.parse(found.best)
     else:
-        spec = LEARNING[what].format(epochs=arguments.epochs, rate=arguments.rate)
-        made = strategy(spec, SPACE, seed)
-        assert STRATEGIES[made.name].needs_images
+        made = learning(what, seed, arguments)
         made.prepare(data)
         cell = made.learnt[0]
     return {
