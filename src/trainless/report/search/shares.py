@@ -102,6 +102,7 @@ def _figure(shares: pd.DataFrame) -> Figure:
             style = _STYLES[rank // len(LINES) % len(_STYLES)]
             axes.plot(table.index, table[option], style, color=LINES[rank % len(LINES)], label=option, linewidth=1.2)
         axes.set(ylim=(0, 1), xlabel="epoch" if number + _COLUMNS > len(panels) else "")
+        axes.locator_params(axis="x", integer=True)
         axes.set_title(choice, fontsize=7.5, loc="left")
     handles, labels = figure.axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
