@@ -45,7 +45,7 @@ def test_the_option_without_which_the_score_is_lowest_is_taken_in_each_order() -
 def test_edges_of_most_worth_are_taken_where_a_space_takes_some() -> None:
     space = search_space("darts(channels=4, layers=3)")
     scores = MixtureScores(space, DIGITS, ("nwot",))
-    options = scores.choices
+    options = scores.relaxation.numbers
     assert len(options) == 28  # two cells of 14 edges
     worth = {own[0]: 0.5 for own in options}
     for choice in (3, 4):  # the second and third edge into the second node

@@ -21,7 +21,7 @@ from trainless.estimators.trainings import Start
 from trainless.estimators.zero_cost import ZeroCost
 from trainless.ranking import finite_last
 from trainless.specs import spec_of
-from trainless.training import Recipe, TrainingState
+from trainless.training import Recipe
 from trainless.training.recipes import SAMPLINGS, SHARED_RECIPE
 from trainless.training.train import check_numbers
 from trainless.types import Architecture
@@ -222,14 +222,10 @@ def trained_supernet(
     )  # fmt: skip
     state, progress = kept.training(), setting.progress or (lambda done, total: None)
 
-    def keep(new: TrainingState) -> None:
-        kept.write(vars(new))
-        progress(new.epochs, estimator.epochs)
-
     progress(state.epochs if state else 0, estimator.epochs)
     state = train_supernet(
         supernet, train_set, valid_set, epochs=estimator.epochs, seed=setting.seed, recipe=estimator.recipe,
-        sampling=estimator.sampling, guide=guide, resume=state, on_epoch=keep,
+        sampling=estimator.sampling, guide=guide, resume=state, on_epoch=kept.keeper(progress, estimator.epochs),
     )  # fmt: skip
     return supernet, seconds + state.seconds
 

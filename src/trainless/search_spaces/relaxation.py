@@ -37,6 +37,12 @@ class Relaxation(NamedTuple):
     decode: Callable[[Sequence[Sequence[float]]], Architecture]
     encode: Callable[[Architecture], list[list[float]]]
 
+    @property
+    def numbers(self) -> list[range]:
+        """The numbers of the options of each choice."""
+        ends = [0, *accumulate(map(len, self.choices))]
+        return [range(*pair) for pair in pairwise(ends)]
+
 
 class Choosing(Protocol):
     """What a space of independent choices says of itself, as `trainless.search_spaces.ProductSpace` does."""

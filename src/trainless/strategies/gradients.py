@@ -10,7 +10,7 @@ from trainless.data import ImageDataset
 from trainless.errors import InputError
 from trainless.search_spaces.base import SearchSpace
 from trainless.search_spaces.relaxation import Relaxation
-from trainless.strategies.taught import Taught, Told, keeper
+from trainless.strategies.taught import Taught, Told
 from trainless.types import Architecture, Task
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class GradientBased(Taught):
         found = search_by_gradients(
             self.space, *self._split(images), method=self.method, epochs=self.epochs, seed=self.seed,
             preference_rate=self.rate, early_stop=self.early_stop, resume=kept.training(),
-            on_epoch=keeper(kept, told, self.epochs),
+            on_epoch=kept.keeper(told, self.epochs),
         )  # fmt: skip
         ends = np.cumsum([len(options) for options in self._relaxation.choices])[:-1]
         self._shares = np.split(np.array(found.shares[-1]), ends)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from trainless.data import ImageDataset
 from trainless.search_spaces.base import SearchSpace
 from trainless.strategies.genotype_codes import GenotypeCodes
-from trainless.strategies.taught import Taught, Told, keeper
+from trainless.strategies.taught import Taught, Told
 from trainless.types import Architecture
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class ENAS(Taught):
 
         found = search_by_controller(
             self.space, *self._split(images), epochs=self.epochs, steps=self.steps, seed=self.seed,
-            resume=kept.training(), on_epoch=keeper(kept, told, self.epochs),
+            resume=kept.training(), on_epoch=kept.keeper(told, self.epochs),
         )  # fmt: skip
         self.learnt, self._policy = found.found, found.draw
         first, last = found.rewards[0], found.rewards[-1]

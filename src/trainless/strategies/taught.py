@@ -16,7 +16,6 @@ from trainless.types import Architecture
 
 if TYPE_CHECKING:
     from trainless.supernets.keeping import KeptState
-    from trainless.training import TrainingState
 
 __all__ = ["Taught"]
 
@@ -63,13 +62,3 @@ class Taught(Strategy):
     @abstractmethod
     def _draw(self) -> Architecture:
         """Draw an architecture by what was learnt, or any where nothing was."""
-
-
-def keeper(kept: KeptState, told: Told, epochs: int) -> Callable[[TrainingState], None]:
-    """Give what keeps each state of a training, and tells of its epochs."""
-
-    def keep(state: TrainingState) -> None:
-        kept.write(vars(state))
-        told(state.epochs, epochs)
-
-    return keep

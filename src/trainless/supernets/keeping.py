@@ -62,6 +62,15 @@ class KeptState:
             self._path.parent.mkdir(exist_ok=True)
             write_file(self._path, lambda path: torch.save(dict(state), path))
 
+    def keeper(self, told: Callable[[int, int], None], epochs: int) -> Callable[[TrainingState], None]:
+        """Give what keeps each state of a training, and tells of its epochs and all of them."""
+
+        def keep(state: TrainingState) -> None:
+            self.write(vars(state))
+            told(state.epochs, epochs)
+
+        return keep
+
 
 def last_state(
     network: torch.nn.Module, train_set: ImageDataset, valid_set: ImageDataset, *, resume: TrainingState | None,

@@ -101,15 +101,14 @@ class MixedNetwork(nn.Module):
                     if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.affine:
                         module.requires_grad_(False)
         self.preferences = nn.Parameter(_SPREAD * torch.randn(count, generator=generator(seed, "preferences")))
+        self._left_out = torch.tensor([number for number in range(count) if number not in self.kept], dtype=torch.long)
         self._rivals = _rivals(self.relaxation)
         self.edges = nn.Parameter(torch.zeros(len(self.relaxation.choices))) if weighs_edges else None
 
     def _check_kept(self) -> None:
-        for number, options in enumerate(self.by_choice(torch.arange(sum(map(len, self.relaxation.choices))))):
-            if not self.kept.intersection(options.tolist()):
-                raise InputError(
-                    f"None of the options {options.tolist()} of choice {number} is kept: keep at least one."
-                )
+        for number, options in enumerate(self.relaxation.numbers):
+            if not self.kept.intersection(options):
+                raise InputError(f"None of the options {list(options)} of choice {number} is kept: keep at least one.")
 
     @property
     def weights(self) -> list[nn.Parameter]:
@@ -131,7 +130,7 @@ class MixedNetwork(nn.Module):
         for node, chosen in self.relaxation.nodes:
             for number in chosen:
                 nodes.setdefault(number, node)
-        numbers = [own.tolist() for own in self.by_choice(torch.arange(len(self.preferences)))]
+        numbers = self.relaxation.numbers
         first = [next((nodes[number] for number in own if number in nodes), None) for own in numbers]
         names = [f"{node.source} to {node.target}" if node else "nothing" for node in first]
         # As little as tells them apart.
@@ -154,8 +153,7 @@ class MixedNetwork(nn.Module):
 
     def choosable(self) -> list[torch.Tensor]:
         """Give the preferences of each choice, −∞ for options that are not kept."""
-        left_out = [number for number in range(len(self.preferences)) if number not in self.kept]
-        return self.by_choice(self.preferences.index_fill(0, torch.tensor(left_out, dtype=torch.long), -math.inf))
+        return self.by_choice(self.preferences.index_fill(0, self._left_out, -math.inf))
 
     def weighed(self, shares: Sequence[torch.Tensor]) -> torch.Tensor:
         """Join the shares of each choice, times what its edge weighs."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate, pairwise
 
 import numpy as np
 
@@ -65,12 +64,6 @@ class MixtureScores:
         self.batch = self.images.batch(self.batch_size, derive_seed(self.seed, "mixture"))
         self.relaxation = self.space.relaxation(self.images.task)
 
-    @property
-    def choices(self) -> list[range]:
-        """The numbers of the options of each choice."""
-        ends = [0, *accumulate(map(len, self.relaxation.choices))]
-        return [range(*pair) for pair in pairwise(ends)]
-
     def __call__(self, kept: Collection[int]) -> list[float]:
         """Give the score by each proxy, higher is better; what is not finite is −∞."""
         key = tuple(sorted(kept))
@@ -92,7 +85,7 @@ class MixtureScores:
 
     def decoded(self, worth: Mapping[int, float]) -> Architecture:
         """Give the architecture of one option of each choice, of whose edges a space may take those of most worth."""
-        return self.relaxation.decode([[worth.get(number, 0.0) for number in own] for own in self.choices])
+        return self.relaxation.decode([[worth.get(number, 0.0) for number in own] for own in self.relaxation.numbers])
 
 
 def prune_by_trainability(scores: MixtureScores, told: Told = lambda done, total: None) -> Architecture:
@@ -107,10 +100,10 @@ def prune_by_trainability(scores: MixtureScores, told: Told = lambda done, total
         scores: by ``ntk_condition`` and ``linear_regions``, or by others.
         told: called with how many mixtures are scored, and how many there will be.
     """
-    kept, done = set[int]().union(*scores.choices), 0
-    total = _rounds(scores.choices)
+    choices = scores.relaxation.numbers
+    kept, done, total = set[int]().union(*choices), 0, _rounds(choices)
     worth: dict[int, float] = {}
-    while left := [[number for number in own if number in kept] for own in scores.choices if len(kept & set(own)) > 1]:
+    while left := [[number for number in own if number in kept] for own in choices if len(kept & set(own)) > 1]:
         options, whole = [number for own in left for number in own], np.array(scores(kept))
         losses = []
         for number in options:
@@ -143,7 +136,7 @@ def perturb_by_scores(
         candidates: orders in which choices are decided, drawn by the seed.
         told: called with how many mixtures are scored, and how many there will be.
     """
-    rng, choices, done = np.random.default_rng(derive_seed(scores.seed, "orders")), scores.choices, 0
+    rng, choices, done = np.random.default_rng(derive_seed(scores.seed, "orders")), scores.relaxation.numbers, 0
     total = candidates * sum(map(len, choices))
     found: dict[Architecture, float] = {}
     for _ in range(candidates):
