@@ -137,6 +137,14 @@ def test_stages_of_p_darts_go_deeper_with_fewer_options() -> None:
 
 
 @pytest.mark.slow
+def test_stages_where_mixed_options_are_not_those_of_genotypes() -> None:
+    space = search_space("darts(channels=4, layers=3)")
+    found = search_by_gradients(space, *sets(40), method="p-darts", epochs=3)
+    assert found.architecture in space
+    assert [sum(share > 0 for share in row) for row in found.shares] == [28 * 8, 28 * 5, 28 * 3]
+
+
+@pytest.mark.slow
 def test_a_rise_of_eigenvalues_ends_a_search(monkeypatch: pytest.MonkeyPatch) -> None:
     train_set, valid_set = sets(80)
     values = iter([1.0] * 7 + [2.0] * 20)

@@ -172,19 +172,18 @@ def _mixed(
     if state is not None and state.epochs > begin:
         kept = state.weights["kept"].nonzero().flatten().tolist()
     elif state is not None:
-        kept = _strongest(state.weights["trace"][begin - 1], space, stage.options)
+        kept = _strongest(state.weights["trace"][begin - 1], space.relaxation(images.task).numbers, stage.options)
     return MixedNetwork(
         space, images.task, seed=seed, kept=kept, partial=method.partial, weighs_edges=method.weighs_edges
     )
 
 
-def _strongest(shares: torch.Tensor, space: SearchSpace, part: float) -> list[int]:
+def _strongest(shares: torch.Tensor, choices: Sequence[range], part: float) -> list[int]:
     """The options that weigh most, a part of those of each choice."""
     kept: list[int] = []
-    sizes = [len(options) for options in space.choices]
-    for own in torch.arange(len(shares)).split(sizes):
-        order = shares[own].argsort(descending=True, stable=True)
-        kept += own[order[: math.ceil(part * len(own))]].tolist()
+    for own in choices:
+        order = shares[own.start : own.stop].argsort(descending=True, stable=True)
+        kept += [own[rank] for rank in order[: math.ceil(part * len(own))].tolist()]
     return kept
 
 
