@@ -16,11 +16,12 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-LOCKED = ("dev", "export", "heif", "pretrained", "ui")  # extras whose parts the tests use
+LOCKED = ("dev", "export", "heif", "postgres", "pretrained", "ray", "ui")  # extras whose parts the tests use
 ROOT = Path(__file__).resolve().parent.parent
 HEADER = """\
 # The one lock file: both commands of README.md install from it, so that a run next year meets the versions of today.
-# Made by tools/lock.py from the dependencies and the extras dev, export, heif, pretrained, ui of pyproject, and theirs.
+# Made by tools/lock.py from the dependencies and the extras dev, export, heif,
+# postgres, pretrained, ray and ui of pyproject, and theirs.
 """
 
 
