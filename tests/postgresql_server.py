@@ -37,6 +37,7 @@ class Server:
         with (self._folder / "postgresql.conf").open("a") as file:
             file.write(settings)
         self.port = find_suitable_port()
+        self.is_running = False
         self.start()
 
     def _control(self, *arguments: str) -> None:
@@ -49,14 +50,17 @@ class Server:
     def start(self) -> None:
         """Start it, on the same port each time."""
         self._control("-l", str(self._folder / "log"), "-o", f"-h 127.0.0.1 -p {self.port} -k ''", "start")
+        self.is_running = True
 
     def stop(self) -> None:
         """Stop it as a crash does: open connections are cut off."""
+        self.is_running = False
         self._control("-m", "immediate", "stop")
 
     def close(self) -> None:
         """Stop it for good."""
-        self.stop()
+        if self.is_running:
+            self.stop()
         shutil.rmtree(self._folder)
 
     def url(self, database: str = "postgres", user: str = "postgres") -> str:

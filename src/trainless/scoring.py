@@ -20,7 +20,7 @@ import pandas as pd
 
 from trainless.aggregation import NAMED_AGGREGATES, Aggregate, named_aggregate
 from trainless.data import Batch, ImageDataset, load_data
-from trainless.errors import DataError, InputError
+from trainless.errors import DataError, InputError, StoreError
 from trainless.evaluation import DTYPES, EquivalenceClass, ScoringSettings, score_class
 from trainless.hardware import usable_device
 from trainless.initialization import INITIALIZATIONS
@@ -264,9 +264,14 @@ class Scorer:
 
         def flush() -> None:
             nonlocal last
-            if self.store and waiting:
-                self.store.write(self.run, waiting, self._versions)
-            waiting.clear()
+            finished = waiting.copy()
+            waiting.clear()  # also where it fails: the store was as patient as it is, and is not asked again on leaving
+            if self.store and finished:
+                try:
+                    self.store.write(self.run, finished, self._versions)
+                except StoreError as error:
+                    lost = f"{len(finished)} finished scores could not be written and have to be computed again"
+                    raise StoreError(f"{str(error).rstrip('.')}; {lost}.") from error
             last = time.monotonic()
 
         def write(scores: list[Score]) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated, TextIO
 
 import typer
 
-from trainless.cli import benchmarks, fitting, replaying, scoring, searching, serving, studies, suites
+from trainless.cli import benchmarks, fitting, replaying, scoring, searching, serving, stores, studies, suites
 from trainless.cli.shared import TrainlessCommand, own_version
 from trainless.cli.usage import usage_sentence
 from trainless.errors import InputError, TrainlessError
@@ -34,7 +34,7 @@ for _command in (
 ):  # fmt: skip
     app.command(cls=TrainlessCommand)(_command)
 for _name, _group in (
-    ("tables", benchmarks.tables), ("scores", benchmarks.scores),
+    ("tables", benchmarks.tables), ("scores", benchmarks.scores), ("store", stores.stores),
     ("hybrid", studies.hybrid), ("reproduce", studies.reproduce),
 ):  # fmt: skip
     app.add_typer(_group, name=_name)

@@ -81,7 +81,7 @@ def import_(
         "architectures": len(found.scores),
         "proxies": ", ".join(map(str, found.scores.columns)),
         "origin": found.origin,
-        "store": store,
+        "store": opened.location,
         "run": number,
     }
     if as_json:

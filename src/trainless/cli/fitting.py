@@ -27,6 +27,7 @@ from trainless.cli.shared import (
     find_data,
     interruptible,
     new_folder,
+    without_password,
 )
 from trainless.costs import COSTS
 from trainless.errors import InputError
@@ -479,7 +480,7 @@ def trust(
     others = [estimator(spec) for spec in split_names(estimators)]
     chosen = search_space(space)
     loaded = load_data(find_data(data), image_size=image_size)
-    advice = f"What is finished is in {store}: run the same command again to go on."
+    advice = f"What is finished is in {without_password(store)}: run the same command again to go on."
     with interruptible(advice), progress("training") as update:
         found = trust(
             loaded, chosen, train=train, proxies=proxies, epochs=epochs, images=images, augment=augment,

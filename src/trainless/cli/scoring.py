@@ -25,6 +25,7 @@ from trainless.cli.shared import (
     interruptible,
     make_folder,
     own_version,
+    without_password,
 )
 from trainless.errors import InputError
 from trainless.terminal import print_json, print_rows, progress, records, write_file, write_text
@@ -140,7 +141,8 @@ def score(
         balanced=balanced, initialization=initialization, dtype=dtype, device=device, workers=workers, repeats=repeats,
         store=store,
     )  # fmt: skip
-    table, seconds = _scored(scorer, chosen, f"Finished scores are in {store}: run the same command again to go on.")
+    named = without_password(store)
+    table, seconds = _scored(scorer, chosen, f"Finished scores are in {named}: run the same command again to go on.")
     failures = [{"architecture": f.architecture, "proxy": f.proxy, "reason": f.reason} for f in scorer.failures]
     if as_json:
         print_json({"protocol": _protocol(scorer), "seconds": seconds, "scores": records(table),
@@ -148,8 +150,8 @@ def score(
     else:
         print_rows(records(table.head(MAXIMUM_ROWS)))
         if len(table) > MAXIMUM_ROWS:
-            typer.echo(f"... and {len(table) - MAXIMUM_ROWS} more: trainless show {store}")
-        typer.echo(f"{len(table)} architectures in {seconds:.1f} s, stored in {store}")
+            typer.echo(f"... and {len(table) - MAXIMUM_ROWS} more: trainless show {named}")
+        typer.echo(f"{len(table)} architectures in {seconds:.1f} s, stored in {named}")
         typer.echo("; ".join(f"{key}: {value}" for key, value in _protocol(scorer).items()))
         for failure in failures[:MAXIMUM_ROWS]:
             typer.echo("failed: {architecture} {proxy}: {reason}".format(**failure), err=True)
@@ -167,14 +169,18 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show the scores of a store, or write them to a file."""
+    from trainless.proxies import PROXIES
     from trainless.store import Store
 
     if top is not None and top < 1:
         raise InputError(f"--top is {top}, expected at least 1.")
     with Store(store, create=False) as opened:
-        table = opened.table(chosen_run(opened, run))
-    table = _ordered(table[in_listed_order(table.columns)], by)
-    table = table if top is None else table.head(top)
+        chosen = chosen_run(opened, run)
+        if by is None:
+            table = opened.table(chosen).head(top)
+        else:
+            table = opened.best(chosen, by, top, highest=by not in PROXIES or PROXIES[by].higher_is_better)
+    table = table[in_listed_order(table.columns)]
     for path, write in ((csv, table.to_csv), (parquet, table.to_parquet)):
         if path:
             write_file(path, write)
@@ -365,15 +371,3 @@ def _costs(scorer: Scorer) -> pd.DataFrame:
     kinds = [proxy.kind for proxy in scorer.proxies]
     frame = pd.DataFrame({"seconds": scorer.costs, "kind": kinds}, index=[proxy.name for proxy in scorer.proxies])
     return frame.rename_axis("proxy").sort_values("seconds", ascending=False)
-
-
-def _ordered(table: pd.DataFrame, by: str | None) -> pd.DataFrame:
-    from trainless.proxies import PROXIES
-    from trainless.ranking import ranking
-
-    if by is None:
-        return table
-    if by not in table.columns:
-        raise InputError(f"--by is '{by}', expected one of the stored proxies: {', '.join(table.columns)}.")
-    higher = PROXIES[by].higher_is_better if by in PROXIES else True
-    return table.loc[ranking(table[by], higher_is_better=higher).sort_values(kind="stable").index]

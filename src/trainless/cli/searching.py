@@ -19,6 +19,7 @@ from trainless.cli.shared import (
     find_data,
     first_line,
     interruptible,
+    without_password,
 )
 from trainless.costs import COSTS
 from trainless.errors import InputError
@@ -204,7 +205,8 @@ def _print_search(found: Any, others: Sequence[Any], seed: int, store: str) -> N
             for number, other in enumerate(others, seed + 1)
         ])  # fmt: skip
     broken = ", ".join(f"{count:,} by {name}" for name, count in found.rejected.items())
-    typer.echo(f"{len(rows)} evaluations; rejected: {broken or 'none'}; {found.stopped}. Scores are in {store}.")
+    named = without_password(store)
+    typer.echo(f"{len(rows)} evaluations; rejected: {broken or 'none'}; {found.stopped}. Scores are in {named}.")
     typer.echo("; ".join(f"{key}: {value}" for key, value in found.protocol.items()))
 
 

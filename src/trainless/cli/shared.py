@@ -32,6 +32,7 @@ __all__ = [
     "make_folder",
     "new_folder",
     "own_version",
+    "without_password",
 ]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
@@ -117,6 +118,13 @@ def own_version() -> str:
     from importlib.metadata import version
 
     return version("trainless")
+
+
+def without_password(store: str) -> str:
+    """Name a store as it may be printed."""
+    from trainless.store.addresses import parse_url, shown
+
+    return shown(parse_url(store)) if "://" in store else store
 
 
 def chosen_run(store: Any, number: int | None) -> Any:

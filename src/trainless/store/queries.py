@@ -26,6 +26,7 @@ __all__ = [
 _KEY = ("architecture", "proxy", "proxy_version")  # with the run
 _APPLICATION_ID = 0x7472_6C73  # "trls", in the header of an SQLite file
 _MOST_KEYS = 10_000  # SQLite takes 32,766 parameters
+_COUNTED = {"preserve_rowcount": True}  # SQLAlchemy leaves the count of an INSERT out otherwise
 # Whether the row that is there gives way, by the status of the new one.
 _Condition = Callable[[sql.ColumnElement[str]], sql.ColumnElement[bool]]
 _UPSERTS: dict[str, Callable[[sql.Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
@@ -134,7 +135,7 @@ def _insert(
     else:
         new = {name: statement.excluded[name] for name in rows[0]}
         statement = statement.on_conflict_do_update(index_elements=["hash"], set_=new, where=replaces(new["status"]))
-    return connection.execute(statement, values).rowcount
+    return connection.execute(statement, values, execution_options=_COUNTED).rowcount
 
 
 def _unnested(table: sql.Table, rows: Sequence[dict[str, Any]]) -> sql.Select[Any]:
@@ -149,7 +150,7 @@ def _unnested(table: sql.Table, rows: Sequence[dict[str, Any]]) -> sql.Select[An
 def _insert_row(connection: sql.Connection, table: sql.Table, row: dict[str, Any], replaces: _Condition | None) -> int:
     same = table.c.hash == row["hash"]
     if connection.scalar(sql.select(table.c.id).where(same)) is None:
-        return connection.execute(table.insert(), row).rowcount
+        return connection.execute(table.insert(), row, execution_options=_COUNTED).rowcount
     if replaces is None:
         return 0
     return connection.execute(table.update().where(same, replaces(sql.literal(row["status"]))), row).rowcount
@@ -256,13 +257,16 @@ def notes_after(connection: sql.Connection, layout: Layout, last: int, size: int
     return connection.execute(query.where(table.c.id > last).order_by(table.c.id).limit(size)).mappings().all()
 
 
-def best(connection: sql.Connection, run: Run, proxy: str, count: int, highest: bool) -> list[tuple[Any, ...]] | None:
+def best(
+    connection: sql.Connection, run: Run, proxy: str, count: int, highest: bool
+) -> tuple[list[tuple[Any, ...]], list[str]] | None:
     """Select all scores of the best architectures by a proxy, best first; None where fewer have a finite score.
 
     The time does not depend on how many scores there are: all is read from indexes.
 
     Returns:
-        Architecture, proxy, value, its text and status of each score, of the latest version of each proxy.
+        Architecture, proxy, value, its text and status of each score, of the latest version of each proxy; and the
+        names of all proxies of the run.
     """
     number = connection.scalar(sql.select(RUNS.c.id).where(RUNS.c.hash == run.hash))
     versions = _latest_versions(connection, number)
@@ -290,7 +294,8 @@ def best(connection: sql.Connection, run: Run, proxy: str, count: int, highest: 
         for start in range(0, len(keys), _MOST_KEYS)
         for row in connection.execute(shown.where(columns.hash.in_(keys[start : start + _MOST_KEYS])))
     }
-    return [rows[row.architecture, name] for row in ordered for name in versions if (row.architecture, name) in rows]
+    texts = [row.architecture for row in ordered]
+    return [rows[text, name] for text in texts for name in versions if (text, name) in rows], list(versions)
 
 
 def _latest_versions(connection: sql.Connection, run: int | None) -> dict[str, int]:

@@ -255,8 +255,9 @@ class Store:
                     queries.best(connection, run, proxy, count, highest) if layout is CURRENT else None
             )  # fmt: skip
             if found is not None:
-                frame = _exact(pd.DataFrame(found, columns=["architecture", "proxy", "value", "value_text", "status"]))
-                return _table(frame, frame)
+                rows, proxies = found
+                frame = _exact(pd.DataFrame(rows, columns=["architecture", "proxy", "value", "value_text", "status"]))
+                return _table(frame, frame).reindex(columns=proxies)
         table = self.table(run)
         if proxy not in table.columns:
             listed = ", ".join(map(str, table.columns))

@@ -1,0 +1,96 @@
+"""Rows written to a store and its leaderboard read: seconds, on SQLite and on PostgreSQL.
+
+    python benchmarks/store_rows.py [--rows 10000000] [--batch 10000] [--url postgresql://...] [--only sqlite]
+
+Simulated scores of 32 proxies go through `Store.write` in batches; then the best 10 of a proxy are asked for, and what
+`trainless store stats` prints. Without --url the server of the tests is started, with the settings of a new one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+from common import machine, print_table
+
+from trainless.store import Run, Store
+from trainless.types import Score
+
+PROXIES = [f"proxy_{number:02}" for number in range(32)]
+RUN = Run("nasbench201", "cifar10:00", 0, "channels=16,cells=5,classes=10,batch=64,dtype=float32,repeats=1")
+OPERATIONS = ("none", "skip_connect", "nor_conv_1x1", "nor_conv_3x3", "avg_pool_3x3")
+
+
+def batches(rows: int, size: int) -> Iterator[list[Score]]:
+    """Scores of all proxies, architecture by architecture, each architecture with a string of its own."""
+    rng = np.random.default_rng(0)
+    batch: list[Score] = []
+    for number in range(-(-rows // len(PROXIES))):
+        names = [OPERATIONS[number // 5**edge % 5] for edge in range(6)]
+        text = "|{}~0|+|{}~0|{}~1|+|{}~0|{}~1|{}~2|".format(*names) + f" {number}"
+        values = rng.normal(size=len(PROXIES)).tolist()
+        batch += [Score(text, *pair, "ok", "", 0.25, 512.0, 0.1) for pair in zip(PROXIES, values, strict=True)]
+        if len(batch) >= size:
+            yield batch
+            batch = []
+    yield batch
+
+
+def timed(action: Callable[[], object]) -> float:
+    """Wall-clock seconds."""
+    begun = time.perf_counter()
+    action()
+    return time.perf_counter() - begun
+
+
+def measured(location: str | Path, rows: int, size: int) -> tuple[object, ...]:
+    """Write, read and count in a new store; one line of the table."""
+    versions = dict.fromkeys(PROXIES, 1)
+    making = timed(lambda: [None for _ in batches(rows, size)])
+    with Store(location) as store:
+        writing = timed(lambda: [store.write(RUN, batch, versions) for batch in batches(rows, size)]) - making
+    with Store(location, create=False) as store:
+        best = timed(lambda: store.best(RUN, PROXIES[7], 10))
+        counted = timed(store.count)
+        stats = timed(store.statistics)
+        found = store.statistics()
+    assert found.scores >= rows
+    per_row = found.size / found.scores
+    return f"{found.scores:,}", writing, f"{found.scores / writing:,.0f}", best, counted, stats, f"{per_row:.0f}"
+
+
+def main() -> None:
+    """Measure what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", type=int, default=10_000_000)
+    parser.add_argument("--batch", type=int, default=10_000)
+    parser.add_argument("--url", help="an empty database of a server")
+    parser.add_argument("--only", choices=["sqlite", "postgresql"])
+    arguments = parser.parse_args()
+    lines = []
+    if arguments.only != "postgresql":
+        with tempfile.TemporaryDirectory() as folder:
+            lines.append(("SQLite", *measured(Path(folder) / "scores.db", arguments.rows, arguments.batch)))
+    if arguments.only != "sqlite":
+        sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+        from postgresql_server import Server
+
+        server = None if arguments.url else Server(settings="")
+        url = arguments.url or server.new_database()
+        try:
+            lines.append(("PostgreSQL", *measured(url, arguments.rows, arguments.batch)))
+        finally:
+            if server:
+                server.close()
+    header = ["store", "rows", "writing, s", "rows a second", "best 10, s", "count, s", "statistics, s", "bytes a row"]
+    print_table(header, lines)
+    print(machine())
+
+
+if __name__ == "__main__":
+    main()
