@@ -16,6 +16,7 @@ from trainless.cli.shared import (
     Proxies,
     Seed,
     Space,
+    StoreArgument,
     Workers,
     cause,
     chosen_run,
@@ -160,7 +161,7 @@ def score(
 
 
 def show(
-    store: Annotated[str, typer.Argument(help="Score store: a file, or a database URL.")],
+    store: StoreArgument,
     top: Annotated[int | None, typer.Option(help="Only the best so many.")] = None,
     by: Annotated[str | None, typer.Option(help="Order by this proxy, best first; what is not finite last.")] = None,
     run: Annotated[int | None, typer.Option(help="Which run, where the store holds several.")] = None,
@@ -177,10 +178,10 @@ def show(
     with Store(store, create=False) as opened:
         chosen = chosen_run(opened, run)
         if by is None:
-            table = opened.table(chosen).head(top)
+            table = opened.table(chosen)
         else:
             table = opened.best(chosen, by, top, highest=by not in PROXIES or PROXIES[by].higher_is_better)
-    table = table[in_listed_order(table.columns)]
+    table = table[in_listed_order(table.columns)].head(top or len(table))
     for path, write in ((csv, table.to_csv), (parquet, table.to_parquet)):
         if path:
             write_file(path, write)

@@ -19,6 +19,7 @@ __all__ = [
     "Proxies",
     "Seed",
     "Space",
+    "StoreArgument",
     "TrainlessCommand",
     "Workers",
     "cause",
@@ -41,6 +42,7 @@ Space = Annotated[
 ]
 Proxies = Annotated[str, typer.Option(help="Names with commas, or 'all'; `trainless proxies` lists them.")]
 Seed = Annotated[int, typer.Option(help="Decides the sample, the batch, the weights and all noise.")]
+StoreArgument = Annotated[str, typer.Argument(help="Score store: a file, or a database URL.")]
 Workers = Annotated[int | None, typer.Option(help="Worker processes of one thread each; default one a core.")]
 
 MAXIMUM_ROWS = 20

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from trainless.cli.shared import Json, interruptible
+from trainless.cli.shared import Json, StoreArgument, interruptible
 from trainless.terminal import print_json, print_rows, progress
 
 __all__ = ["stores"]
@@ -14,8 +14,6 @@ __all__ = ["stores"]
 stores = typer.Typer(
     help="Copy, check and measure score stores: files, or databases of a server.", no_args_is_help=True
 )
-
-Location = Annotated[str, typer.Argument(help="Score store: a file, or a database URL.")]
 
 
 @stores.command("copy")
@@ -46,7 +44,7 @@ def copy(
 
 
 @stores.command("check")
-def check(store: Location, as_json: Json = False) -> None:
+def check(store: StoreArgument, as_json: Json = False) -> None:
     """Check a store: its file, the hash and the value of each row; exit code 1 where something is wrong."""
     from dataclasses import asdict
 
@@ -68,7 +66,7 @@ def check(store: Location, as_json: Json = False) -> None:
 
 
 @stores.command("stats")
-def stats(store: Location, as_json: Json = False) -> None:
+def stats(store: StoreArgument, as_json: Json = False) -> None:
     """Count what a store holds, by space, proxy and version, with its size and the times of writing."""
     from dataclasses import asdict
 

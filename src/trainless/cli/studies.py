@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trainless.cli.shared import Json, cause, check_figure, check_places, chosen_run, interruptible, make_folder
+from trainless.cli.shared import (
+    Json,
+    StoreArgument,
+    cause,
+    check_figure,
+    check_places,
+    chosen_run,
+    interruptible,
+    make_folder,
+)
 from trainless.errors import InputError
 from trainless.terminal import print_json, print_rows, progress, records, write_file, write_text
 
@@ -22,7 +31,6 @@ __all__ = ["evaluate", "hybrid", "report", "reproduce"]
 hybrid = typer.Typer(help="The Hybrid proxy and its weights.", no_args_is_help=True)
 reproduce = typer.Typer(help="Published results once more.", no_args_is_help=True)
 
-StoreArgument = Annotated[str, typer.Argument(help="Score store: a file, or a database URL.")]
 Table = Annotated[str, typer.Option(help="Table of true accuracies: a name (`trainless tables`) or a file.")]
 Dataset = Annotated[str | None, typer.Option(help="Data set of the table; may be left out where it has one.")]
 Split = Annotated[str | None, typer.Option(help="Split of the accuracies, such as valid, test, test_seed888.")]

@@ -58,7 +58,7 @@ def statistics(connection: sql.Connection, layout: Layout) -> Statistics:
         scores=sum(row[3] for row in groups),
         failed=sum(row[4] for row in groups),
         runs=len(queries.runs(connection, layout)),
-        architectures=dict(connection.execute(counted).tuples().all()),
+        architectures={space: int(count) for space, count in connection.execute(counted)},
         notes=queries.count_notes(connection, layout),
         size=_size(connection),
         first=min((row[5] for row in groups), default=None),
@@ -72,7 +72,8 @@ def statistics(connection: sql.Connection, layout: Layout) -> Statistics:
 
 def _size(connection: sql.Connection) -> int:
     if connection.dialect.name == "postgresql":
-        names = [table.name for table in (META, RUNS, SCORES, NOTES)]
+        # An earlier schema lacks some of the tables.
+        names = {table.name for table in (META, RUNS, SCORES, NOTES)} & set(sql.inspect(connection).get_table_names())
         sizes = (sql.func.pg_total_relation_size(name) for name in names)
         return sum(connection.execute(sql.select(size)).scalar_one() for size in sizes)
     pages = connection.exec_driver_sql("PRAGMA page_count").scalar_one()
