@@ -177,6 +177,20 @@ class TestRestart:
             store.write(RUN, [Score("a", "nwot", 1.0)], {"nwot": 1})
             assert store.count() == 1
 
+    def test_a_scorer_says_what_it_could_not_write(
+        self, url: str, away: Server, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(engine, "_PATIENCE_SECONDS", 0.3)
+        with Store(url) as store:
+            scorer = Scorer("nasbench201(channels=2, cells=1)", "params", workers=0, store=store)
+
+            def stop(done: int, total: int) -> None:
+                if done == 2:
+                    away.stop()
+
+            with pytest.raises(StoreError, match=r"cannot be reached: .*; 2 finished scores could not be written"):
+                scorer.score(CELLS[:2], stop)
+
 
 @pytest.fixture(scope="module")
 def _guarded(postgresql: Server) -> None:

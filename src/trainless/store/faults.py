@@ -55,8 +55,8 @@ _EXPLANATIONS = {
     "permission denied": "does not let this user do so: grant it the right to make and write tables, or name another",
     r"database .* does not exist": "is not there: make the database with `createdb NAME`, or name another",
     r"role .* does not exist": "refuses the user, whom the server does not know: name another in the URL",
-    r"connection (refused|reset|timeout)|timed? ?out|failed to resolve|closed the connection|shutting down|starting up|"
-    r"administrator command|is lost|is closed|no route|unreachable|too many clients": (
+    r"connection (refused|reset|timeout|timed out|is (lost|closed))|failed to resolve|closed the connection|"
+    r"shutting down|starting up|administrator command": (
         "cannot be reached: check that the server runs, its host and its port, then run the same again"
     ),
 }
