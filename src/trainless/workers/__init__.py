@@ -9,13 +9,14 @@ from typing import SupportsIndex
 
 from trainless.workers.base import Compute, Result, Shared, Unit, Workers
 from trainless.workers.local import LocalWorkers
-from trainless.workers.process import process_start
+from trainless.workers.process import prepare_processes, process_start
 
 __all__ = [
     "LocalWorkers",
     "Workers",
     "WorkersChoice",
     "chosen_workers",
+    "prepare_processes",
     "process_start",
     "run_in_workers",
     "threads_here",
