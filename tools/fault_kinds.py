@@ -1,0 +1,241 @@
+"""Faults from outside: what is killed, interrupted, full, read-only, or tells a wrong time."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+
+from fault_runs import FIT, SCORE, SEARCH, SUITE, TRUST, Program, Trial, stored_rows
+
+__all__ = [
+    "cannot_mount", "clock", "full_disk", "interrupt", "interrupt_at_start", "interrupt_twice",
+    "kill_in_stage", "killed_driver", "killed_fit", "killed_worker", "read_only",
+]  # fmt: skip
+
+_SCORED = (SCORE, SCORE, SEARCH, SUITE, TRUST)
+_STAGES = ("sizing", "searching", "training", "writing")
+
+
+def _workers(trial: Trial) -> tuple[str, str]:
+    return "--workers", trial.moments.choice(["0", "0", "0", "2"])
+
+
+def _children(process: subprocess.Popen[str], name: str = "") -> list[int]:
+    """Processes that a process started, of which the command line has a name."""
+    try:
+        pids = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii").split()
+        return [int(pid) for pid in pids if name in _command_line(int(pid))]
+    except OSError:
+        return []
+
+
+def _command_line(pid: int) -> str:
+    with suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_text(encoding="utf-8", errors="replace")
+    return ""
+
+
+def _expect_gone(trial: Trial, pids: list[int]) -> None:
+    """Hold that processes end soon after the one that started them."""
+    deadline = time.monotonic() + 30
+    while any(_command_line(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    trial.expect(not any(_command_line(pid) for pid in pids), "worker processes outlive their run")
+
+
+# Killed.
+
+
+def killed_driver(trial: Trial) -> str:
+    """Send ``kill -9`` to the process that leads a run."""
+    program = trial.moments.choice(_SCORED)
+    process = trial.start(program, *_workers(trial))
+    was_alive = trial.wait_at_random(process, program)
+    children = _children(process)
+    process.kill()
+    trial.finish(process)
+    _expect_gone(trial, children)
+    trial.resume(program)
+    return "went on to the same" if was_alive else "was over before"
+
+
+def killed_worker(trial: Trial) -> str:
+    """Send ``kill -9`` to worker processes; the run is to go on by itself."""
+    program = trial.moments.choice(_SCORED)
+    process = trial.start(program, "--workers", "2")
+    killed = 0
+    for _ in range(trial.moments.randint(1, 3)):
+        if trial.wait_at_random(process, program) and (workers := _children(process, "spawn_main")):
+            with suppress(ProcessLookupError):
+                os.kill(trial.moments.choice(workers), signal.SIGKILL)
+                killed += 1
+    done = trial.finish(process, code=(0, 1))
+    if done.code == 1:
+        trial.expect("failed: " in done.err, "exit code 1 without a reason")
+        trial.resume(program, "--workers", "2")
+        return "a unit was lost twice and computed by the next run"
+    trial.same(program)
+    return "replaced, the same result" if killed else "was over before"
+
+
+def killed_fit(trial: Trial) -> str:
+    """Send ``kill -9`` to a fit in one of its stages."""
+    stage = trial.moments.choice(_STAGES)
+    is_alive = kill_in_stage(trial, FIT, stage)
+    trial.resume(FIT)
+    return f"{stage}: went on to the same" if is_alive else f"{stage}: was over before"
+
+
+def kill_in_stage(trial: Trial, program: Program, stage: str, sign: int = signal.SIGKILL) -> bool:
+    """Run a fit until its progress bar names a stage, and end it at a random moment of that."""
+    log = trial.root / "bar"
+    with log.open("w", encoding="utf-8") as bar:
+        process = trial.start(program, environment={"TTY_COMPATIBLE": "1"}, stderr=bar)
+        while process.poll() is None and stage not in log.read_text(encoding="utf-8", errors="replace"):
+            time.sleep(0.02)
+        is_alive = trial.wait_for(process, trial.moments.random() * 1.5)
+        process.send_signal(sign)
+        process.wait()
+    return is_alive
+
+
+# Interrupted.
+
+
+def interrupt(trial: Trial) -> str:
+    """Press Ctrl-C at a random moment."""
+    program = trial.moments.choice(_SCORED)
+    process = trial.start(program, *_workers(trial))
+    trial.wait_at_random(process, program)
+    return _interrupted(trial, process, program)
+
+
+def interrupt_twice(trial: Trial) -> str:
+    """Press Ctrl-C, and once more while the run is ending: it is over at once."""
+    program = trial.moments.choice((*_SCORED, FIT))
+    process = trial.start(program, *_workers(trial))
+    trial.wait_at_random(process, program)
+    process.send_signal(signal.SIGINT)
+    trial.wait_for(process, trial.moments.uniform(0, 0.3))
+    return _interrupted(trial, process, program)
+
+
+def interrupt_at_start(trial: Trial) -> str:
+    """Press Ctrl-C while Python still loads the command."""
+    program = trial.moments.choice((*_SCORED, FIT))
+    process = trial.start(program, *_workers(trial))
+    trial.wait_for(process, trial.moments.uniform(0.2, 3.0))
+    return _interrupted(trial, process, program)
+
+
+def _interrupted(trial: Trial, process: subprocess.Popen[str], program: Program) -> str:
+    children = _children(process)
+    process.send_signal(signal.SIGINT)
+    done = trial.finish(process, code=(130, 0, -signal.SIGINT))
+    _expect_gone(trial, children)
+    trial.resume(program)
+    return "exit code 130, went on to the same" if done.code else "was over before"
+
+
+# The disk.
+
+
+def cannot_mount() -> str:
+    """Tell why no file system can be mounted; empty where one can."""
+    return "" if os.geteuid() == 0 else "mounting a file system needs root"
+
+
+@contextmanager
+def _mounted(trial: Trial, size: int) -> Iterator[Callable[..., bool]]:
+    """Mount a small file system at the folder of a trial; gives a function that mounts it anew with other options."""
+    _mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(trial.folder))
+    try:
+        yield lambda options: _mount("-o", f"remount,{options}", str(trial.folder))
+    finally:
+        subprocess.run(["umount", "--lazy", str(trial.folder)], check=True)
+
+
+def _mount(*arguments: str) -> bool:
+    return subprocess.run(["mount", *arguments], check=False, capture_output=True).returncode == 0
+
+
+def full_disk(trial: Trial) -> str:
+    """Let the disk be full at a random part of what a run writes, then make room and run it again."""
+    program = trial.moments.choice((*_SCORED, FIT))
+    size = int(trial.undisturbed(program).size * trial.moments.uniform(0.05, 1.0))
+    with _mounted(trial, max(size, 8192) // 4096 * 4096) as remount:
+        process = trial.start(program)
+        done = trial.finish(process, code=(2, 0))
+        if done.code:
+            trial.expect(str(trial.folder) in done.err, "the sentence does not name the path")
+        trial.expect(remount("size=64m"), "the file system cannot grow")
+        trial.resume(program)
+    return "exit code 2, went on to the same" if done.code else "there was room enough"
+
+
+def read_only(trial: Trial) -> str:
+    """Let the folder become read-only at a random moment, or before the start, then mend it and run it again."""
+    program = trial.moments.choice((*_SCORED, FIT))
+    with _mounted(trial, 64 << 20) as remount:
+        program.prepare(trial.folder)
+        is_late = trial.moments.random() < 0.6
+        if not is_late:
+            remount("ro")
+        process = trial.start(program)
+        if is_late:
+            trial.wait_at_random(process, program)
+            while process.poll() is None and not remount("ro"):  # as long as a file is open for writing
+                time.sleep(0.005)
+        done = trial.finish(process, code=(2, 0))
+        trial.expect(remount("rw"), "the file system cannot be made writable")
+        trial.resume(program)
+    return "exit code 2, went on to the same" if done.code else "was over before"
+
+
+# The clock.
+
+_JUMPS = """
+import datetime, os, random, time
+
+numbers, now, shift = random.Random(int(os.environ["CLOCK_SEED"])), time.time, 0.0
+
+
+def jumping():
+    global shift
+    if numbers.random() < 0.2:
+        shift = numbers.uniform(-4e8, 4e8)  # up to twelve years, back or forth
+    return now() + shift
+
+
+class Jumping(datetime.datetime):
+    @classmethod
+    def now(cls, tz=None):
+        return cls.fromtimestamp(jumping(), tz)
+
+
+time.time, time.time_ns, datetime.datetime = jumping, lambda: int(jumping() * 1e9), Jumping
+"""
+
+
+def clock(trial: Trial) -> str:
+    """Let the clock jump back and forth by years during a run that is killed, and during the next one."""
+    program, was_alive = trial.moments.choice((*_SCORED, FIT)), False
+    start = partial(
+        trial.start, program, injected=_JUMPS, environment={"CLOCK_SEED": str(trial.moments.randrange(1 << 30))}
+    )
+    if trial.moments.random() < 0.5:
+        process = start()
+        was_alive = trial.wait_at_random(process, program)
+        process.kill()
+        trial.finish(process)
+    kept = stored_rows(trial.folder / program.store)
+    trial.finish(start(), code=0)
+    trial.same(program)
+    trial.kept(kept, stored_rows(trial.folder / program.store))
+    return "killed, went on to the same" if was_alive else "the same result"

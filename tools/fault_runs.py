@@ -1,0 +1,365 @@
+"""Runs of the program in processes of their own: with a fault in them, once more, and without any."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import re
+import shlex
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+import numpy as np
+import pandas as pd
+
+from trainless.estimators import distinct_sample
+from trainless.search_spaces import search_space
+from trainless.store import Store
+
+__all__ = [
+    "FIT", "SCORE", "SEARCH", "SPACE", "SUITE", "TRUST", "Alone", "Done", "Program", "Trial", "Undisturbed",
+    "Violation", "stored_rows",
+]  # fmt: skip
+
+SPACE = "nasbench201(channels=4, cells=1)"
+SOURCE = Path(__file__).resolve().parent.parent / "src"
+LONGEST = 240.0  # seconds: a run that takes more hangs
+POLL = 0.02
+
+RUN_TO_PROXY, STATUS = slice(1, 4), 6  # of a stored row
+
+Rows = dict[str, tuple[object, ...]]
+
+
+class Violation(Exception):
+    """What is promised was not kept."""
+
+
+@dataclass(frozen=True)
+class Program:
+    """A command with small settings, and what has to come out of it.
+
+    Args:
+        name: what it is called.
+        arguments: those of ``trainless``; ``{folder}`` stands for the folder that it works in.
+        store: the file of its scores in that folder.
+        result: reads what came out, as text that is equal to the last digit where two runs came to the same.
+        prepare: writes what it reads.
+    """
+
+    name: str
+    arguments: tuple[str, ...]
+    store: str
+    result: Callable[[Path], str]
+    prepare: Callable[[Path], None] = lambda folder: None
+
+
+@dataclass(frozen=True)
+class Alone:
+    """What a program comes to when it is left alone.
+
+    Args:
+        result: what came out, as text.
+        seconds: how long it took.
+        folder: where it worked.
+    """
+
+    result: str
+    seconds: float
+    folder: Path
+
+    @property
+    def size(self) -> int:
+        """Bytes that it wrote."""
+        return sum(path.stat().st_size for path in self.folder.rglob("*") if path.is_file())
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a run ended.
+
+    Args:
+        code: its exit code; below 0 the signal that killed it.
+        out: what it wrote to standard output.
+        err: what it wrote to standard error.
+    """
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def said(self) -> str:
+        """What it said on standard error beside notes and failures of single architectures."""
+        lines = self.err.splitlines()
+        return "\n".join(line for line in lines if line.strip() and not line.startswith(("Note: ", "failed: ")))
+
+
+def _read_scores(folder: Path) -> str:
+    """All stored scores by architecture, since the order of workers is any."""
+    with Store(folder / "scores.db", create=False) as store:
+        return store.table().sort_index().sort_index(axis=1).to_csv()
+
+
+def _read_rows(folder: Path) -> str:
+    """The rows that a command wrote, without the time that they took."""
+    frame = pd.read_csv(folder / "rows.csv", float_precision="round_trip")
+    return frame.drop(columns="seconds", errors="ignore").to_csv(index=False)
+
+
+def _read_suite(folder: Path) -> str:
+    frame = pd.read_csv(folder / "suite" / "results.csv", float_precision="round_trip")
+    return frame.drop(columns="seconds").to_csv(index=False)
+
+
+def _read_fit(folder: Path) -> str:
+    """What a fit decided, what it came to, and the weights to the last bit."""
+    facts = json.loads((folder / "run" / "fit.json").read_text(encoding="utf-8"))
+    decided = {name: facts[name] for name in ("space", "architecture", "parameters", "valid_accuracy", "test_accuracy")}
+    weights = hashlib.sha256((folder / "run" / "model.safetensors").read_bytes()).hexdigest()
+    return json.dumps({**decided, "weights": weights})
+
+
+def write_table(folder: Path, count: int = 14) -> None:
+    """Write a table of made-up accuracies in the plain format."""
+    random_stream = np.random.default_rng(0)
+    cells = distinct_sample(search_space(SPACE), count, 0, "faults")
+    lines = [f"{cell},{random_stream.uniform(50, 90):.2f}" for cell in cells]
+    (folder / "table.csv").write_text("\n".join(["architecture,toy.test", *lines]) + "\n", encoding="utf-8")
+
+
+SCORE = Program(
+    "score",
+    ("score", "--data", "digits", "--space", SPACE, "--batch-size", "16", "--proxies", "params,snip,nwot,zen",
+     "--sample", "40", "--store", "{folder}/scores.db"),
+    "scores.db", _read_scores,
+)  # fmt: skip
+SEARCH = Program(
+    "search",
+    ("search", "--data", "digits", "--space", SPACE, "--score", "nwot", "--budget", "40", "--batch-size", "16",
+     "--store", "{folder}/search.db", "--csv", "{folder}/rows.csv"),
+    "search.db", _read_rows,
+)  # fmt: skip
+SUITE = Program(
+    "suite",
+    ("suite", "--data", "digits", "--table", "{folder}/table.csv@" + SPACE, "--proxies", "params,snip,nwot,zen",
+     "--sample", "12", "--seeds", "2", "--batch-size", "16", "--resamples", "20", "--out", "{folder}/suite"),
+    "suite/scores.db", _read_suite, write_table,
+)  # fmt: skip
+TRUST = Program(
+    "trust",
+    ("trust", "--data", "digits", "--space", SPACE, "--train", "5", "--epochs", "1", "--images", "300", "--proxies",
+     "params,snip,nwot", "--store", "{folder}/trust.db", "--csv", "{folder}/rows.csv"),
+    "trust.db", _read_rows,
+)  # fmt: skip
+FIT = Program(
+    "fit",
+    ("fit", "digits", "--space", SPACE, "--epochs", "3", "--evaluations", "8", "--out", "{folder}/run"),
+    "run/search.db", _read_fit,
+)  # fmt: skip
+
+def stored_rows(store: Path) -> Rows:
+    """Read each score of a store as it lies in the table, by the hash of its key; nothing where there is none yet."""
+    if not store.is_file():
+        return {}
+    query = "SELECT hash, run, architecture, proxy, value, value_text, status, seconds, created FROM scores"
+    try:
+        with closing(sqlite3.connect(f"{store.as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
+            rows = connection.execute(query).fetchall()
+    except sqlite3.OperationalError:  # its tables are not there yet
+        return {}
+    return {str(row[0]): row for row in rows}
+
+
+class Undisturbed:
+    """What programs come to when they are left alone, each run once.
+
+    Args:
+        folder: where they work.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._found: dict[str, Alone] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, program: Program) -> Alone:
+        """Give what a program comes to."""
+        with self._lock:
+            if program.name not in self._found:
+                trial = Trial(self._folder / program.name, random.Random(0), self)
+                begun = time.monotonic()
+                trial.finish(trial.start(program), code=0)
+                seconds = time.monotonic() - begun
+                self._found[program.name] = Alone(program.result(trial.folder), seconds, trial.folder)
+        return self._found[program.name]
+
+
+@dataclass
+class Trial:
+    """One fault: a folder of its own, its random numbers, and what it ran, so that it can be told and repeated.
+
+    Args:
+        root: what it writes.
+        moments: decides all that is random in it.
+        undisturbed: what programs come to when left alone.
+        log: the commands and what came of them.
+    """
+
+    root: Path
+    moments: random.Random
+    undisturbed: Undisturbed
+    log: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        for path in (self.folder, self.root / "nothing"):
+            path.mkdir(parents=True)
+
+    @property
+    def folder(self) -> Path:
+        """Where its programs work."""
+        return self.root / "work"
+
+    def command(self, program: Program, *options: str) -> list[str]:
+        """Write the command line of a program in this folder."""
+        given = (*program.arguments, "--workers", "0", *options)  # of an option that is there twice the last counts
+        return self.trainless(*(argument.replace("{folder}", str(self.folder)) for argument in given))
+
+    def trainless(self, *arguments: str) -> list[str]:
+        """Write a command line of trainless."""
+        return [sys.executable, "-m", "trainless", *arguments]
+
+    def start(
+        self, program: Program | Sequence[str], *options: str, environment: Mapping[str, str] | None = None,
+        injected: str = "", stderr: int | IO[str] = subprocess.PIPE, prepare: Callable[[], None] | None = None,
+    ) -> subprocess.Popen[str]:  # fmt: skip
+        """Start a program, or a command line as it is.
+
+        Args:
+            program: what is run.
+            options: further options.
+            environment: further variables.
+            injected: Python code that its interpreter, and those of its workers, run before all else.
+            stderr: where its standard error goes.
+            prepare: called in the new process before the program begins.
+        """
+        if isinstance(program, Program):
+            if not (self.folder / "table.csv").exists():
+                program.prepare(self.folder)
+            command = self.command(program, *options)
+        else:
+            command = list(program)
+        paths = [str(SOURCE)]
+        if injected:
+            site = self.root / "injected"
+            site.mkdir(exist_ok=True)
+            (site / "sitecustomize.py").write_text(injected, encoding="utf-8")
+            paths.insert(0, str(site))
+        nothing = str(self.root / "nothing")  # no tables and images but those that are named
+        variables = {
+            **os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1", "TRAINLESS_DATA": nothing,
+            "XDG_CACHE_HOME": nothing, **(environment or {}),
+        }  # fmt: skip
+
+        def begin() -> None:
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets its background jobs ignore it
+            if prepare:
+                prepare()
+
+        self.log.append(f"$ {shlex.join(command)}")
+        return subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=stderr, stdin=subprocess.DEVNULL, text=True,
+            env=variables, preexec_fn=begin, cwd=self.folder,
+        )  # fmt: skip
+
+    def finish(self, process: subprocess.Popen[str], *, code: int | Sequence[int] | None = None) -> Done:
+        """Wait for a process, and hold it to its promises: an exit code, one sentence, no traceback.
+
+        Args:
+            process: what was started.
+            code: the exit codes that are right; None takes any, as after ``kill -9``.
+        """
+        try:
+            out, err = process.communicate(timeout=LONGEST)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            out, err = process.communicate()
+            self.log.append(f"killed after {LONGEST:g} s\n{err}")
+            raise Violation(f"it hangs: no end after {LONGEST:g} s") from None
+        done = Done(process.returncode, out, err)
+        self.log.append(f"exit code {done.code}\n{err}".rstrip())
+        self.expect("Traceback" not in err and "Traceback" not in out, "a traceback reached the user")
+        allowed = (code,) if isinstance(code, int) else code
+        if allowed is not None:
+            self.expect(done.code in allowed, f"exit code {done.code}, expected {' or '.join(map(str, allowed))}")
+        if done.code in (2, 130):
+            is_sentence = re.fullmatch(r"trainless: [^\n]+[.)]", done.said)
+            self.expect(bool(is_sentence), f"not one sentence on standard error: {done.said!r}")
+        return done
+
+    def expect(self, condition: bool, otherwise: str) -> None:
+        """Raise a violation unless a condition holds."""
+        if not condition:
+            raise Violation(otherwise)
+
+    # Moments.
+
+    def wait_for(self, process: subprocess.Popen[str], seconds: float) -> bool:
+        """Let a process run for some seconds; False where it ended before."""
+        deadline = time.monotonic() + seconds
+        while process.poll() is None and time.monotonic() < deadline:
+            time.sleep(POLL)
+        return process.poll() is None
+
+    def wait_for_rows(self, process: subprocess.Popen[str], store: Path) -> bool:
+        """Wait until a process has stored something new, and for a random moment after that."""
+        before, deadline = len(stored_rows(store)), time.monotonic() + LONGEST
+        while process.poll() is None and len(stored_rows(store)) <= before and time.monotonic() < deadline:
+            time.sleep(POLL)
+        return self.wait_for(process, self.moments.random())
+
+    def wait_at_random(self, process: subprocess.Popen[str], program: Program, *options: str) -> bool:
+        """Wait for a random moment of a run: by the clock, or by what it has stored."""
+        if self.moments.random() < 0.5:
+            return self.wait_for(process, self.moments.uniform(0, self.undisturbed(program).seconds))
+        return self.wait_for_rows(process, self.folder / program.store)
+
+    # What has to come of it.
+
+    def resume(self, program: Program, *options: str, before: Rows | None = None) -> Done:
+        """Run the same command again to its end, and hold it to the undisturbed run and to what was stored before.
+
+        Args:
+            program: what was disturbed.
+            options: further options, which change nothing of the result.
+            before: what was stored when it ended; None reads it now.
+        """
+        store = self.folder / program.store
+        kept = stored_rows(store) if before is None else before
+        done = self.finish(self.start(program, *options), code=0)
+        self.same(program)
+        self.kept(kept, stored_rows(store))
+        return done
+
+    def same(self, program: Program) -> None:
+        """Hold what a program came to against the undisturbed run, to the last digit."""
+        expected = self.undisturbed(program).result
+        self.expect(program.result(self.folder) == expected, "another result than that of the undisturbed run")
+
+    def kept(self, before: Rows, after: Rows) -> None:
+        """Hold that each stored score is still there as it was, and none is there twice."""
+        lost = [row for key, row in before.items() if row[STATUS] != "failed" and after.get(key) != row]
+        self.expect(not lost, f"{len(lost)} stored scores are gone or were computed again, such as {lost[:1]}")
+        keys = {row[RUN_TO_PROXY] for row in after.values()}
+        self.expect(len(keys) == len(after), "a score is there twice")
