@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 
@@ -26,8 +27,38 @@ def die_always(_: str, unit: int) -> int:
     return unit
 
 
-def die_at_once(_: str, unit: int) -> int:
-    os._exit(3)
+class Deadly:
+    """Cannot even be received by a worker."""
+
+    def __reduce__(self) -> tuple[object, tuple[int]]:
+        return os._exit, (3,)
+
+
+class Slow:
+    """Is received as 10, after longer than some limits."""
+
+    def __reduce__(self) -> tuple[object, tuple[()]]:
+        return _slowly, ()
+
+
+def _slowly() -> int:
+    time.sleep(1.5)
+    return 10
+
+
+def hang(_: str, unit: int) -> int:
+    """Unit 2 never ends."""
+    if unit == 2:
+        time.sleep(1e6)
+    return unit
+
+
+def take_memory(_: str, unit: int) -> int:
+    """Take so many bytes; what was taken is told, or that it was refused."""
+    try:
+        return len(bytearray(unit))
+    except MemoryError:
+        return -1
 
 
 def fail(_: str, unit: int) -> int:

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
@@ -28,8 +28,8 @@ from trainless.search_spaces import search_space
 from trainless.store import Store
 
 __all__ = [
-    "FIT", "SCORE", "SEARCH", "SPACE", "SUITE", "TRUST", "Alone", "Done", "Program", "Trial", "Undisturbed",
-    "Violation", "stored_rows",
+    "FIT", "POLL", "REASON", "SCORE", "SEARCH", "SPACE", "STATUS", "SUITE", "TRUST", "VALUES", "Alone", "BrokenPromiseError", "Done", "Program",
+    "Trial", "Undisturbed", "stored_rows",
 ]  # fmt: skip
 
 SPACE = "nasbench201(channels=4, cells=1)"
@@ -37,12 +37,13 @@ SOURCE = Path(__file__).resolve().parent.parent / "src"
 LONGEST = 240.0  # seconds: a run that takes more hangs
 POLL = 0.02
 
-RUN_TO_PROXY, STATUS = slice(1, 4), 6  # of a stored row
+# Of a stored row.
+KEY, VALUES, STATUS, REASON = slice(1, 4), slice(4, 6), 6, 7
 
-Rows = dict[str, tuple[object, ...]]
+Rows = dict[str, tuple[Any, ...]]
 
 
-class Violation(Exception):
+class BrokenPromiseError(Exception):
     """What is promised was not kept."""
 
 
@@ -169,11 +170,12 @@ FIT = Program(
     "run/search.db", _read_fit,
 )  # fmt: skip
 
+
 def stored_rows(store: Path) -> Rows:
     """Read each score of a store as it lies in the table, by the hash of its key; nothing where there is none yet."""
     if not store.is_file():
         return {}
-    query = "SELECT hash, run, architecture, proxy, value, value_text, status, seconds, created FROM scores"
+    query = "SELECT hash, run, architecture, proxy, value, value_text, status, reason, seconds, created FROM scores"
     try:
         with closing(sqlite3.connect(f"{store.as_uri()}?mode=ro", uri=True, timeout=30)) as connection:
             rows = connection.execute(query).fetchall()
@@ -296,7 +298,7 @@ class Trial:
             process.kill()
             out, err = process.communicate()
             self.log.append(f"killed after {LONGEST:g} s\n{err}")
-            raise Violation(f"it hangs: no end after {LONGEST:g} s") from None
+            raise BrokenPromiseError(f"it hangs: no end after {LONGEST:g} s") from None
         done = Done(process.returncode, out, err)
         self.log.append(f"exit code {done.code}\n{err}".rstrip())
         self.expect("Traceback" not in err and "Traceback" not in out, "a traceback reached the user")
@@ -311,7 +313,7 @@ class Trial:
     def expect(self, condition: bool, otherwise: str) -> None:
         """Raise a violation unless a condition holds."""
         if not condition:
-            raise Violation(otherwise)
+            raise BrokenPromiseError(otherwise)
 
     # Moments.
 
@@ -361,5 +363,5 @@ class Trial:
         """Hold that each stored score is still there as it was, and none is there twice."""
         lost = [row for key, row in before.items() if row[STATUS] != "failed" and after.get(key) != row]
         self.expect(not lost, f"{len(lost)} stored scores are gone or were computed again, such as {lost[:1]}")
-        keys = {row[RUN_TO_PROXY] for row in after.values()}
+        keys = {row[KEY] for row in after.values()}
         self.expect(len(keys) == len(after), "a score is there twice")

@@ -2,10 +2,11 @@
 
     python tools/faults.py [--faults 200] [--seed 0] [--only KIND[:NUMBER]] [--jobs 2] [--out DIR]
 
-Each fault is a run of the program in a process of its own with small settings; then the same command runs again. What
-came out has to be the result of a run that was left alone, to the last digit; what was stored before has to be there as
-it was, each score once; exit codes are those of docs/reliability.md, with one sentence and no traceback. Prints how many
-faults of each kind came to what, and ends with exit code 1 where a promise was broken, with the commands that led there.
+Each fault is a run of the program in a process of its own with small settings; then the same command runs again.
+What came out has to be the result of a run that was left alone, to the last digit; what was stored before has to be
+there as it was, each score once; exit codes are those of docs/reliability.md, with one sentence and no traceback.
+Prints how many faults of each kind came to what; ends with exit code 1 where a promise was broken, with the commands
+that led there.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "src"))
 import fault_files
 import fault_kinds
 import fault_servers
-from fault_runs import Trial, Undisturbed, Violation
+from fault_runs import BrokenPromiseError, Trial, Undisturbed
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,8 @@ def outcome(fault: str, seed: int, folder: Path, undisturbed: Undisturbed) -> Ou
     begun = time.monotonic()
     try:
         text, is_broken = KINDS[fault.partition(":")[0]].inflict(trial), False
-    except Violation as violation:
-        text, is_broken = str(violation), True
+    except BrokenPromiseError as broken:
+        text, is_broken = str(broken), True
     except Exception as error:  # a fault of this script counts too: nothing was shown
         text, is_broken = f"{type(error).__name__}: {error}", True
     if not is_broken:

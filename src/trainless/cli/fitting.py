@@ -19,13 +19,16 @@ from trainless.cli.devices import Accelerator, DeviceCount, Precision, devices_o
 from trainless.cli.limits import NO_LIMITS, Most, limit_options
 from trainless.cli.shared import (
     Json,
+    MemoryLimit,
     Proxies,
     Seed,
     Space,
+    Timeout,
     Workers,
     check_places,
     find_data,
     interruptible,
+    limited,
     new_folder,
 )
 from trainless.costs import COSTS
@@ -464,6 +467,8 @@ def trust(
     image_size: Annotated[int | None, typer.Option(help="Rows and columns of the images.")] = None,
     seed: Seed = 0,
     workers: Workers = None,
+    timeout: Timeout = None,
+    memory_limit: MemoryLimit = None,
     store: Annotated[str, typer.Option(help="Where scores and trainings are kept.")] = "trust.db",
     csv: Annotated[Path | None, typer.Option(help="Write scores and accuracies to this CSV file.")] = None,
     as_json: Json = False,
@@ -479,11 +484,13 @@ def trust(
     others = [estimator(spec) for spec in split_names(estimators)]
     chosen = search_space(space)
     loaded = load_data(find_data(data), image_size=image_size)
+    processes = limited(workers, timeout, memory_limit)
     advice = f"What is finished is in {store}: run the same command again to go on."
     with interruptible(advice), progress("training") as update:
         found = trust(
             loaded, chosen, train=train, proxies=proxies, epochs=epochs, images=images, augment=augment,
-            estimators=others, seed=seed, workers=workers, store=store, progress=update,
+            estimators=others, seed=seed, store=store, progress=update,
+            workers=processes,
         )  # fmt: skip
     if csv:
         write_file(csv, found.scores.assign(valid_accuracy=found.accuracies).to_csv)

@@ -13,9 +13,11 @@ from trainless.cli.fitting import fit_shown
 from trainless.cli.shared import (
     MAXIMUM_ROWS,
     Json,
+    MemoryLimit,
     Proxies,
     Seed,
     Space,
+    Timeout,
     Workers,
     cause,
     chosen_run,
@@ -23,6 +25,7 @@ from trainless.cli.shared import (
     first_line,
     in_listed_order,
     interruptible,
+    limited,
     make_folder,
     own_version,
 )
@@ -125,6 +128,8 @@ def score(
     dtype: Annotated[str, typer.Option(help="float32, or float64 for exact work.")] = "float32",
     device: Annotated[str, typer.Option(help="cpu, or cuda where there is one.")] = "cpu",
     workers: Workers = None,
+    timeout: Timeout = None,
+    memory_limit: MemoryLimit = None,
     as_json: Json = False,
 ) -> None:
     """Score architectures and store each score; run the same command again to go on after an interruption."""
@@ -137,8 +142,8 @@ def score(
     chosen = _architectures(chosen_space, architectures, sample, everything, seed)
     scorer = Scorer(
         chosen_space, proxies, load_data(find_data(data), image_size=image_size), seed=seed, batch_size=batch_size,
-        balanced=balanced, initialization=initialization, dtype=dtype, device=device, workers=workers, repeats=repeats,
-        store=store,
+        balanced=balanced, initialization=initialization, dtype=dtype, device=device, repeats=repeats, store=store,
+        workers=limited(workers, timeout, memory_limit),
     )  # fmt: skip
     table, seconds = _scored(scorer, chosen, f"Finished scores are in {store}: run the same command again to go on.")
     failures = [{"architecture": f.architecture, "proxy": f.proxy, "reason": f.reason} for f in scorer.failures]

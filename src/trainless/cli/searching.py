@@ -11,14 +11,17 @@ import typer
 from trainless.cli.limits import NO_LIMITS, Most, limit_options
 from trainless.cli.shared import (
     Json,
+    MemoryLimit,
     Seed,
     Space,
+    Timeout,
     Workers,
     check_figure,
     check_places,
     find_data,
     first_line,
     interruptible,
+    limited,
 )
 from trainless.costs import COSTS
 from trainless.errors import InputError
@@ -68,6 +71,8 @@ def search(
     image_size: Annotated[int | None, typer.Option(help="Resize images to so many rows and columns.")] = None,
     device: Annotated[str, typer.Option(help="Where scores are computed and latency is measured.")] = "cpu",
     workers: Workers = None,
+    timeout: Timeout = None,
+    memory_limit: MemoryLimit = None,
     out: Annotated[Path | None, typer.Option(help="Write a page that explains the search to this HTML file.")] = None,
     figure: Annotated[Path | None, typer.Option(help="Draw the search: PNG, SVG or PDF by the ending.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the evaluations of the first seed to this CSV file.")] = None,
@@ -102,11 +107,12 @@ def search(
     final = RunOff(run_off, epochs=run_off_epochs, images=run_off_images, augment=augment) if run_off else None
     chosen = search_space(space)
     images = load_data(find_data(data), image_size=image_size)
+    processes = limited(workers, timeout, memory_limit)
     known = _table_of_costs(table, [*columns, *objectives])
     searches = [
         Search(
             chosen, strategy, score, images, budget=budget, limits=limits, objectives=objectives, seed=search_seed,
-            batch=batch, workers=workers, store=store, batch_size=batch_size, device=device, table=known,
+            batch=batch, workers=processes, store=store, batch_size=batch_size, device=device, table=known,
             fidelities=[parse_fidelity(text) for text in reduced] if reduced else None, run_off=final,
         )
         for search_seed in range(seed, seed + seeds)

@@ -6,19 +6,24 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
 from trainless.errors import InputError
 
+if TYPE_CHECKING:
+    from trainless.workers import WorkersChoice
+
 __all__ = [
     "MAXIMUM_ROWS",
     "Json",
+    "MemoryLimit",
     "Proxies",
     "Seed",
     "Space",
+    "Timeout",
     "TrainlessCommand",
     "Workers",
     "cause",
@@ -29,6 +34,7 @@ __all__ = [
     "first_line",
     "in_listed_order",
     "interruptible",
+    "limited",
     "make_folder",
     "new_folder",
     "own_version",
@@ -41,6 +47,12 @@ Space = Annotated[
 Proxies = Annotated[str, typer.Option(help="Names with commas, or 'all'; `trainless proxies` lists them.")]
 Seed = Annotated[int, typer.Option(help="Decides the sample, the batch, the weights and all noise.")]
 Workers = Annotated[int | None, typer.Option(help="Worker processes of one thread each; default one a core.")]
+Timeout = Annotated[
+    str | None, typer.Option(help="Most time for an architecture, such as 60s; one that takes more has failed.")
+]
+MemoryLimit = Annotated[
+    str | None, typer.Option(help="Most memory of a worker process, such as 2GB; a network that needs more has failed.")
+]
 
 MAXIMUM_ROWS = 20
 """How many rows a command prints before it names the option that shows more."""
@@ -110,6 +122,17 @@ def interruptible(advice: str | Callable[[], str]) -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo(f"trainless: interrupted. {advice if isinstance(advice, str) else advice()}", err=True)
         raise typer.Exit(130) from None
+
+
+def limited(workers: WorkersChoice, timeout: str | None, memory_limit: str | None) -> WorkersChoice:
+    """Limit what workers may take for an architecture, where that is asked for."""
+    from trainless.costs import COSTS
+    from trainless.units import parse_time
+    from trainless.workers import limited_workers
+
+    seconds = None if timeout is None else parse_time(timeout)
+    memory = None if memory_limit is None else int(COSTS["memory"].parse(memory_limit, "--memory-limit") * 2**20)
+    return limited_workers(workers, seconds, memory)
 
 
 def own_version() -> str:

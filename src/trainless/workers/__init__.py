@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import SupportsIndex
 
+from trainless.errors import InputError
 from trainless.workers.base import Compute, Result, Shared, Unit, Workers
 from trainless.workers.local import LocalWorkers
 from trainless.workers.process import process_start
@@ -16,6 +18,7 @@ __all__ = [
     "Workers",
     "WorkersChoice",
     "chosen_workers",
+    "limited_workers",
     "process_start",
     "run_in_workers",
     "threads_here",
@@ -37,11 +40,36 @@ def chosen_workers(workers: WorkersChoice) -> Workers:
 
     Example:
         >>> chosen_workers(2)
-        LocalWorkers(count=2)
+        LocalWorkers(count=2, timeout=None, memory=None)
     """
     if workers is None:
         return LocalWorkers(_cores())
     return LocalWorkers(int(workers)) if isinstance(workers, SupportsIndex) else workers
+
+
+def limited_workers(
+    workers: WorkersChoice, timeout: float | None = None, memory: int | None = None
+) -> WorkersChoice:  # fmt: skip
+    """Give the workers that are asked for, with limits on what a unit may take; at least one process where there are any.
+
+    Args:
+        workers: as for `chosen_workers`.
+        timeout: as for `LocalWorkers`.
+        memory: as for `LocalWorkers`.
+
+    Raises:
+        InputError: a limit is out of range, or is none that these workers know.
+
+    Example:
+        >>> limited_workers(0, timeout=30.0), limited_workers(0)
+        (LocalWorkers(count=1, timeout=30.0, memory=None), 0)
+    """
+    if timeout is None and memory is None:
+        return workers
+    chosen = chosen_workers(workers)
+    if not isinstance(chosen, LocalWorkers):
+        raise InputError("Limits on time and memory are those of processes of this machine: leave them out.")
+    return replace(chosen, count=max(1, chosen.count), timeout=timeout, memory=memory)
 
 
 def threads_here(workers: WorkersChoice) -> int:
