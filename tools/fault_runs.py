@@ -28,8 +28,8 @@ from trainless.search_spaces import search_space
 from trainless.store import Store
 
 __all__ = [
-    "FIT", "POLL", "REASON", "SCORE", "SEARCH", "SPACE", "STATUS", "SUITE", "TRUST", "VALUES", "Alone", "BrokenPromiseError", "Done", "Program",
-    "Trial", "Undisturbed", "stored_rows",
+    "FIT", "POLL", "REASON", "SCORE", "SEARCH", "SPACE", "STATUS", "SUITE", "TRUST", "VALUES", "Alone",
+    "BrokenPromiseError", "Done", "Program", "Trial", "Undisturbed", "stored_rows",
 ]  # fmt: skip
 
 SPACE = "nasbench201(channels=4, cells=1)"

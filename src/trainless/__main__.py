@@ -1,4 +1,4 @@
-"""``python -m trainless``, and what the command ``trainless`` runs: Ctrl-C ends it in a sentence from the first line on."""
+"""``python -m trainless`` and the command ``trainless``: from its first line on, Ctrl-C ends it in a sentence."""
 
 from __future__ import annotations
 

@@ -63,7 +63,7 @@ class Scorer:
         device: a PyTorch device. Never tried on a GPU by its makers so far; one process is used there.
         workers: number of worker processes of one thread each; 0 scores in this process; None is one a core, and none
             for a handful of networks; or `trainless.workers.Workers`, such as those of a cluster.
-        timeout: most seconds that a worker may take for an architecture, or for several that amount to the same network;
+        timeout: most seconds for an architecture, or for those together that amount to the same network, in a worker;
             one that takes more has failed. None for no limit.
         memory: most bytes that a worker process may take; a network that needs more has failed. None for no limit.
         repeats: over how many initialisations each score is averaged.

@@ -50,7 +50,7 @@ def chosen_workers(workers: WorkersChoice) -> Workers:
 def limited_workers(
     workers: WorkersChoice, timeout: float | None = None, memory: int | None = None
 ) -> WorkersChoice:  # fmt: skip
-    """Give the workers that are asked for, with limits on what a unit may take; at least one process where there are any.
+    """Give the workers that are asked for, with limits on a unit; at least one process where there are any.
 
     Args:
         workers: as for `chosen_workers`.
