@@ -94,15 +94,16 @@ def test_worker_that_hangs_ends_with_its_parent() -> None:
         "list(run_in_workers(worker_functions.hang, '', [2], 1, lambda unit, reason: reason))"
     )
     parent = subprocess.Popen([sys.executable, "-c", script], cwd=Path(__file__).parent)
-    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
-    if not children.exists():
+    if not Path(f"/proc/{parent.pid}/task/{parent.pid}/children").exists():
         parent.kill()
         parent.wait()
         pytest.skip("this system does not list a process's children")
 
+    def children(pid: object) -> list[str]:
+        return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+
     def workers() -> list[Path]:
-        found = [Path(f"/proc/{pid}/cmdline") for pid in children.read_text().split()]
-        return [path for path in found if b"spawn_main" in path.read_bytes()]
+        return [Path(f"/proc/{pid}/cmdline") for server in children(parent.pid) for pid in children(server)]
 
     deadline = time.monotonic() + 60
     while not workers():
@@ -120,3 +121,18 @@ def test_worker_that_hangs_ends_with_its_parent() -> None:
 def test_error_in_the_function_is_told() -> None:
     with pytest.raises(ScoringError, match="unit 1 is odd"):
         list(run_in_workers(worker_functions.fail, "", [1], 1, lost))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there processes are forked off a server")
+def test_processes_have_the_engine_from_the_start_and_leave_interrupts_to_the_parent() -> None:
+    assert dict(run_in_workers(worker_functions.imported, "trainless.evaluation", [1, 2], 2, lost)) == {
+        1: True,
+        2: True,
+    }
+    assert dict(run_in_workers(worker_functions.deaf, "", [1, 2], 2, lost)) == {1: True, 2: True}
+
+
+def test_what_scores_networks_imports_no_tables_and_no_optimizers() -> None:
+    unwanted = {"pandas", "scipy.optimize", "sqlalchemy"}
+    code = f"import sys, trainless.evaluation; sys.exit(not {unwanted}.isdisjoint(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -63,3 +64,13 @@ def take_memory(_: str, unit: int) -> int:
 
 def fail(_: str, unit: int) -> int:
     raise ValueError(f"unit {unit} is odd")
+
+
+def imported(name: str, unit: int) -> bool:
+    """Whether a module was there before this function asked."""
+    return name in sys.modules
+
+
+def deaf(_: str, unit: int) -> bool:
+    """Whether an interrupt is ignored."""
+    return signal.getsignal(signal.SIGINT) is signal.SIG_IGN

@@ -26,13 +26,18 @@ def _workers(trial: Trial) -> tuple[str, str]:
     return "--workers", trial.moments.choice(["0", "0", "0", "2"])
 
 
-def _children(process: subprocess.Popen[str], name: str = "") -> list[int]:
-    """Processes that a process started, of which the command line has a name."""
+def _children(pid: int) -> list[int]:
+    """Processes that a process started."""
     try:
-        pids = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text(encoding="ascii").split()
-        return [int(pid) for pid in pids if name in _command_line(int(pid))]
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()]
     except OSError:
         return []
+
+
+def _descendants(pid: int) -> list[int]:
+    """Processes that a process started, and those that they did."""
+    children = _children(pid)
+    return children + [process for child in children for process in _descendants(child)]
 
 
 def _command_line(pid: int) -> str:
@@ -57,7 +62,7 @@ def killed_driver(trial: Trial) -> str:
     program = trial.moments.choice(_SCORED)
     process = trial.start(program, *_workers(trial))
     was_alive = trial.wait_at_random(process, program)
-    children = _children(process)
+    children = _descendants(process.pid)
     process.kill()
     trial.finish(process)
     _expect_gone(trial, children)
@@ -66,14 +71,15 @@ def killed_driver(trial: Trial) -> str:
 
 
 def killed_worker(trial: Trial) -> str:
-    """Send ``kill -9`` to worker processes; the run is to go on by itself."""
+    """Send ``kill -9`` to worker processes and what they hang on; the run is to go on by itself."""
     program = trial.moments.choice(_SCORED)
     process = trial.start(program, "--workers", "2")
     killed = 0
     for _ in range(trial.moments.randint(1, 3)):
-        if trial.wait_at_random(process, program) and (workers := _children(process, "spawn_main")):
+        # Among them the server that workers are forked off, and the tracker of what they share.
+        if trial.wait_at_random(process, program) and (others := _descendants(process.pid)):
             with suppress(ProcessLookupError):
-                os.kill(trial.moments.choice(workers), signal.SIGKILL)
+                os.kill(trial.moments.choice(others), signal.SIGKILL)
                 killed += 1
     done = trial.finish(process, code=(0, 1))
     if done.code == 1:
@@ -135,7 +141,7 @@ def interrupt_at_start(trial: Trial) -> str:
 
 
 def _interrupted(trial: Trial, process: subprocess.Popen[str], program: Program) -> str:
-    children = _children(process)
+    children = _descendants(process.pid)
     process.send_signal(signal.SIGINT)
     done = trial.finish(process, code=(130, 0, -signal.SIGINT))
     _expect_gone(trial, children)

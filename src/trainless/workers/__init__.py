@@ -11,7 +11,7 @@ from typing import SupportsIndex
 from trainless.errors import InputError
 from trainless.workers.base import Compute, Result, Shared, Unit, Workers
 from trainless.workers.local import LocalWorkers
-from trainless.workers.process import process_start
+from trainless.workers.process import prepare_processes, process_start
 
 __all__ = [
     "LocalWorkers",
@@ -19,6 +19,7 @@ __all__ = [
     "WorkersChoice",
     "chosen_workers",
     "limited_workers",
+    "prepare_processes",
     "process_start",
     "run_in_workers",
     "threads_here",

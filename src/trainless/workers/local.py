@@ -18,7 +18,14 @@ from typing import Any
 
 from trainless.errors import InputError, ScoringError
 from trainless.workers.base import Compute, Result, Shared, Unit
-from trainless.workers.process import LEAST_MEMORY, answer, keep_memory, limit_memory, process_start
+from trainless.workers.process import (
+    LEAST_MEMORY,
+    answer,
+    keep_memory,
+    limit_memory,
+    process_context,
+    process_start,
+)
 
 __all__ = ["LocalWorkers"]
 
@@ -99,7 +106,7 @@ class _Worker:
 
 class _Pool:
     def __init__(self, function: Callable[..., Any], shared: Any, setting: LocalWorkers) -> None:
-        self.context = multiprocessing.get_context("spawn")
+        self.context: Any = process_context()
         self.function, self.shared, self.setting = function, shared, setting
         self.failed_starts = 0
         self.workers: list[_Worker] = []
@@ -200,6 +207,7 @@ def _cause(exit_code: int | None) -> str:
 
 def _serve(connection: Any, function: Callable[..., Any], shared: Any, memory: int | None) -> None:
     """The life of a worker: take a unit, answer, until the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as what it was forked off may not
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if memory is not None:
         limit_memory(memory)
