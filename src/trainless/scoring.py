@@ -263,8 +263,9 @@ class Scorer:
         if self.workers is None and units < 4:  # starting a process costs as much as scoring a few networks
             return LocalWorkers(0)
         chosen = chosen_workers(self.workers)
-        is_elsewhere = self.protocol.device != "cpu" and isinstance(chosen, LocalWorkers)
-        return replace(chosen, count=min(chosen.count, 1)) if is_elsewhere else chosen
+        if self.protocol.device == "cpu" or not isinstance(chosen, LocalWorkers):
+            return chosen
+        return replace(chosen, count=min(chosen.count, 1))
 
     @contextmanager
     def _writing(self) -> Iterator[Callable[[list[Score]], None]]:
