@@ -65,7 +65,7 @@ def test_time_counts_from_when_a_worker_is_ready() -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="the memory of a process can only be limited on Linux")
 def test_memory_beyond_the_limit_is_refused_to_a_worker() -> None:
     sizes = [1 << 20, 3 << 30, 2 << 20]
-    results = dict(run_in_workers(worker_functions.take_memory, "", sizes, LocalWorkers(1, memory=1 << 30), lost))
+    results = dict(run_in_workers(worker_functions.take_memory, "", sizes, LocalWorkers(1, memory_limit=1 << 30), lost))
     assert results == {1 << 20: 1 << 20, 3 << 30: -1, 2 << 20: 2 << 20}
 
 
@@ -74,7 +74,7 @@ def test_memory_beyond_the_limit_is_refused_to_a_worker() -> None:
     [
         ({"timeout": 0.0}, r"limit on time is 0.0 seconds, expected a number above 0"),
         ({"timeout": math.nan}, r"limit on time is nan seconds"),
-        ({"memory": 1 << 20}, r"limit on memory is 1,048,576 bytes, expected at least 524,288,000"),
+        ({"memory_limit": 1 << 20}, r"limit on memory is 1,048,576 bytes, expected at least 524,288,000"),
     ],
 )
 def test_limits_that_nothing_keeps_are_refused(limits: dict[str, Any], told: str) -> None:

@@ -19,6 +19,8 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from trainless.search_spaces import search_space
+
 __all__ = [
     "damaged_checkpoint", "damaged_run", "damaged_store", "killed_tuning", "nan_weights", "proxy_exhausts_memory",
     "proxy_hangs", "proxy_kills", "proxy_raises",
@@ -205,7 +207,9 @@ def _nan_in_scoring(trial: Trial) -> str:
         trial.finish(trial.start([sys.executable, str(script), name, workers, str(rows)]), code=0)
         tables[name] = pd.read_csv(rows, index_col=0, float_precision="round_trip")
     whole, poisoned = tables["whole"], tables["poisoned"]
-    is_poisoned = np.array([zlib.crc32(cell.encode()) % 3 == remainder for cell in whole.index])
+    space = search_space(SPACE)
+    built = [str(space.canonical(space.parse(cell))) for cell in whole.index]
+    is_poisoned = np.array([zlib.crc32(cell.encode()) % 3 == remainder for cell in built])
     trial.expect(whole[~is_poisoned].equals(poisoned[~is_poisoned]), "whole networks have other scores beside NaN")
     read = poisoned.loc[is_poisoned, ["snip", "nwot"]]
     trial.expect(not np.isfinite(read.to_numpy()).any(), f"finite scores of NaN weights: {read}")

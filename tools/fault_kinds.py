@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from fault_runs import FIT, SCORE, SEARCH, SUITE, TRUST, Program, Trial, stored_rows
+from fault_runs import FIT, POLL, SCORE, SEARCH, SUITE, TRUST, Program, Running, Trial, stored_rows
 
 __all__ = [
     "cannot_mount", "clock", "full_disk", "interrupt", "interrupt_at_start", "interrupt_twice",
@@ -98,16 +98,14 @@ def killed_fit(trial: Trial) -> str:
     return f"{stage}: went on to the same" if is_alive else f"{stage}: was over before"
 
 
-def kill_in_stage(trial: Trial, program: Program, stage: str, sign: int = signal.SIGKILL) -> bool:
-    """Run a fit until its progress bar names a stage, and end it at a random moment of that."""
-    log = trial.root / "bar"
-    with log.open("w", encoding="utf-8") as bar:
-        process = trial.start(program, environment={"TTY_COMPATIBLE": "1"}, stderr=bar)
-        while process.poll() is None and stage not in log.read_text(encoding="utf-8", errors="replace"):
-            time.sleep(0.02)
-        is_alive = trial.wait_for(process, trial.moments.random() * 1.5)
-        process.send_signal(sign)
-        process.wait()
+def kill_in_stage(trial: Trial, program: Program, stage: str) -> bool:
+    """Run a fit until its progress bar names a stage, and kill it at a random moment of that."""
+    process = trial.start(program, environment={"TTY_COMPATIBLE": "1"})  # which has Rich show the bar in a file too
+    while process.poll() is None and stage not in process.err.read_text(errors="replace"):
+        time.sleep(POLL)
+    is_alive = trial.wait_for(process, trial.moments.random() * 1.5)
+    process.kill()
+    process.wait()
     return is_alive
 
 
@@ -135,12 +133,12 @@ def interrupt_twice(trial: Trial) -> str:
 def interrupt_at_start(trial: Trial) -> str:
     """Press Ctrl-C while Python still loads the command."""
     program = trial.moments.choice((*_SCORED, FIT))
-    process = trial.start(program, *_workers(trial))
+    process = trial.start(program, is_new=True)
     trial.wait_for(process, trial.moments.uniform(0.2, 3.0))
     return _interrupted(trial, process, program)
 
 
-def _interrupted(trial: Trial, process: subprocess.Popen[str], program: Program) -> str:
+def _interrupted(trial: Trial, process: Running, program: Program) -> str:
     children = _descendants(process.pid)
     process.send_signal(signal.SIGINT)
     done = trial.finish(process, code=(130, 0, -signal.SIGINT))

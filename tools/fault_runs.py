@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing
 import os
 import random
 import re
@@ -18,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -39,6 +40,11 @@ POLL = 0.02
 
 # Of a stored row.
 KEY, VALUES, STATUS, REASON = slice(1, 4), slice(4, 6), 6, 7
+
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(
+    ["trainless.cli", "trainless.scoring", "trainless.suite", "trainless.automl", "trainless.fit_artifacts"]
+)
 
 Rows = dict[str, tuple[Any, ...]]
 
@@ -208,6 +214,71 @@ class Undisturbed:
         return self._found[program.name]
 
 
+def _is_apart(command: Sequence[str]) -> bool:
+    """Whether a command has processes of its own, or is none of trainless: it cannot be forked off a server."""
+    number = command[len(command) - command[::-1].index("--workers")] if "--workers" in command else "0"
+    return "-m" not in command or number != "0"
+
+
+def hear_interrupts() -> None:
+    """Undo what a shell does to commands in the background, which is to have them ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def run_forked(arguments: Sequence[str], variables: Mapping[str, str], folder: Path, out: Path, err: Path) -> None:
+    """Be a run of the program, in a process that has imported it already."""
+    for descriptor, path in ((1, out), (2, err)):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+    os.environ.update(variables)
+    os.chdir(folder)
+    hear_interrupts()
+    sys.argv[:] = arguments
+    from trainless.__main__ import main
+
+    main()
+
+
+@dataclass(frozen=True)
+class Running:
+    """A run that has been started.
+
+    Args:
+        process: the process.
+        out: the file of its standard output.
+        err: the file of its standard error.
+    """
+
+    process: Any
+    out: Path
+    err: Path
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return int(self.process.pid)
+
+    def poll(self) -> int | None:
+        """Tell the exit code; None while it runs."""
+        is_forked = not isinstance(self.process, subprocess.Popen)
+        found: int | None = self.process.exitcode if is_forked else self.process.poll()
+        return found
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, unless it has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        """End it with ``kill -9``."""
+        self.send_signal(signal.SIGKILL)
+
+    def wait(self) -> int:
+        """Wait for its end, and give its exit code."""
+        while (code := self.poll()) is None:
+            time.sleep(POLL)
+        return code
+
+
 @dataclass
 class Trial:
     """One fault: a folder of its own, its random numbers, and what it ran, so that it can be told and repeated.
@@ -217,12 +288,14 @@ class Trial:
         moments: decides all that is random in it.
         undisturbed: what programs come to when left alone.
         log: the commands and what came of them.
+        started: how many there were.
     """
 
     root: Path
     moments: random.Random
     undisturbed: Undisturbed
     log: list[str] = field(default_factory=list)
+    started: int = 0
 
     def __post_init__(self) -> None:
         for path in (self.folder, self.root / "nothing"):
@@ -244,17 +317,18 @@ class Trial:
 
     def start(
         self, program: Program | Sequence[str], *options: str, environment: Mapping[str, str] | None = None,
-        injected: str = "", stderr: int | IO[str] = subprocess.PIPE, prepare: Callable[[], None] | None = None,
-    ) -> subprocess.Popen[str]:  # fmt: skip
+        injected: str = "", is_new: bool = False,
+    ) -> Running:  # fmt: skip
         """Start a program, or a command line as it is.
+
+        A run without workers is forked off a server that has imported the program, to have time for many faults.
 
         Args:
             program: what is run.
             options: further options.
             environment: further variables.
             injected: Python code that its interpreter, and those of its workers, run before all else.
-            stderr: where its standard error goes.
-            prepare: called in the new process before the program begins.
+            is_new: start Python for it in any case.
         """
         if isinstance(program, Program):
             if not (self.folder / "table.csv").exists():
@@ -270,43 +344,43 @@ class Trial:
             paths.insert(0, str(site))
         nothing = str(self.root / "nothing")  # no tables and images but those that are named
         variables = {
-            **os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1", "TRAINLESS_DATA": nothing,
+            "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1", "TRAINLESS_DATA": nothing,
             "XDG_CACHE_HOME": nothing, **(environment or {}),
         }  # fmt: skip
-
-        def begin() -> None:
-            signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell lets its background jobs ignore it
-            if prepare:
-                prepare()
-
         self.log.append(f"$ {shlex.join(command)}")
-        return subprocess.Popen(
-            command, stdout=subprocess.PIPE, stderr=stderr, stdin=subprocess.DEVNULL, text=True,
-            env=variables, preexec_fn=begin, cwd=self.folder,
-        )  # fmt: skip
+        self.started += 1
+        out, err = (self.root / f"{name}-{self.started}" for name in ("out", "err"))
+        if not (injected or is_new or _is_apart(command)):
+            arguments = (command[2:], variables, self.folder, out, err)
+            forked = SERVER.Process(target=run_forked, args=arguments)
+            forked.start()
+            return Running(forked, out, err)
+        with out.open("w") as out_file, err.open("w") as err_file:
+            started = subprocess.Popen(
+                command, stdout=out_file, stderr=err_file, stdin=subprocess.DEVNULL, cwd=self.folder,
+                env={**os.environ, **variables}, preexec_fn=hear_interrupts,
+            )  # fmt: skip
+        return Running(started, out, err)
 
-    def finish(self, process: subprocess.Popen[str], *, code: int | Sequence[int] | None = None) -> Done:
+    def finish(self, process: Running, *, code: int | Sequence[int] | None = None) -> Done:
         """Wait for a process, and hold it to its promises: an exit code, one sentence, no traceback.
 
         Args:
             process: what was started.
             code: the exit codes that are right; None takes any, as after ``kill -9``.
         """
-        try:
-            out, err = process.communicate(timeout=LONGEST)
-        except subprocess.TimeoutExpired:
+        is_over = self.wait_for(process, LONGEST)
+        if is_over:
             process.kill()
-            out, err = process.communicate()
-            self.log.append(f"killed after {LONGEST:g} s\n{err}")
-            raise BrokenPromiseError(f"it hangs: no end after {LONGEST:g} s") from None
-        done = Done(process.returncode, out, err)
-        self.log.append(f"exit code {done.code}\n{err}".rstrip())
-        self.expect("Traceback" not in err and "Traceback" not in out, "a traceback reached the user")
+        done = Done(process.wait(), *(path.read_text(errors="replace") for path in (process.out, process.err)))
+        self.log.append(f"exit code {done.code}\n{done.err}".rstrip())
+        self.expect(not is_over, f"it hangs: no end after {LONGEST:g} s")
+        self.expect("Traceback" not in done.err + done.out, "a traceback reached the user")
         allowed = (code,) if isinstance(code, int) else code
         if allowed is not None:
             self.expect(done.code in allowed, f"exit code {done.code}, expected {' or '.join(map(str, allowed))}")
         if done.code in (2, 130):
-            is_sentence = re.fullmatch(r"trainless: [^\n]+[.)]", done.said)
+            is_sentence = re.fullmatch(r"(trainless: [^\n]+[.)]\n?){1,2}", done.said)
             self.expect(bool(is_sentence), f"not one sentence on standard error: {done.said!r}")
         return done
 
@@ -317,21 +391,21 @@ class Trial:
 
     # Moments.
 
-    def wait_for(self, process: subprocess.Popen[str], seconds: float) -> bool:
+    def wait_for(self, process: Running, seconds: float) -> bool:
         """Let a process run for some seconds; False where it ended before."""
         deadline = time.monotonic() + seconds
         while process.poll() is None and time.monotonic() < deadline:
             time.sleep(POLL)
         return process.poll() is None
 
-    def wait_for_rows(self, process: subprocess.Popen[str], store: Path) -> bool:
+    def wait_for_rows(self, process: Running, store: Path) -> bool:
         """Wait until a process has stored something new, and for a random moment after that."""
         before, deadline = len(stored_rows(store)), time.monotonic() + LONGEST
         while process.poll() is None and len(stored_rows(store)) <= before and time.monotonic() < deadline:
             time.sleep(POLL)
         return self.wait_for(process, self.moments.random())
 
-    def wait_at_random(self, process: subprocess.Popen[str], program: Program, *options: str) -> bool:
+    def wait_at_random(self, process: Running, program: Program, *options: str) -> bool:
         """Wait for a random moment of a run: by the clock, or by what it has stored."""
         if self.moments.random() < 0.5:
             return self.wait_for(process, self.moments.uniform(0, self.undisturbed(program).seconds))

@@ -146,6 +146,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where the folders of broken promises are kept")
     arguments = parser.parse_args()
     _own_mounts()
+    os.environ["OMP_NUM_THREADS"] = "1"  # of what runs are forked off
     wanted = arguments.only or list(KINDS)
     if unknown := [name for name in wanted if name.partition(":")[0] not in KINDS]:
         parser.error(f"There is no kind '{unknown[0]}', expected one of {', '.join(KINDS)}.")

@@ -65,7 +65,7 @@ class Scorer:
             for a handful of networks; or `trainless.workers.Workers`, such as those of a cluster.
         timeout: most seconds for an architecture, or for those together that amount to the same network, in a worker;
             one that takes more has failed. None for no limit.
-        memory: most bytes that a worker process may take; a network that needs more has failed. None for no limit.
+        memory_limit: most bytes of a worker process; a network that needs more has failed. None for no limit.
         repeats: over how many initialisations each score is averaged.
         store: a `Store`, a path or a URL; what it holds is not computed again and what is computed goes there.
 
@@ -100,7 +100,7 @@ class Scorer:
         device: str = "cpu",
         workers: WorkersChoice = None,
         timeout: float | None = None,
-        memory: int | None = None,
+        memory_limit: int | None = None,
         repeats: int = 1,
         store: Store | str | Path | None = None,
     ) -> None:
@@ -117,7 +117,7 @@ class Scorer:
             raise DataError(f"{self.note} Fewer than 2 remain: give a larger --batch-size or other images.")
         if not reads_images:
             self.note = ""
-        self.workers = limited_workers(workers, timeout, memory)
+        self.workers = limited_workers(workers, timeout, memory_limit)
         self.store = Store(store) if isinstance(store, str | Path) else store
         _check_options(seed, initialization, dtype, device, workers, repeats)
         self.protocol = ScoringSettings(

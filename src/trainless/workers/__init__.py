@@ -41,7 +41,7 @@ def chosen_workers(workers: WorkersChoice) -> Workers:
 
     Example:
         >>> chosen_workers(2)
-        LocalWorkers(count=2, timeout=None, memory=None)
+        LocalWorkers(count=2, timeout=None, memory_limit=None)
     """
     if workers is None:
         return LocalWorkers(_cores())
@@ -49,28 +49,28 @@ def chosen_workers(workers: WorkersChoice) -> Workers:
 
 
 def limited_workers(
-    workers: WorkersChoice, timeout: float | None = None, memory: int | None = None
+    workers: WorkersChoice, timeout: float | None = None, memory_limit: int | None = None
 ) -> WorkersChoice:  # fmt: skip
     """Give the workers that are asked for, with limits on a unit; at least one process where there are any.
 
     Args:
         workers: as for `chosen_workers`.
         timeout: as for `LocalWorkers`.
-        memory: as for `LocalWorkers`.
+        memory_limit: as for `LocalWorkers`.
 
     Raises:
         InputError: a limit is out of range, or is none that these workers know.
 
     Example:
         >>> limited_workers(0, timeout=30.0), limited_workers(0)
-        (LocalWorkers(count=1, timeout=30.0, memory=None), 0)
+        (LocalWorkers(count=1, timeout=30.0, memory_limit=None), 0)
     """
-    if timeout is None and memory is None:
+    if timeout is None and memory_limit is None:
         return workers
     chosen = chosen_workers(workers)
     if not isinstance(chosen, LocalWorkers):
         raise InputError("Limits on time and memory are those of processes of this machine: leave them out.")
-    return replace(chosen, count=max(1, chosen.count), timeout=timeout, memory=memory)
+    return replace(chosen, count=max(1, chosen.count), timeout=timeout, memory_limit=memory_limit)
 
 
 def threads_here(workers: WorkersChoice) -> int:

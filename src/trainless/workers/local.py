@@ -43,7 +43,7 @@ class LocalWorkers:
     Args:
         count: number of processes; 0 computes in this one, where nothing is limited.
         timeout: most seconds that a unit may take; a process that takes more is ended, and its unit given up.
-        memory: most bytes that a process may take; it is refused more, as where the machine has no more. On Linux.
+        memory_limit: most bytes that a process may take; it is refused more, as where there is no more. On Linux.
 
     Raises:
         InputError: a number is out of range, or something is limited in this process, or memory where there is no such
@@ -58,22 +58,22 @@ class LocalWorkers:
 
     count: int
     timeout: float | None = None
-    memory: int | None = None
+    memory_limit: int | None = None
 
     def __post_init__(self) -> None:
         if self.count < 0:
             raise InputError(f"The number of workers is {self.count}, expected 0 or more.")
         if self.timeout is not None and not 0 < self.timeout < math.inf:
             raise InputError(f"The limit on time is {self.timeout} seconds, expected a number above 0.")
-        if self.memory is not None:
+        if self.memory_limit is not None:
             if sys.platform != "linux":
                 raise InputError("The memory of a process can only be limited on Linux: leave the limit out.")
-            if self.memory < LEAST_MEMORY:
+            if self.memory_limit < LEAST_MEMORY:
                 raise InputError(
-                    f"The limit on memory is {self.memory:,} bytes, expected at least {LEAST_MEMORY:,}: a worker needs "
-                    "as much before it begins."
+                    f"The limit on memory is {self.memory_limit:,} bytes, expected at least {LEAST_MEMORY:,}: a worker "
+                    "needs as much before it begins."
                 )
-        if self.count == 0 and (self.timeout or self.memory):
+        if self.count == 0 and (self.timeout or self.memory_limit):
             raise InputError("There are limits on workers and 0 workers, expected at least 1: one that can be ended.")
 
     @contextmanager
@@ -113,7 +113,7 @@ class _Pool:
 
     def _start(self) -> _Worker:
         ours, theirs = self.context.Pipe()
-        arguments = (theirs, self.function, self.shared, self.setting.memory)
+        arguments = (theirs, self.function, self.shared, self.setting.memory_limit)
         process = self.context.Process(target=_serve, args=arguments, daemon=True, name="trainless-worker")
         with process_start(self.shared):
             process.start()
@@ -205,12 +205,12 @@ def _cause(exit_code: int | None) -> str:
     return "" if exit_code is None else f", with exit code {exit_code}"
 
 
-def _serve(connection: Any, function: Callable[..., Any], shared: Any, memory: int | None) -> None:
+def _serve(connection: Any, function: Callable[..., Any], shared: Any, memory_limit: int | None) -> None:
     """The life of a worker: take a unit, answer, until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # as what it was forked off may not
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    if memory is not None:
-        limit_memory(memory)
+    if memory_limit is not None:
+        limit_memory(memory_limit)
     give_back = keep_memory()
     try:
         connection.send(("ready", None))
