@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -11,11 +12,11 @@ from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
-from fault_runs import FIT, POLL, SCORE, SEARCH, SUITE, TRUST, Program, Running, Trial, stored_rows
+from fault_runs import FIT, MANY, POLL, SCORE, SEARCH, SUITE, TRUST, Program, Running, Trial, stored_rows
 
 __all__ = [
     "cannot_mount", "clock", "full_disk", "interrupt", "interrupt_at_start", "interrupt_twice",
-    "kill_in_stage", "killed_driver", "killed_fit", "killed_worker", "read_only",
+    "kill_in_stage", "killed_driver", "killed_fit", "killed_worker", "lacks_compiler", "read_only",
 ]  # fmt: skip
 
 _SCORED = (SCORE, SCORE, SEARCH, SUITE, TRUST)
@@ -72,12 +73,15 @@ def killed_driver(trial: Trial) -> str:
 
 def killed_worker(trial: Trial) -> str:
     """Send ``kill -9`` to worker processes and what they hang on; the run is to go on by itself."""
-    program = trial.moments.choice(_SCORED)
+    program = trial.moments.choice((MANY, MANY, SEARCH, SUITE))
     process = trial.start(program, "--workers", "2")
     killed = 0
+    while process.poll() is None and len(_descendants(process.pid)) < 3:
+        time.sleep(POLL)
     for _ in range(trial.moments.randint(1, 3)):
         # Among them the server that workers are forked off, and the tracker of what they share.
-        if trial.wait_at_random(process, program) and (others := _descendants(process.pid)):
+        is_alive = trial.wait_for(process, trial.moments.uniform(0, 3))
+        if is_alive and (others := _descendants(process.pid)):
             with suppress(ProcessLookupError):
                 os.kill(trial.moments.choice(others), signal.SIGKILL)
                 killed += 1
@@ -204,35 +208,58 @@ def read_only(trial: Trial) -> str:
 
 # The clock.
 
-_JUMPS = """
-import datetime, os, random, time
+_CLOCK = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdlib.h>
+#include <sys/time.h>
+#include <time.h>
 
-numbers, now, shift = random.Random(int(os.environ["CLOCK_SEED"])), time.time, 0.0
+/* Every fifth reading or so, the clock of the calendar is another by up to twelve years, back or forth. */
+static time_t shift(void) {
+    static __thread unsigned int state = 0;
+    static __thread time_t seconds = 0;
+    if (!state) state = (unsigned int)atoi(getenv("CLOCK_SEED"));
+    if (rand_r(&state) % 5 == 0) seconds = (time_t)(rand_r(&state) % 800000000) - 400000000;
+    return seconds;
+}
 
+int clock_gettime(clockid_t clock, struct timespec *now) {
+    int (*read)(clockid_t, struct timespec *) = dlsym(RTLD_NEXT, "clock_gettime");
+    int failed = read(clock, now);
+    if (clock == CLOCK_REALTIME) now->tv_sec += shift();
+    return failed;
+}
 
-def jumping():
-    global shift
-    if numbers.random() < 0.2:
-        shift = numbers.uniform(-4e8, 4e8)  # up to twelve years, back or forth
-    return now() + shift
+int gettimeofday(struct timeval *now, void *zone) {
+    int (*read)(struct timeval *, void *) = dlsym(RTLD_NEXT, "gettimeofday");
+    int failed = read(now, zone);
+    now->tv_sec += shift();
+    return failed;
+}
 
-
-class Jumping(datetime.datetime):
-    @classmethod
-    def now(cls, tz=None):
-        return cls.fromtimestamp(jumping(), tz)
-
-
-time.time, time.time_ns, datetime.datetime = jumping, lambda: int(jumping() * 1e9), Jumping
+time_t time(time_t *kept) {
+    time_t (*read)(time_t *) = dlsym(RTLD_NEXT, "time");
+    time_t now = read(NULL) + shift();
+    if (kept) *kept = now;
+    return now;
+}
 """
 
 
+def lacks_compiler() -> str:
+    """Tell why no clock can be put in place of the system's; empty where one can."""
+    return "" if shutil.which("cc") else "no C compiler for a clock that jumps"
+
+
 def clock(trial: Trial) -> str:
-    """Let the clock jump back and forth by years during a run that is killed, and during the next one."""
+    """Let the clock jump back and forth by years during a run that is killed, or during one that is not."""
     program, was_alive = trial.moments.choice((*_SCORED, FIT)), False
-    start = partial(
-        trial.start, program, injected=_JUMPS, environment={"CLOCK_SEED": str(trial.moments.randrange(1 << 30))}
-    )
+    source, library = trial.root / "clock.c", trial.root / "clock.so"
+    source.write_text(_CLOCK, encoding="utf-8")
+    subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", str(library), str(source), "-ldl"], check=True)
+    variables = {"LD_PRELOAD": str(library), "CLOCK_SEED": str(trial.moments.randint(1, 1 << 30))}
+    start = partial(trial.start, program, environment=variables, is_new=True)
     if trial.moments.random() < 0.5:
         process = start()
         was_alive = trial.wait_at_random(process, program)

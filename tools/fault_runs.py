@@ -15,9 +15,10 @@ import subprocess
 import sys
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from trainless.search_spaces import search_space
 from trainless.store import Store
 
 __all__ = [
-    "FIT", "POLL", "REASON", "SCORE", "SEARCH", "SPACE", "STATUS", "SUITE", "TRUST", "VALUES", "Alone",
+    "FIT", "MANY", "POLL", "REASON", "SCORE", "SEARCH", "SPACE", "STATUS", "SUITE", "TRUST", "VALUES", "Alone",
     "BrokenPromiseError", "Done", "Program", "Trial", "Undisturbed", "stored_rows",
 ]  # fmt: skip
 
@@ -152,6 +153,9 @@ SCORE = Program(
      "--sample", "40", "--store", "{folder}/scores.db"),
     "scores.db", _read_scores,
 )  # fmt: skip
+MANY = replace(
+    SCORE, name="score of many", arguments=tuple("120" if text == "40" else text for text in SCORE.arguments)
+)
 SEARCH = Program(
     "search",
     ("search", "--data", "digits", "--space", SPACE, "--score", "nwot", "--budget", "40", "--batch-size", "16",
@@ -200,11 +204,11 @@ class Undisturbed:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._found: dict[str, Alone] = {}
-        self._lock = threading.Lock()
+        self._locks: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
 
     def __call__(self, program: Program) -> Alone:
         """Give what a program comes to."""
-        with self._lock:
+        with self._locks[program.name]:
             if program.name not in self._found:
                 trial = Trial(self._folder / program.name, random.Random(0), self)
                 begun = time.monotonic()
@@ -317,7 +321,7 @@ class Trial:
 
     def start(
         self, program: Program | Sequence[str], *options: str, environment: Mapping[str, str] | None = None,
-        injected: str = "", is_new: bool = False,
+        is_new: bool = False,
     ) -> Running:  # fmt: skip
         """Start a program, or a command line as it is.
 
@@ -327,7 +331,6 @@ class Trial:
             program: what is run.
             options: further options.
             environment: further variables.
-            injected: Python code that its interpreter, and those of its workers, run before all else.
             is_new: start Python for it in any case.
         """
         if isinstance(program, Program):
@@ -336,21 +339,17 @@ class Trial:
             command = self.command(program, *options)
         else:
             command = list(program)
-        paths = [str(SOURCE)]
-        if injected:
-            site = self.root / "injected"
-            site.mkdir(exist_ok=True)
-            (site / "sitecustomize.py").write_text(injected, encoding="utf-8")
-            paths.insert(0, str(site))
         nothing = str(self.root / "nothing")  # no tables and images but those that are named
         variables = {
-            "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1", "TRAINLESS_DATA": nothing,
+            "PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1", "TRAINLESS_DATA": nothing,
             "XDG_CACHE_HOME": nothing, **(environment or {}),
         }  # fmt: skip
         self.log.append(f"$ {shlex.join(command)}")
         self.started += 1
         out, err = (self.root / f"{name}-{self.started}" for name in ("out", "err"))
-        if not (injected or is_new or _is_apart(command)):
+        out.touch()
+        err.touch()
+        if not (is_new or _is_apart(command)):
             arguments = (command[2:], variables, self.folder, out, err)
             forked = SERVER.Process(target=run_forked, args=arguments)
             forked.start()

@@ -47,6 +47,7 @@ def killed_database(trial: Trial) -> str:
         is_alive = trial.wait_for(process, trial.moments.random() / 2)
         _kill_all(server.get_pid())
         trial.wait_for(process, trial.moments.uniform(0, 3))
+        (trial.root / "database" / "postmaster.pid").unlink(missing_ok=True)  # of the one that was killed
         server.ensure_postgres_running()
         kept = _rows(url)
         done = trial.finish(process, code=(0, 2))

@@ -59,7 +59,7 @@ KINDS = {
     "interrupt-at-start": Kind(fault_kinds.interrupt_at_start, 14),
     "full-disk": Kind(fault_kinds.full_disk, 16, fault_kinds.cannot_mount),
     "read-only": Kind(fault_kinds.read_only, 10, fault_kinds.cannot_mount),
-    "clock": Kind(fault_kinds.clock, 8),
+    "clock": Kind(fault_kinds.clock, 8, fault_kinds.lacks_compiler),
     "damaged-store": Kind(fault_files.damaged_store, 16),
     "damaged-checkpoint": Kind(fault_files.damaged_checkpoint, 6),
     "damaged-run": Kind(fault_files.damaged_run, 8),

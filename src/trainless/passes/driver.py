@@ -172,6 +172,15 @@ def _no_collections() -> Iterator[None]:
             gc.enable()
 
 
+def _refuse_broken(run: Run, output: torch.Tensor) -> None:
+    """Refuse weights that are NaN or infinite, of which what counts signs would make numbers all the same."""
+    if output.is_meta or bool(output.isfinite().all()):  # what is used of them would show there
+        return
+    for name, tensor in run.tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise NetworkError(f"The network's '{name}' holds NaN or infinite numbers: train it anew, or draw it anew.")
+
+
 class _Pass:
     """One pass over one network: it drives the recorders through forward and backward passes."""
 
@@ -253,6 +262,7 @@ class _Pass:
                     with run.tracker.watching(*rules), torch.set_grad_enabled(graph), kept:
                         output = run.checked(run.forward(*run.inputs), len(run.inputs[0]))
                     run.tracker.refuse_unseen(output)
+                    _refuse_broken(run, output)
                     run.layers = run.tracker.layers()
                 try:
                     for signal, recorder in self.recorders.items():
