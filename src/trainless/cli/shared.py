@@ -6,15 +6,21 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
-from trainless.errors import InputError
+from trainless.errors import InputError, UnknownNameError
+
+if TYPE_CHECKING:
+    from trainless.workers import WorkersChoice
 
 __all__ = [
+    "BACKENDS",
     "MAXIMUM_ROWS",
+    "Address",
+    "Backend",
     "Json",
     "Proxies",
     "Seed",
@@ -24,6 +30,7 @@ __all__ = [
     "cause",
     "check_figure",
     "check_places",
+    "chosen_backend",
     "chosen_run",
     "find_data",
     "first_line",
@@ -41,6 +48,16 @@ Space = Annotated[
 Proxies = Annotated[str, typer.Option(help="Names with commas, or 'all'; `trainless proxies` lists them.")]
 Seed = Annotated[int, typer.Option(help="Decides the sample, the batch, the weights and all noise.")]
 Workers = Annotated[int | None, typer.Option(help="Worker processes of one thread each; default one a core.")]
+Backend = Annotated[
+    str, typer.Option(help="Where workers are: local, on this machine, or ray, on the nodes of a cluster.")
+]
+Address = Annotated[
+    str | None,
+    typer.Option(help="Cluster of --backend ray: HOST:PORT, or auto; default begins one on this machine."),
+]
+
+BACKENDS = ("local", "ray")
+"""Where workers are."""
 
 MAXIMUM_ROWS = 20
 """How many rows a command prints before it names the option that shows more."""
@@ -84,6 +101,21 @@ def _refuse_sizes(arguments: Sequence[str]) -> None:
 def first_line(thing: Any) -> str:
     """Give the first line of a docstring."""
     return (thing.__doc__ or "").strip().splitlines()[0]
+
+
+def chosen_backend(backend: str, address: str | None, workers: int | None) -> WorkersChoice:
+    """Give the workers that --backend, --address and --workers ask for; those of a cluster are connected to."""
+    from trainless.workers import RayWorkers
+
+    if backend not in BACKENDS:
+        raise UnknownNameError("backend", backend, BACKENDS)
+    if backend == "local":
+        if address is not None:
+            raise InputError(f"--address is {address}, but workers are on this machine: add --backend ray.")
+        return workers
+    cluster = RayWorkers(address, workers)
+    cluster.connect()  # what is wrong with it is found before any work is done
+    return cluster
 
 
 def find_data(data: str) -> str:

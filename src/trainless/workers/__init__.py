@@ -10,9 +10,11 @@ from typing import SupportsIndex
 from trainless.workers.base import Compute, Result, Shared, Unit, Workers
 from trainless.workers.local import LocalWorkers
 from trainless.workers.process import process_start
+from trainless.workers.ray import RayWorkers
 
 __all__ = [
     "LocalWorkers",
+    "RayWorkers",
     "Workers",
     "WorkersChoice",
     "chosen_workers",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import os
 import platform
 import sys
 import time
@@ -93,7 +94,9 @@ class _Pool:
     def __init__(self, workers: RayWorkers, function: Callable[..., Any], shared: Any) -> None:
         self.workers, self.ray = workers, workers.connect()
         self.work = self.ray.put((function, shared))
-        environment = {"OMP_NUM_THREADS": "1", "GLIBC_TUNABLES": LARGE_PAGES}
+        # Modules of one's own are found where their folders are there too, as on a file system that all nodes share.
+        folders = os.pathsep.join(["${PYTHONPATH}", *filter(None, sys.path)])
+        environment = {"OMP_NUM_THREADS": "1", "GLIBC_TUNABLES": LARGE_PAGES, "PYTHONPATH": folders}
         self.task = self.ray.remote(_compute).options(
             num_cpus=1, max_retries=0, runtime_env={"env_vars": environment}, name="trainless"
         )
