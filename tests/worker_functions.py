@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from pathlib import Path
 
 
@@ -32,3 +33,11 @@ def die_at_once(_: str, unit: int) -> int:
 
 def fail(_: str, unit: int) -> int:
     raise ValueError(f"unit {unit} is odd")
+
+
+def slowly(folder: str, unit: int) -> int:
+    """Note the process that computes a unit, and take a while."""
+    with (Path(folder) / f"{unit}").open("a", encoding="ascii") as file:
+        file.write(f"{os.getppid()}\n")
+    time.sleep(0.1)
+    return unit
