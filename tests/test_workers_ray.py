@@ -167,10 +167,6 @@ class TestCommandLine:
         assert json.loads(there.stdout)["scores"] == json.loads(here.stdout)["scores"]
         assert there.stderr == here.stderr
 
-    def test_address_where_nothing_listens(self, tmp_path: Path) -> None:
-        done = run_python("-c", "from trainless.workers import RayWorkers; RayWorkers('127.0.0.2:9').connect()")
-        assert "No cluster of Ray can be used at 127.0.0.2:9 ([Errno 111] Connection refused)" in done.stderr
-
 
 class TestDeath:
     """The cluster loses nodes here: this comes last."""
@@ -178,17 +174,17 @@ class TestDeath:
     def test_killed_node_costs_only_what_it_computed(self, cluster: Any, workers: RayWorkers, tmp_path: Path) -> None:
         node = cluster.add_node(**NODE)
         units = list(range(60))
-        results, killed = Counter[int](), set[int]()
+        results, before = Counter[int](), set[int]()
         for unit, _ in run_in_workers(worker_functions.slowly, str(tmp_path), units, workers, lost):
             results[unit] += 1
             if sum(results.values()) == 20:
-                killed = set(results)
+                before = set(results)
                 cluster.remove_node(node, allow_graceful=False)
         assert results == Counter(units)
         computed = {unit: (tmp_path / str(unit)).read_text().split() for unit in units}
         repeated = {unit for unit in units if len(computed[unit]) > 1}
-        assert not repeated & killed
-        assert len({computed[unit][0] for unit in repeated}) <= 1, "all were begun by the process that was killed"
+        assert not repeated & before
+        assert len({computed[unit][0] for unit in repeated}) <= 1, "all were begun on the node that was killed"
 
     def test_table_is_whole_where_a_node_dies(self, cluster: Any, workers: RayWorkers, tmp_path: Path) -> None:
         architectures = sample(16)
@@ -210,10 +206,9 @@ class TestDeath:
 
     def test_cluster_without_nodes_is_told(self, cluster: Any, workers: RayWorkers, tmp_path: Path) -> None:
         impatient = RayWorkers(workers.address, patience=1)
+        results = run_in_workers(worker_functions.slowly, str(tmp_path), range(200), impatient, lost)
+        next(results)
+        for node in list(cluster.worker_nodes):
+            cluster.remove_node(node, allow_graceful=False)
         with pytest.raises(ScoringError, match="no node with a CPU for 1 s: start nodes"):
-            for number, _ in enumerate(
-                run_in_workers(worker_functions.slowly, str(tmp_path), range(200), impatient, lost)
-            ):
-                if number == 2:
-                    for node in list(cluster.worker_nodes):
-                        cluster.remove_node(node, allow_graceful=False)
+            list(results)

@@ -36,7 +36,7 @@ def fail(_: str, unit: int) -> int:
 
 
 def slowly(folder: str, unit: int) -> int:
-    """Note the process that computes a unit, and take a while."""
+    """Note the parent of the process, which stands for its node, and take a while."""
     with (Path(folder) / f"{unit}").open("a", encoding="ascii") as file:
         file.write(f"{os.getppid()}\n")
     time.sleep(0.1)
