@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import time
 from pathlib import Path
 
@@ -41,3 +42,13 @@ def slowly(folder: str, unit: int) -> int:
         file.write(f"{os.getppid()}\n")
     time.sleep(0.1)
     return unit
+
+
+def imported(name: str, unit: int) -> bool:
+    """Whether a module was there before this function asked."""
+    return name in sys.modules
+
+
+def deaf(_: str, unit: int) -> bool:
+    """Whether an interrupt is ignored."""
+    return signal.getsignal(signal.SIGINT) is signal.SIG_IGN

@@ -9,7 +9,7 @@ from typing import SupportsIndex
 
 from trainless.workers.base import Compute, Result, Shared, Unit, Workers
 from trainless.workers.local import LocalWorkers
-from trainless.workers.process import process_start
+from trainless.workers.process import prepare_processes, process_start
 from trainless.workers.ray import RayWorkers
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Workers",
     "WorkersChoice",
     "chosen_workers",
+    "prepare_processes",
     "process_start",
     "run_in_workers",
     "threads_here",

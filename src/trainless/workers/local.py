@@ -6,8 +6,8 @@ ended as one that died; what a process sets for itself, such as a limit on its m
 
 from __future__ import annotations
 
-import multiprocessing
 import multiprocessing.connection
+import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,7 +16,7 @@ from typing import Any
 
 from trainless.errors import InputError, ScoringError
 from trainless.workers.base import Compute, Result, Shared, Unit
-from trainless.workers.process import answer, keep_memory, process_start
+from trainless.workers.process import answer, keep_memory, process_context, process_start
 
 __all__ = ["LocalWorkers"]
 
@@ -78,7 +78,7 @@ class _Worker:
 
 class _Pool:
     def __init__(self, function: Callable[..., Any], shared: Any, workers: int) -> None:
-        self.context = multiprocessing.get_context("spawn")
+        self.context: Any = process_context()
         self.function, self.shared = function, shared
         self.count, self.failed_starts = workers, 0
         self.workers: list[_Worker] = []
@@ -156,6 +156,7 @@ class _Pool:
 
 def _serve(connection: Any, function: Callable[..., Any], shared: Any) -> None:
     """The life of a worker: take a unit, answer, until the parent is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # as what it was forked off may not
     give_back = keep_memory()
     while True:
         try:
