@@ -16,7 +16,9 @@ import pytest
 import worker_functions
 
 from trainless import Scorer, Search, Store
+from trainless.data import load_data, split
 from trainless.errors import ScoringError
+from trainless.estimators import Setting, estimator
 from trainless.search import RunOff
 from trainless.search_spaces import search_space
 from trainless.types import Architecture
@@ -80,6 +82,11 @@ class TestPool:
         assert workers.count == 2
         assert RayWorkers(workers.address, most=1).count == 1
 
+    def test_units_that_take_no_time_go_in_chunks(self, workers: RayWorkers) -> None:
+        tasks = Counter(task for _, task in run_in_workers(worker_functions.task, "", range(4000), workers, lost))
+        assert sum(tasks.values()) == 4000
+        assert len(tasks) < 100
+
     def test_killed_worker_costs_no_result(self, workers: RayWorkers, tmp_path: Path) -> None:
         results = dict(run_in_workers(worker_functions.die_once, str(tmp_path), [1, 2, 3, 4], workers, lost))
         assert results == {1: 1, 2: 2, 3: 3, 4: 4}
@@ -124,6 +131,15 @@ class TestEqualToLocal:
         assert not rows.duplicated(["architecture", "proxy"]).any()
         assert len(rows) == local.size
 
+    @pytest.mark.parametrize("spec", ["one-shot(epochs=1)", "morphed(epochs=1, first=1)"])
+    def test_estimates_with_weights_that_travel(self, workers: RayWorkers, spec: str) -> None:
+        images = split(load_data("digits"), 0.1)[1]
+        here, there = (
+            estimator(spec).estimate(sample(3), Setting(SPACE, images, workers=where)) for where in (0, workers)
+        )
+        assert [estimate.value for estimate in here] == [estimate.value for estimate in there]
+        assert not any(estimate.reason for estimate in there)
+
     def test_search_with_its_run_off(self, workers: RayWorkers) -> None:
         def found(where: RayWorkers | int) -> Any:
             search = Search(
@@ -159,13 +175,16 @@ class TestEqualToLocal:
 
 class TestCommandLine:
     def test_scores_are_those_of_the_local_run(self, workers: RayWorkers, tmp_path: Path) -> None:
-        options = ["score", "--data", "digits", "--sample", "6", "--batch-size", "8", "--space", SPACE.spec]
-        options += ["--proxies", "params,snip,nwot", "--json", "--store"]
-        where = ["--backend", "ray", "--address", workers.address or ""]
-        there = run_python("-m", "trainless.cli", *options, str(tmp_path / "there.db"), *where)
-        here = run_python("-m", "trainless.cli", *options, str(tmp_path / "here.db"), "--workers", "0")
-        assert json.loads(there.stdout)["scores"] == json.loads(here.stdout)["scores"]
-        assert there.stderr == here.stderr
+        (tmp_path / "cells.txt").write_text("\n".join(map(str, sample(6))))
+        done = run_python(
+            "-m", "trainless.cli", "score", "--data", "digits", "--batch-size", "8", "--space", SPACE.spec,
+            "--proxies", "params,snip,nwot", "--architectures", str(tmp_path / "cells.txt"), "--json",
+            "--store", str(tmp_path / "scores.db"), "--backend", "ray", "--address", workers.address or "",
+        )  # fmt: skip
+        found = {row.pop("architecture"): row for row in json.loads(done.stdout)["scores"]}
+        table = Scorer(SPACE, "params, snip, nwot", batch_size=8, workers=0).score(sample(6))
+        assert found == table.to_dict(orient="index")
+        assert done.stderr == ""
 
 
 class TestDeath:

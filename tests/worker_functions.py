@@ -52,3 +52,10 @@ def imported(name: str, unit: int) -> bool:
 def deaf(_: str, unit: int) -> bool:
     """Whether an interrupt is ignored."""
     return signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def task(_: str, unit: int) -> str:
+    """The task of Ray that a unit is computed by."""
+    import ray
+
+    return str(ray.get_runtime_context().get_task_id())
