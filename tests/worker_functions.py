@@ -70,6 +70,14 @@ def fail(_: str, unit: int) -> int:
     raise ValueError(f"unit {unit} is odd")
 
 
+def slowly(folder: str, unit: int) -> int:
+    """Note the parent of the process, which stands for its node, and take a while."""
+    with (Path(folder) / f"{unit}").open("a", encoding="ascii") as file:
+        file.write(f"{os.getppid()}\n")
+    time.sleep(0.1)
+    return unit
+
+
 def imported(name: str, unit: int) -> bool:
     """Whether a module was there before this function asked."""
     return name in sys.modules
@@ -78,3 +86,10 @@ def imported(name: str, unit: int) -> bool:
 def deaf(_: str, unit: int) -> bool:
     """Whether an interrupt is ignored."""
     return signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+
+
+def task(_: str, unit: int) -> str:
+    """The task of Ray that a unit is computed by."""
+    import ray
+
+    return str(ray.get_runtime_context().get_task_id())

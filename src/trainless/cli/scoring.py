@@ -12,6 +12,8 @@ import typer
 from trainless.cli.fitting import fit_shown
 from trainless.cli.shared import (
     MAXIMUM_ROWS,
+    Address,
+    Backend,
     Json,
     MemoryLimit,
     Proxies,
@@ -20,6 +22,7 @@ from trainless.cli.shared import (
     Timeout,
     Workers,
     cause,
+    chosen_backend,
     chosen_run,
     find_data,
     first_line,
@@ -128,6 +131,8 @@ def score(
     dtype: Annotated[str, typer.Option(help="float32, or float64 for exact work.")] = "float32",
     device: Annotated[str, typer.Option(help="cpu, or cuda where there is one.")] = "cpu",
     workers: Workers = None,
+    backend: Backend = "local",
+    address: Address = None,
     timeout: Timeout = None,
     memory_limit: MemoryLimit = None,
     as_json: Json = False,
@@ -140,10 +145,11 @@ def score(
     _check_names(proxies)
     chosen_space = search_space(space)
     chosen = _architectures(chosen_space, architectures, sample, everything, seed)
+    images = load_data(find_data(data), image_size=image_size)
     scorer = Scorer(
-        chosen_space, proxies, load_data(find_data(data), image_size=image_size), seed=seed, batch_size=batch_size,
-        balanced=balanced, initialization=initialization, dtype=dtype, device=device, repeats=repeats, store=store,
-        workers=limited(workers, timeout, memory_limit),
+        chosen_space, proxies, images, seed=seed, batch_size=batch_size, balanced=balanced,
+        initialization=initialization, dtype=dtype, device=device, repeats=repeats, store=store,
+        workers=limited(chosen_backend(backend, address, workers), timeout, memory_limit),
     )  # fmt: skip
     table, seconds = _scored(scorer, chosen, f"Finished scores are in {store}: run the same command again to go on.")
     failures = [{"architecture": f.architecture, "proxy": f.proxy, "reason": f.reason} for f in scorer.failures]

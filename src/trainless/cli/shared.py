@@ -11,13 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from trainless.errors import InputError
+from trainless.errors import InputError, UnknownNameError
 
 if TYPE_CHECKING:
     from trainless.workers import WorkersChoice
 
 __all__ = [
+    "BACKENDS",
     "MAXIMUM_ROWS",
+    "Address",
+    "Backend",
     "Json",
     "MemoryLimit",
     "Proxies",
@@ -29,6 +32,7 @@ __all__ = [
     "cause",
     "check_figure",
     "check_places",
+    "chosen_backend",
     "chosen_run",
     "find_data",
     "first_line",
@@ -53,6 +57,16 @@ Timeout = Annotated[
 MemoryLimit = Annotated[
     str | None, typer.Option(help="Most memory of a worker process, such as 2GB; a network that needs more has failed.")
 ]
+Backend = Annotated[
+    str, typer.Option(help="Where workers are: local, on this machine, or ray, on the nodes of a cluster.")
+]
+Address = Annotated[
+    str | None,
+    typer.Option(help="Cluster of --backend ray: HOST:PORT, or auto; default begins one on this machine."),
+]
+
+BACKENDS = ("local", "ray")
+"""Where workers are."""
 
 MAXIMUM_ROWS = 20
 """How many rows a command prints before it names the option that shows more."""
@@ -73,7 +87,7 @@ class TrainlessCommand(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         """Run the command; Ctrl-C where there is nothing else to say of it, such as in imports, ends it in a word."""
         with interruptible("Run the same command again."):
-            if ctx.params.get("workers", 0) != 0:
+            if ctx.params.get("workers", 0) != 0 and ctx.params.get("backend", "local") == "local":
                 from trainless.workers import prepare_processes
 
                 prepare_processes()  # beside the imports and the data of this one
@@ -100,6 +114,21 @@ def _refuse_sizes(arguments: Sequence[str]) -> None:
 def first_line(thing: Any) -> str:
     """Give the first line of a docstring."""
     return (thing.__doc__ or "").strip().splitlines()[0]
+
+
+def chosen_backend(backend: str, address: str | None, workers: int | None) -> WorkersChoice:
+    """Give the workers that --backend, --address and --workers ask for; those of a cluster are connected to."""
+    from trainless.workers import RayWorkers
+
+    if backend not in BACKENDS:
+        raise UnknownNameError("backend", backend, BACKENDS)
+    if backend == "local":
+        if address is not None:
+            raise InputError(f"--address is {address}, but workers are on this machine: add --backend ray.")
+        return workers
+    cluster = RayWorkers(address, workers)
+    cluster.connect()  # what is wrong with it is found before any work is done
+    return cluster
 
 
 def find_data(data: str) -> str:

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trainless.cli.shared import (
+    Address,
+    Backend,
     Json,
     MemoryLimit,
     Proxies,
     Timeout,
     Workers,
+    chosen_backend,
     find_data,
     interruptible,
     limited,
@@ -49,6 +52,8 @@ def suite(
     initialization: Annotated[str, typer.Option(help="How weights are drawn.")] = "kaiming_normal_fan_out",
     resamples: Annotated[int, typer.Option(help="Bootstrap samples behind each interval; 0 for none.")] = 200,
     workers: Workers = None,
+    backend: Backend = "local",
+    address: Address = None,
     timeout: Timeout = None,
     memory_limit: MemoryLimit = None,
     as_json: Json = False,
@@ -62,7 +67,8 @@ def suite(
     named = [part.strip() for part in proxies.split(",") if part.strip()]
     plan = Suite(
         [*named, *own], find_data(data), None if everything else sample, seeds, batch_size, initialization, resamples,
-        limited(workers, timeout, memory_limit), None if datasets is None else split_names(datasets),
+        limited(chosen_backend(backend, address, workers), timeout, memory_limit),
+        None if datasets is None else split_names(datasets),
     )  # fmt: skip
     benchmarks = find_benchmarks(spaces, table or [])
     make_folder(out)

@@ -12,9 +12,11 @@ from trainless.errors import InputError
 from trainless.workers.base import Compute, Result, Shared, Unit, Workers
 from trainless.workers.local import LocalWorkers
 from trainless.workers.process import prepare_processes, process_start
+from trainless.workers.ray import RayWorkers
 
 __all__ = [
     "LocalWorkers",
+    "RayWorkers",
     "Workers",
     "WorkersChoice",
     "chosen_workers",
