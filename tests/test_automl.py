@@ -362,9 +362,18 @@ class TestInterrupted:
     def test_what_another_fit_left_is_not_taken(self, tmp_path: Path) -> None:
         FitCheckpoint(tmp_path, "a").keep(elapsed=5.0)
         assert FitCheckpoint(tmp_path, "b").values == {}
-        (tmp_path / "unfinished.pt").write_bytes(b"half a fi")
-        assert FitCheckpoint(tmp_path, "a").values == {}
         FitCheckpoint(None, "a").keep(elapsed=1.0)
+
+    def test_a_damaged_state_is_refused_and_stays_as_it_is(self, tmp_path: Path) -> None:
+        FitCheckpoint(tmp_path, "a").keep(weights=torch.arange(1000.0))
+        path = tmp_path / "unfinished.pt"
+        whole = path.read_bytes()
+        flipped = whole.find(torch.arange(1000.0).numpy().tobytes()) + 400
+        for damaged in (whole[:-9], b"half a fi", whole[:flipped] + b"\xff" + whole[flipped + 1 :]):
+            path.write_bytes(damaged)
+            with pytest.raises(InputError, match=r"unfinished.pt' cannot be read \(.+\): restore it from a copy"):
+                FitCheckpoint(tmp_path, "a")
+            assert path.read_bytes() == damaged
 
     def test_what_another_version_left_is_not_taken(
         self, digits: Splits, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

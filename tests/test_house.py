@@ -72,6 +72,7 @@ ORDER = (
     "fit_artifacts",
     "ui",
     "cli",
+    "__main__",
     "testing",
 )
 # What a module must not import although it stands above.

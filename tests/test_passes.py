@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import random
 from typing import Any
 
@@ -256,6 +257,20 @@ class Maps(nn.Module):
 def test_what_cannot_be_scored_is_refused(network: nn.Module, labels: torch.Tensor | None, message: str) -> None:
     with pytest.raises(NetworkError, match=message):
         score(network, networks.batch()[0], labels, proxies=["snip"])
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_weights_that_are_not_finite_are_refused(value: float) -> None:
+    network = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    images, labels = torch.randn(6, 3, 8, 8), torch.arange(6) % 3
+    whole = score(network, images, labels, proxies="params, nwot, synflow:log")
+    assert all(math.isfinite(number) for number in whole.values())
+    with torch.no_grad():
+        network[0].weight[0, 0, 0, 0] = value
+    with pytest.raises(NetworkError, match=r"The network's '0.weight' holds NaN or infinite numbers"):
+        score(network, images, labels, proxies="nwot, synflow:log")
+    # What is only counted is counted.
+    assert score(network, images, labels, proxies="params") == {"params": whole["params"]}
 
 
 def test_wrong_arguments_are_refused() -> None:

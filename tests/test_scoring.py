@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +171,62 @@ def test_failure_is_recorded_and_the_rest_goes_on(tmp_path: Path, table: pd.Data
     assert healed.loc[POOL].tolist() == table.loc[POOL, names].tolist()
     with Store(tmp_path / "scores.db") as store:
         assert store.count() == 6
+
+
+class Slow(NASBench201):
+    """A space whose networks with pooling are never built."""
+
+    def build(self, architecture: Architecture, task: Task) -> torch.nn.Module:
+        if "avg_pool_3x3" in architecture.genotype:
+            time.sleep(1e6)
+        return super().build(architecture, task)
+
+
+class Greedy(NASBench201):
+    """A space whose networks with pooling take 4 GB to build."""
+
+    def build(self, architecture: Architecture, task: Task) -> torch.nn.Module:
+        if "avg_pool_3x3" in architecture.genotype:
+            torch.ones(1 << 30)
+        return super().build(architecture, task)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("space", "limits", "reason"),
+    [
+        (Slow(4, 1), {"timeout": 4.0}, "it took longer than the limit of 4 s"),
+        pytest.param(
+            Greedy(4, 1), {"memory_limit": 1 << 30}, "memory did not suffice",
+            marks=pytest.mark.skipif(sys.platform != "linux", reason="memory is limited on Linux alone"),
+        ),
+    ],
+)  # fmt: skip
+def test_an_architecture_beyond_a_limit_fails_and_costs_no_other(
+    space: NASBench201, limits: dict[str, Any], reason: str, table: pd.DataFrame, tmp_path: Path
+) -> None:
+    names, store = ["params", "snip", "nwot"], tmp_path / "scores.db"
+    limited = scorer(space=space, proxies=names, store=store, **limits)
+    found = limited.score([CONV, POOL, DEAD])
+    assert found.loc[[CONV, DEAD]].equals(table.loc[[CONV, DEAD], names])
+    assert {failure.reason for failure in limited.failures} == {reason}
+    assert {failure.architecture for failure in limited.failures} == {POOL}
+    # The limit is no part of the key: without it the rest is stored, and what failed is tried again.
+    assert limited.run == scorer(proxies=names).run
+    healed = scorer(proxies=names, store=store).score([CONV, POOL, DEAD])
+    assert healed.equals(table.loc[[CONV, POOL, DEAD], names])
+
+
+def faulty(signals: Any) -> float:
+    raise KeyError("no such thing")
+
+
+def test_a_proxy_that_raises_fails_alone(table: pd.DataFrame) -> None:
+    own = Proxy("faulty", faulty, PassSpec(), frozenset({Signal.RELU_KERNEL}), data_independent=True, paper="none",
+                summary="raises")  # fmt: skip
+    one = scorer(proxies=[own, "nwot"])
+    assert one.score([CONV, POOL])["nwot"].equals(table.loc[[CONV, POOL], "nwot"])
+    assert [failure.reason for failure in one.failures] == ["KeyError: 'no such thing'"] * 2
 
 
 def test_repeats_average_initialisations() -> None:

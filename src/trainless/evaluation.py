@@ -20,7 +20,17 @@ import torch
 
 from trainless.errors import InputError, NetworkError, TrainlessError
 from trainless.initialization import initialize
-from trainless.passes import BLOCK_PATHS, Measured, PassResult, Signal, Signals, plan_passes, run_passes, signal_name
+from trainless.passes import (
+    BLOCK_PATHS,
+    Measured,
+    PassResult,
+    Signal,
+    Signals,
+    failure_reason,
+    plan_passes,
+    run_passes,
+    signal_name,
+)
 from trainless.preparation import PreparedBatch, prepare_batch, prepare_network
 from trainless.proxies import Proxy, proxies
 from trainless.search_spaces.base import SearchSpace
@@ -298,9 +308,9 @@ def _count(protocol: ScoringSettings, architecture: Architecture, proxy: Proxy) 
     start = time.perf_counter()
     measured = {signal_name(signal): _CLOSED_FORMS[signal](protocol.space, architecture, protocol.task)
                 for signal in proxy.signals}  # fmt: skip
-    value, reason = proxy.compute(Signals(**measured))
+    score = _computed(proxy, Signals(**measured))
     seconds = time.perf_counter() - start
-    return replace(_scored(proxy, value, reason, seconds), spent=seconds)
+    return replace(score, seconds=seconds, spent=seconds)
 
 
 def _run(protocol: ScoringSettings, architecture: Architecture, chosen: Sequence[Proxy], repeat: int) -> list[Score]:
@@ -316,7 +326,7 @@ def _run(protocol: ScoringSettings, architecture: Architecture, chosen: Sequence
             dtype=DTYPES[protocol.dtype],
         )  # fmt: skip
     except (RuntimeError, ValueError, TypeError, MemoryError, TrainlessError) as error:
-        return [_failed(proxy, f"{type(error).__name__}: {error}".splitlines()[0]) for proxy in chosen]
+        return [_failed(proxy, failure_reason(error)) for proxy in chosen]
     scores = [_evaluated(proxy, results[proxy.pass_spec], building) for proxy in chosen]
     return _with_shares(scores, building + sum(result.seconds for result in results.values()))
 
@@ -351,13 +361,17 @@ def _evaluated(proxy: Proxy, result: PassResult, building: float) -> Score:
     if failure or result.signals is None:
         return _failed(proxy, failure)
     start = time.perf_counter()
-    value, reason = proxy.compute(result.signals)
+    score = _computed(proxy, result.signals)
     seconds = building + result.seconds_of(proxy.signals) + time.perf_counter() - start
-    return _scored(proxy, value, reason, seconds)
+    return replace(score, seconds=seconds)
 
 
-def _scored(proxy: Proxy, value: float, reason: str, seconds: float) -> Score:
-    return Score("", proxy.name, value, "not finite" if reason else "ok", reason, seconds)
+def _computed(proxy: Proxy, signals: Signals) -> Score:
+    try:
+        value, reason = proxy.compute(signals)
+    except Exception as error:  # a formula may be the user's own
+        return _failed(proxy, failure_reason(error))
+    return Score("", proxy.name, value, "not finite" if reason else "ok", reason)
 
 
 def _failed(proxy: Proxy, reason: str) -> Score:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from trainless.errors import InputError
 
-__all__ = ["printable", "write_file", "write_text"]
+__all__ = ["printable", "read_state", "write_file", "write_text"]
 
 T = TypeVar("T")
 
@@ -55,6 +56,33 @@ def write_text(path: Path, text: str) -> None:
         InputError: it cannot be written.
     """
     write_file(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read tensors, numbers and plain containers by name, which ``torch.save`` wrote.
+
+    Raises:
+        InputError: the file is damaged. It stays as it is: to begin anew would overwrite what may be mended.
+
+    Example:
+        >>> import tempfile, torch
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_file(Path(folder, "a.pt"), lambda partial: torch.save({"epochs": 3}, partial))
+        ...     read_state(Path(folder, "a.pt"))
+        {'epochs': 3}
+    """
+    import torch
+
+    try:
+        with zipfile.ZipFile(path) as archive:  # PyTorch reads a file without a look at its checksums
+            if broken := archive.testzip():
+                raise ValueError(f"the checksum of {broken} is another")
+        return dict(torch.load(path, weights_only=True))
+    except Exception as error:  # whatever PyTorch makes of a file that is not whole, or of another version
+        raise InputError(
+            f"The state '{path}' cannot be read ({' '.join(str(error).split())[:200].rstrip('.')}): restore it from a "
+            "copy, or move the file away to begin anew."
+        ) from error
 
 
 def printable(name: str) -> str:

@@ -18,7 +18,7 @@ from trainless.seeding import generator, preserve_rng_state
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Latency", "limited_threads", "measure_latency", "peak_memory", "usable_device"]
+__all__ = ["Latency", "is_out_of_memory", "limited_threads", "measure_latency", "peak_memory", "usable_device"]
 
 _LEAST_SECONDS = 0.1  # a shorter measurement is at the mercy of one interruption
 _MOST_SECONDS = 1.0
@@ -215,6 +215,18 @@ def _timed(run: Callable[[], object], device: torch.device, warm_up: int, repeat
         before, now = now, time.perf_counter()
         seconds.append(now - before)
     return seconds
+
+
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether something failed for want of memory.
+
+    Example:
+        >>> is_out_of_memory(RuntimeError("CUDA out of memory.")), is_out_of_memory(RuntimeError("a bug"))
+        (True, False)
+    """
+    return isinstance(error, MemoryError) or any(
+        words in str(error).lower() for words in ("out of memory", "can't allocate memory")
+    )
 
 
 def usable_device(device: str) -> torch.device:

@@ -32,7 +32,15 @@ from trainless.search_spaces.base import SearchSpace
 from trainless.specs import options_of
 from trainless.store import Run, Store
 from trainless.types import Architecture, Score
-from trainless.workers import LocalWorkers, Workers, WorkersChoice, chosen_workers, run_in_workers, worker_pool
+from trainless.workers import (
+    LocalWorkers,
+    Workers,
+    WorkersChoice,
+    chosen_workers,
+    limited_workers,
+    run_in_workers,
+    worker_pool,
+)
 
 __all__ = ["Scorer", "check_run", "parts_of", "space_of"]
 
@@ -55,6 +63,9 @@ class Scorer:
         device: a PyTorch device. Never tried on a GPU by its makers so far; one process is used there.
         workers: number of worker processes of one thread each; 0 scores in this process; None is one a core, and none
             for a handful of networks; or `trainless.workers.Workers`, such as those of a cluster.
+        timeout: most seconds for an architecture, or for those together that amount to the same network, in a worker;
+            one that takes more has failed. None for no limit.
+        memory_limit: most bytes of a worker process; a network that needs more has failed. None for no limit.
         repeats: over how many initialisations each score is averaged.
         store: a `Store`, a path or a URL; what it holds is not computed again and what is computed goes there.
 
@@ -88,6 +99,8 @@ class Scorer:
         dtype: str = "float32",
         device: str = "cpu",
         workers: WorkersChoice = None,
+        timeout: float | None = None,
+        memory_limit: int | None = None,
         repeats: int = 1,
         store: Store | str | Path | None = None,
     ) -> None:
@@ -104,7 +117,7 @@ class Scorer:
             raise DataError(f"{self.note} Fewer than 2 remain: give a larger --batch-size or other images.")
         if not reads_images:
             self.note = ""
-        self.workers = workers
+        self.workers = limited_workers(workers, timeout, memory_limit)
         self.store = Store(store) if isinstance(store, str | Path) else store
         _check_options(seed, initialization, dtype, device, workers, repeats)
         self.protocol = ScoringSettings(
@@ -250,7 +263,9 @@ class Scorer:
         if self.workers is None and units < 4:  # starting a process costs as much as scoring a few networks
             return LocalWorkers(0)
         chosen = chosen_workers(self.workers)
-        return chosen if self.protocol.device == "cpu" else LocalWorkers(min(chosen.count, 1))
+        if self.protocol.device == "cpu" or not isinstance(chosen, LocalWorkers):
+            return chosen
+        return replace(chosen, count=min(chosen.count, 1))
 
     @contextmanager
     def _writing(self) -> Iterator[Callable[[list[Score]], None]]:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from trainless.errors import InputError
-from trainless.files import write_file
+from trainless.files import read_state, write_file
 
 __all__ = ["LOGS", "UNFINISHED", "FitCheckpoint"]
 
@@ -37,7 +37,7 @@ class FitCheckpoint:
         go_on: take the values of a fit of the same settings, whatever its time was and whether it is finished or not.
 
     Raises:
-        InputError: there is nothing to go on with, or its settings are others.
+        InputError: the file is damaged; or there is nothing to go on with, or its settings are others.
 
     Example:
         >>> import tempfile
@@ -110,11 +110,5 @@ class FitCheckpoint:
 
 
 def _read(path: Path | None) -> Mapping[str, Any]:
-    """What a file holds; nothing where it is not there, not whole, or none of these."""
-    if path is None or not path.exists():
-        return {}
-    try:
-        found = torch.load(path, weights_only=True)
-    except Exception:  # whatever PyTorch makes of a file that is not whole, or of another version
-        return {}
-    return found if isinstance(found, Mapping) and isinstance(found.get("values"), Mapping) else {}
+    """What a file holds; nothing where it is not there."""
+    return {} if path is None or not path.exists() else read_state(path)

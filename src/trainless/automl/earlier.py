@@ -16,8 +16,7 @@ from trainless.automl.folders import RunFolder
 from trainless.costs import COSTS
 from trainless.data import ImageDataset, Splits, drop_leaks, fingerprint, load_splits
 from trainless.errors import DataError, InputError, TrainlessError
-from trainless.export import FORMATS, take_weights
-from trainless.files import write_file
+from trainless.export import FORMATS, read_weights, take_weights, write_weights
 from trainless.operations import MirrorAveraged
 from trainless.search import Limits
 from trainless.search_spaces import search_space
@@ -72,11 +71,11 @@ class EarlierRun:
         """
         named, copy = os.path.abspath(path), Path(folder or "", _COPY)
         if folder is not None and copy.exists() and (go_on or Path(folder, UNFINISHED).exists()):
-            found, weights = _opened(copy)
+            found, weights = read_weights(copy)
             if found.get("run") == named:
                 return cls(use, named, json.loads(found["facts"]), weights)
         facts = RunFolder.read(Path(path)).facts
-        found, weights = _opened(Path(path, FORMATS["safetensors"]))
+        found, weights = read_weights(Path(path, FORMATS["safetensors"]))
         run = cls(use, named, facts, weights)
         if found.get("architecture") != facts.get("architecture"):
             raise run._refused("its weights and fit.json are of different networks: fit it again")
@@ -109,11 +108,7 @@ class EarlierRun:
 
     def keep(self, folder: Path) -> None:
         """Copy what a fit starts from to its folder, so that it goes on though the run is no more."""
-        from safetensors.torch import save
-
-        facts = {"run": self.path, "facts": json.dumps(self.facts)}
-        content = save(dict(self.weights), facts)
-        write_file(folder / _COPY, lambda partial: partial.write_bytes(content))
+        write_weights(folder / _COPY, self.weights, {"run": self.path, "facts": json.dumps(self.facts)})
 
     # Its network.
 
@@ -293,17 +288,3 @@ def earlier_run(
 def images_key(splits: Splits) -> str:
     """Hash the images of all parts, by which they are known again."""
     return " ".join(fingerprint(part) for part in splits.parts.values())
-
-
-def _opened(path: Path) -> tuple[Mapping[str, str], Mapping[str, torch.Tensor]]:
-    """What is noted in a file of weights, and the weights."""
-    from safetensors import safe_open
-
-    try:
-        with safe_open(path, "pt") as file:
-            return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except Exception as error:  # whatever safetensors makes of a file that is damaged
-        raise InputError(
-            f"The weights '{path}' cannot be read ({getattr(error, 'strerror', None) or error}): give the folder of a "
-            "finished run."
-        ) from error

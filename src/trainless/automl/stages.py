@@ -17,12 +17,13 @@ from trainless.automl.course import FORWARD, MOST_EPOCHS, SPEED_KEPT, TELLING, C
 from trainless.automl.finalists import Finalist, finalists
 from trainless.automl.latencies import WHOLE, LatencyModel, first_within
 from trainless.automl.sizes import CostOf, Size, choose_size, time_networks, timed_size
-from trainless.automl.tuning import is_out_of_memory, tune
+from trainless.automl.tuning import tune
 from trainless.costs import COSTS
 from trainless.data import Splits
 from trainless.errors import InputError
 from trainless.estimators import AccuracyInTime, Setting, estimator
 from trainless.estimators.speeds import seconds_an_image
+from trainless.hardware import is_out_of_memory
 from trainless.search import Budget, Costs, Search, SearchResult
 from trainless.search_spaces.base import SearchSpace
 from trainless.seeding import derive_seed

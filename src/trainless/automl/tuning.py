@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from trainless.data import ImageDataset
+from trainless.hardware import is_out_of_memory
 from trainless.seeding import derive_seed
 from trainless.strategies.optuna import quiet
 from trainless.training import Devices, Recipe, TrainingState, train
@@ -18,22 +19,10 @@ if TYPE_CHECKING:
     import optuna
     import torch
 
-__all__ = ["is_out_of_memory", "suggest_recipe", "tune"]
+__all__ = ["suggest_recipe", "tune"]
 
 
 _RATES = {"adamw": (3e-4, 3e-2), "muon": (2e-3, 2e-1), "sgd": (1e-2, 1.0)}
-
-
-def is_out_of_memory(error: Exception) -> bool:
-    """Tell whether a training failed for want of memory.
-
-    Example:
-        >>> is_out_of_memory(RuntimeError("CUDA out of memory.")), is_out_of_memory(RuntimeError("a bug"))
-        (True, False)
-    """
-    return isinstance(error, MemoryError) or any(
-        words in str(error).lower() for words in ("out of memory", "can't allocate memory")
-    )
 
 
 def suggest_recipe(trial: optuna.Trial, first: Recipe) -> Recipe:

@@ -18,14 +18,20 @@ import typer
 from trainless.cli.devices import Accelerator, DeviceCount, Precision, devices_of
 from trainless.cli.limits import NO_LIMITS, Most, limit_options
 from trainless.cli.shared import (
+    Address,
+    Backend,
     Json,
+    MemoryLimit,
     Proxies,
     Seed,
     Space,
+    Timeout,
     Workers,
     check_places,
+    chosen_backend,
     find_data,
     interruptible,
+    limited,
     new_folder,
     without_password,
 )
@@ -145,6 +151,8 @@ def fit(
         int | None, typer.Option(help="Decides all that is random; default 0, of --grow and --shrink that of the run.")
     ] = None,
     workers: Workers = None,
+    backend: Backend = "local",
+    address: Address = None,
     as_json: Json = False,
 ) -> None:
     """Find, train, test and export a network for labelled images, within a time."""
@@ -173,8 +181,9 @@ def fit(
         seed = start.facts["setting"]["seed"] if seed is None else seed
     precision = precision or ("auto" if epochs is None else "32-true")
     plan = Plan(
-        _seconds(time, epochs), limits, space, strategy, score, measure, mirror, image_size, seed or 0, workers, epochs,
-        evaluations, devices_of(accelerator, devices, precision), resize, mirror_average, backbone, start,
+        _seconds(time, epochs), limits, space, strategy, score, measure, mirror, image_size, seed or 0,
+        chosen_backend(backend, address, workers), epochs, evaluations,
+        devices_of(accelerator, devices, precision), resize, mirror_average, backbone, start,
     )  # fmt: skip
     valid, test = (0.2 if share is None else share for share in (valid_share, test_share))
     if not (valid > 0 < test and valid + test < 1):
@@ -465,6 +474,10 @@ def trust(
     image_size: Annotated[int | None, typer.Option(help="Rows and columns of the images.")] = None,
     seed: Seed = 0,
     workers: Workers = None,
+    backend: Backend = "local",
+    address: Address = None,
+    timeout: Timeout = None,
+    memory_limit: MemoryLimit = None,
     store: Annotated[str, typer.Option(help="Where scores and trainings are kept.")] = "trust.db",
     csv: Annotated[Path | None, typer.Option(help="Write scores and accuracies to this CSV file.")] = None,
     as_json: Json = False,
@@ -480,11 +493,12 @@ def trust(
     others = [estimator(spec) for spec in split_names(estimators)]
     chosen = search_space(space)
     loaded = load_data(find_data(data), image_size=image_size)
+    where = limited(chosen_backend(backend, address, workers), timeout, memory_limit)
     advice = f"What is finished is in {without_password(store)}: run the same command again to go on."
     with interruptible(advice), progress("training") as update:
         found = trust(
             loaded, chosen, train=train, proxies=proxies, epochs=epochs, images=images, augment=augment,
-            estimators=others, seed=seed, workers=workers, store=store, progress=update,
+            estimators=others, seed=seed, workers=where, store=store, progress=update,
         )  # fmt: skip
     if csv:
         write_file(csv, found.scores.assign(valid_accuracy=found.accuracies).to_csv)

@@ -12,18 +12,24 @@ import typer
 from trainless.cli.fitting import fit_shown
 from trainless.cli.shared import (
     MAXIMUM_ROWS,
+    Address,
+    Backend,
     Json,
+    MemoryLimit,
     Proxies,
     Seed,
     Space,
     StoreArgument,
+    Timeout,
     Workers,
     cause,
+    chosen_backend,
     chosen_run,
     find_data,
     first_line,
     in_listed_order,
     interruptible,
+    limited,
     make_folder,
     own_version,
     without_password,
@@ -127,6 +133,10 @@ def score(
     dtype: Annotated[str, typer.Option(help="float32, or float64 for exact work.")] = "float32",
     device: Annotated[str, typer.Option(help="cpu, or cuda where there is one.")] = "cpu",
     workers: Workers = None,
+    backend: Backend = "local",
+    address: Address = None,
+    timeout: Timeout = None,
+    memory_limit: MemoryLimit = None,
     as_json: Json = False,
 ) -> None:
     """Score architectures and store each score; run the same command again to go on after an interruption."""
@@ -137,10 +147,11 @@ def score(
     _check_names(proxies)
     chosen_space = search_space(space)
     chosen = _architectures(chosen_space, architectures, sample, everything, seed)
+    images = load_data(find_data(data), image_size=image_size)
     scorer = Scorer(
-        chosen_space, proxies, load_data(find_data(data), image_size=image_size), seed=seed, batch_size=batch_size,
-        balanced=balanced, initialization=initialization, dtype=dtype, device=device, workers=workers, repeats=repeats,
-        store=store,
+        chosen_space, proxies, images, seed=seed, batch_size=batch_size, balanced=balanced,
+        initialization=initialization, dtype=dtype, device=device, repeats=repeats, store=store,
+        workers=limited(chosen_backend(backend, address, workers), timeout, memory_limit),
     )  # fmt: skip
     named = without_password(store)
     table, seconds = _scored(scorer, chosen, f"Finished scores are in {named}: run the same command again to go on.")

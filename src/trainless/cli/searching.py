@@ -10,15 +10,21 @@ import typer
 
 from trainless.cli.limits import NO_LIMITS, Most, limit_options
 from trainless.cli.shared import (
+    Address,
+    Backend,
     Json,
+    MemoryLimit,
     Seed,
     Space,
+    Timeout,
     Workers,
     check_figure,
     check_places,
+    chosen_backend,
     find_data,
     first_line,
     interruptible,
+    limited,
     without_password,
 )
 from trainless.costs import COSTS
@@ -69,6 +75,10 @@ def search(
     image_size: Annotated[int | None, typer.Option(help="Resize images to so many rows and columns.")] = None,
     device: Annotated[str, typer.Option(help="Where scores are computed and latency is measured.")] = "cpu",
     workers: Workers = None,
+    backend: Backend = "local",
+    address: Address = None,
+    timeout: Timeout = None,
+    memory_limit: MemoryLimit = None,
     out: Annotated[Path | None, typer.Option(help="Write a page that explains the search to this HTML file.")] = None,
     figure: Annotated[Path | None, typer.Option(help="Draw the search: PNG, SVG or PDF by the ending.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the evaluations of the first seed to this CSV file.")] = None,
@@ -104,10 +114,11 @@ def search(
     chosen = search_space(space)
     images = load_data(find_data(data), image_size=image_size)
     known = _table_of_costs(table, [*columns, *objectives])
+    where = limited(chosen_backend(backend, address, workers), timeout, memory_limit)
     searches = [
         Search(
             chosen, strategy, score, images, budget=budget, limits=limits, objectives=objectives, seed=search_seed,
-            batch=batch, workers=workers, store=store, batch_size=batch_size, device=device, table=known,
+            batch=batch, workers=where, store=store, batch_size=batch_size, device=device, table=known,
             fidelities=[parse_fidelity(text) for text in reduced] if reduced else None, run_off=final,
         )
         for search_seed in range(seed, seed + seeds)

@@ -6,30 +6,40 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperCommand
 
-from trainless.errors import InputError
+from trainless.errors import InputError, UnknownNameError
+
+if TYPE_CHECKING:
+    from trainless.workers import WorkersChoice
 
 __all__ = [
+    "BACKENDS",
     "MAXIMUM_ROWS",
+    "Address",
+    "Backend",
     "Json",
+    "MemoryLimit",
     "Proxies",
     "Seed",
     "Space",
     "StoreArgument",
+    "Timeout",
     "TrainlessCommand",
     "Workers",
     "cause",
     "check_figure",
     "check_places",
+    "chosen_backend",
     "chosen_run",
     "find_data",
     "first_line",
     "in_listed_order",
     "interruptible",
+    "limited",
     "make_folder",
     "new_folder",
     "own_version",
@@ -44,6 +54,22 @@ Proxies = Annotated[str, typer.Option(help="Names with commas, or 'all'; `trainl
 Seed = Annotated[int, typer.Option(help="Decides the sample, the batch, the weights and all noise.")]
 StoreArgument = Annotated[str, typer.Argument(help="Score store: a file, or a database URL.")]
 Workers = Annotated[int | None, typer.Option(help="Worker processes of one thread each; default one a core.")]
+Timeout = Annotated[
+    str | None, typer.Option(help="Most time for an architecture, such as 60s; one that takes more has failed.")
+]
+MemoryLimit = Annotated[
+    str | None, typer.Option(help="Most memory of a worker process, such as 2GB; a network that needs more has failed.")
+]
+Backend = Annotated[
+    str, typer.Option(help="Where workers are: local, on this machine, or ray, on the nodes of a cluster.")
+]
+Address = Annotated[
+    str | None,
+    typer.Option(help="Cluster of --backend ray: HOST:PORT, or auto; default begins one on this machine."),
+]
+
+BACKENDS = ("local", "ray")
+"""Where workers are."""
 
 MAXIMUM_ROWS = 20
 """How many rows a command prints before it names the option that shows more."""
@@ -64,7 +90,7 @@ class TrainlessCommand(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         """Run the command; Ctrl-C where there is nothing else to say of it, such as in imports, ends it in a word."""
         with interruptible("Run the same command again."):
-            if ctx.params.get("workers", 0) != 0:
+            if ctx.params.get("workers", 0) != 0 and ctx.params.get("backend", "local") == "local":
                 from trainless.workers import prepare_processes
 
                 prepare_processes()  # beside the imports and the data of this one
@@ -93,6 +119,21 @@ def first_line(thing: Any) -> str:
     return (thing.__doc__ or "").strip().splitlines()[0]
 
 
+def chosen_backend(backend: str, address: str | None, workers: int | None) -> WorkersChoice:
+    """Give the workers that --backend, --address and --workers ask for; those of a cluster are connected to."""
+    from trainless.workers import RayWorkers
+
+    if backend not in BACKENDS:
+        raise UnknownNameError("backend", backend, BACKENDS)
+    if backend == "local":
+        if address is not None:
+            raise InputError(f"--address is {address}, but workers are on this machine: add --backend ray.")
+        return workers
+    cluster = RayWorkers(address, workers)
+    cluster.connect()  # what is wrong with it is found before any work is done
+    return cluster
+
+
 def find_data(data: str) -> str:
     """A path as given or, where that is not there, below the folder that TRAINLESS_DATA names; options stay with it."""
     folder, (path, opened, options) = os.environ.get("TRAINLESS_DATA"), data.partition("(")
@@ -117,6 +158,17 @@ def interruptible(advice: str | Callable[[], str]) -> Iterator[None]:
     except KeyboardInterrupt:
         typer.echo(f"trainless: interrupted. {advice if isinstance(advice, str) else advice()}", err=True)
         raise typer.Exit(130) from None
+
+
+def limited(workers: WorkersChoice, timeout: str | None, memory_limit: str | None) -> WorkersChoice:
+    """Limit what workers may take for an architecture, where that is asked for."""
+    from trainless.costs import COSTS
+    from trainless.units import parse_time
+    from trainless.workers import limited_workers
+
+    seconds = None if timeout is None else parse_time(timeout)
+    memory = None if memory_limit is None else int(COSTS["memory"].parse(memory_limit, "--memory-limit") * 2**20)
+    return limited_workers(workers, seconds, memory)
 
 
 def own_version() -> str:

@@ -7,7 +7,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trainless.cli.shared import Json, Proxies, Workers, find_data, interruptible, make_folder
+from trainless.cli.shared import (
+    Address,
+    Backend,
+    Json,
+    MemoryLimit,
+    Proxies,
+    Timeout,
+    Workers,
+    chosen_backend,
+    find_data,
+    interruptible,
+    limited,
+    make_folder,
+)
 from trainless.terminal import print_json, print_rows, progress, records, write_file, write_text
 
 if TYPE_CHECKING:
@@ -39,6 +52,10 @@ def suite(
     initialization: Annotated[str, typer.Option(help="How weights are drawn.")] = "kaiming_normal_fan_out",
     resamples: Annotated[int, typer.Option(help="Bootstrap samples behind each interval; 0 for none.")] = 200,
     workers: Workers = None,
+    backend: Backend = "local",
+    address: Address = None,
+    timeout: Timeout = None,
+    memory_limit: MemoryLimit = None,
     as_json: Json = False,
 ) -> None:
     """Run every proxy and aggregation on every benchmark that is here; run it again to go on after an interruption."""
@@ -50,7 +67,8 @@ def suite(
     named = [part.strip() for part in proxies.split(",") if part.strip()]
     plan = Suite(
         [*named, *own], find_data(data), None if everything else sample, seeds, batch_size, initialization, resamples,
-        workers, None if datasets is None else split_names(datasets),
+        limited(chosen_backend(backend, address, workers), timeout, memory_limit),
+        None if datasets is None else split_names(datasets),
     )  # fmt: skip
     benchmarks = find_benchmarks(spaces, table or [])
     make_folder(out)

@@ -15,6 +15,8 @@ from trainless.export.formats import (
     write_plain,
     write_torchscript,
 )
+from trainless.export.weights import read_weights, write_weights
 
-__all__ = ["FORMATS", "PlainCode", "load_plain", "plain_code", "take_weights", "usage", "write_formats", "write_onnx",
-           "write_onnx_bytes", "write_plain", "write_preprocessing", "write_torchscript"]  # fmt: skip
+__all__ = ["FORMATS", "PlainCode", "load_plain", "plain_code", "read_weights", "take_weights", "usage", "write_formats",
+           "write_onnx", "write_onnx_bytes", "write_plain", "write_preprocessing", "write_torchscript",
+           "write_weights"]  # fmt: skip

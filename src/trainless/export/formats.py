@@ -24,6 +24,7 @@ from trainless.data.preprocessing import Preprocessing
 from trainless.errors import InputError, TrainlessError
 from trainless.export.byte_input import with_preparation
 from trainless.export.code import PlainCode
+from trainless.export.weights import read_weights, write_weights
 from trainless.files import write_file, write_text
 
 if TYPE_CHECKING:
@@ -60,12 +61,9 @@ def write_plain(code: PlainCode, folder: Path, facts: Mapping[str, str] | None =
     Raises:
         InputError: they cannot be written.
     """
-    from safetensors.torch import save
-
     source, weights = folder / "network.py", folder / FORMATS["safetensors"]
-    content = save({name: value.clone() for name, value in code.weights.items()}, dict(facts or {}))
     write_text(source, code.source)
-    write_file(weights, lambda partial: partial.write_bytes(content))
+    write_weights(weights, code.weights, facts or {})
     return source, weights
 
 
@@ -89,12 +87,13 @@ def load_plain(folder: Path) -> torch.nn.Module:
     The code is run: open only what you or people you trust have written.
 
     Raises:
-        InputError: the folder lacks the files, or they do not belong together.
+        InputError: the folder lacks the files, they are damaged, or they do not belong together.
     """
     source, weights = folder / "network.py", folder / FORMATS["safetensors"]
     for path in (source, weights):
         if not path.is_file():
             raise InputError(f"There is no {path.name} in '{folder}', expected the folder that `trainless fit` wrote.")
+    read_weights(weights)
     spec = importlib.util.spec_from_file_location("trainless_exported_network", source)
     assert spec is not None
     assert spec.loader is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trainless.passes.driver import PassResult, run_passes
+from trainless.passes.driver import PassResult, failure_reason, run_passes
 from trainless.passes.plan import Measured, check_conditions, plan_passes, signal_name
 from trainless.passes.recorders import BLOCK_PATHS, RECORDERS, Backward, Recorder
 from trainless.passes.run import parts_of_output
@@ -19,6 +19,7 @@ __all__ = [
     "Signal",
     "Signals",
     "check_conditions",
+    "failure_reason",
     "parts_of_output",
     "plan_passes",
     "run_passes",

@@ -21,6 +21,7 @@ from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 
 from trainless.errors import NetworkError
+from trainless.hardware import is_out_of_memory
 from trainless.passes.inputs import INPUTS
 from trainless.passes.observers import Rules
 from trainless.passes.plan import Measured, PassPlan, merge_backwards, recorder_of, signal_name
@@ -117,15 +118,23 @@ def run_passes(
             try:
                 signals, failure = one_pass.run(), next(iter(one_pass.failures.values()), "")
             except Exception as error:  # a network is foreign code: whatever it raises belongs to its record
-                signals, failure = None, _sentence(error)
+                signals, failure = None, failure_reason(error)
             seconds = time.perf_counter() - start
             results[spec] = one_pass.result(signals, seconds, failure)
     return results
 
 
-def _sentence(error: Exception) -> str:
+def failure_reason(error: Exception) -> str:
+    """Say in one line why something failed, whatever a network or a formula raised.
+
+    Example:
+        >>> failure_reason(KeyError("conv")), failure_reason(MemoryError())
+        ("KeyError: 'conv'", 'memory did not suffice')
+    """
     if isinstance(error, NetworkError):
         return str(error)
+    if is_out_of_memory(error):
+        return "memory did not suffice"
     line = (str(error).strip().splitlines() or ["no message"])[0][:300]
     return f"{type(error).__name__}: {line}"
 
@@ -161,6 +170,15 @@ def _no_collections() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+def _refuse_broken(run: Run, output: torch.Tensor) -> None:
+    """Refuse weights that are NaN or infinite, of which what counts signs would make numbers all the same."""
+    if output.is_meta or bool(output.isfinite().all()):  # what is used of them would show there
+        return
+    for name, tensor in run.tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise NetworkError(f"The network's '{name}' holds NaN or infinite numbers: train it anew, or draw it anew.")
 
 
 class _Pass:
@@ -244,6 +262,7 @@ class _Pass:
                     with run.tracker.watching(*rules), torch.set_grad_enabled(graph), kept:
                         output = run.checked(run.forward(*run.inputs), len(run.inputs[0]))
                     run.tracker.refuse_unseen(output)
+                    _refuse_broken(run, output)
                     run.layers = run.tracker.layers()
                 try:
                     for signal, recorder in self.recorders.items():
@@ -266,7 +285,7 @@ class _Pass:
                     keep = number < len(self.backwards)
                     gradients = run.gradients(backward.objective(run, output), inputs, keep)
             except Exception as error:
-                self.failures.update(dict.fromkeys(shared, _sentence(error)))
+                self.failures.update(dict.fromkeys(shared, failure_reason(error)))
                 continue
             for signal in shared:
                 self._guarded(signal, self.recorders[signal].after_backward, run, gradients)
@@ -286,7 +305,7 @@ class _Pass:
         except ForwardAgain:
             raise
         except Exception as error:
-            self.failures[signal] = _sentence(error)
+            self.failures[signal] = failure_reason(error)
 
     def _timed(self, rules: Mapping[object, Callable[..., object]], part: type) -> dict[object, Callable[..., object]]:
         """Rules whose time counts as their recorder's, but not that of the function which they stand for."""

@@ -9,8 +9,7 @@ from typing import Any
 import torch
 
 from trainless.data import ImageDataset
-from trainless.errors import InputError
-from trainless.files import write_file
+from trainless.files import read_state, write_file
 from trainless.store import Store, key_of
 from trainless.training import TrainingState, train
 
@@ -43,13 +42,7 @@ class KeptState:
         """
         if self._path is None or not self._path.is_file():
             return None
-        try:
-            return dict(torch.load(self._path, weights_only=True))
-        except Exception as error:
-            raise InputError(
-                f"The state '{self._path}' cannot be read ({' '.join(str(error).split())[:200]}): move the file "
-                "away to begin anew."
-            ) from error
+        return read_state(self._path)
 
     def training(self) -> TrainingState | None:
         """Give the state that an earlier training came to; None where there was none."""

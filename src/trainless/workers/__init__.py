@@ -5,17 +5,22 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import SupportsIndex
 
+from trainless.errors import InputError
 from trainless.workers.base import Compute, Result, Shared, Unit, Workers
 from trainless.workers.local import LocalWorkers
 from trainless.workers.process import prepare_processes, process_start
+from trainless.workers.ray import RayWorkers
 
 __all__ = [
     "LocalWorkers",
+    "RayWorkers",
     "Workers",
     "WorkersChoice",
     "chosen_workers",
+    "limited_workers",
     "prepare_processes",
     "process_start",
     "run_in_workers",
@@ -38,11 +43,36 @@ def chosen_workers(workers: WorkersChoice) -> Workers:
 
     Example:
         >>> chosen_workers(2)
-        LocalWorkers(count=2)
+        LocalWorkers(count=2, timeout=None, memory_limit=None)
     """
     if workers is None:
         return LocalWorkers(_cores())
     return LocalWorkers(int(workers)) if isinstance(workers, SupportsIndex) else workers
+
+
+def limited_workers(
+    workers: WorkersChoice, timeout: float | None = None, memory_limit: int | None = None
+) -> WorkersChoice:  # fmt: skip
+    """Give the workers that are asked for, with limits on a unit; at least one process where there are any.
+
+    Args:
+        workers: as for `chosen_workers`.
+        timeout: as for `LocalWorkers`.
+        memory_limit: as for `LocalWorkers`.
+
+    Raises:
+        InputError: a limit is out of range, or is none that these workers know.
+
+    Example:
+        >>> limited_workers(0, timeout=30.0), limited_workers(0)
+        (LocalWorkers(count=1, timeout=30.0, memory_limit=None), 0)
+    """
+    if timeout is None and memory_limit is None:
+        return workers
+    chosen = chosen_workers(workers)
+    if not isinstance(chosen, LocalWorkers):
+        raise InputError("Limits on time and memory are those of processes of this machine: leave them out.")
+    return replace(chosen, count=max(1, chosen.count), timeout=timeout, memory_limit=memory_limit)
 
 
 def threads_here(workers: WorkersChoice) -> int:

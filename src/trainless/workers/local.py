@@ -1,13 +1,15 @@
-"""Worker processes of this machine: one that dies is replaced, and its unit of work retried.
-
-What ends a worker from outside, such as a limit on the time of a unit, belongs in `_Pool`, which replaces one that was
-ended as one that died; what a process sets for itself, such as a limit on its memory, belongs in `_serve`.
-"""
+"""Worker processes of this machine: one that dies or takes too long is replaced, and its unit of work told of."""
 
 from __future__ import annotations
 
+import math
+import multiprocessing
 import multiprocessing.connection
+import os
 import signal
+import sys
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,12 +18,19 @@ from typing import Any
 
 from trainless.errors import InputError, ScoringError
 from trainless.workers.base import Compute, Result, Shared, Unit
-from trainless.workers.process import answer, keep_memory, process_context, process_start
+from trainless.workers.process import (
+    LEAST_MEMORY,
+    answer,
+    keep_memory,
+    limit_memory,
+    process_context,
+    process_start,
+)
 
 __all__ = ["LocalWorkers"]
 
 _TRIES = 2
-_STARTS = 3  # workers in a row that may die before their first answer
+_STARTS = 3  # workers in a row that may die before they are ready
 
 
 @dataclass(frozen=True)
@@ -32,10 +41,13 @@ class LocalWorkers:
     script is then run again in each process.
 
     Args:
-        count: number of processes; 0 computes in this one.
+        count: number of processes; 0 computes in this one, where nothing is limited.
+        timeout: most seconds that a unit may take; a process that takes more is ended, and its unit given up.
+        memory_limit: most bytes that a process may take; it is refused more, as where there is no more. On Linux.
 
     Raises:
-        InputError: the number is negative.
+        InputError: a number is out of range, or something is limited in this process, or memory where there is no such
+            limit.
 
     Example:
         >>> import operator
@@ -45,17 +57,31 @@ class LocalWorkers:
     """
 
     count: int
+    timeout: float | None = None
+    memory_limit: int | None = None
 
     def __post_init__(self) -> None:
         if self.count < 0:
             raise InputError(f"The number of workers is {self.count}, expected 0 or more.")
+        if self.timeout is not None and not 0 < self.timeout < math.inf:
+            raise InputError(f"The limit on time is {self.timeout} seconds, expected a number above 0.")
+        if self.memory_limit is not None:
+            if sys.platform != "linux":
+                raise InputError("The memory of a process can only be limited on Linux: leave the limit out.")
+            if self.memory_limit < LEAST_MEMORY:
+                raise InputError(
+                    f"The limit on memory is {self.memory_limit:,} bytes, expected at least {LEAST_MEMORY:,}: a worker "
+                    "needs as much before it begins."
+                )
+        if self.count == 0 and (self.timeout or self.memory_limit):
+            raise InputError("There are limits on workers and 0 workers, expected at least 1: one that can be ended.")
 
     @contextmanager
     def pool(
         self, function: Callable[[Shared, Unit], Result], shared: Shared, lost: Callable[[Unit, str], Result]
     ) -> Iterator[Compute[Unit, Result]]:
         """Keep processes, which start with the first units: see `trainless.workers.Workers.pool`."""
-        pool = _Pool(function, shared, self.count)
+        pool = _Pool(function, shared, self)
 
         def compute(units: Sequence[Unit]) -> Iterator[tuple[Unit, Result]]:
             if self.count == 0:
@@ -74,18 +100,20 @@ class _Worker:
     process: Any
     connection: Any
     unit: int | None = None
+    is_ready: bool = False
+    begun: float = math.inf  # of the present unit, as `time.monotonic` tells
 
 
 class _Pool:
-    def __init__(self, function: Callable[..., Any], shared: Any, workers: int) -> None:
+    def __init__(self, function: Callable[..., Any], shared: Any, setting: LocalWorkers) -> None:
         self.context: Any = process_context()
-        self.function, self.shared = function, shared
-        self.count, self.failed_starts = workers, 0
+        self.function, self.shared, self.setting = function, shared, setting
+        self.failed_starts = 0
         self.workers: list[_Worker] = []
 
     def _start(self) -> _Worker:
         ours, theirs = self.context.Pipe()
-        arguments = (theirs, self.function, self.shared)
+        arguments = (theirs, self.function, self.shared, self.setting.memory_limit)
         process = self.context.Process(target=_serve, args=arguments, daemon=True, name="trainless-worker")
         with process_start(self.shared):
             process.start()
@@ -96,51 +124,67 @@ class _Pool:
         waiting = deque(range(len(units)))
         tries = [0] * len(units)
         open_units = len(units)
-        while len(self.workers) < min(self.count, len(units)):
+        while len(self.workers) < min(self.setting.count, len(units)):
             self.workers.append(self._start())
         while open_units:
             for worker in self.workers:
                 if worker.unit is None and waiting:
                     worker.unit = waiting.popleft()
                     tries[worker.unit] += 1
+                    if worker.is_ready:
+                        worker.begun = time.monotonic()
                     with suppress(OSError):  # a dead worker is noticed below
                         worker.connection.send(units[worker.unit])
-            for worker in self._ready():
+            for worker in self._answering():
                 index = worker.unit
-                result = self._receive(worker)
-                if result is not None and index is not None:
-                    open_units -= 1
-                    yield units[index], result[0]
-                elif index is not None and tries[index] < _TRIES:
+                assert index is not None
+                kind, value = self._receive(worker)
+                if kind == "died" and tries[index] < _TRIES:
                     waiting.appendleft(index)
-                elif index is not None:
+                elif kind != "ready":
                     open_units -= 1
-                    yield units[index], lost(units[index], f"the worker process died {_TRIES} times")
+                    unit = units[index]
+                    yield unit, lost(unit, value) if kind in ("died", "late") else value
 
-    def _ready(self) -> list[_Worker]:
-        by_handle = {worker.connection: worker for worker in self.workers if worker.unit is not None}
-        return [by_handle[handle] for handle in multiprocessing.connection.wait(list(by_handle))]
+    def _answering(self) -> list[_Worker]:
+        """Wait for workers that have something to say, or have taken too long."""
+        busy = {worker.connection: worker for worker in self.workers if worker.unit is not None}
+        limit = self.setting.timeout
+        left = None
+        if limit is not None:
+            left = max(0.0, min(worker.begun for worker in busy.values()) + limit - time.monotonic())
+        heard = multiprocessing.connection.wait(list(busy), None if left == math.inf else left)
+        return [busy[handle] for handle in heard] or [worker for worker in busy.values() if self._is_late(worker)]
 
-    def _receive(self, worker: _Worker) -> tuple[Any] | None:
-        """Take a worker's answer; where it died, put a new one in its place and give None."""
+    def _is_late(self, worker: _Worker) -> bool:
+        return self.setting.timeout is not None and time.monotonic() - worker.begun >= self.setting.timeout
+
+    def _receive(self, worker: _Worker) -> tuple[str, Any]:
+        """Take what a worker has to say; where it died or has taken too long, put a new one in its place."""
+        if not worker.connection.poll() and self._is_late(worker):
+            worker.process.kill()
+            self._replace(worker)
+            return "late", f"it took longer than the limit of {self.setting.timeout:g} s"
         try:
             kind, value = worker.connection.recv()
         except (EOFError, OSError):
             self._replace(worker)
-            return None
+            return "died", f"the worker process died {_TRIES} times{_cause(worker.process.exitcode)}"
         if kind == "error":
             raise ScoringError(f"A worker failed: {value}")
-        self.failed_starts = 0
-        worker.unit = None
-        return (value,)
+        if kind == "ready":
+            self.failed_starts, worker.is_ready, worker.begun = 0, True, time.monotonic()
+        else:
+            worker.unit, worker.begun = None, math.inf
+        return kind, value
 
     def _replace(self, worker: _Worker) -> None:
-        self.failed_starts += 1
         worker.connection.close()
         worker.process.join(1)
+        self.failed_starts += not worker.is_ready
         if self.failed_starts > _STARTS * len(self.workers):
             raise ScoringError(
-                f"Worker processes die before they answer (exit code {worker.process.exitcode}): "
+                f"Worker processes die before they begin (exit code {worker.process.exitcode}): "
                 "use fewer workers or a smaller batch, or 0 workers to see the cause."
             )
         self.workers[self.workers.index(worker)] = self._start()
@@ -154,17 +198,32 @@ class _Pool:
             worker.process.join()
 
 
-def _serve(connection: Any, function: Callable[..., Any], shared: Any) -> None:
+def _cause(exit_code: int | None) -> str:
+    """What an exit code tells of a death."""
+    if exit_code == -signal.SIGKILL:
+        return ", killed from outside, as where memory runs out"
+    return "" if exit_code is None else f", with exit code {exit_code}"
+
+
+def _serve(connection: Any, function: Callable[..., Any], shared: Any, memory_limit: int | None) -> None:
     """The life of a worker: take a unit, answer, until the parent is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # as what it was forked off may not
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    if memory_limit is not None:
+        limit_memory(memory_limit)
     give_back = keep_memory()
-    while True:
-        try:
-            unit = connection.recv()
-        except (EOFError, OSError):
-            return
-        try:
-            connection.send(answer(function, shared, unit))
-        except OSError:
-            return
-        give_back()
+    try:
+        connection.send(("ready", None))
+        while True:
+            connection.send(answer(function, shared, connection.recv()))
+            give_back()
+    except (EOFError, OSError):
+        return
+
+
+def _end_with_parent() -> None:
+    """End a worker whose parent was killed, even one that hangs in a unit."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

@@ -17,7 +17,13 @@ from functools import cache
 from multiprocessing.context import BaseContext
 from typing import Any
 
-__all__ = ["LARGE_PAGES", "answer", "keep_memory", "prepare_processes", "process_context", "process_start"]
+__all__ = [
+    "LARGE_PAGES", "LEAST_MEMORY", "answer", "keep_memory", "limit_memory", "prepare_processes", "process_context",
+    "process_start",
+]  # fmt: skip
+
+LEAST_MEMORY = 500 << 20
+"""Bytes without which no worker can begin: PyTorch alone takes 320 MB of them."""
 
 LARGE_PAGES = "glibc.malloc.hugetlb=1"
 """GLIBC_TUNABLES of a process with large memory pages, where the system has them: a twentieth faster."""
@@ -131,6 +137,18 @@ def answer(function: Callable[[Any, Any], Any], shared: Any, unit: Any) -> tuple
         return "result", function(shared, unit)
     except Exception:
         return "error", traceback.format_exc(limit=-3)
+
+
+def limit_memory(most: int) -> None:
+    """Have the system refuse this process more memory than so many bytes, on Linux.
+
+    What counts is memory that was asked for, not only what is in use: asking for more raises an exception, which is the
+    end of one network, where using more would be the end of the process.
+    """
+    import resource
+
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
 
 
 def keep_memory() -> Callable[[], object]:
