@@ -32,10 +32,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from fuzz_inputs import TRACE, make_inputs
+from fuzz_inputs import make_inputs
 from fuzz_lines import Line, Writer
 
-SECONDS = 15.0  # a line that takes longer is ended, and counted apart
+SECONDS = 8.0  # a line that takes longer is ended, and counted apart
 MEMORY = 10 << 30  # address space of a line, so that none takes the machine down
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]")
 _ASIDE = ("Note: ", "trainless: left out: ", "failed: ", "Warning: ", "left out: ")  # beside the one sentence
@@ -166,8 +166,10 @@ class Slot:
             for descriptor, path in zip((1, 2), self.files, strict=True):
                 os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-            sys.stdout = open(1, "w", encoding="utf-8", closefd=False)
-            sys.stderr = open(2, "w", encoding="utf-8", errors="backslashreplace", closefd=False, buffering=1)
+            sys.stdout, sys.stderr = (
+                os.fdopen(1, "w", encoding="utf-8"),
+                os.fdopen(2, "w", encoding="utf-8", buffering=1),
+            )
             signal.signal(signal.SIGINT, signal.default_int_handler)
             resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
             os.chdir(self.work)
@@ -179,10 +181,8 @@ class Slot:
             traceback.print_exc()
         finally:
             for stream in (sys.stdout, sys.stderr):
-                try:
+                with contextlib.suppress(OSError):
                     stream.flush()
-                except OSError:
-                    pass
             os._exit(code)
 
     def finished(self) -> Outcome | None:
@@ -339,7 +339,9 @@ def _apart(work: object) -> None:
 def summary(outcomes: list[Outcome], kinds: dict[str, list[Outcome]]) -> str:
     """What came of all lines, in a few lines of text."""
     codes = Counter("late" if outcome.is_late else str(outcome.code) for outcome in outcomes)
-    shares = ", ".join(f"{count:,} {'ended late' if code == 'late' else f'exit {code}'}" for code, count in codes.most_common())
+    shares = ", ".join(
+        f"{count:,} {'ended late' if code == 'late' else f'exit {code}'}" for code, count in codes.most_common()
+    )
     seconds = sum(outcome.seconds for outcome in outcomes)
     broken = len({outcome.number for found in kinds.values() for outcome in found})
     return f"{len(outcomes):,} lines in {seconds:,.0f} s: {shares}; {broken} broke a promise, in {len(kinds)} ways."
@@ -349,16 +351,22 @@ def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--lines", type=int, default=200, help="how many")
-    parser.add_argument("--seed", type=int, default=None, help="decides the lines; default a fresh one, which is printed")
+    parser.add_argument(
+        "--seed", type=int, default=None, help="decides the lines; default a fresh one, which is printed"
+    )
     parser.add_argument("--workers", type=int, default=2, help="lines at a time")
-    parser.add_argument("--out", type=Path, default=None, help="folder for inputs and outcomes; default a temporary one")
+    parser.add_argument(
+        "--out", type=Path, default=None, help="folder for inputs and outcomes; default a temporary one"
+    )
     parser.add_argument("--first", type=int, default=0, help="number of the first line")
     parser.add_argument("--only", type=int, default=None, help="run this line alone, and show all that it prints")
     arguments = parser.parse_args()
     seed = secrets.randbelow(10**6) if arguments.seed is None else arguments.seed
     folder = arguments.out or Path(tempfile.mkdtemp(prefix="trainless-fuzz-"))
     folder.mkdir(parents=True, exist_ok=True)
-    numbers = list(range(arguments.first, arguments.first + arguments.lines)) if arguments.only is None else [arguments.only]
+    numbers = (
+        list(range(arguments.first, arguments.first + arguments.lines)) if arguments.only is None else [arguments.only]
+    )
     print(f"seed {seed}, in {folder}", flush=True)
     outcomes: list[Outcome] = []
     kinds: dict[str, list[Outcome]] = {}
@@ -376,7 +384,9 @@ def main() -> None:
     for kind, found in sorted(kinds.items(), key=lambda item: -len(item[1])):
         print(f"\n{len(found)} x {kind}")
         for outcome in found[:3]:
-            print(f"  --seed {seed} --only {outcome.number}: {shlex.join(['trainless', *outcome.line.arguments])[:400]!r}")
+            print(
+                f"  --seed {seed} --only {outcome.number}: {shlex.join(['trainless', *outcome.line.arguments])[:400]!r}"
+            )
     print(f"\n{summary(outcomes, kinds)}")
     sys.exit(bool(kinds))
 

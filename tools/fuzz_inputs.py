@@ -136,7 +136,7 @@ def _lists(folder: Path, images: Path) -> None:
     write(folder / "binary.csv", bytes(range(256)))
     write(folder / "empty.csv", "")
     write(folder / "long.csv", "path,label\n" + "x" * 200_000 + ",cat\n")
-    words = "the cat sat on the mat and the dog ran after the cat that sat there".split()
+    words = ["the", "cat", "sat", "on", "a", "mat", "and", "the", "dog", "ran", "after", "cats", "that", "sat", "there"]
     write(folder / "words.txt", "\n".join(" ".join(words[n:] + words[:n]) for n in range(len(words))))
     write(folder / "none.txt", "")
 
@@ -159,7 +159,8 @@ def _tables(folder: Path, cells: list[str], rng: np.random.Generator) -> None:
     write(folder / "latin.txt", b"\xe4\xff")
 
 
-def _stores(folder: Path, cells: list[str], rng: np.random.Generator) -> None:
+def make_stores(folder: Path, cells: list[str], rng: np.random.Generator) -> None:
+    """Make stores, good and bad, in a new folder."""
     from trainless.store import Run, Store
     from trainless.types import Score
 
@@ -195,7 +196,8 @@ def _stores(folder: Path, cells: list[str], rng: np.random.Generator) -> None:
         opened.executescript(old)
 
 
-def _runs(folder: Path, images: Path) -> None:
+def make_runs(folder: Path, data: str | Path) -> None:
+    """Fit a small network in a few seconds, and make folders in which one of its files is another."""
     from trainless.automl import Plan
     from trainless.data import load_splits
     from trainless.fit_artifacts import fit_to_folder
@@ -203,7 +205,7 @@ def _runs(folder: Path, images: Path) -> None:
     finished = folder / "finished"
     finished.mkdir(parents=True)
     plan = Plan(None, space=SPACE, strategy="random", epochs=1, evaluations=2, workers=0)
-    fit_to_folder(load_splits(images / "pets"), plan, finished, command="trainless fit")
+    fit_to_folder(load_splits(data), plan, finished, command="trainless fit")
     for path in finished.glob("report.*"):
         path.unlink()
     shutil.rmtree(finished / "tensorboard", ignore_errors=True)
@@ -211,7 +213,8 @@ def _runs(folder: Path, images: Path) -> None:
     changes = {
         "shape": {"input_shape": [1, 9, 9]}, "words": {"input_shape": ["a", "b", "c"], "classes": "cat"},
         "huge": {"input_shape": [1, 10**6, 10**6]}, "bare": {"setting": None, "preprocessing": 7},
-        "classes": {"classes": ["<b>cat", "\x1b[31mdog"]}, "deep": {"setting": {"seed": "x", "images": [], "limits": 3}},
+        "classes": {"classes": ["<b>cat", "\x1b[31mdog"]},
+        "deep": {"setting": {"seed": "x", "images": [], "limits": 3}},
     }  # fmt: skip
     for name, change in changes.items():
         shutil.copytree(finished, folder / name)
@@ -247,8 +250,8 @@ def make_inputs(folder: Path, seed: int = 0) -> None:
     _batches(folder / "batches", rng)
     _lists(folder / "lists", folder / "images")
     _tables(folder / "tables", cells, rng)
-    _stores(folder / "stores", cells, rng)
-    _runs(folder / "runs", folder / "images")
+    make_stores(folder / "stores", cells, rng)
+    make_runs(folder / "runs", folder / "images" / "pets")
     files = folder / "files"
     import pandas as pd
 

@@ -23,11 +23,11 @@ from trainless.cli.shared import (
     first_line,
     in_listed_order,
     interruptible,
-    make_folder,
+    new_store,
     own_version,
 )
 from trainless.errors import InputError
-from trainless.terminal import print_json, print_rows, progress, records, write_file, write_text
+from trainless.terminal import print_json, print_rows, progress, records, tell, write_file, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -104,8 +104,8 @@ def describe(
         return
     for key, fact in facts.items():
         number = f"{fact:,}" if isinstance(fact, int) and key != "index" else str(fact)
-        typer.echo(f"{key.replace('_', ' '):22}{number}")
-    typer.echo(f"\n{chosen.draw(candidate)}")
+        tell(f"{key.replace('_', ' '):22}{number}")
+    tell(f"\n{chosen.draw(candidate)}")
 
 
 def score(
@@ -135,11 +135,12 @@ def score(
     _check_names(proxies)
     chosen_space = search_space(space)
     chosen = _architectures(chosen_space, architectures, sample, everything, seed)
-    scorer = Scorer(
-        chosen_space, proxies, load_data(find_data(data), image_size=image_size), seed=seed, batch_size=batch_size,
-        balanced=balanced, initialization=initialization, dtype=dtype, device=device, workers=workers, repeats=repeats,
-        store=store,
-    )  # fmt: skip
+    with new_store(store):
+        scorer = Scorer(
+            chosen_space, proxies, load_data(find_data(data), image_size=image_size), seed=seed,
+            batch_size=batch_size, balanced=balanced, initialization=initialization, dtype=dtype, device=device,
+            workers=workers, repeats=repeats, store=store,
+        )  # fmt: skip
     table, seconds = _scored(scorer, chosen, f"Finished scores are in {store}: run the same command again to go on.")
     failures = [{"architecture": f.architecture, "proxy": f.proxy, "reason": f.reason} for f in scorer.failures]
     if as_json:
@@ -148,11 +149,11 @@ def score(
     else:
         print_rows(records(table.head(MAXIMUM_ROWS)))
         if len(table) > MAXIMUM_ROWS:
-            typer.echo(f"... and {len(table) - MAXIMUM_ROWS} more: trainless show {store}")
-        typer.echo(f"{len(table)} architectures in {seconds:.1f} s, stored in {store}")
-        typer.echo("; ".join(f"{key}: {value}" for key, value in _protocol(scorer).items()))
+            tell(f"... and {len(table) - MAXIMUM_ROWS} more: trainless show {store}")
+        tell(f"{len(table)} architectures in {seconds:.1f} s, stored in {store}")
+        tell("; ".join(f"{key}: {value}" for key, value in _protocol(scorer).items()))
         for failure in failures[:MAXIMUM_ROWS]:
-            typer.echo("failed: {architecture} {proxy}: {reason}".format(**failure), err=True)
+            tell("failed: {architecture} {proxy}: {reason}".format(**failure), err=True)
     if failures:
         raise typer.Exit(1)
 
@@ -183,7 +184,7 @@ def show(
     elif not (csv or parquet):
         print_rows(records(table if top else table.head(MAXIMUM_ROWS)))
         if not top and len(table) > MAXIMUM_ROWS:
-            typer.echo(f"... and {len(table) - MAXIMUM_ROWS} more: --top {len(table)} shows all, --csv FILE writes all")
+            tell(f"... and {len(table) - MAXIMUM_ROWS} more: --top {len(table)} shows all, --csv FILE writes all")
 
 
 def quickstart(
@@ -208,7 +209,6 @@ def quickstart(
     space = search_space("nasbench201")
     chosen = _architectures(space, None, sample, False, seed)
     plan = Plan(parse_time(time), seed=seed, workers=workers)
-    make_folder(out)
     fitted = fit_shown(load_splits("digits", seed=seed), plan, out / "run", quiet=as_json)
     scorer = Scorer(space, "all", "digits", seed=seed, workers=workers, store=out / "scores.db")
     scores, seconds = _scored(scorer, chosen, "Run the same command again to go on.")
@@ -226,8 +226,8 @@ def quickstart(
         return
     print_rows(records(ranking.head(MAXIMUM_ROWS).rename_axis("architecture")))
     print_rows(records(costs))
-    typer.echo(f"{len(scores)} cells, scored by all proxies, in {seconds:.1f} s.")
-    typer.echo(f"Page: {page}  Picture: {picture}  Scores: {out / 'scores.db'}")
+    tell(f"{len(scores)} cells, scored by all proxies, in {seconds:.1f} s.")
+    tell(f"Page: {page}  Picture: {picture}  Scores: {out / 'scores.db'}")
 
 
 # What the commands share.

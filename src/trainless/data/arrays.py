@@ -265,7 +265,7 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
             wanted = [name for name in archive.files if name.lower() in _IMAGE_NAMES + _LABEL_NAMES]
             return {name.lower(): archive[name] for name in wanted}
     except (
-        ValueError, TypeError, KeyError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error,
+        OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error,
     ) as error:  # fmt: skip
         raise DataError(
             f"'{path}' cannot be read as a NumPy archive ({error}): save it with numpy.savez, without Python objects."

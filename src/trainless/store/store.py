@@ -162,6 +162,10 @@ class Store:
         """Count the scores, failed ones included."""
         return self._read(queries.count)
 
+    def is_empty(self) -> bool:
+        """Tell whether nothing was written to it: no score and no note."""
+        return self._read(queries.is_empty)
+
     def rows(self, run: Run | None = None) -> pd.DataFrame:
         """Give one row a score with all that is known of it, in the order of writing.
 
