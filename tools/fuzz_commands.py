@@ -370,7 +370,7 @@ def main() -> None:
     print(f"seed {seed}, in {folder}", flush=True)
     outcomes: list[Outcome] = []
     kinds: dict[str, list[Outcome]] = {}
-    with (folder / "outcomes.jsonl").open("a", encoding="utf-8") as log:
+    with (folder / "outcomes.jsonl").open("a", encoding="utf-8", buffering=1) as log:
         for outcome in run_lines(folder, seed, numbers, arguments.workers):
             outcomes.append(outcome)
             if arguments.only is not None:

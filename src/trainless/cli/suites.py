@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from trainless.cli.shared import Json, Proxies, Workers, find_data, interruptible, new_folder
-from trainless.terminal import print_json, print_rows, progress, records, write_file, write_text
+from trainless.terminal import print_json, print_rows, progress, records, tell, write_file, write_text
 
 if TYPE_CHECKING:
     from trainless.suite import SuiteResult
