@@ -131,8 +131,7 @@ class TestParsers:
             try:
                 read(content)
                 answers.add(True)
-            except promised as error:
-                assert str(error)
+            except promised:
                 answers.add(False)
 
         for content in corpus:
@@ -180,7 +179,7 @@ class TestHostilePickles:
 
     def test_checkpoints(self, tmp_path: Path) -> None:
         torch.save({"a": Trap()}, tmp_path / "a.pt")
-        with pytest.raises(InputError, match="a.pt"):
+        with pytest.raises(InputError, match=r"a\.pt"):
             weights._read(tmp_path / "a.pt")
 
 
@@ -200,12 +199,12 @@ class TestBombs:
         assert path.stat().st_size < 30_000
         monkeypatch.setattr(sizes, "_memory", lambda: 10e6)
         monkeypatch.setattr(np.lib.npyio.NpzFile, "__getitem__", lambda *_: pytest.fail("it was unpacked"))
-        with pytest.raises(DataError, match="The arrays of .* need 0 GiB of memory"):
+        with pytest.raises(DataError, match=r"The arrays of .* need 0 GiB of memory"):
             load_data(path)
 
     def test_tables(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path = tmp_path / "a.csv.gz"
-        path.write_bytes(gzip.compress(b"architecture,a.test\n" + b"a,1\n" * 100_000))
+        path.write_bytes(gzip.compress(b"architecture,a.test\n" + b"".join(b"%d,1\n" % row for row in range(100_000))))
         assert len(read_table(path).frame) == 100_000
         monkeypatch.setattr(plain, "_MOST_BYTES", 1 << 18)
         with pytest.raises(TableError, match="unpacks to more"):
@@ -236,7 +235,7 @@ class TestNames:
 
     def test_terminals_see_no_commands(self, capsys: pytest.CaptureFixture[str]) -> None:
         hostile = [*HOSTILE_NAMES, "\x9b31m", "\u202egnp.exe", "bell\a"]
-        print_rows([{name: name, "number": 1} for name in hostile])
+        print_rows([{"name": name, "number": 1} for name in hostile])
         print_rows([dict.fromkeys(hostile, name) for name in hostile])
         print_json({name: [name] for name in hostile})
         tell("\n".join(hostile))
@@ -256,7 +255,7 @@ class TestNames:
             assert not CONTROL.search(said)
 
     def test_stores_with_such_names(self, command: Command, tmp_path: Path) -> None:
-        scores = pd.DataFrame(dict.fromkeys(HOSTILE_NAMES, [1.0, 2.0]), index=["\x1b[1ma", "'; DROP TABLE scores;--"])
+        scores = pd.DataFrame({name: [1.0, 2.0] for name in HOSTILE_NAMES}, ["\x1b[1ma", "'; DROP TABLE scores;--"])
         write_store(tmp_path / "a.db", scores)
         code, out, _ = command("show", tmp_path / "a.db")
         assert code == 0
@@ -299,17 +298,14 @@ class TestFaults:
         monkeypatch.setattr("trainless.search_spaces.SEARCH_SPACES", {"a": lambda: 1 / 0})
         code, out, err = command("spaces")
         assert (code, out) == (1, "")
-        assert re.fullmatch(
-            r"trainless: This is a fault of trainless .*\(ZeroDivisionError: division by zero, in \w+\.py, line \d+\).*\n",
-            err,
-        )
+        assert re.fullmatch(r"trainless: This is a fault .*\(ZeroDivisionError: .* in \w+\.py, line \d+\).*\n", err)
         monkeypatch.setenv("TRAINLESS_TRACEBACK", "1")
         with pytest.raises(ZeroDivisionError):
             command("spaces")
 
     def test_memory_is_none(self, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
         def allocate() -> object:
-            return np.ones(2**60)
+            return np.ones(2**50)
 
         monkeypatch.setattr("trainless.search_spaces.SEARCH_SPACES", {"a": allocate})
         code, _, err = command("spaces")
@@ -354,24 +350,27 @@ class TestRefusals:
         command.refusal("score", *small, "--sample", 1, "--dtype", "wrong")
         command.refusal("search", *small, "--strategy", "wrong")
         assert list(tmp_path.iterdir()) == []
-        with pytest.raises(InputError), new_store(str(store)):
-            write_store(store)
-            raise InputError("later")
-        assert store.exists()
 
-    def test_a_store_that_was_there_stays(self, tmp_path: Path) -> None:
-        with Store(tmp_path / "a.db") as store:
-            assert store.is_empty()
-        with pytest.raises(TrainlessError), new_store(str(tmp_path / "a.db")):
-            raise TrainlessError("later")
-        assert (tmp_path / "a.db").exists()
+    @pytest.mark.parametrize("is_new", [True, False])
+    def test_a_store_that_holds_something_stays(self, is_new: bool, tmp_path: Path) -> None:
+        path = tmp_path / "a.db"
+        if not is_new:
+            with Store(path) as store:
+                assert store.is_empty()
+
+        def fail() -> None:
+            with new_store(str(path)):
+                if is_new:
+                    write_store(path)
+                raise TrainlessError("later")
+
+        with pytest.raises(TrainlessError, match="later"):
+            fail()
+        assert path.exists()
 
     def test_a_long_name_is_no_fault(self, command: Command, tmp_path: Path) -> None:
-        for arguments in (
-            ("predict", "a" * 300, "b"),
-            ("predict", tmp_path, "a" * 5000),
-            ("tables", "--data", "a" * 300),
-        ):
+        long = "a" * 5000
+        for arguments in (("predict", long, "b"), ("predict", tmp_path, long), ("tables", "--data", long)):
             assert command.refusal(*arguments)
 
 

@@ -84,11 +84,11 @@ def _fault(error: Exception) -> str:
         return (
             "This needs more memory than there is: give fewer or smaller images, a smaller network, or fewer workers."
         )
-    *_, place = traceback.extract_tb(error.__traceback__)
+    *_, frame = traceback.extract_tb(error.__traceback__)
     said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
     return (
-        f"This is a fault of trainless and none of the input ({said}, in {Path(place.filename).name}, line "
-        f"{place.lineno}): please report it with the command, and what it prints where TRAINLESS_TRACEBACK=1 is set."
+        f"This is a fault of trainless and none of the input ({said}, in {Path(frame.filename).name}, line "
+        f"{frame.lineno}): please report it with the command, and what it prints where TRAINLESS_TRACEBACK=1 is set."
     )
 
 
