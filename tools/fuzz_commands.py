@@ -35,7 +35,7 @@ from pathlib import Path
 from fuzz_inputs import make_inputs
 from fuzz_lines import Line, Writer
 
-SECONDS = 8.0  # a line that takes longer is ended, and counted apart
+SECONDS = 10.0  # a line that takes longer is ended, and counted apart
 MEMORY = 10 << 30  # address space of a line, so that none takes the machine down
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\x80-\x9f]")
 _ASIDE = ("Note: ", "trainless: left out: ", "failed: ", "Warning: ", "left out: ")  # beside the one sentence

@@ -57,11 +57,22 @@ _GOOD = {
     "images": ("images/pets", "images/one.png", "images/names"), "run": ("runs/finished",),
     "store": ("stores/good.db",), "table": ("tables/toy.csv", "tables/two.csv"),
     "architectures": ("tables/architectures.txt",),
+    "dataset": ("cifar10",), "split": ("valid", "test"), "architecture": _ARCHITECTURES[:2],
     "files": ("files/proxy.py",), "out": ("out/a.csv", "out/a.html", "out/new", "out/a.png", "out/a.parquet"),
 }  # fmt: skip
 _INTEGERS = ("1", "2", "3", "4", "8", "16", "20")
-_RARE = {"time": 0.12, "data": 0.5, "go_on": 0.2, "resume": 0.2}  # how often these are given
-_FREQUENT = ("epochs", "evaluations", "workers", "budget", "sample", "split")  # what is asked for, or keeps work small
+_RARE = {"data": 0.5, "go_on": 0.2, "resume": 0.2}  # how often these are given
+_FREQUENT = (
+    "epochs",
+    "evaluations",
+    "workers",
+    "budget",
+    "sample",
+    "split",
+    "dataset",
+    "table",
+)  # what is asked for, or keeps work small
+_SELDOM = {"quickstart": 1, "ui": 2, "export": 4}  # commands that take long, or tell little
 _NUMBER = re.compile(r"-?[0-9][0-9.]*")
 
 
@@ -121,9 +132,9 @@ class Writer:
         """Write the command line of a number: always the same for the same seed."""
         rng = random.Random(f"{seed}:{number}")
         names = list(commands())
-        name = rng.choices(names, [3 + len(commands()[name]) for name in names])[0]
+        name = rng.choices(names, [_SELDOM.get(name, 3 + len(commands()[name])) for name in names])[0]
         # So many of the values are bad: work is reached by some lines, and refusals by others for one reason.
-        mood = rng.choices(("good", "one", "wild"), (35, 45, 20))[0]
+        mood = rng.choices(("good", "one", "wild"), (45, 40, 15))[0]
         parameters = [parameter for parameter in commands()[name] if self._is_given(parameter, rng)]
         valued = [parameter for parameter in parameters if not getattr(parameter, "is_flag", False)] or parameters
         bad = rng.choice(valued).name if mood == "one" and valued else None
@@ -206,10 +217,12 @@ class Writer:
 
     def _value(self, parameter: Any, command: str, rng: random.Random) -> str:
         name, kind = parameter.name, parameter.type_descriptor.annotation
-        if pool := self._pool(name, command, rng):
+        if kind not in (int, float) and (pool := self._pool(name, command, rng)):
             return rng.choice(pool)
         if name in ("workers", "epochs", "evaluations", "run_off", "seed") and rng.random() < 0.9:
             return rng.choice(("0", "0", "0", "1") if name == "workers" else ("1", "1", "2", "0"))
+        if name == "resamples":
+            return rng.choice(("0", "20"))
         if name in ("budget", "time"):
             return rng.choice(_BUDGETS[:4] if name == "budget" else _TIMES[:3])
         words = [word for word in _words_of(parameter) if kind is not float or _NUMBER.fullmatch(word)]
@@ -248,8 +261,9 @@ def _entries(folder: Path, *rooms: str) -> list[str]:
 @cache
 def _words_of(parameter: Any) -> list[str]:
     """Words of an option's help and its default, some of which are values that it takes."""
-    words = re.findall(r"[\w(][\w.:=()%/-]*[\w)%]|\w", f"{parameter.help} {parameter.default or ''}")
-    return [word for word in words if word != "None"]
+    text = f"{parameter.help} {parameter.default or ''}"
+    examples = re.findall(r"such as '?([\w.:=()%/-]*[\w)%])", text)
+    return [*(examples * 20), *re.findall(r"[\w(][\w.:=()%/-]*[\w)%]|\w", text)]
 
 
 @cache
