@@ -266,9 +266,10 @@ def _store() -> Callable[[Path], object]:
 def _run_files() -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
+        rng = np.random.default_rng(0)
         for label in ("cat", "dog"):
             for number in range(12):
-                write(folder / "pets" / label / f"{number}.png", picture(np.random.default_rng(number)))
+                write(folder / "pets" / label / f"{number}.png", picture(rng))
         make_runs(folder / "runs", folder / "pets")
         files = [path for path in (folder / "runs" / "finished").iterdir() if path.is_file()]
         return {path.name: path.read_bytes() for path in files}
@@ -385,7 +386,7 @@ PARSERS: dict[str, Parser] = {
     "image": Parser(_file("image", _picture), _pictures, ("data",)),
     "text": Parser(
         _file("words.txt", _function("data.texts", "read_text")),
-        _texts("the cat sat on the mat and the dog ran after the cat\n" * 8, "a b\n"), ("data",),
+        _texts("the cat sat on the mat and the dog ran after the cat\n" * 100, "a b\n"), ("data",),
     ),
     "table": Parser(_table(".csv"), _csv_tables, ("tables",)),
     "gzip": Parser(_table(".csv.gz"), lambda: [gzip.compress(content) for content in _csv_tables()], ("tables",)),

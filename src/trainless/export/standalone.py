@@ -155,7 +155,7 @@ def main() -> int:
         print(json.dumps(rows, indent=1))
     else:
         for row in rows:
-            print(f"{visible(row['path'])}\t{visible(row['class'])}\t{row['share']:.4f}")
+            print(f"{visible(str(row['path']))}\t{visible(str(row['class']))}\t{row['share']:.4f}")
     return 1 if broken or unread else 0
 
 

@@ -60,7 +60,7 @@ def parse_budget(text: str) -> Budget:
     seconds: float | None = None
     for part in re.split(r"[,|]", text):
         if part.strip().isdecimal() and len(part) < _DIGITS and evaluations is None:
-            evaluations = int(part)
+            evaluations = int(part.strip())  # which strips more than `int` does
         elif (found := parse_quantity(part, LONG_TIMES)) is not None and seconds is None:
             seconds = found
         else:
