@@ -34,6 +34,8 @@ def write_file(path: Path, write: Callable[[Path], T]) -> T:
         ...     write_file(Path(folder, "a.txt"), lambda partial: partial.write_text("whole"))
         5
     """
+    if not path.name:
+        raise InputError(f"{path} cannot be written: it is a folder, give a file in it.")
     # The ending decides the format for some writers.
     partial = path.with_name(f".{path.name}.partial").with_suffix(f".partial{path.suffix}")
     try:

@@ -118,8 +118,8 @@ class Scorer:
         if not reads_images:
             self.note = ""
         self.workers = limited_workers(workers, timeout, memory_limit)
-        self.store = Store(store) if isinstance(store, str | Path) else store
         _check_options(seed, initialization, dtype, device, workers, repeats)
+        self.store = Store(store) if isinstance(store, str | Path) else store
         self.protocol = ScoringSettings(
             self.space, tuple(proxy.name if PROXIES.get(proxy.name) is proxy else proxy for proxy in self.proxies),
             self.batch.images.numpy(), self.batch.labels.numpy(), self.batch.task, seed, initialization, dtype, device,

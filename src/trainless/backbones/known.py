@@ -112,7 +112,7 @@ def _config(path: Path) -> Mapping[str, Any]:
         return {}
     try:
         read = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"'{path}' cannot be read ({error}): repair or remove it.") from error
     return read if isinstance(read, dict) else {}
 

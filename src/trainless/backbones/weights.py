@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import TYPE_CHECKING
 
 from trainless.backbones.base import Backbone
@@ -103,14 +103,14 @@ def _path(backbone: Backbone) -> Path:
 
 def _read(path: Path) -> State:
     import torch
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        with warnings.catch_warnings(action="ignore"):  # of pickles that PyTorch itself does not write
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever PyTorch makes of a file that is damaged, or made to harm
         reason = " ".join(str(error).split())[:200]
         raise DataError(
             f"'{path}' cannot be read as weights ({reason}): give a file of safetensors, or a state dict of PyTorch."

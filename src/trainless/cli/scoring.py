@@ -30,12 +30,12 @@ from trainless.cli.shared import (
     in_listed_order,
     interruptible,
     limited,
-    make_folder,
+    new_store,
     own_version,
     without_password,
 )
 from trainless.errors import InputError
-from trainless.terminal import print_json, print_rows, progress, records, write_file, write_text
+from trainless.terminal import print_json, print_rows, progress, records, tell, write_file, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,8 +112,8 @@ def describe(
         return
     for key, fact in facts.items():
         number = f"{fact:,}" if isinstance(fact, int) and key != "index" else str(fact)
-        typer.echo(f"{key.replace('_', ' '):22}{number}")
-    typer.echo(f"\n{chosen.draw(candidate)}")
+        tell(f"{key.replace('_', ' '):22}{number}")
+    tell(f"\n{chosen.draw(candidate)}")
 
 
 def score(
@@ -148,11 +148,12 @@ def score(
     chosen_space = search_space(space)
     chosen = _architectures(chosen_space, architectures, sample, everything, seed)
     images = load_data(find_data(data), image_size=image_size)
-    scorer = Scorer(
-        chosen_space, proxies, images, seed=seed, batch_size=batch_size, balanced=balanced,
-        initialization=initialization, dtype=dtype, device=device, repeats=repeats, store=store,
-        workers=limited(chosen_backend(backend, address, workers), timeout, memory_limit),
-    )  # fmt: skip
+    where = limited(chosen_backend(backend, address, workers), timeout, memory_limit)
+    with new_store(store):
+        scorer = Scorer(
+            chosen_space, proxies, images, seed=seed, batch_size=batch_size, balanced=balanced,
+            initialization=initialization, dtype=dtype, device=device, repeats=repeats, store=store, workers=where,
+        )  # fmt: skip
     named = without_password(store)
     table, seconds = _scored(scorer, chosen, f"Finished scores are in {named}: run the same command again to go on.")
     failures = [{"architecture": f.architecture, "proxy": f.proxy, "reason": f.reason} for f in scorer.failures]
@@ -162,11 +163,11 @@ def score(
     else:
         print_rows(records(table.head(MAXIMUM_ROWS)))
         if len(table) > MAXIMUM_ROWS:
-            typer.echo(f"... and {len(table) - MAXIMUM_ROWS} more: trainless show {named}")
-        typer.echo(f"{len(table)} architectures in {seconds:.1f} s, stored in {named}")
-        typer.echo("; ".join(f"{key}: {value}" for key, value in _protocol(scorer).items()))
+            tell(f"... and {len(table) - MAXIMUM_ROWS} more: trainless show {named}")
+        tell(f"{len(table)} architectures in {seconds:.1f} s, stored in {named}")
+        tell("; ".join(f"{key}: {value}" for key, value in _protocol(scorer).items()))
         for failure in failures[:MAXIMUM_ROWS]:
-            typer.echo("failed: {architecture} {proxy}: {reason}".format(**failure), err=True)
+            tell("failed: {architecture} {proxy}: {reason}".format(**failure), err=True)
     if failures:
         raise typer.Exit(1)
 
@@ -201,7 +202,7 @@ def show(
     elif not (csv or parquet):
         print_rows(records(table if top else table.head(MAXIMUM_ROWS)))
         if not top and len(table) > MAXIMUM_ROWS:
-            typer.echo(f"... and {len(table) - MAXIMUM_ROWS} more: --top {len(table)} shows all, --csv FILE writes all")
+            tell(f"... and {len(table) - MAXIMUM_ROWS} more: --top {len(table)} shows all, --csv FILE writes all")
 
 
 def quickstart(
@@ -226,7 +227,6 @@ def quickstart(
     space = search_space("nasbench201")
     chosen = _architectures(space, None, sample, False, seed)
     plan = Plan(parse_time(time), seed=seed, workers=workers)
-    make_folder(out)
     fitted = fit_shown(load_splits("digits", seed=seed), plan, out / "run", quiet=as_json)
     scorer = Scorer(space, "all", "digits", seed=seed, workers=workers, store=out / "scores.db")
     scores, seconds = _scored(scorer, chosen, "Run the same command again to go on.")
@@ -244,8 +244,8 @@ def quickstart(
         return
     print_rows(records(ranking.head(MAXIMUM_ROWS).rename_axis("architecture")))
     print_rows(records(costs))
-    typer.echo(f"{len(scores)} cells, scored by all proxies, in {seconds:.1f} s.")
-    typer.echo(f"Page: {page}  Picture: {picture}  Scores: {out / 'scores.db'}")
+    tell(f"{len(scores)} cells, scored by all proxies, in {seconds:.1f} s.")
+    tell(f"Page: {page}  Picture: {picture}  Scores: {out / 'scores.db'}")
 
 
 # What the commands share.

@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperCommand
 
 from trainless.errors import InputError, UnknownNameError
+from trainless.terminal import tell
 
 if TYPE_CHECKING:
     from trainless.workers import WorkersChoice
@@ -40,8 +41,8 @@ __all__ = [
     "in_listed_order",
     "interruptible",
     "limited",
-    "make_folder",
     "new_folder",
+    "new_store",
     "own_version",
     "without_password",
 ]
@@ -156,7 +157,7 @@ def interruptible(advice: str | Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        typer.echo(f"trainless: interrupted. {advice if isinstance(advice, str) else advice()}", err=True)
+        tell(f"trainless: interrupted. {advice if isinstance(advice, str) else advice()}", err=True)
         raise typer.Exit(130) from None
 
 
@@ -224,6 +225,23 @@ def new_folder(folder: Path) -> Iterator[None]:
         for path in made:
             with suppress(OSError):  # there is something in it, which may be gone on with
                 path.rmdir()
+        raise
+
+
+@contextmanager
+def new_store(location: str) -> Iterator[None]:
+    """Remove a score store again that was made here, and that nothing was written to before an error."""
+    from trainless.store import Store
+
+    is_new = "://" not in location and not os.path.lexists(location)
+    try:
+        yield
+    except BaseException:
+        if is_new and os.path.exists(location):
+            with Store(location, create=False) as store:
+                is_empty = store.is_empty()
+            for end in ("", "-wal", "-shm") if is_empty else ():
+                Path(f"{location}{end}").unlink(missing_ok=True)
         raise
 
 

@@ -19,9 +19,9 @@ from trainless.cli.shared import (
     find_data,
     interruptible,
     limited,
-    make_folder,
+    new_folder,
 )
-from trainless.terminal import print_json, print_rows, progress, records, write_file, write_text
+from trainless.terminal import print_json, print_rows, progress, records, tell, write_file, write_text
 
 if TYPE_CHECKING:
     from trainless.suite import SuiteResult
@@ -71,18 +71,17 @@ def suite(
         None if datasets is None else split_names(datasets),
     )  # fmt: skip
     benchmarks = find_benchmarks(spaces, table or [])
-    make_folder(out)
     advice = f"Finished scores are in {out}: run the same command again to go on."
-    with interruptible(advice), progress("scoring") as update:
+    with new_folder(out), interruptible(advice), progress("scoring") as update:
         stage = [""]
 
-        def tell(what: str, done: int, total: int) -> None:
+        def told(what: str, done: int, total: int) -> None:
             if what != stage[0]:
                 update.stage(what)
                 stage[0] = what
             update(done, total)
 
-        result = run_suite(plan, benchmarks, out / "scores.db", tell)
+        result = run_suite(plan, benchmarks, out / "scores.db", told)
     files = _write(result, out)
     write_text(out / "suite.html", suite_page(result))
     if as_json:
@@ -91,9 +90,9 @@ def suite(
     shown = result.heat.head(_SHOWN)
     print_rows(records(shown.round(3)))
     if len(result.heat) > _SHOWN:
-        typer.echo(f"... and {len(result.heat) - _SHOWN} more in {out / 'results.csv'}")
-    typer.echo("; ".join(f"{key}: {value}" for key, value in result.protocol.items()))
-    typer.echo(f"Page: {out / 'suite.html'}  Tables: {', '.join(files)}")
+        tell(f"... and {len(result.heat) - _SHOWN} more in {out / 'results.csv'}")
+    tell("; ".join(f"{key}: {value}" for key, value in result.protocol.items()))
+    tell(f"Page: {out / 'suite.html'}  Tables: {', '.join(files)}")
 
 
 def _write(result: SuiteResult, out: Path) -> list[str]:

@@ -225,6 +225,14 @@ def count_notes(connection: sql.Connection, layout: Layout) -> int:
     return connection.scalar(sql.select(sql.func.count(layout.notes.c.id))) or 0
 
 
+def is_empty(connection: sql.Connection, layout: Layout) -> bool:
+    """Tell whether there is no score and no note."""
+    tables = [layout.scores, *([layout.notes] if sql.inspect(connection).has_table(layout.notes.name) else [])]
+    return not any(
+        connection.scalar(sql.select(sql.exists(sql.select(sql.literal(1)).select_from(table)))) for table in tables
+    )
+
+
 def scores(connection: sql.Connection, layout: Layout, run: Run | None) -> Sequence[sql.Row[Any]]:
     """Select the scores of a run, or all, in the order of writing: `RUN_COLUMNS`, then `SCORE_COLUMNS`."""
     columns = (layout.columns[name] for name in (*RUN_COLUMNS, *SCORE_COLUMNS))

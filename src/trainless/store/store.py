@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["Store"]
 
 _T = TypeVar("_T")
+
+_TEXT = ("space", "task", "architecture", "proxy", "status", "reason", "created")
 
 
 class Store:
@@ -189,6 +192,10 @@ class Store:
         """Count the scores, failed ones included."""
         return self._read(queries.count)
 
+    def is_empty(self) -> bool:
+        """Tell whether nothing was written to it: no score and no note."""
+        return self._read(queries.is_empty)
+
     def rows(self, run: Run | None = None) -> pd.DataFrame:
         """Give one row a score with all that is known of it, in the order of writing.
 
@@ -199,10 +206,14 @@ class Store:
             lambda connection, layout: (queries.scores(connection, layout, run), layout.fidelity)
         )  # fmt: skip
         frame = pd.DataFrame(found, columns=[*RUN_COLUMNS, *SCORE_COLUMNS])
-        frame["fidelity"] = frame["fidelity"].map({text: fidelity(text) for text in frame["fidelity"].unique()})
-        frame = _exact(frame)
-        whole, real = ("seed", "proxy_version"), ("seconds", "spent", "peak_memory")
-        return frame.astype(dict.fromkeys(whole, "int64") | dict.fromkeys(real, float))
+        with self._decoded():
+            frame["fidelity"] = frame["fidelity"].map({text: fidelity(text) for text in frame["fidelity"].unique()})
+            frame = _exact(frame)
+            whole, real = ("seed", "proxy_version"), ("seconds", "spent", "peak_memory")
+            frame = frame.astype(dict.fromkeys(whole, "int64") | dict.fromkeys(real, float))
+            if other := [name for name in _TEXT if len(frame) and frame[name].dtype == object]:
+                raise ValueError(f"{other[0]} is no text in some rows")
+        return frame
 
     def latest_rows(self, run: Run) -> pd.DataFrame:
         """Give the rows of a run without those of earlier versions of a proxy, as `table` shows them.
@@ -300,7 +311,21 @@ class Store:
         return runs[0]
 
     def _read(self, ask: Callable[[sql.Connection, Layout], _T]) -> _T:
-        return self._database.read(lambda connection: ask(connection, layout_of(connection, self.location)))
+        with self._decoded():
+            return self._database.read(lambda connection: ask(connection, layout_of(connection, self.location)))
+
+    @contextmanager
+    def _decoded(self) -> Iterator[None]:
+        """Say in one sentence that rows hold what is never written to them: SQLite takes any value in any column."""
+        try:
+            yield
+        except StoreError:
+            raise
+        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+            raise StoreError(
+                f"The store '{self.location}' holds what trainless never writes ({' '.join(str(error).split())}): it "
+                "is damaged, restore it from a copy, or give another."
+            ) from error
 
 
 def _exact(rows: pd.DataFrame) -> pd.DataFrame:
