@@ -115,6 +115,11 @@ class EarlierRun:
         content = save(dict(self.weights), facts)
         write_file(folder / _COPY, lambda partial: partial.write_bytes(content))
 
+    @staticmethod
+    def forget(folder: Path) -> None:
+        """Remove what a fit before started from, whose network has been replaced."""
+        (folder / _COPY).unlink(missing_ok=True)
+
     # Its network.
 
     @property
