@@ -177,7 +177,7 @@ def fastest_threads(
     best, taken = (math.inf, 1), 0.0
     for number in sorted(threads):
         begun = time.monotonic()
-        if begun + taken > end:
+        if taken and begun + taken > end:
             break
         found = seconds_an_image(
             space, architecture, task, batch=batch, threads=number, precision=precision, seconds=seconds,
