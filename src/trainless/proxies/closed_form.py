@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, logsumexp
 
 __all__ = ["STRENGTHS", "LinearClassifier", "calibrated", "discriminant", "ridge", "spectrum"]
@@ -255,6 +254,8 @@ def calibrated(classifier: LinearClassifier, labels: NDArray[np.int64]) -> Linea
         >>> bool(0.05 < np.exp(log_softmax(scaled.left_out, 1)).min() < 0.2)
         True
     """
+    from scipy.optimize import minimize_scalar  # slow to import, and few processes need it
+
     rows = np.flatnonzero(np.isfinite(classifier.left_out[np.arange(len(labels)), labels]))
     left_out = classifier.left_out[rows]
     left_out = left_out[:, np.isfinite(left_out).all(0)]  # without classes that have no images
@@ -267,7 +268,7 @@ def calibrated(classifier: LinearClassifier, labels: NDArray[np.int64]) -> Linea
 
     if not len(rows):
         return classifier
-    found = minimize_scalar(loss, bounds=(-7, 7), method="bounded", options={"xatol": 1e-3})
+    found = minimize_scalar(loss, bounds=(-14, 7), method="bounded", options={"xatol": 1e-3})
     scale = float(np.exp(found.x))
     return replace(
         classifier, weight=scale * classifier.weight, bias=scale * classifier.bias, left_out=scale * classifier.left_out
