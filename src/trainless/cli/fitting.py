@@ -92,7 +92,11 @@ def fit(
         ),
     ] = "auto",
     backbone: Annotated[
-        str, typer.Option(help="Pretrained features to start from: lite0, lite1, lite2, all, or a file with weights.")
+        str,
+        typer.Option(
+            help="Pretrained features to start from: lite0, lite1, lite2, all, or a file with weights of "
+            "EfficientNet-Lite, MobileNetV2, MobileNetV3 or ResNet."
+        ),
     ] = "all",
     strategy: Annotated[str, typer.Option(help="How architectures are proposed.")] = "evolution",
     score: Annotated[
