@@ -41,6 +41,7 @@ NOTES = sql.Table(
 
 
 def runs_of(scores: sql.Table) -> sql.Select[Any]:
+    """Select what scores name as their runs, in the order of their first score."""
     columns = [scores.c[name] for name in RUN_COLUMNS]
     return sql.select(*columns).group_by(*columns).order_by(sql.func.min(scores.c.id))
 
