@@ -5,7 +5,7 @@
 Local processes and as many CPUs of a Ray cluster on this machine score the same NAS-Bench-201 cells by turns. What
 counts is the share of the wall-clock time that the workers compute, from the moment that all are warm: it is hardly
 touched by what else runs. Then Ray returns scores that take no time to compute, which is the most that a driver takes
-in; and some networks of two large runs are scored by all proxies, for the time of the whole ones.
+in; and some networks of two large runs are scored by all proxies, for the processor time of the whole ones.
 """
 
 from __future__ import annotations
@@ -95,11 +95,14 @@ def cost(networks: int, share: float) -> None:
 
 
 def seconds_of(space: str, images: Any, networks: int) -> float:
-    """Mean seconds that a network takes by all proxies, on one thread."""
+    """Mean processor seconds that a network takes by all proxies, after one that warms up."""
     scorer = Scorer(space, "all", images)
-    units = units_of(scorer, networks)
-    found = run_in_workers(score_class, scorer.protocol, units, RayWorkers(), no_loss)
-    return computed([scores for _, scores in found]) / networks
+    first, *units = units_of(scorer, networks + 1)
+    score_class(scorer.protocol, first)
+    start = time.process_time()
+    for unit in units:
+        score_class(scorer.protocol, unit)
+    return (time.process_time() - start) / networks
 
 
 def units_of(scorer: Scorer, count: int) -> list[EquivalenceClass]:

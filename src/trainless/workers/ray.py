@@ -102,12 +102,13 @@ class _Pool:
         )
         self.unit_seconds = 0.0
         self.deaths = 0  # in a row
-        self.cpus, self.looked, self.seen = 0, -math.inf, time.monotonic()
+        self.cpus, self.looked, self.seen = 0, -math.inf, 0.0  # as the clock had it
 
     def run(self, units: Sequence[Any], lost: Callable[[Any, str], Any]) -> Iterator[tuple[Any, Any]]:
         waiting, again = deque(range(len(units))), deque[int]()
-        tries = [0] * len(units)
+        died = [0] * len(units)
         flying: dict[Any, list[int]] = {}
+        self.seen = time.monotonic()
         try:
             while waiting or again or flying:
                 limit = self._limit()
@@ -119,14 +120,14 @@ class _Pool:
                 for reference in self._ready(list(flying)):
                     chunk = flying.pop(reference)
                     results = self._results(reference, limit)
-                    for index in chunk:
-                        tries[index] += 1
                     if results is not None:
                         yield from zip((units[index] for index in chunk), results, strict=True)
                         continue
-                    again += [index for index in chunk if tries[index] < _TRIES]
                     for index in chunk:
-                        if tries[index] == _TRIES:
+                        died[index] += 1
+                        if died[index] < _TRIES:
+                            again.append(index)
+                        else:
                             yield units[index], lost(units[index], f"its worker or node died {_TRIES} times")
         finally:
             for reference in flying:
