@@ -71,7 +71,9 @@ def limited_workers(
         return workers
     chosen = chosen_workers(workers)
     if not isinstance(chosen, LocalWorkers):
-        raise InputError("Limits on time and memory are those of processes of this machine: leave them out.")
+        raise InputError(
+            "Limits on time and memory hold for workers of this machine alone: leave them out on a cluster."
+        )
     return replace(chosen, count=max(1, chosen.count), timeout=timeout, memory_limit=memory_limit)
 
 
