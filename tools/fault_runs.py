@@ -36,7 +36,7 @@ __all__ = [
 
 SPACE = "nasbench201(channels=4, cells=1)"
 SOURCE = Path(__file__).resolve().parent.parent / "src"
-LONGEST = 240.0  # seconds: a run that takes more hangs
+LONGEST = 1200.0  # seconds: a run that takes more hangs
 POLL = 0.02
 
 # Of a stored row.
@@ -361,12 +361,15 @@ class Trial:
             )  # fmt: skip
         return Running(started, out, err)
 
-    def finish(self, process: Running, *, code: int | Sequence[int] | None = None) -> Done:
+    def finish(
+        self, process: Running, *, code: int | Sequence[int] | None = None, is_starting: bool = False
+    ) -> Done:  # fmt: skip
         """Wait for a process, and hold it to its promises: an exit code, one sentence, no traceback.
 
         Args:
             process: what was started.
             code: the exit codes that are right; None takes any, as after ``kill -9``.
+            is_starting: it may have been disturbed before the first line of the program, where Python answers itself.
         """
         is_over = self.wait_for(process, LONGEST)
         if is_over:
@@ -374,7 +377,9 @@ class Trial:
         done = Done(process.wait(), *(path.read_text(errors="replace") for path in (process.out, process.err)))
         self.log.append(f"exit code {done.code}\n{done.err}".rstrip())
         self.expect(not is_over, f"it hangs: no end after {LONGEST:g} s")
-        self.expect("Traceback" not in done.err + done.out, "a traceback reached the user")
+        is_told = "Traceback" in done.err + done.out
+        is_own = not is_starting or re.search(r"trainless/(?!__init__)", done.err) is not None
+        self.expect(not (is_told and is_own), "a traceback reached the user")
         allowed = (code,) if isinstance(code, int) else code
         if allowed is not None:
             self.expect(done.code in allowed, f"exit code {done.code}, expected {' or '.join(map(str, allowed))}")
