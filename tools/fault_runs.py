@@ -339,10 +339,11 @@ class Trial:
             command = self.command(program, *options)
         else:
             command = list(program)
-        nothing = str(self.root / "nothing")  # no tables and images but those that are named
+        # No tables and images but those that are named; Matplotlib's list of fonts is for all.
+        nothing = str(self.root / "nothing")
         variables = {
             "PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1", "TRAINLESS_DATA": nothing,
-            "XDG_CACHE_HOME": nothing, **(environment or {}),
+            "XDG_CACHE_HOME": nothing, "MPLCONFIGDIR": str(self.root.parent), **(environment or {}),
         }  # fmt: skip
         self.log.append(f"$ {shlex.join(command)}")
         self.started += 1
