@@ -148,6 +148,8 @@ def _interrupted(trial: Trial, process: Running, program: Program, *, is_startin
     done = trial.finish(process, code=(130, 0, -signal.SIGINT), is_starting=is_starting)
     _expect_gone(trial, children)
     trial.resume(program)
+    if done.code and "trainless: " not in done.err:
+        return "before the first line of the program"
     return "exit code 130, went on to the same" if done.code else "was over before"
 
 
