@@ -11,7 +11,7 @@ import pytest
 TOOLS = Path(__file__).resolve().parent.parent / "tools"
 
 
-def faults(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess[str]:
+def faults(*arguments: str, timeout: float = 600) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(TOOLS / "faults.py"), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout)
 
@@ -19,10 +19,11 @@ def faults(*arguments: str, timeout: float = 300) -> subprocess.CompletedProcess
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the script finds processes where Linux lists them")
 def test_a_handful_of_faults_breaks_no_promise() -> None:
-    kinds = ("killed-driver", "killed-worker", "interrupt-twice", "interrupt-at-start", "damaged-store", "nan-weights")
-    done = faults("--faults", "8", "--seed", "1", *(word for kind in kinds for word in ("--only", kind)))
+    kinds = ("killed-driver", "killed-worker", "interrupt", "interrupt-twice", "full-disk", "damaged-store")
+    # This seed draws runs that take little time.
+    done = faults("--faults", "9", "--seed", "25", *(word for kind in kinds for word in ("--only", kind)))
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "8 faults, 0 broken promises" in done.stdout
+    assert "9 faults, 0 broken promises" in done.stdout
 
 
 def test_shares_of_any_number_of_faults(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,12 +17,12 @@ import worker_functions
 
 from trainless import Scorer, Search, Store
 from trainless.data import load_data, split
-from trainless.errors import ScoringError
+from trainless.errors import InputError, ScoringError
 from trainless.estimators import Setting, estimator
 from trainless.search import RunOff
 from trainless.search_spaces import search_space
 from trainless.types import Architecture
-from trainless.workers import RayWorkers, run_in_workers, worker_pool
+from trainless.workers import RayWorkers, limited_workers, run_in_workers, worker_pool
 from trainless.workers import ray as workers_ray
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
@@ -95,6 +95,18 @@ class TestPool:
     def test_unit_that_kills_its_worker_twice_is_given_up(self, workers: RayWorkers) -> None:
         results = dict(run_in_workers(worker_functions.die_always, "", [1, 2, 3, 4], workers, lost))
         assert results == {1: 1, 2: "2: its worker or node died 2 times", 3: 3, 4: 4}
+
+    def test_unit_that_takes_too_long_is_given_up(self, workers: RayWorkers) -> None:
+        limited = limited_workers(workers, timeout=2.0)
+        results = dict(run_in_workers(worker_functions.hang, "", [1, 2, 3, 4], limited, lost))
+        assert results == {
+            1: 1,
+            2: "2: its worker or node died 2 times, or took longer than the limit of 2 s",
+            3: 3,
+            4: 4,
+        }
+        with pytest.raises(InputError, match="leave the limit out on a cluster"):
+            limited_workers(workers, memory_limit=1 << 30)
 
     def test_workers_that_never_answer_end_the_run(self, workers: RayWorkers) -> None:
         alone = RayWorkers(workers.address, most=1)

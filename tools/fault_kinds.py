@@ -139,15 +139,17 @@ def interrupt_at_start(trial: Trial) -> str:
     program = trial.moments.choice((*_SCORED, FIT))
     process = trial.start(program, is_new=True)
     trial.wait_for(process, trial.moments.uniform(0.2, 3.0))
-    return _interrupted(trial, process, program)
+    return _interrupted(trial, process, program, is_starting=True)
 
 
-def _interrupted(trial: Trial, process: Running, program: Program) -> str:
+def _interrupted(trial: Trial, process: Running, program: Program, *, is_starting: bool = False) -> str:
     children = _descendants(process.pid)
     process.send_signal(signal.SIGINT)
-    done = trial.finish(process, code=(130, 0, -signal.SIGINT))
+    done = trial.finish(process, code=(130, 0, -signal.SIGINT), is_starting=is_starting)
     _expect_gone(trial, children)
     trial.resume(program)
+    if done.code and "trainless: " not in done.err:
+        return "before the first line of the program"
     return "exit code 130, went on to the same" if done.code else "was over before"
 
 

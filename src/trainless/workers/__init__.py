@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from typing import SupportsIndex
 
-from trainless.errors import InputError
 from trainless.workers.base import Compute, Result, Shared, Unit, Workers
 from trainless.workers.local import LocalWorkers
 from trainless.workers.process import prepare_processes, process_start
@@ -53,15 +51,15 @@ def chosen_workers(workers: WorkersChoice) -> Workers:
 def limited_workers(
     workers: WorkersChoice, timeout: float | None = None, memory_limit: int | None = None
 ) -> WorkersChoice:  # fmt: skip
-    """Give the workers that are asked for, with limits on a unit; at least one process where there are any.
+    """Give the workers that are asked for, with limits where there are any.
 
     Args:
         workers: as for `chosen_workers`.
-        timeout: as for `LocalWorkers`.
-        memory_limit: as for `LocalWorkers`.
+        timeout: as for `Workers.limited`.
+        memory_limit: as for `Workers.limited`.
 
     Raises:
-        InputError: a limit is out of range, or is none that these workers know.
+        InputError: a limit is out of range, or is none that these workers can keep.
 
     Example:
         >>> limited_workers(0, timeout=30.0), limited_workers(0)
@@ -69,10 +67,7 @@ def limited_workers(
     """
     if timeout is None and memory_limit is None:
         return workers
-    chosen = chosen_workers(workers)
-    if not isinstance(chosen, LocalWorkers):
-        raise InputError("Limits on time and memory are those of processes of this machine: leave them out.")
-    return replace(chosen, count=max(1, chosen.count), timeout=timeout, memory_limit=memory_limit)
+    return chosen_workers(workers).limited(timeout, memory_limit)
 
 
 def threads_here(workers: WorkersChoice) -> int:

@@ -28,6 +28,17 @@ class Workers(Protocol):
     def count(self) -> int:
         """How many units are computed at once; 0 where this process computes them itself."""
 
+    def limited(self, timeout: float | None, memory_limit: int | None) -> Workers:
+        """Give the same workers with limits on what a unit may take.
+
+        Args:
+            timeout: most seconds of a unit: one that takes more is given up, and its worker ended. None for no limit.
+            memory_limit: most bytes of a worker, which is refused more. None for no limit.
+
+        Raises:
+            InputError: a limit is out of range, or is none that these workers can keep.
+        """
+
     def pool(
         self, function: Callable[[Shared, Unit], Result], shared: Shared, lost: Callable[[Unit, str], Result]
     ) -> AbstractContextManager[Compute[Unit, Result]]:

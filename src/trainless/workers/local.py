@@ -21,6 +21,7 @@ from trainless.workers.base import Compute, Result, Shared, Unit
 from trainless.workers.process import (
     LEAST_MEMORY,
     answer,
+    check_timeout,
     keep_memory,
     limit_memory,
     process_context,
@@ -63,8 +64,7 @@ class LocalWorkers:
     def __post_init__(self) -> None:
         if self.count < 0:
             raise InputError(f"The number of workers is {self.count}, expected 0 or more.")
-        if self.timeout is not None and not 0 < self.timeout < math.inf:
-            raise InputError(f"The limit on time is {self.timeout} seconds, expected a number above 0.")
+        check_timeout(self.timeout)
         if self.memory_limit is not None:
             if sys.platform != "linux":
                 raise InputError("The memory of a process can only be limited on Linux: leave the limit out.")
@@ -75,6 +75,10 @@ class LocalWorkers:
                 )
         if self.count == 0 and (self.timeout or self.memory_limit):
             raise InputError("There are limits on workers and 0 workers, expected at least 1: one that can be ended.")
+
+    def limited(self, timeout: float | None, memory_limit: int | None) -> LocalWorkers:
+        """Give the same with limits, and at least one process: see `trainless.workers.Workers.limited`."""
+        return LocalWorkers(max(1, self.count), timeout, memory_limit)
 
     @contextmanager
     def pool(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import mmap
 import multiprocessing
 import multiprocessing.forkserver
@@ -17,9 +18,11 @@ from functools import cache
 from multiprocessing.context import BaseContext
 from typing import Any
 
+from trainless.errors import InputError
+
 __all__ = [
-    "LARGE_PAGES", "LEAST_MEMORY", "answer", "keep_memory", "limit_memory", "prepare_processes", "process_context",
-    "process_start",
+    "LARGE_PAGES", "LEAST_MEMORY", "answer", "check_timeout", "keep_memory", "limit_memory", "prepare_processes",
+    "process_context", "process_start",
 ]  # fmt: skip
 
 LEAST_MEMORY = 500 << 20
@@ -137,6 +140,16 @@ def answer(function: Callable[[Any, Any], Any], shared: Any, unit: Any) -> tuple
         return "result", function(shared, unit)
     except Exception:
         return "error", traceback.format_exc(limit=-3)
+
+
+def check_timeout(seconds: float | None) -> None:
+    """Refuse a limit on time that nothing can keep.
+
+    Raises:
+        InputError: it is no number above 0.
+    """
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise InputError(f"The limit on time is {seconds} seconds, expected a number above 0.")
 
 
 def limit_memory(most: int) -> None:

@@ -7,11 +7,12 @@ import math
 import os
 import platform
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from importlib.metadata import version
 from types import ModuleType
@@ -20,7 +21,7 @@ from typing import Any
 from trainless.errors import InputError, ScoringError
 from trainless.workers.base import Compute, Result, Shared, Unit
 from trainless.workers.clusters import check_address, connect
-from trainless.workers.process import LARGE_PAGES, answer, keep_memory
+from trainless.workers.process import LARGE_PAGES, answer, check_timeout, keep_memory
 
 __all__ = ["RayWorkers"]
 
@@ -48,18 +49,21 @@ class RayWorkers:
             process has already is used as it is.
         most: how many chunks at once at most; None uses all CPUs.
         patience: seconds to wait for a node while the cluster has no CPU.
+        timeout: most seconds of a unit: a process that takes more ends itself, and the unit is tried once more. None
+            for no limit.
 
     Raises:
         InputError: the address has another form, or a number is out of range.
 
     Example:
         >>> RayWorkers("auto", most=64)
-        RayWorkers(address='auto', most=64, patience=300.0)
+        RayWorkers(address='auto', most=64, patience=300.0, timeout=None)
     """
 
     address: str | None = None
     most: int | None = None
     patience: float = 300.0
+    timeout: float | None = None
 
     def __post_init__(self) -> None:
         check_address(self.address)
@@ -67,6 +71,13 @@ class RayWorkers:
             raise InputError(f"The number of workers is {self.most}, expected 1 or more on a cluster.")
         if not self.patience > 0:
             raise InputError(f"The patience is {self.patience} s, expected more than 0.")
+        check_timeout(self.timeout)
+
+    def limited(self, timeout: float | None, memory_limit: int | None) -> RayWorkers:
+        """Give the same with a limit on time: see `trainless.workers.Workers.limited`."""
+        if memory_limit is not None:
+            raise InputError("Memory is limited for workers of this machine alone: leave the limit out on a cluster.")
+        return replace(self, timeout=timeout)
 
     @property
     def count(self) -> int:
@@ -115,7 +126,8 @@ class _Pool:
                 while (waiting or again) and len(flying) < limit:
                     # Alone, so that a unit that kills its worker takes no other along.
                     chunk = [again.popleft()] if again else self._chunk(waiting, limit)
-                    sent = self.task.remote([self.work], [units[index] for index in chunk], _versions())
+                    chosen, limit_seconds = [units[index] for index in chunk], self.workers.timeout
+                    sent = self.task.remote([self.work], chosen, _versions(), limit_seconds)
                     flying[sent] = chunk
                 for reference in self._ready(list(flying)):
                     chunk = flying.pop(reference)
@@ -128,10 +140,15 @@ class _Pool:
                         if died[index] < _TRIES:
                             again.append(index)
                         else:
-                            yield units[index], lost(units[index], f"its worker or node died {_TRIES} times")
+                            yield units[index], lost(units[index], self._reason())
         finally:
             for reference in flying:
                 self.ray.cancel(reference, force=True)
+
+    def _reason(self) -> str:
+        """Why a unit was given up."""
+        late = "" if self.workers.timeout is None else f", or took longer than the limit of {self.workers.timeout:g} s"
+        return f"its worker or node died {_TRIES} times{late}"
 
     def _limit(self) -> int:
         """How many chunks to have on the way: one computing and one waiting for every CPU, so that none is idle."""
@@ -176,7 +193,7 @@ class _Pool:
             errors.ObjectLostError,
         ) as error:
             self.deaths += 1
-            if self.deaths > _STARTS * limit:
+            if self.deaths > _STARTS * limit and self.workers.timeout is None:
                 raise ScoringError(f"Workers of the cluster die before they answer ({_first_line(error)}).") from error
             return None
         except errors.RayError as error:
@@ -214,7 +231,9 @@ def _versions() -> dict[str, str]:
 # What runs on the nodes.
 
 
-def _compute(work: list[Any], units: Sequence[Any], versions: dict[str, str]) -> tuple[str, Any, float]:
+def _compute(
+    work: list[Any], units: Sequence[Any], versions: dict[str, str], timeout: float | None
+) -> tuple[str, Any, float]:  # fmt: skip
     """Compute a chunk: gives ``"result"``, the results and their seconds, or ``"error"`` or ``"refused"`` and why."""
     for name, own in _versions().items():
         if own != versions[name]:
@@ -224,12 +243,27 @@ def _compute(work: list[Any], units: Sequence[Any], versions: dict[str, str]) ->
     start = time.monotonic()
     results = []
     for unit in units:
-        kind, found = answer(function, shared, unit)
+        with _ended_after(timeout):
+            kind, found = answer(function, shared, unit)
         if kind == "error":
             return kind, found, 0.0
         results.append(found)
         give_back()
     return "result", results, time.monotonic() - start
+
+
+@contextmanager
+def _ended_after(seconds: float | None) -> Iterator[None]:
+    """End this process, whatever it hangs in, where this takes longer."""
+    if seconds is None:
+        yield
+        return
+    timer = threading.Timer(seconds, os._exit, (1,))
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _other_version(name: str, own: str, expected: str) -> str:
