@@ -10,8 +10,7 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,6 +21,7 @@ from trainless.aggregation import NAMED_AGGREGATES, named_aggregate
 from trainless.errors import InputError, NetworkError, TrainlessError
 from trainless.initialization import initialize
 from trainless.passes import BLOCK_PATHS, Measured, PassResult, Signal, Signals, plan_passes, run_passes, signal_name
+from trainless.precision import check_precision, one_thread
 from trainless.preparation import PreparedBatch, prepare_batch, prepare_network
 from trainless.proxies import Proxy, proxies
 from trainless.search_spaces.base import SearchSpace
@@ -68,6 +68,7 @@ def score(
     proxies: str | Iterable[str | Proxy] = "all",
     seed: int = 0,
     dtype: torch.dtype | None = None,
+    precision: str = "float32",
     output: str | int | None = None,
 ) -> Scores:
     """Compute zero-cost proxies of one network, which is left exactly as it was.
@@ -86,6 +87,8 @@ def score(
             has, and without labels what needs them.
         seed: seed of the noise that some proxies put in.
         dtype: precision; ``torch.float64`` for exact work, None for the network's own.
+        precision: ``"bfloat16"`` computes convolutions and linear maps in that, for proxies of which the order of
+            networks stays the same.
         output: key, attribute or index of the class scores, for a network that returns several things.
 
     Returns:
@@ -94,6 +97,7 @@ def score(
 
     Raises:
         UnknownNameError: a proxy is unknown.
+        InputError: the precision is unknown, or does not go with the dtype.
         NetworkError: the network or the batch cannot be scored at all; the message says why.
 
     Example:
@@ -106,7 +110,9 @@ def score(
     """
     _refuse_aggregates(proxies)
     batch, ready = prepare_batch(images, labels), prepare_network(network, output)
-    chosen = _applicable(proxies, batch.labels, ready)
+    own = dtype or next((parameter.dtype for parameter in ready.parameters()), None)
+    check_precision(precision, own == torch.float64)
+    chosen = [proxy.in_precision(precision) for proxy in _applicable(proxies, batch.labels, ready)]
     if batch.note and any(not proxy.data_independent for proxy in chosen):
         warnings.warn(batch.note, stacklevel=2)
     found = _measured(ready, batch, chosen, seed, dtype)
@@ -194,6 +200,8 @@ class ScoringSettings:
         dtype: ``"float32"`` or ``"float64"``.
         device: a PyTorch device such as ``"cpu"`` or ``"cuda"``.
         repeats: over how many initialisations a score is averaged.
+        precision: of convolutions and linear maps: ``"float32"``, which is the dtype's own, or ``"bfloat16"`` for
+            proxies that may be measured so.
     """
 
     space: SearchSpace
@@ -206,6 +214,7 @@ class ScoringSettings:
     dtype: str = "float32"
     device: str = "cpu"
     repeats: int = 1
+    precision: str = "float32"
 
 
 @dataclass(frozen=True)
@@ -226,23 +235,12 @@ def score_class(protocol: ScoringSettings, unit: EquivalenceClass) -> list[Score
 
     A failure is recorded as a score with its reason. Nothing global is changed.
     """
-    with _one_thread(), preserve_rng_state():
+    with one_thread(), preserve_rng_state():
         return _score_class(protocol, unit)
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """One thread, so that sums are added up in the same order wherever a network is scored."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
 def _score_class(protocol: ScoringSettings, unit: EquivalenceClass) -> list[Score]:
-    chosen = proxies(protocol.proxies)
+    chosen = [proxy.in_precision(protocol.precision) for proxy in proxies(protocol.proxies)]
     lacking = frozenset().union(*(names for _, names in unit.members))
     shared = [proxy for proxy in chosen if proxy.name in lacking and not proxy.as_written]
     once = _score_architecture(protocol, unit.representative, shared)

@@ -21,9 +21,10 @@ import pandas as pd
 from trainless.aggregation import NAMED_AGGREGATES, Aggregate, named_aggregate
 from trainless.data import Batch, ImageDataset, load_data
 from trainless.errors import DataError, InputError
-from trainless.evaluation import DTYPES, EquivalenceClass, ScoringSettings, score_class
+from trainless.evaluation import DTYPES, EquivalenceClass, ScoringSettings, build_network, score_class
 from trainless.hardware import usable_device
 from trainless.initialization import INITIALIZATIONS
+from trainless.precision import AUTO, PRECISIONS, bfloat16_speed, check_precision
 from trainless.preparation import distinct_images
 from trainless.proxies import PROXIES, Proxy
 from trainless.proxies import proxies as look_up
@@ -36,6 +37,7 @@ from trainless.workers import run_in_workers, worker_pool
 
 __all__ = ["Scorer", "check_run", "parts_of", "space_of"]
 
+_LEAST_SPEED = 1.1  # of bfloat16 beside float32, for which digits are given up
 _WRITE_SECONDS = 1.0  # at most so much finished work is lost when the process is killed
 
 
@@ -52,6 +54,9 @@ class Scorer:
         balanced: as equal a number of images a class as possible; False draws from all images alike.
         initialization: a name of `trainless.initialization.INITIALIZATIONS`.
         dtype: ``"float32"`` or ``"float64"``.
+        precision: of convolutions and linear maps: ``"float32"``, which leaves them in the dtype; ``"bfloat16"`` for all
+            proxies that may be measured so (`Proxy.bfloat16`); ``"auto"`` takes the one in which the store holds this
+            run, or the faster one, by a measurement, and a warning says which.
         device: a PyTorch device. Never tried on a GPU by its makers so far; one process is used there.
         workers: number of worker processes of one thread each; 0 scores in this process; None is one a core, and none
             for a handful of networks.
@@ -86,6 +91,7 @@ class Scorer:
         balanced: bool = True,
         initialization: str = "kaiming_normal_fan_out",
         dtype: str = "float32",
+        precision: str = "float32",
         device: str = "cpu",
         workers: int | None = None,
         repeats: int = 1,
@@ -107,18 +113,25 @@ class Scorer:
         self.workers = workers
         self.store = Store(store) if isinstance(store, str | Path) else store
         _check_options(seed, initialization, dtype, device, workers, repeats)
+        check_precision(precision, dtype == "float64", others=(AUTO,))
         self.protocol = ScoringSettings(
             self.space, tuple(proxy.name if PROXIES.get(proxy.name) is proxy else proxy for proxy in self.proxies),
             self.batch.images.numpy(), self.batch.labels.numpy(), self.batch.task, seed, initialization, dtype, device,
-            repeats,
+            repeats, PRECISIONS[0] if precision == AUTO else precision,
         )  # fmt: skip
+        if precision == AUTO:
+            self.protocol, reason = self._in_better_precision()
+            warnings.warn(f"Precision: {self.protocol.precision}, {reason}.", stacklevel=2)
         self.failures: list[Score] = []
         self.costs: pd.Series = pd.Series(dtype=float)
 
     @property
     def run(self) -> Run:
         """The part of a stored score's key that all scores of this scorer share."""
-        protocol, task = self.protocol, self.batch.task
+        return self._run_by(self.protocol)
+
+    def _run_by(self, protocol: ScoringSettings) -> Run:
+        task = self.batch.task
         rest = {
             **self.space.options,
             "classes": task.classes,
@@ -126,9 +139,25 @@ class Scorer:
             "initialization": protocol.initialization,
             "dtype": protocol.dtype,
             "repeats": protocol.repeats,
+            # Only where it is not what all scores had before it could be chosen.
+            **({} if protocol.precision == PRECISIONS[0] else {"precision": protocol.precision}),
         }
         fidelity = ",".join(f"{name}={value}" for name, value in rest.items())
         return Run(self.space.name, f"{task.name}:{self.batch.fingerprint}", protocol.seed, fidelity)
+
+    def _in_better_precision(self) -> tuple[ScoringSettings, str]:
+        """The protocol in the precision of what is stored of it, or else in the faster one; and why."""
+        single, half = (replace(self.protocol, precision=precision) for precision in PRECISIONS)
+        runs = self.store.runs() if self.store else []
+        known = [protocol for protocol in (single, half) if self._run_by(protocol) in runs]
+        if len(known) == 1:
+            return known[0], "in which the store holds scores of this run"
+        network = build_network(single, self.space.sample(np.random.default_rng(0)), 0).to(single.device)
+        images, labels = (tensor.to(single.device) for tensor in (self.batch.images, self.batch.labels))
+        speed = bfloat16_speed(network, images, labels)
+        if speed > _LEAST_SPEED:
+            return half, f"{speed:.2f} times as fast as float32 here"
+        return single, f"for bfloat16 is {speed:.2f} times as fast here" if speed else "for bfloat16 does not run here"
 
     def score(
         self, architectures: Iterable[str | Architecture], progress: Callable[[int, int], None] | None = None

@@ -30,6 +30,8 @@ class Proxy:
         higher_is_better: whether a larger value is meant to promise a more accurate network.
         when_not_finite: the reason to record where the value is not finite.
         version: goes up whenever its values change; part of a stored score's key.
+        bfloat16: whether it may be measured with convolutions and linear maps in bfloat16: where that leaves its order
+            of networks as it is, as `benchmarks/precision.py` measures. One that may not stays in single precision.
 
     Raises:
         ValueError: no signal is named, or one cannot be measured under these conditions.
@@ -52,6 +54,7 @@ class Proxy:
     higher_is_better: bool = True
     when_not_finite: str = "the formula gives no finite value on this network"
     version: int = 1
+    bfloat16: bool = False
 
     def __post_init__(self) -> None:
         if not self.signals:
@@ -72,6 +75,20 @@ class Proxy:
     def as_written(self) -> bool:
         """Whether it scores a cell as it is written, dead branches and all, and not the network it amounts to."""
         return self.pass_spec.dead_branches
+
+    def in_precision(self, precision: str) -> Proxy:
+        """Give the proxy measured in a precision, `"float32"` or `"bfloat16"`: itself where it may not be measured so.
+
+        Example:
+            >>> from trainless.proxies import proxy
+            >>> proxy("snip").in_precision("bfloat16").pass_spec.bfloat16
+            True
+            >>> proxy("synflow").in_precision("bfloat16") is proxy("synflow")
+            True
+        """
+        if precision == "float32" or not self.bfloat16:
+            return self
+        return replace(self, pass_spec=replace(self.pass_spec, bfloat16=True))
 
     def compute(self, signals: Signals) -> tuple[float, str]:
         """Compute the score, with the reason where it is not finite.
