@@ -1,10 +1,10 @@
-"""Rank agreement of scores in bfloat16 with those in float32, and of float32 between two seeds, with the seconds of both.
+"""Rank agreement of scores in bfloat16 with those in float32, beside that of two seeds, and the seconds of both.
 
     python benchmarks/precision.py [--cells 300] [--store precision.db] [--workers 1]
 
 Every proxy that can be is measured with convolutions and linear maps in bfloat16, also those that opted out, on seeded
-NAS-Bench-201 cells that are different networks, by CIFAR-10 images (from TRAINLESS_DATA), batch 64. Those stay in
-float32 by choice (`Proxy.bfloat16`) whose agreement is below .995. Scores are stored, so that an interrupted run goes on.
+NAS-Bench-201 cells that are different networks, by CIFAR-10 images (from TRAINLESS_DATA), batch 64. Those whose
+agreement is below .995 are to stay in float32 (`Proxy.bfloat16`). Scores are stored: an interrupted run goes on.
 """
 
 from __future__ import annotations

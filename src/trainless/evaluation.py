@@ -10,7 +10,8 @@ import math
 import sys
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,7 +22,7 @@ from trainless.aggregation import NAMED_AGGREGATES, named_aggregate
 from trainless.errors import InputError, NetworkError, TrainlessError
 from trainless.initialization import initialize
 from trainless.passes import BLOCK_PATHS, Measured, PassResult, Signal, Signals, plan_passes, run_passes, signal_name
-from trainless.precision import check_precision, one_thread
+from trainless.precision import check_precision
 from trainless.preparation import PreparedBatch, prepare_batch, prepare_network
 from trainless.proxies import Proxy, proxies
 from trainless.search_spaces.base import SearchSpace
@@ -87,8 +88,8 @@ def score(
             has, and without labels what needs them.
         seed: seed of the noise that some proxies put in.
         dtype: precision; ``torch.float64`` for exact work, None for the network's own.
-        precision: ``"bfloat16"`` computes convolutions and linear maps in that, for proxies of which the order of
-            networks stays the same.
+        precision: one of `trainless.precision.PRECISIONS`: ``"bfloat16"`` has convolutions and linear maps in that for
+            proxies whose order of networks stays the same.
         output: key, attribute or index of the class scores, for a network that returns several things.
 
     Returns:
@@ -200,8 +201,7 @@ class ScoringSettings:
         dtype: ``"float32"`` or ``"float64"``.
         device: a PyTorch device such as ``"cpu"`` or ``"cuda"``.
         repeats: over how many initialisations a score is averaged.
-        precision: of convolutions and linear maps: ``"float32"``, which is the dtype's own, or ``"bfloat16"`` for
-            proxies that may be measured so.
+        precision: of convolutions and linear maps: one of `trainless.precision.PRECISIONS`.
     """
 
     space: SearchSpace
@@ -235,8 +235,19 @@ def score_class(protocol: ScoringSettings, unit: EquivalenceClass) -> list[Score
 
     A failure is recorded as a score with its reason. Nothing global is changed.
     """
-    with one_thread(), preserve_rng_state():
+    with _one_thread(), preserve_rng_state():
         return _score_class(protocol, unit)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """One thread, so that sums are added up in the same order wherever a network is scored."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _score_class(protocol: ScoringSettings, unit: EquivalenceClass) -> list[Score]:

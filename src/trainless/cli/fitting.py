@@ -20,6 +20,7 @@ from trainless.cli.limits import NO_LIMITS, Most, limit_options
 from trainless.cli.shared import (
     Json,
     Proxies,
+    ScorePrecision,
     Seed,
     Space,
     Workers,
@@ -463,6 +464,7 @@ def trust(
     ] = "",
     image_size: Annotated[int | None, typer.Option(help="Rows and columns of the images.")] = None,
     seed: Seed = 0,
+    precision: ScorePrecision = "float32",
     workers: Workers = None,
     store: Annotated[str, typer.Option(help="Where scores and trainings are kept.")] = "trust.db",
     csv: Annotated[Path | None, typer.Option(help="Write scores and accuracies to this CSV file.")] = None,
@@ -483,7 +485,7 @@ def trust(
     with interruptible(advice), progress("training") as update:
         found = trust(
             loaded, chosen, train=train, proxies=proxies, epochs=epochs, images=images, augment=augment,
-            estimators=others, seed=seed, workers=workers, store=store, progress=update,
+            estimators=others, seed=seed, precision=precision, workers=workers, store=store, progress=update,
         )  # fmt: skip
     if csv:
         write_file(csv, found.scores.assign(valid_accuracy=found.accuracies).to_csv)

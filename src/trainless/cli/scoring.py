@@ -14,6 +14,7 @@ from trainless.cli.shared import (
     MAXIMUM_ROWS,
     Json,
     Proxies,
+    ScorePrecision,
     Seed,
     Space,
     Workers,
@@ -123,6 +124,7 @@ def score(
     initialization: Annotated[str, typer.Option(help="How weights are drawn.")] = "kaiming_normal_fan_out",
     repeats: Annotated[int, typer.Option(help="Initialisations that each score is averaged over.")] = 1,
     dtype: Annotated[str, typer.Option(help="float32, or float64 for exact work.")] = "float32",
+    precision: ScorePrecision = "float32",
     device: Annotated[str, typer.Option(help="cpu, or cuda where there is one.")] = "cpu",
     workers: Workers = None,
     as_json: Json = False,
@@ -137,8 +139,8 @@ def score(
     chosen = _architectures(chosen_space, architectures, sample, everything, seed)
     scorer = Scorer(
         chosen_space, proxies, load_data(find_data(data), image_size=image_size), seed=seed, batch_size=batch_size,
-        balanced=balanced, initialization=initialization, dtype=dtype, device=device, workers=workers, repeats=repeats,
-        store=store,
+        balanced=balanced, initialization=initialization, dtype=dtype, precision=precision, device=device,
+        workers=workers, repeats=repeats, store=store,
     )  # fmt: skip
     table, seconds = _scored(scorer, chosen, f"Finished scores are in {store}: run the same command again to go on.")
     failures = [{"architecture": f.architecture, "proxy": f.proxy, "reason": f.reason} for f in scorer.failures]
@@ -324,9 +326,17 @@ def _protocol(scorer: Scorer) -> dict[str, str]:
         "repeats": str(protocol.repeats),
         "seed": str(protocol.seed),
         "precision": protocol.dtype,
+        **_in_bfloat16(scorer),
         "not finite": NON_FINITE_POLICY,
         "versions": f"trainless {own_version()}, torch {torch.__version__}",
     }
+
+
+def _in_bfloat16(scorer: Scorer) -> dict[str, str]:
+    """Which proxies have their convolutions and linear maps in bfloat16, where any have."""
+    precision = scorer.protocol.precision
+    names = [proxy.name for proxy in scorer.proxies if proxy.in_precision(precision).pass_spec.bfloat16]
+    return {"convolutions and linear maps in bfloat16": ", ".join(names) or "none"} if precision != "float32" else {}
 
 
 def _numbers(values: Sequence[float]) -> str:

@@ -11,6 +11,7 @@ import typer
 from trainless.cli.limits import NO_LIMITS, Most, limit_options
 from trainless.cli.shared import (
     Json,
+    ScorePrecision,
     Seed,
     Space,
     Workers,
@@ -67,6 +68,7 @@ def search(
     batch_size: Annotated[int, typer.Option(help="Images in the batch that networks are scored on.")] = 64,
     image_size: Annotated[int | None, typer.Option(help="Resize images to so many rows and columns.")] = None,
     device: Annotated[str, typer.Option(help="Where scores are computed and latency is measured.")] = "cpu",
+    precision: ScorePrecision = "float32",
     workers: Workers = None,
     out: Annotated[Path | None, typer.Option(help="Write a page that explains the search to this HTML file.")] = None,
     figure: Annotated[Path | None, typer.Option(help="Draw the search: PNG, SVG or PDF by the ending.")] = None,
@@ -103,14 +105,15 @@ def search(
     chosen = search_space(space)
     images = load_data(find_data(data), image_size=image_size)
     known = _table_of_costs(table, [*columns, *objectives])
-    searches = [
-        Search(
+    searches: list[Search] = []
+    for search_seed in range(seed, seed + seeds):
+        planned = Search(
             chosen, strategy, score, images, budget=budget, limits=limits, objectives=objectives, seed=search_seed,
-            batch=batch, workers=workers, store=store, batch_size=batch_size, device=device, table=known,
-            fidelities=[parse_fidelity(text) for text in reduced] if reduced else None, run_off=final,
-        )
-        for search_seed in range(seed, seed + seeds)
-    ]  # fmt: skip
+            batch=batch, workers=workers, store=store, batch_size=batch_size, device=device, precision=precision,
+            table=known, fidelities=[parse_fidelity(text) for text in reduced] if reduced else None, run_off=final,
+        )  # fmt: skip
+        searches.append(planned)
+        precision = planned.precision  # measured once, for all seeds
     if study:
         for planned in searches:
             check_study(study, _study_name(planned.title, planned.seed))

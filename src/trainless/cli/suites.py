@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from trainless.cli.shared import Json, Proxies, Workers, find_data, interruptible, make_folder
+from trainless.cli.shared import Json, Proxies, ScorePrecision, Workers, find_data, interruptible, make_folder
 from trainless.terminal import print_json, print_rows, progress, records, write_file, write_text
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def suite(
     seeds: Annotated[int, typer.Option(help="How many seeds everything is scored with.")] = 3,
     batch_size: Annotated[int, typer.Option(help="Images in the batch.")] = 64,
     initialization: Annotated[str, typer.Option(help="How weights are drawn.")] = "kaiming_normal_fan_out",
+    precision: ScorePrecision = "float32",
     resamples: Annotated[int, typer.Option(help="Bootstrap samples behind each interval; 0 for none.")] = 200,
     workers: Workers = None,
     as_json: Json = False,
@@ -50,7 +51,7 @@ def suite(
     named = [part.strip() for part in proxies.split(",") if part.strip()]
     plan = Suite(
         [*named, *own], find_data(data), None if everything else sample, seeds, batch_size, initialization, resamples,
-        workers, None if datasets is None else split_names(datasets),
+        workers, None if datasets is None else split_names(datasets), precision,
     )  # fmt: skip
     benchmarks = find_benchmarks(spaces, table or [])
     make_folder(out)

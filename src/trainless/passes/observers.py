@@ -100,9 +100,10 @@ _PRODUCTS = (F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2
 
 
 def products_in_bfloat16() -> Rules:
-    """Rules that compute convolutions and linear maps in bfloat16, forward and backward, and give what they gave before.
+    """Rules that compute convolutions and linear maps in bfloat16, forward and backward.
 
-    What goes in is rounded, and so is what comes out of them and of their gradients; they add up in single precision.
+    What goes in is rounded, and so is what comes out of them and of their gradients; sums are in single precision, and
+    all else in the precision of what goes in.
 
     Example:
         >>> layer = torch.nn.Linear(1, 1, bias=False)
@@ -126,7 +127,11 @@ def faster_pooling() -> Rules:
 
     PyTorch's own kernel takes several times as long there.
     """
-    return {F.avg_pool2d: lambda pool, *args, **kwargs: average_pool2d(*args, pool=pool, **kwargs)}
+    return {F.avg_pool2d: _pool_faster}
+
+
+def _pool_faster(pool: Callable[..., torch.Tensor], input: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+    return average_pool2d(input, *args, **kwargs, pool=pool)
 
 
 def average_pool2d(

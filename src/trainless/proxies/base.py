@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from trainless.passes import Measured, PassSpec, Signals, check_conditions, signal_name
+from trainless.precision import is_rounded
 
 if TYPE_CHECKING:
     import torch
@@ -77,7 +78,7 @@ class Proxy:
         return self.pass_spec.dead_branches
 
     def in_precision(self, precision: str) -> Proxy:
-        """Give the proxy measured in a precision, `"float32"` or `"bfloat16"`: itself where it may not be measured so.
+        """Give the proxy as measured in one of `trainless.precision.PRECISIONS`; itself where it is not rounded.
 
         Example:
             >>> from trainless.proxies import proxy
@@ -86,7 +87,7 @@ class Proxy:
             >>> proxy("synflow").in_precision("bfloat16") is proxy("synflow")
             True
         """
-        if precision == "float32" or not self.bfloat16:
+        if not (self.bfloat16 and is_rounded(precision, self.pass_spec.input)):
             return self
         return replace(self, pass_spec=replace(self.pass_spec, bfloat16=True))
 
@@ -118,6 +119,7 @@ def with_uniform_weights(record: Proxy) -> Proxy:
         name=f"{record.name}:uniform",
         pass_spec=replace(record.pass_spec, weights="uniform"),
         summary=f"{record.summary}; weights drawn as PyTorch's layers draw them",
+        bfloat16=False,  # not measured
     )
 
 
