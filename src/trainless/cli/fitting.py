@@ -23,6 +23,7 @@ from trainless.cli.shared import (
     Json,
     MemoryLimit,
     Proxies,
+    ScorePrecision,
     Seed,
     Space,
     Timeout,
@@ -478,6 +479,7 @@ def trust(
     ] = "",
     image_size: Annotated[int | None, typer.Option(help="Rows and columns of the images.")] = None,
     seed: Seed = 0,
+    precision: ScorePrecision = "float32",
     workers: Workers = None,
     backend: Backend = "local",
     address: Address = None,
@@ -503,7 +505,7 @@ def trust(
     with new_store(store), interruptible(advice), progress("training") as update:
         found = trust(
             loaded, chosen, train=train, proxies=proxies, epochs=epochs, images=images, augment=augment,
-            estimators=others, seed=seed, workers=where, store=store, progress=update,
+            estimators=others, seed=seed, precision=precision, workers=where, store=store, progress=update,
         )  # fmt: skip
     if csv:
         write_file(csv, found.scores.assign(valid_accuracy=found.accuracies).to_csv)

@@ -17,6 +17,7 @@ from trainless.cli.shared import (
     Json,
     MemoryLimit,
     Proxies,
+    ScorePrecision,
     Seed,
     Space,
     StoreArgument,
@@ -131,6 +132,7 @@ def score(
     initialization: Annotated[str, typer.Option(help="How weights are drawn.")] = "kaiming_normal_fan_out",
     repeats: Annotated[int, typer.Option(help="Initialisations that each score is averaged over.")] = 1,
     dtype: Annotated[str, typer.Option(help="float32, or float64 for exact work.")] = "float32",
+    precision: ScorePrecision = "float32",
     device: Annotated[str, typer.Option(help="cpu, or cuda where there is one.")] = "cpu",
     workers: Workers = None,
     backend: Backend = "local",
@@ -152,7 +154,8 @@ def score(
     with new_store(store):
         scorer = Scorer(
             chosen_space, proxies, images, seed=seed, batch_size=batch_size, balanced=balanced,
-            initialization=initialization, dtype=dtype, device=device, repeats=repeats, store=store, workers=where,
+            initialization=initialization, dtype=dtype, precision=precision, device=device, repeats=repeats,
+            store=store, workers=where,
         )  # fmt: skip
     named = without_password(store)
     table, seconds = _scored(scorer, chosen, f"Finished scores are in {named}: run the same command again to go on.")
@@ -342,9 +345,17 @@ def _protocol(scorer: Scorer) -> dict[str, str]:
         "repeats": str(protocol.repeats),
         "seed": str(protocol.seed),
         "precision": protocol.dtype,
+        **_in_bfloat16(scorer),
         "not finite": NON_FINITE_POLICY,
         "versions": f"trainless {own_version()}, torch {torch.__version__}",
     }
+
+
+def _in_bfloat16(scorer: Scorer) -> dict[str, str]:
+    """Which proxies have their convolutions and linear maps in bfloat16, where any have."""
+    precision = scorer.protocol.precision
+    names = [proxy.name for proxy in scorer.proxies if proxy.in_precision(precision).pass_spec.bfloat16]
+    return {"convolutions and linear maps in bfloat16": ", ".join(names) or "none"} if precision != "float32" else {}
 
 
 def _numbers(values: Sequence[float]) -> str:

@@ -14,6 +14,7 @@ from trainless.cli.shared import (
     Backend,
     Json,
     MemoryLimit,
+    ScorePrecision,
     Seed,
     Space,
     Timeout,
@@ -75,6 +76,7 @@ def search(
     batch_size: Annotated[int, typer.Option(help="Images in the batch that networks are scored on.")] = 64,
     image_size: Annotated[int | None, typer.Option(help="Resize images to so many rows and columns.")] = None,
     device: Annotated[str, typer.Option(help="Where scores are computed and latency is measured.")] = "cpu",
+    precision: ScorePrecision = "float32",
     workers: Workers = None,
     backend: Backend = "local",
     address: Address = None,
@@ -116,15 +118,16 @@ def search(
     images = load_data(find_data(data), image_size=image_size)
     known = _table_of_costs(table, [*columns, *objectives])
     where = limited(chosen_backend(backend, address, workers), timeout, memory_limit)
+    searches: list[Search] = []
     with new_store(store):
-        searches = [
-            Search(
+        for search_seed in range(seed, seed + seeds):
+            planned = Search(
                 chosen, strategy, score, images, budget=budget, limits=limits, objectives=objectives, seed=search_seed,
-                batch=batch, workers=where, store=store, batch_size=batch_size, device=device, table=known,
-                fidelities=[parse_fidelity(text) for text in reduced] if reduced else None, run_off=final,
-            )
-            for search_seed in range(seed, seed + seeds)
-        ]  # fmt: skip
+                batch=batch, workers=where, store=store, batch_size=batch_size, device=device, precision=precision,
+                table=known, fidelities=[parse_fidelity(text) for text in reduced] if reduced else None, run_off=final,
+            )  # fmt: skip
+            searches.append(planned)
+            precision = planned.precision  # measured once, for all seeds
         if study:
             for planned in searches:
                 check_study(study, _study_name(planned.title, planned.seed))

@@ -25,6 +25,7 @@ __all__ = [
     "Json",
     "MemoryLimit",
     "Proxies",
+    "ScorePrecision",
     "Seed",
     "Space",
     "StoreArgument",
@@ -52,6 +53,13 @@ Space = Annotated[
     str, typer.Option(help="Search space, such as 'nasbench201(channels=8)'; `trainless spaces` lists them.")
 ]
 Proxies = Annotated[str, typer.Option(help="Names with commas, or 'all'; `trainless proxies` lists them.")]
+ScorePrecision = Annotated[
+    str,
+    typer.Option(
+        help="Of convolutions and linear maps in scoring: float32; bfloat16 for proxies whose order it keeps, "
+        "bfloat16-noise for those of them that see noise; auto for the fastest here."
+    ),
+]
 Seed = Annotated[int, typer.Option(help="Decides the sample, the batch, the weights and all noise.")]
 StoreArgument = Annotated[str, typer.Argument(help="Score store: a file, or a database URL.")]
 Workers = Annotated[int | None, typer.Option(help="Worker processes of one thread each; default one a core.")]

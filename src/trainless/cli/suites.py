@@ -13,6 +13,7 @@ from trainless.cli.shared import (
     Json,
     MemoryLimit,
     Proxies,
+    ScorePrecision,
     Timeout,
     Workers,
     chosen_backend,
@@ -50,6 +51,7 @@ def suite(
     seeds: Annotated[int, typer.Option(help="How many seeds everything is scored with.")] = 3,
     batch_size: Annotated[int, typer.Option(help="Images in the batch.")] = 64,
     initialization: Annotated[str, typer.Option(help="How weights are drawn.")] = "kaiming_normal_fan_out",
+    precision: ScorePrecision = "float32",
     resamples: Annotated[int, typer.Option(help="Bootstrap samples behind each interval; 0 for none.")] = 200,
     workers: Workers = None,
     backend: Backend = "local",
@@ -68,7 +70,7 @@ def suite(
     plan = Suite(
         [*named, *own], find_data(data), None if everything else sample, seeds, batch_size, initialization, resamples,
         limited(chosen_backend(backend, address, workers), timeout, memory_limit),
-        None if datasets is None else split_names(datasets),
+        None if datasets is None else split_names(datasets), precision,
     )  # fmt: skip
     benchmarks = find_benchmarks(spaces, table or [])
     advice = f"Finished scores are in {out}: run the same command again to go on."
