@@ -16,7 +16,7 @@ from trainless.store.schema import RUN_COLUMNS, SCORE_COLUMNS, Layout
 __all__ = ["CHUNK", "Copied", "Reader", "copy"]
 
 CHUNK = 50_000
-"""Rows in memory, and in a transaction, at a time; hashes lie all over an index, of which fewer write all pages anew."""
+"""Rows in memory, and in a transaction, at a time: fewer would write the pages of the index of hashes more often."""
 
 _T = TypeVar("_T")
 
