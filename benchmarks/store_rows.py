@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -51,9 +52,8 @@ def timed(action: Callable[[], object]) -> np.ndarray:
 def measured(location: str | Path, rows: int, size: int) -> tuple[object, ...]:
     """Write, read and count in a new store; one line of the table."""
     versions = dict.fromkeys(PROXIES, 1)
-    making = timed(lambda: [None for _ in batches(rows, size)])
     with Store(location) as store:
-        writing = timed(lambda: [store.write(RUN, batch, versions) for batch in batches(rows, size)]) - making
+        writing = sum(timed(partial(store.write, RUN, batch, versions)) for batch in batches(rows, size))
     with Store(location, create=False) as store:
         counted: list[Statistics] = []
         reading = [
