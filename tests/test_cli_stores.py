@@ -36,7 +36,9 @@ def test_copy_to_a_server_and_back(run: Command, postgresql: Server) -> None:
     shown = [run.document("show", store, "--top", 5, "--by", "nwot") for store in ("scores.db", url, "again.db")]
     assert shown[0] == shown[1] == shown[2]
     assert [row["nwot"] for row in shown[0]] == sorted(SCORES["nwot"], reverse=True)[:5]
-    assert "secret" not in str(run("store", "stats", url)) + str(run("store", "check", url))
+    scored = run("score", "--data", "digits", "--sample", 1, "--proxies", "params", "--workers", 0, "--store", url)
+    assert (scored[0], "stored in postgresql+psycopg://postgres:***@" in scored[1]) == (0, True)
+    assert "secret" not in str([scored, run("store", "stats", url), run("store", "check", url)])
 
 
 def test_an_interrupted_copy_tells_how_to_go_on(run: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,7 +55,7 @@ def assert_equal(first: Store, second: Store) -> None:
     assert repr(others) == repr(copied)
 
 
-@pytest.mark.parametrize("chunk", [7, 10_000])
+@pytest.mark.parametrize("chunk", [7, 50_000])
 def test_there_and_back(tmp_path: Path, postgresql: Server, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(copying, "CHUNK", chunk)
     seen: list[tuple[int, int]] = []

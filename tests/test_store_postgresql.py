@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import math
 import subprocess
 import sys
@@ -123,6 +124,16 @@ def test_a_deadlock_is_tried_again(url: str, postgresql: Server) -> None:
         assert not thread.is_alive()
         name = url.rpartition("/")[2]
         assert postgresql.run(f"SELECT deadlocks FROM pg_stat_database WHERE datname = '{name}'") == [(1,)]
+
+
+def test_what_nobody_closes_leaves_no_connection(url: str, postgresql: Server) -> None:
+    Scorer("nasbench201(channels=2, cells=1)", "params", workers=0, store=url).score(CELLS[:1])
+    gc.collect()
+    query = f"SELECT count(*) FROM pg_stat_activity WHERE datname = '{url.rpartition('/')[2]}'"
+    deadline = time.monotonic() + 10
+    while postgresql.run(query) != [(0,)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 class TestRestart:

@@ -15,8 +15,8 @@ from trainless.store.schema import RUN_COLUMNS, SCORE_COLUMNS, Layout
 
 __all__ = ["CHUNK", "Copied", "Reader", "copy"]
 
-CHUNK = 10_000
-"""Rows in memory, and in a transaction, at a time."""
+CHUNK = 50_000
+"""Rows in memory, and in a transaction, at a time: fewer would write the pages of the index of hashes more often."""
 
 _T = TypeVar("_T")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from functools import partial
@@ -53,6 +54,8 @@ class Database:
         if path is None and url is not None:
             self.location = shown(url)
             self._engine = self._still = url_engine(url)
+            # Not every store is closed, such as one that a scorer opened; psycopg complains of connections left open.
+            weakref.finalize(self, self._engine.dispose)
         else:
             path = Path(path or location)
             self.location = str(path)

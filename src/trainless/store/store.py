@@ -126,7 +126,7 @@ class Store:
         self._write(lambda connection: queries.remove_notes(connection, topic))
 
     def copy_from(self, source: Store, progress: Callable[[int, int], None] | None = None) -> Copied:
-        """Copy all scores and notes of another store, a few thousand in a transaction, in the order of writing.
+        """Copy all scores and notes of another store, 50,000 in a transaction, in the order of writing.
 
         What is here stays, but for scores that failed here and not there: so a copy that was interrupted goes on when
         it is made again, and nothing comes twice. What is written to the other store meanwhile may be left out.
