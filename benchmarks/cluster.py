@@ -15,13 +15,12 @@ import argparse
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from common import data_folder, machine, print_table
+from common import data_folder, machine, print_table, score_timed
 
-from trainless.evaluation import EquivalenceClass, ScoringSettings, score_class
+from trainless.evaluation import EquivalenceClass, score_class
 from trainless.proxies import PROXIES
 from trainless.scoring import Scorer, parts_of
 from trainless.search_spaces.nasbench201 import NASBench201
@@ -50,12 +49,12 @@ def main() -> None:
 def efficiency(cells: int, workers: int, rounds: int) -> float:
     """Print the share of their time that workers compute, and give that of Ray."""
     scorer = Scorer(NASBench201(), PROXIES_TIMED, data_folder() / "cifar-10-batches-bin")
-    units, timed = units_of(scorer, cells), Timed(scorer.protocol)
+    units = units_of(scorer, cells)
     pools: dict[str, Workers] = {"local processes": LocalWorkers(workers), "Ray": RayWorkers()}
     rows, shares, costs = [], dict[str, list[float]](), dict[str, list[float]]()
     for number in range(rounds):
         for name in pools if number % 2 else reversed(pools):  # neither always comes first
-            with worker_pool(score_timed, timed, pools[name], no_loss) as compute:
+            with worker_pool(score_timed, scorer.protocol, pools[name], no_loss) as compute:
                 list(compute(units[: 2 * workers]))  # every worker starts, and imports what it needs
                 start = time.perf_counter()
                 seconds = np.array([found for _, found in compute(units)])
@@ -73,20 +72,6 @@ def efficiency(cells: int, workers: int, rounds: int) -> float:
     )
     print(f"their processor seconds: {ray / local / dearer:.1%} of their efficiency\n")
     return ray
-
-
-@dataclass(frozen=True)
-class Timed:
-    """What is shared where the time of a unit is wanted, and no scores."""
-
-    protocol: ScoringSettings
-
-
-def score_timed(timed: Timed, unit: EquivalenceClass) -> tuple[float, float]:
-    """Seconds that a network takes, and those of the processor."""
-    start, before = time.perf_counter(), time.process_time()
-    score_class(timed.protocol, unit)
-    return time.perf_counter() - start, time.process_time() - before
 
 
 def driver(units: int) -> None:
@@ -108,18 +93,18 @@ def cost(networks: int, share: float) -> None:
         "ImageNet16": folder / "image-batches/imagenet16_960.npz",
     }
     cells = [seconds_of("nasbench201", "all", images, networks) for images in images_of.values()]
-    runs = {
-        "NAS-Bench-201, all proxies, 3 data sets": (3 * DISTINCT, float(np.mean(cells)), len(parts_of("all")[1])),
-        "DARTS, proxies of robust": (
-            1_000_000, seconds_of("darts", "robust", images_of["cifar10"], networks), len(parts_of("robust")[1]),
-        ),
-    }  # fmt: skip
+    darts = seconds_of("darts", "robust", images_of["cifar10"], networks)
     rows = []
-    for what, (count, seconds, proxies) in runs.items():
-        hours = [f"{seconds * count / share / number / 3600:,.1f}" for number in WORKERS]
-        written = proxies * WORKERS[-1] * share / seconds
-        rows.append([what, f"{count:,}", f"{count * proxies:,}", seconds, *hours, f"{written:,.0f}"])
-    header = ["run", "networks", "scores", "s a network", *(f"h, {number:,} workers" for number in WORKERS)]
+    for what, computed, stored, seconds, proxies in (
+        ("NAS-Bench-201, 3 data sets", 3 * DISTINCT, 3 * NASBench201().size, float(np.mean(cells)), "all"),
+        ("DARTS", 1_000_000, 1_000_000, darts, "robust"),
+    ):
+        hours = [seconds * computed / share / number / 3600 for number in WORKERS]
+        scores = stored * len(parts_of(proxies)[1])
+        rate = f"{scores / hours[-1] / 3600:,.0f}"
+        row = [what, proxies, f"{computed:,}", f"{scores:,}", seconds, *(f"{value:,.1f}" for value in hours), rate]
+        rows.append(row)
+    header = ["run", "proxies", "networks", "scores", "s a network", *(f"h, {number:,} workers" for number in WORKERS)]
     print_table([*header, f"scores/s of {WORKERS[-1]:,}"], rows)
 
 

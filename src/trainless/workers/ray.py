@@ -101,7 +101,7 @@ class _Pool:
             num_cpus=1, max_retries=0, runtime_env={"env_vars": environment}, name="trainless"
         )
         errors = self.ray.exceptions
-        self.fatal = (
+        self.fatal: tuple[type[Exception], ...] = (
             errors.WorkerCrashedError, errors.NodeDiedError, errors.OutOfMemoryError, errors.ObjectLostError,
         )  # fmt: skip
         self.unit_seconds = 0.0
