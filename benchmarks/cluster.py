@@ -51,27 +51,25 @@ def efficiency(cells: int, workers: int, rounds: int) -> float:
     scorer = Scorer(NASBench201(), PROXIES_TIMED, data_folder() / "cifar-10-batches-bin")
     units = units_of(scorer, cells)
     pools: dict[str, Workers] = {"local processes": LocalWorkers(workers), "Ray": RayWorkers()}
-    rows, shares, costs = [], dict[str, list[float]](), dict[str, list[float]]()
+    rows, found = [], {name: list[tuple[float, float, float]]() for name in pools}
     for number in range(rounds):
         for name in pools if number % 2 else reversed(pools):  # neither always comes first
             with worker_pool(score_timed, scorer.protocol, pools[name], no_loss) as compute:
                 list(compute(units[: 2 * workers]))  # every worker starts, and imports what it needs
                 start = time.perf_counter()
-                seconds = np.array([found for _, found in compute(units)])
+                seconds = np.array([pair for _, pair in compute(units)])
                 wall = time.perf_counter() - start
             computed, processor = seconds.sum(axis=0)
-            shares.setdefault(name, []).append(computed / (workers * wall))
-            costs.setdefault(name, []).append(processor)
-            rows.append([name, number + 1, wall, computed, processor, f"{shares[name][-1]:.1%}"])
+            found[name].append((wall, computed / (workers * wall), processor))
+            rows.append([name, number + 1, wall, computed, processor, f"{computed / (workers * wall):.1%}"])
     header = ["workers", "round", "wall-clock, s", "computed, s", "of the processor, s", "share of the time"]
     print_table(header, rows)
-    local, ray = (float(np.mean(shares[name])) for name in pools)
-    dearer = float(np.mean(costs["Ray"]) / np.mean(costs["local processes"]))
+    (wall, share, processor), (ray_wall, ray_share, ray_processor) = (np.mean(found[name], axis=0) for name in pools)
     print(
-        f"\nRay's workers compute {ray / local:.1%} of the time that {workers} local processes do, by {dearer:.1%} of"
+        f"\nRay beside {workers} local processes: {wall / ray_wall:.1%} of the efficiency by the wall-clock, which counts"
     )
-    print(f"their processor seconds: {ray / local / dearer:.1%} of their efficiency\n")
-    return ray
+    print(f"on an idle machine; {ray_share / share * processor / ray_processor:.1%} by shares and processor seconds\n")
+    return float(ray_share)
 
 
 def driver(units: int) -> None:
