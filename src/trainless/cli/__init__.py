@@ -13,11 +13,13 @@ from typing import Annotated, TextIO
 import typer
 
 from trainless.cli import benchmarks, fitting, replaying, scoring, searching, serving, studies, suites
-from trainless.cli.shared import TrainlessCommand, own_version
+from trainless.cli.shared import InterruptedRunError, TrainlessCommand, own_version
 from trainless.cli.usage import usage_sentence
 from trainless.errors import InputError, TrainlessError
 
 __all__ = ["app", "main"]
+
+_INTERRUPTED = 130  # as a shell shows a command that Ctrl-C ended
 
 app = typer.Typer(
     help="Find a good neural network without training the candidates.",
@@ -46,11 +48,15 @@ def main() -> None:
         with warnings.catch_warnings():  # puts back how warnings are shown
             warnings.showwarning = _note
             code = app(prog_name="trainless", standalone_mode=False)
+        if code == _INTERRUPTED:  # typer's own answer to Ctrl-C beside a command, in which it says nothing
+            raise InterruptedRunError("Run the same command again.")
     except typer.TyperException as error:
         if error.format_message().startswith("Usage:"):  # a group without a command: its help, and no error
             print(error.format_message(), file=sys.stderr)
             sys.exit(2)
         _fail(usage_sentence(error), 2)
+    except InterruptedRunError as interrupt:
+        _fail(f"interrupted. {interrupt}", _INTERRUPTED)
     except InputError as error:
         _fail(str(error), 2)
     except TrainlessError as error:
