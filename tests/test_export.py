@@ -5,11 +5,12 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from trainless.data import load_data
@@ -19,10 +20,12 @@ from trainless.export import (
     formats,
     load_plain,
     plain_code,
+    read_weights,
     take_weights,
     write_onnx,
     write_plain,
     write_torchscript,
+    write_weights,
 )
 from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
@@ -189,7 +192,7 @@ def test_refuses_files_that_are_not_there_or_not_whole(tmp_path: Path) -> None:
         load_plain(tmp_path)
     write_plain(plain_code(SPACE.build(CELLS[0], TASK), TASK.input_shape, "abc", MEAN, STD), tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"no weights")
-    with pytest.raises(InputError, match="cannot be loaded"):
+    with pytest.raises(InputError, match=r"The weights '.+' cannot be read"):
         load_plain(tmp_path)
 
 
@@ -317,3 +320,37 @@ def test_weights_of_another_network_are_refused(change: Any, told: str) -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
     with pytest.raises(InputError, match=told):
         take_weights(network, change(plain_code(network, (1, 2, 2), "ab", (0.5,), (0.5,)).weights))
+
+
+class TestWeights:
+    WEIGHTS: ClassVar = {"bias": torch.arange(3.0), "count": torch.tensor(7), "kernel": torch.ones(2, 1, 3, 3)}
+
+    def test_the_same_weights_are_the_same_bytes(self, tmp_path: Path) -> None:
+        facts = {"run": "a", "facts": "{}", "architecture": "3-1-5"}
+        contents = set()
+        for number in range(8):
+            write_weights(tmp_path / f"{number}.safetensors", self.WEIGHTS, facts)
+            contents.add((tmp_path / f"{number}.safetensors").read_bytes())
+        assert len(contents) == 1
+        found, weights = read_weights(tmp_path / "0.safetensors")
+        assert found == facts
+        assert {name: value.tolist() for name, value in weights.items()} == {
+            name: value.tolist() for name, value in self.WEIGHTS.items()
+        }
+
+    def test_a_flipped_bit_is_found(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.safetensors"
+        write_weights(path, self.WEIGHTS, {})
+        whole = path.read_bytes()
+        for position in (-1, -40, -72):
+            path.write_bytes(whole[:position] + bytes([whole[position] ^ 1]) + whole[len(whole) + position + 1 :])
+            with pytest.raises(InputError, match=r"cannot be read \(they are others than were written\)"):
+                read_weights(path)
+
+    def test_weights_of_others_have_no_checksum_and_have_to_be_finite(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.safetensors"
+        save_file(self.WEIGHTS, path)
+        assert set(read_weights(path)[1]) == set(self.WEIGHTS)
+        save_file({"bias": torch.tensor([1.0, torch.nan])}, path)
+        with pytest.raises(InputError, match="bias is not finite"):
+            read_weights(path)

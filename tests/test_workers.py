@@ -6,6 +6,7 @@ import math
 import subprocess
 import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,21 @@ def test_unit_that_kills_its_worker_twice_is_given_up() -> None:
     results = dict(run_in_workers(worker_functions.die_always, "", [1, 2, 3, 4], 1, lost))
     reason = "the worker process died 2 times, killed from outside, as where memory runs out"
     assert results == {1: 1, 2: f"2: {reason}", 3: 3, 4: 4}
+
+
+def test_worker_is_started_again_where_what_starts_it_was_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    start, failures = BaseProcess.start, iter([True, False, True, False])
+
+    def interrupted(process: BaseProcess) -> None:
+        if next(failures, False):
+            raise EOFError("unexpected EOF")
+        start(process)
+
+    monkeypatch.setattr(BaseProcess, "start", interrupted)
+    assert dict(run_in_workers(worker_functions.add, 10, [1, 2], 2, lost)) == {1: 11, 2: 12}
+    monkeypatch.setattr(BaseProcess, "start", lambda process: (_ for _ in ()).throw(EOFError))
+    with pytest.raises(ScoringError, match="cannot be started: use fewer workers"):
+        list(run_in_workers(worker_functions.add, 10, [1, 2], 2, lost))
 
 
 def test_units_that_all_kill_their_workers_are_all_given_up() -> None:

@@ -80,7 +80,8 @@ def damaged_store(trial: Trial) -> str:
 
 def damaged_checkpoint(trial: Trial) -> str:
     """Damage the checkpoint of a fit that was killed: a refusal that overwrites nothing, or the same result."""
-    kill_in_stage(trial, FIT, "training")
+    if not kill_in_stage(trial, FIT, "training"):
+        return "was over before"
     path = trial.folder / "run" / "unfinished.pt"
     trial.expect(path.exists(), "the fit has kept nothing when its training began")
     whole = path.read_bytes()
@@ -103,9 +104,11 @@ def killed_tuning(trial: Trial) -> str:
     options = [text for name, value in given.items() if name != "--epochs" for text in (name, value)]
     program = replace(FIT, name="fit in time", arguments=(*FIT.arguments[:2], *options))
     is_alive = kill_in_stage(trial, program, "tuning")
-    kept = stored_rows(trial.folder / program.store)
+    kept, facts = stored_rows(trial.folder / program.store), trial.folder / "run" / "fit.json"
+    if facts.exists():
+        return "was over before"
     trial.finish(trial.start(program), code=0)
-    trial.expect((trial.folder / "run" / "fit.json").exists(), "no network after exit code 0")
+    trial.expect(facts.exists(), "no network after exit code 0")
     trial.kept(kept, stored_rows(trial.folder / program.store))
     return "went on to a network" if is_alive else "was over before"
 

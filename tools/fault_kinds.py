@@ -162,9 +162,9 @@ def cannot_mount() -> str:
 
 
 @contextmanager
-def _mounted(trial: Trial, size: int) -> Iterator[Callable[..., bool]]:
+def _mounted(trial: Trial, size: int) -> Iterator[Callable[[str], bool]]:
     """Mount a small file system at the folder of a trial; gives a function that mounts it anew with other options."""
-    _mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(trial.folder))
+    trial.expect(_mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(trial.folder)), "nothing can be mounted")
     try:
         yield lambda options: _mount("-o", f"remount,{options}", str(trial.folder))
     finally:
@@ -196,7 +196,7 @@ def read_only(trial: Trial) -> str:
         program.prepare(trial.folder)
         is_late = trial.moments.random() < 0.6
         if not is_late:
-            remount("ro")
+            trial.expect(remount("ro"), "the file system cannot be made read-only")
         process = trial.start(program)
         if is_late:
             trial.wait_at_random(process, program)

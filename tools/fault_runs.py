@@ -410,7 +410,7 @@ class Trial:
             time.sleep(POLL)
         return self.wait_for(process, self.moments.random())
 
-    def wait_at_random(self, process: Running, program: Program, *options: str) -> bool:
+    def wait_at_random(self, process: Running, program: Program) -> bool:
         """Wait for a random moment of a run: by the clock, or by what it has stored."""
         if self.moments.random() < 0.5:
             return self.wait_for(process, self.moments.uniform(0, self.undisturbed(program).seconds))
@@ -418,7 +418,7 @@ class Trial:
 
     # What has to come of it.
 
-    def resume(self, program: Program, *options: str, before: Rows | None = None) -> Done:
+    def resume(self, program: Program, *options: str, before: Rows | None = None) -> None:
         """Run the same command again to its end, and hold it to the undisturbed run and to what was stored before.
 
         Args:
@@ -428,10 +428,10 @@ class Trial:
         """
         store = self.folder / program.store
         kept = stored_rows(store) if before is None else before
-        done = self.finish(self.start(program, *options), code=0)
+        if not (self.folder / "run" / "fit.json").exists():  # a fit that is finished is not begun again
+            self.finish(self.start(program, *options), code=0)
         self.same(program)
         self.kept(kept, stored_rows(store))
-        return done
 
     def same(self, program: Program) -> None:
         """Hold what a program came to against the undisturbed run, to the last digit."""

@@ -48,7 +48,8 @@ def killed_database(trial: Trial) -> str:
         is_alive = trial.wait_for(process, trial.moments.random() / 2)
         _kill_all(server.get_pid())
         trial.wait_for(process, trial.moments.uniform(0, 3))
-        (trial.root / "database" / "postmaster.pid").unlink(missing_ok=True)  # of the one that was killed
+        for name in ("postmaster.pid", ".s.PGSQL.5432.lock"):  # of the one that was killed
+            (trial.root / "database" / name).unlink(missing_ok=True)
         with _LOCK:
             server.ensure_postgres_running()
         kept = _rows(url)

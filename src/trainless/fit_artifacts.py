@@ -52,12 +52,14 @@ def fit_to_folder(
     def write(fitted: Fitted, overrun: Callable[[], list[str]]) -> Fitted:
         if progress:
             progress("writing", 0, 1)
-        pages = {"report": folder / "report.html", "figure": folder / "report.png"}
-        fitted = replace(fitted, files={**fitted.files, **pages})
-        written = write_run(fitted, folder, splits.test, command=command, overrun=overrun)
-        write_text(pages["report"], fit_page(written))
-        write_file(pages["figure"], lambda path: fit_figure(written, path))
-        return written
+        names = {"report": "report.html", "figure": "report.png"}
+        fitted = replace(fitted, files={**fitted.files, **{kind: folder / name for kind, name in names.items()}})
+
+        def pages(written: Fitted, staged: Path) -> None:
+            write_text(staged / names["report"], fit_page(written))
+            write_file(staged / names["figure"], lambda path: fit_figure(written, path))
+
+        return write_run(fitted, folder, splits.test, command=command, overrun=overrun, pages=pages)
 
     return fit(
         splits,

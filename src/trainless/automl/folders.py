@@ -37,16 +37,17 @@ _COMPARED = 500  # images on which an exported file is compared with the network
 
 def write_run(
     fitted: Fitted, folder: Path, images: ImageDataset, *, command: str = "",
-    overrun: Callable[[], list[str]] = list,
+    overrun: Callable[[], list[str]] = list, pages: Callable[[Fitted, Path], None] | None = None,
 ) -> Fitted:  # fmt: skip
-    """Write the network, its card and its facts to a folder.
+    """Write the network, its card and its facts to a folder, and the facts last of all.
 
     Args:
         fitted: what to write.
         folder: where to, made if it is not there.
         images: real ones, on which the written network is compared with the one in memory.
         command: what makes it again, for the card.
-        overrun: says whether it took too long, once all but the card is written.
+        overrun: says whether it took too long, once all but the card and the pages are written.
+        pages: writes what else belongs to it into a folder, whose files move to this one.
 
     Returns:
         The same with the paths of what was written.
@@ -69,6 +70,8 @@ def write_run(
         kept = {"scores": folder / "search.db", "tensorboard": folder / LOGS}
         files |= {name: path for name, path in kept.items() if path.exists()}
         written = replace(fitted, files={**fitted.files, **files}, notes=(*notes, *overrun()))
+        if pages:
+            pages(written, staged)
         write_text(staged / names["card"], model_card(written, command))
         document = {**facts(written), "input_shape": list(fitted.audit.image_shape), **_curves(written)}
         write_text(staged / _FACTS, json.dumps(document, indent=1, ensure_ascii=False) + "\n")

@@ -16,12 +16,14 @@ from typing import Annotated, TextIO
 import typer
 
 from trainless.cli import benchmarks, fitting, replaying, scoring, searching, serving, stores, studies, suites
-from trainless.cli.shared import TrainlessCommand, own_version
+from trainless.cli.shared import InterruptedRunError, TrainlessCommand, own_version
 from trainless.cli.usage import usage_sentence
 from trainless.errors import InputError, TrainlessError
 from trainless.terminal import tell, visible
 
 __all__ = ["app", "main"]
+
+_INTERRUPTED = 130  # as a shell shows a command that Ctrl-C ended
 
 app = typer.Typer(
     help="Find a good neural network without training the candidates.",
@@ -56,11 +58,15 @@ def main() -> None:
         with warnings.catch_warnings():  # puts back how warnings are shown
             warnings.showwarning = _note
             code = app(prog_name="trainless", standalone_mode=False)
+        if code == _INTERRUPTED:  # typer's own answer to Ctrl-C beside a command, in which it says nothing
+            raise InterruptedRunError("Run the same command again.")
     except typer.TyperException as error:
         if error.format_message().startswith("Usage:"):  # a group without a command: its help, and no error
             print(error.format_message(), file=sys.stderr)
             sys.exit(2)
         _fail(usage_sentence(error), 2)
+    except InterruptedRunError as interrupt:
+        _fail(f"interrupted. {interrupt}", _INTERRUPTED)
     except InputError as error:
         _fail(str(error), 2)
     except TrainlessError as error:
@@ -69,7 +75,7 @@ def main() -> None:
         # The reader, such as `head`, has gone: nothing is wrong, and the interpreter must not complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:  # before a command begins
-        _fail("interrupted. Run the same command again.", 130)
+        _fail("interrupted. Run the same command again.", _INTERRUPTED)
     except Exception as error:
         if os.environ.get("TRAINLESS_TRACEBACK"):
             raise

@@ -12,7 +12,6 @@ import typer
 from typer.core import TyperCommand
 
 from trainless.errors import InputError, UnknownNameError
-from trainless.terminal import tell
 
 if TYPE_CHECKING:
     from trainless.workers import WorkersChoice
@@ -22,6 +21,7 @@ __all__ = [
     "MAXIMUM_ROWS",
     "Address",
     "Backend",
+    "InterruptedRunError",
     "Json",
     "MemoryLimit",
     "Proxies",
@@ -85,6 +85,10 @@ MAXIMUM_ROWS = 20
 
 
 _SIZES = ("--channels", "--cells", "--width", "--depth")
+
+
+class InterruptedRunError(Exception):
+    """Ctrl-C, with a sentence on what to do."""
 
 
 class TrainlessCommand(TyperCommand):
@@ -165,8 +169,7 @@ def interruptible(advice: str | Callable[[], str]) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        tell(f"trainless: interrupted. {advice if isinstance(advice, str) else advice()}", err=True)
-        raise typer.Exit(130) from None
+        raise InterruptedRunError(advice if isinstance(advice, str) else advice()) from None
 
 
 def limited(workers: WorkersChoice, timeout: str | None, memory_limit: str | None) -> WorkersChoice:

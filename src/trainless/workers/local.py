@@ -116,13 +116,18 @@ class _Pool:
         self.workers: list[_Worker] = []
 
     def _start(self) -> _Worker:
-        ours, theirs = self.context.Pipe()
-        arguments = (theirs, self.function, self.shared, self.setting.memory_limit)
-        process = self.context.Process(target=_serve, args=arguments, daemon=True, name="trainless-worker")
-        with process_start(self.shared):
-            process.start()
-        theirs.close()
-        return _Worker(process, ours)
+        for _ in range(_STARTS):
+            ours, theirs = self.context.Pipe()
+            arguments = (theirs, self.function, self.shared, self.setting.memory_limit)
+            process = self.context.Process(target=_serve, args=arguments, daemon=True, name="trainless-worker")
+            # The server that it is forked off may have been killed: the next time there is a new one.
+            with process_start(self.shared), suppress(EOFError, OSError):
+                process.start()
+            theirs.close()
+            if process.pid is not None:
+                return _Worker(process, ours)
+            ours.close()
+        raise ScoringError("Worker processes cannot be started: use fewer workers, or 0 workers to see the cause.")
 
     def run(self, units: Sequence[Any], lost: Callable[[Any, str], Any]) -> Iterator[tuple[Any, Any]]:
         waiting = deque(range(len(units)))
