@@ -22,11 +22,12 @@ class Busy:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: float, waiting: float = 1.0) -> None:
         self.now, self.steps = 1000.0, list[tuple[int, float]]()
-        self.seconds, self.waiting = seconds, waiting
+        self.seconds, self.waiting, self.products = seconds, waiting, {1: 1.0, 2: 1.0}
         for name in ("automl.sizes", "estimators.speeds", "training.precision"):
             monkeypatch.setattr(
                 f"trainless.{name}.time", SimpleNamespace(monotonic=self.clock, perf_counter=self.clock)
             )
+        monkeypatch.setattr("trainless.estimators.speeds._product_seconds", lambda threads: self.products[threads])
         monkeypatch.setattr("trainless.training.precision._Trial.step", lambda trial, *batch: self.step(trial, *batch))
 
     def clock(self) -> float:
@@ -69,6 +70,12 @@ class TestShare:
         assert machine.now - 1000 <= 6
         assert size.threads == 1
         assert math.isfinite(size.seconds)
+
+    def test_threads_that_wait_for_each_other_are_not_tried(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        machine = Busy(monkeypatch, 0.01, waiting=1e6)
+        machine.products[2] = 1.1
+        assert timed_size(search_space("convnet"), TASK, Limits(), most_threads=2, share=6.0).threads == 1
+        assert {threads for threads, _ in machine.steps} == {1}
 
     def test_the_first_measurement_alone_may_take_longer(self, monkeypatch: pytest.MonkeyPatch) -> None:
         machine = Busy(monkeypatch, 100.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -108,8 +108,9 @@ def choose_size(
     works = [work_of(resized.blueprint(network, task), batch) for _, resized, network in heavy]
     chosen = len(heavy) - 1
     while pace.has_time(works[chosen]):
-        begun = time.monotonic()
-        known[chosen] = _measured(heavy[chosen], task, {1, most_threads}, options)
+        begun, (index, resized, network) = time.monotonic(), heavy[chosen]
+        found = fastest_threads(resized, network, task, {1, most_threads}, **options)
+        known[chosen] = Size(resized, index, *found)
         pace.took(works[chosen], known[chosen].seconds, begun)
         model.add(works[chosen], known[chosen].seconds)
         times = [known[n].seconds if n in known else _HOPE * model.predict(work) for n, work in enumerate(works)]
@@ -250,14 +251,6 @@ def _choice(times: Sequence[float], works: Sequence[Work], most: float) -> int:
         if times[number] <= most or times[number] / times[number + 1] < lighter**_WORTH:
             return number
     return len(times) - 1
-
-
-def _measured(
-    heavy: tuple[int, SearchSpace, Architecture], task: Task, tried: set[int], options: Mapping[str, Any]
-) -> Size:  # fmt: skip
-    """The time of a heavy network by the number of threads with which it is the least."""
-    index, space, network = heavy
-    return Size(space, index, *fastest_threads(space, network, task, tried, **options))
 
 
 def _costs_of(task: Task) -> CostOf:

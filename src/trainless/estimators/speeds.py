@@ -25,6 +25,7 @@ __all__ = ["SpeedModel", "Work", "fastest_threads", "seconds_an_image", "work_of
 _PRIOR = np.array([0.0915, 7.88, 856_000.0])
 _UNNORMALISED = ("conv", "linear", "whitening")
 _SQUARES = 12  # four products of square matrices in each of three iterations
+_SIDE, _PRODUCTS = 512, 5  # about 3 ms each on one thread
 _TRUST = 0.1  # of each ratio between the three in what is usual, beside one network that was measured
 
 
@@ -152,6 +153,17 @@ def seconds_an_image(
         return step_seconds(network, images, labels, recipe, precision, most=seconds) / batch
 
 
+def _product_seconds(threads: int) -> float:
+    """Seconds of some products of matrices on so many threads, which wait for each other in each as in a network."""
+    matrix = torch.ones(_SIDE, _SIDE)
+    with limited_threads(threads):
+        matrix @ matrix  # threads begin
+        begun = time.perf_counter()
+        for _ in range(_PRODUCTS):
+            matrix @ matrix
+        return time.perf_counter() - begun
+
+
 def fastest_threads(
     space: SearchSpace, architecture: Architecture, task: Task, threads: Iterable[int], *, batch: int = 64,
     precision: str = "32-true", seconds: float = 0.5, end: float = math.inf,
@@ -159,7 +171,8 @@ def fastest_threads(
     """Measure the training time of an image with several numbers of threads, and give the shortest and its number.
 
     On a machine that others use too, threads that wait for each other cost more than they bring: where they take longer
-    for a few images than fewer threads do for a batch, no more is measured.
+    for some products of matrices than one does, or for a few images than fewer threads for a batch, no more is
+    measured.
 
     Args:
         space: the search space.
@@ -177,7 +190,7 @@ def fastest_threads(
     best, taken = (math.inf, 1), 0.0
     for number in sorted(threads):
         begun = time.monotonic()
-        if taken and begun + taken > end:
+        if taken and (begun + taken > end or _product_seconds(number) > _product_seconds(1)):
             break
         found = seconds_an_image(
             space, architecture, task, batch=batch, threads=number, precision=precision, seconds=seconds,
