@@ -154,7 +154,7 @@ def test_a_search_is_known_by_it() -> None:
         "no training", "no training, convolutions and linear maps in bfloat16",
     ]  # fmt: skip
     assert found[0].evaluations["score"].tolist() != found[1].evaluations["score"].tolist()
-    with pytest.raises(InputError, match="the score 'early-stopping.*' an estimator that has none"):
+    with pytest.raises(InputError, match=r"the score 'early-stopping.*' an estimator that has none"):
         Search(SPACE, "random", "early-stopping", precision="bfloat16")
 
 
