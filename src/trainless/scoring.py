@@ -46,7 +46,7 @@ from trainless.workers import (
 __all__ = ["Scorer", "check_run", "parts_of", "space_of"]
 
 _LEAST_SPEED = 1.05  # of bfloat16 beside float32, for which digits are given up
-_TURNS, _IMAGES = 3, 16  # of what is measured for that
+_TURNS = 2  # of what is measured for that
 _WRITE_SECONDS = 1.0  # at most so much finished work is lost when the process is killed
 
 
@@ -162,7 +162,7 @@ class Scorer:
 
     def _in_best_precision(self) -> tuple[ScoringSettings, str]:
         """The protocol in the precision of what is stored of it, or else in the fastest; and why."""
-        protocols = {}
+        protocols: dict[frozenset[str], ScoringSettings] = {}
         for precision in PRECISIONS:
             rounded = frozenset(p.name for p in self.proxies if p.in_precision(precision).pass_spec.bfloat16)
             protocols.setdefault(rounded, replace(self.protocol, precision=precision))
@@ -354,14 +354,13 @@ class Scorer:
 
 
 def _least_seconds(protocols: Sequence[ScoringSettings], unit: EquivalenceClass) -> list[float]:
-    """Measure what scoring takes by each protocol, in turns and by a few images; infinite where another one fails."""
+    """Measure what scoring takes by each protocol, in turns; infinite where more fails than by the first."""
     # What else the machine does leaves the time of a thread alone, but a GPU's is none of it.
     clock = time.thread_time if protocols[0].device == "cpu" else time.perf_counter
     least = [math.inf] * len(protocols)
-    fewer = [replace(p, images=p.images[:_IMAGES], labels=p.labels[:_IMAGES], repeats=1) for p in protocols]
     failed: set[str] | None = None
     for _ in range(_TURNS):
-        for number, protocol in enumerate(fewer):
+        for number, protocol in enumerate(protocols):
             start = clock()
             failures = {score.proxy for score in score_class(protocol, unit) if score.status == "failed"}
             failed = failures if failed is None else failed

@@ -136,7 +136,7 @@ def _pool_faster(pool: Callable[..., torch.Tensor], input: torch.Tensor, *args: 
 
 def average_pool2d(
     input: torch.Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
-    count_include_pad: bool = True, divisor_override: int | None = None,
+    count_include_pad: bool = True, divisor_override: int | None = None, *,
     pool: Callable[..., torch.Tensor] = F.avg_pool2d,
 ) -> torch.Tensor:  # fmt: skip
     """Compute what ``pool``, by default PyTorch's average pooling, computes with these arguments, the fastest way.
@@ -166,8 +166,9 @@ def _window_shares(
     size: tuple[int, ...], kernel: tuple[int, int], step: tuple[int, int], pad: tuple[int, int], with_pad: bool
 ) -> torch.Tensor:  # fmt: skip
     """One over the number of pixels that count in each window."""
-    image = F.pad(torch.full((1, 1, *size), 1.0), (pad[1], pad[1], pad[0], pad[0]), value=float(with_pad))
-    return F.conv2d(image, torch.ones(1, 1, *kernel), stride=step).reciprocal()
+    image, ones = (torch.ones(1, 1, *shape, dtype=torch.float32) for shape in (size, kernel))
+    padded = F.pad(image, (pad[1], pad[1], pad[0], pad[0]), value=float(with_pad))
+    return F.conv2d(padded, ones, stride=step).reciprocal()
 
 
 def batch_norm_bypassed() -> Rules:
