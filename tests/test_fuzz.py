@@ -46,6 +46,7 @@ from trainless.store import Store
 from trainless.suite import proxy_from_file
 from trainless.tables import plain, read_table
 from trainless.terminal import print_json, print_rows, tell, visible
+from trainless.ui.uploads import unpack
 
 ROOT = Path(__file__).resolve().parent.parent
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]")
@@ -326,6 +327,9 @@ class TestRefusals:
         with pytest.raises(InputError, match="The budget is"):
             parse_budget("9" * 5000)
 
+    def test_odd_blanks_around_a_number(self) -> None:
+        assert parse_budget("\x1f 5\x1c").evaluations == 5
+
     def test_facts_nested_too_deep(self, tmp_path: Path) -> None:
         (tmp_path / "fit.json").write_text("[" * 100_000)
         with pytest.raises(InputError, match="is no folder that"):
@@ -350,6 +354,29 @@ class TestRefusals:
         command.refusal("score", *small, "--sample", 1, "--dtype", "wrong")
         command.refusal("search", *small, "--strategy", "wrong")
         assert list(tmp_path.iterdir()) == []
+
+    def test_a_store_of_an_earlier_search_is_as_it_was(self, command: Command, tmp_path: Path) -> None:
+        (tmp_path / "same").mkdir()
+        for label in ("cat", "dog"):
+            for number in range(4):
+                path = tmp_path / "same" / label / f"{number}.png"
+                path.parent.mkdir(exist_ok=True)
+                Image.new("L", (8, 8), 7).save(path)
+        write_store(tmp_path / "a.db")
+        before = (tmp_path / "a.db").read_bytes()
+        said = command.refusal("search", "--data", tmp_path / "same", "--store", tmp_path / "a.db", "--batch-size", 4)
+        assert "Fewer than 2 remain" in said
+        assert (tmp_path / "a.db").read_bytes() == before
+
+    def test_no_name_of_a_file(self, command: Command, tmp_path: Path) -> None:
+        write_store(tmp_path / "a.db")
+        assert "it is a folder" in command.refusal("show", tmp_path / "a.db", "--csv", "/")
+
+    def test_archives_with_an_empty_name(self, tmp_path: Path) -> None:
+        with zipfile.ZipFile(tmp_path / "a.zip", "w") as opened:
+            opened.writestr("pets/cat/1.png", b"")
+            opened.writestr("", b"")
+        assert unpack(tmp_path / "a.zip", "a.zip", tmp_path / "uploads").name == "pets"
 
     @pytest.mark.parametrize("is_new", [True, False])
     def test_a_store_that_holds_something_stays(self, is_new: bool, tmp_path: Path) -> None:

@@ -117,7 +117,14 @@ class Search:
         searched = search_score(score)
         # Draws the batch and checks all that it is given; what is scored is the matter of the estimator.
         scorer = Scorer(
-            space, "params", data, seed=seed, batch_size=batch_size, workers=workers, store=store, device=device
+            space,
+            searched.proxies or "params",
+            data,
+            seed=seed,
+            batch_size=batch_size,
+            workers=workers,
+            store=store,
+            device=device,
         )
         setting = Setting(scorer.space, scorer.dataset, seed, workers, scorer.store)
         if run_off:
