@@ -11,6 +11,7 @@ import random
 import re
 import subprocess
 import sys
+import zipfile
 from email.message import Message
 from pathlib import Path
 from typing import Any

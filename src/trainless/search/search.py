@@ -117,15 +117,9 @@ class Search:
         searched = search_score(score)
         # Draws the batch and checks all that it is given; what is scored is the matter of the estimator.
         scorer = Scorer(
-            space,
-            searched.proxies or "params",
-            data,
-            seed=seed,
-            batch_size=batch_size,
-            workers=workers,
-            store=store,
+            space, searched.proxies or "params", data, seed=seed, batch_size=batch_size, workers=workers, store=store,
             device=device,
-        )
+        )  # fmt: skip
         setting = Setting(scorer.space, scorer.dataset, seed, workers, scorer.store)
         if run_off:
             run_off.check(setting.data, seed)
