@@ -164,7 +164,7 @@ def new_folder(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def new_store(location: str) -> Iterator[None]:
-    """Remove a score store again that was made here, in a new or empty file, and that nothing was written to before an error."""
+    """Remove a score store again that was made here, where nothing was written to it before an error."""
     from trainless.store import Store
 
     before = os.path.getsize(location) if os.path.exists(location) else None
