@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -40,3 +42,18 @@ def test_workers_that_never_answer_end_the_run() -> None:
 def test_error_in_the_function_is_told() -> None:
     with pytest.raises(ScoringError, match="unit 1 is odd"):
         list(run_in_workers(worker_functions.fail, "", [1], 1, lost))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there processes are forked off a server")
+def test_processes_have_the_engine_from_the_start_and_leave_interrupts_to_the_parent() -> None:
+    assert dict(run_in_workers(worker_functions.imported, "trainless.evaluation", [1, 2], 2, lost)) == {
+        1: True,
+        2: True,
+    }
+    assert dict(run_in_workers(worker_functions.deaf, "", [1, 2], 2, lost)) == {1: True, 2: True}
+
+
+def test_what_scores_networks_imports_no_tables_and_no_optimizers() -> None:
+    unwanted = {"pandas", "scipy.optimize", "sqlalchemy"}
+    code = f"import sys, trainless.evaluation; sys.exit(not {unwanted}.isdisjoint(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code]).returncode == 0

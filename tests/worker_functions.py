@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 
@@ -32,3 +33,13 @@ def die_at_once(_: str, unit: int) -> int:
 
 def fail(_: str, unit: int) -> int:
     raise ValueError(f"unit {unit} is odd")
+
+
+def imported(name: str, unit: int) -> bool:
+    """Whether a module was there before this function asked."""
+    return name in sys.modules
+
+
+def deaf(_: str, unit: int) -> bool:
+    """Whether an interrupt is ignored."""
+    return signal.getsignal(signal.SIGINT) is signal.SIG_IGN

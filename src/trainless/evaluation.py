@@ -18,7 +18,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from trainless.aggregation import NAMED_AGGREGATES, named_aggregate
 from trainless.errors import InputError, NetworkError, TrainlessError
 from trainless.initialization import initialize
 from trainless.passes import BLOCK_PATHS, Measured, PassResult, Signal, Signals, plan_passes, run_passes, signal_name
@@ -116,6 +115,8 @@ def score(
 
 def _refuse_aggregates(names: str | Iterable[str | Proxy]) -> None:
     """Refuse aggregations, which say nothing of one network alone."""
+    from trainless.aggregation import NAMED_AGGREGATES, named_aggregate  # pandas, which no worker needs
+
     listed = names.split(",") if isinstance(names, str) else names
     for name in listed:
         if isinstance(name, str) and name.strip() in NAMED_AGGREGATES:

@@ -32,7 +32,7 @@ from trainless.search_spaces.base import SearchSpace
 from trainless.specs import options_of
 from trainless.store import Run, Store
 from trainless.types import Architecture, Score
-from trainless.workers import run_in_workers, worker_pool
+from trainless.workers import LocalWorkers, Workers, WorkersChoice, chosen_workers, run_in_workers, worker_pool
 
 __all__ = ["Scorer", "check_run", "parts_of", "space_of"]
 
@@ -54,7 +54,7 @@ class Scorer:
         dtype: ``"float32"`` or ``"float64"``.
         device: a PyTorch device. Never tried on a GPU by its makers so far; one process is used there.
         workers: number of worker processes of one thread each; 0 scores in this process; None is one a core, and none
-            for a handful of networks.
+            for a handful of networks; or `trainless.workers.Workers`, such as those of a cluster.
         repeats: over how many initialisations each score is averaged.
         store: a `Store`, a path or a URL; what it holds is not computed again and what is computed goes there.
 
@@ -87,7 +87,7 @@ class Scorer:
         initialization: str = "kaiming_normal_fan_out",
         dtype: str = "float32",
         device: str = "cpu",
-        workers: int | None = None,
+        workers: WorkersChoice = None,
         repeats: int = 1,
         store: Store | str | Path | None = None,
     ) -> None:
@@ -157,7 +157,7 @@ class Scorer:
         if progress:
             progress(done, len(wanted))
         with self._writing() as write:
-            for unit, scores in run_in_workers(score_class, self.protocol, units, self._worker_count(units), _lost):
+            for unit, scores in run_in_workers(score_class, self.protocol, units, self._workers(len(units)), _lost):
                 results += scores
                 write(scores)
                 done += len(unit.members)
@@ -183,9 +183,6 @@ class Scorer:
         known = self._stored()
         equal: dict[Architecture, dict[str, Score]] = {}
         shared = [proxy.name for proxy in self.proxies if not proxy.as_written]
-        workers = os.cpu_count() or 1 if self.workers is None else self.workers
-        if self.protocol.device != "cpu":
-            workers = min(workers, 1)
 
         def score(architectures: Sequence[Architecture]) -> list[dict[str, Score]]:
             for architecture in architectures:
@@ -212,7 +209,7 @@ class Scorer:
                 equal[self.space.canonical(architecture)].update(usable)
             return [known[text] for text in texts]
 
-        with worker_pool(score_class, self.protocol, workers, _lost) as run:
+        with worker_pool(score_class, self.protocol, self._workers(), _lost) as run:
             yield score
 
     def _stored(self) -> dict[str, dict[str, Score]]:
@@ -249,12 +246,11 @@ class Scorer:
                 classes.setdefault(self.space.canonical(architecture), []).append((architecture, lacking))
         return [EquivalenceClass(representative, tuple(members)) for representative, members in classes.items()]
 
-    def _worker_count(self, units: Sequence[EquivalenceClass]) -> int:
-        if self.workers is not None:
-            return min(self.workers, len(units))
-        if len(units) < 4:  # starting a process costs as much as scoring a few networks
-            return 0
-        return min(os.cpu_count() or 1, len(units)) if self.protocol.device == "cpu" else 1
+    def _workers(self, units: float = math.inf) -> Workers:
+        if self.workers is None and units < 4:  # starting a process costs as much as scoring a few networks
+            return LocalWorkers(0)
+        chosen = chosen_workers(self.workers)
+        return chosen if self.protocol.device == "cpu" else LocalWorkers(min(chosen.count, 1))
 
     @contextmanager
     def _writing(self) -> Iterator[Callable[[list[Score]], None]]:
@@ -361,7 +357,7 @@ def _lost(unit: EquivalenceClass, reason: str) -> list[Score]:
     ]
 
 
-def check_run(seed: int, workers: int | None) -> None:
+def check_run(seed: int, workers: WorkersChoice) -> None:
     """Refuse a seed or a number of workers that nothing can be computed with.
 
     Raises:
@@ -375,12 +371,11 @@ def check_run(seed: int, workers: int | None) -> None:
     """
     if not 0 <= seed < 1 << 63:
         raise InputError(f"The seed is {seed}, expected a whole number from 0 to 2^63 - 1: give another.")
-    if workers is not None and workers < 0:
-        raise InputError(f"The number of workers is {workers}, expected 0 or more.")
+    chosen_workers(workers)
 
 
 def _check_options(
-    seed: int, initialization: str, dtype: str, device: str, workers: int | None, repeats: int
+    seed: int, initialization: str, dtype: str, device: str, workers: WorkersChoice, repeats: int
 ) -> None:  # fmt: skip
     check_run(seed, workers)
     if initialization not in INITIALIZATIONS:
@@ -389,4 +384,5 @@ def _check_options(
         raise InputError(f"The dtype is '{dtype}', expected one of {', '.join(DTYPES)}.")
     if repeats < 1:
         raise InputError(f"The number of repeats is {repeats}, expected 1 or more.")
-    usable_device(device)
+    if usable_device(device).type != "cpu" and not isinstance(chosen_workers(workers), LocalWorkers):
+        raise InputError(f"The device is {device}, but a cluster scores on CPUs: take cpu, or workers of this machine.")

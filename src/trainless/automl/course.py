@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +26,7 @@ from trainless.search import Costs
 from trainless.search_spaces.base import SearchSpace
 from trainless.training.recipes import batch_size_for
 from trainless.types import Architecture
+from trainless.workers import threads_here
 
 __all__ = ["FORWARD", "MOST_EPOCHS", "SPEED_KEPT", "TELLING", "Course", "Progress"]
 
@@ -123,7 +123,7 @@ class Course:
     @property
     def threads(self) -> int:
         """Most threads of a process."""
-        return max(1, (os.cpu_count() or 1) if self.plan.workers is None else self.plan.workers)
+        return threads_here(self.plan.workers)
 
     @property
     def precision(self) -> str:

@@ -25,6 +25,7 @@ from trainless.training import Devices
 from trainless.training.measures import measure_named
 from trainless.training.train import check_numbers
 from trainless.types import Task
+from trainless.workers import WorkersChoice, threads_here
 
 __all__ = ["AUTO", "EVALUATIONS", "SCRATCH_SPACE", "Plan"]
 
@@ -66,7 +67,7 @@ class Plan:
         image_size: rows and columns of the images; None takes what data, time and limits propose.
         seed: decides everything random.
         workers: processes of the search, and most threads of the training; 0 is one thread of this process, None one a
-            core.
+            core; or `trainless.workers.Workers` for the search, while the training has all cores of this machine.
         epochs: of the training, instead of a time: then networks are as large as the space says, nothing is tuned, and
             the same seed gives the same network, trained on one thread, unless latency is limited, which is measured.
         evaluations: most architectures that the search scores; None is 200, and where the accuracy after the time
@@ -98,7 +99,7 @@ class Plan:
     photographs: bool | None = None
     image_size: int | None = None
     seed: int = 0
-    workers: int | None = None
+    workers: WorkersChoice = None
     epochs: int | None = None
     evaluations: int | None = None
     devices: Devices = field(default_factory=Devices)
@@ -228,7 +229,6 @@ class Plan:
 
     def affordable_size(self, images: int) -> int:
         """Estimate the largest rows and columns of so many images, by time and limits."""
-        threads = (os.cpu_count() or 1) if self.workers is None else self.workers
         passes = 2 if self.mirror_average else 1
         most = {name: value / passes for name, value in self.limits.most.items() if name in _GROWING}
-        return affordable_size(images, seconds=self.time, threads=threads, **most)
+        return affordable_size(images, seconds=self.time, threads=threads_here(self.workers), **most)

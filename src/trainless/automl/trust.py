@@ -20,6 +20,7 @@ from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
 from trainless.store import Store
 from trainless.training import Recipe
+from trainless.workers import WorkersChoice
 
 __all__ = ["Trust", "trust"]
 
@@ -61,7 +62,7 @@ def trust(
     augment: bool = False,
     estimators: Iterable[str | Estimator] = (),
     seed: int = 0,
-    workers: int | None = None,
+    workers: WorkersChoice = None,
     store: Store | str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Trust:
@@ -81,7 +82,7 @@ def trust(
         estimators: what `trainless.estimators.estimator` takes; each is held against the same trainings, on the same
             images.
         seed: decides everything random.
-        workers: processes; None is one a core.
+        workers: processes; None is one a core; or `trainless.workers.Workers`.
         store: where scores and trainings are kept, so that an interrupted call goes on.
         progress: called with the trainings done and all of them, of the sample and of each estimator.
 

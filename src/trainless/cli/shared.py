@@ -62,6 +62,10 @@ class TrainlessCommand(TyperCommand):
     def invoke(self, ctx: Any) -> Any:
         """Run the command; Ctrl-C where there is nothing else to say of it, such as in imports, ends it in a word."""
         with interruptible("Run the same command again."):
+            if ctx.params.get("workers", 0) != 0:
+                from trainless.workers import prepare_processes
+
+                prepare_processes()  # beside the imports and the data of this one
             return super().invoke(ctx)
 
 

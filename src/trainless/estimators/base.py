@@ -17,6 +17,7 @@ from trainless.search_spaces.base import SearchSpace
 from trainless.seeding import derive_seed
 from trainless.store import Store
 from trainless.types import Architecture, Score
+from trainless.workers import WorkersChoice
 
 __all__ = ["Ask", "Estimate", "Estimator", "Setting", "distinct_sample"]
 
@@ -79,7 +80,7 @@ class Setting:
         space: their search space, in the size that counts.
         data: the images that a whole training has; a part of them validates.
         seed: decides everything random.
-        workers: processes; 0 works in this one, None is one a core.
+        workers: processes; 0 works in this one, None is one a core; or `trainless.workers.Workers`.
         store: where trainings and scores are kept, so that what was interrupted goes on.
         progress: called with what is done of a call and all of it.
     """
@@ -87,7 +88,7 @@ class Setting:
     space: SearchSpace
     data: ImageDataset
     seed: int = 0
-    workers: int | None = None
+    workers: WorkersChoice = None
     store: Store | None = None
     progress: Progress | None = None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -109,10 +108,9 @@ class OneShot(Estimator):
         train_set, valid_set = split(setting.data, VALID, setting.seed)
         supernet, seconds = trained_supernet(self, setting, train_set, valid_set)
         shared = _Shared(supernet, calibration_images(train_set, setting.seed), valid_set)
-        count = os.cpu_count() or 1 if setting.workers is None else setting.workers
         known: dict[Architecture, tuple[float, float, str]] = {}
 
-        with worker_pool(_measure, shared, count, _lost) as run:
+        with worker_pool(_measure, shared, setting.workers, _lost) as run:
 
             def ask(architectures: Sequence[Architecture]) -> list[Estimate]:
                 canonical = [setting.space.canonical(architecture) for architecture in architectures]

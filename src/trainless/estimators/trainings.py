@@ -7,7 +7,6 @@ was trained before.
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from trainless.search_spaces.base import SearchSpace
 from trainless.seeding import derive_seed, preserve_rng_state
 from trainless.training import TrainingResult, train
 from trainless.types import Architecture
-from trainless.workers import worker_pool
+from trainless.workers import WorkersChoice, worker_pool
 
 if TYPE_CHECKING:
     import torch
@@ -56,8 +55,9 @@ TrainAll = Callable[[Sequence[Training], Progress | None], list[TrainingResult]]
 
 @contextmanager
 def training_session(
-    space: SearchSpace, train_set: ImageDataset, valid_set: ImageDataset, *, seed: int = 0, workers: int | None = None,
-    done: Results | None = None, on_result: OnResult | None = None, start: Start | None = None, **options: Any,
+    space: SearchSpace, train_set: ImageDataset, valid_set: ImageDataset, *, seed: int = 0,
+    workers: WorkersChoice = None, done: Results | None = None, on_result: OnResult | None = None,
+    start: Start | None = None, **options: Any,
 ) -> Iterator[TrainAll]:  # fmt: skip
     """Keep workers for trainings of architectures that come a few at a time.
 
@@ -69,7 +69,8 @@ def training_session(
         train_set: images to learn from.
         valid_set: images to validate with.
         seed: decides all of a training.
-        workers: processes of one thread each; 0 trains in this process, None is one a core.
+        workers: processes of one thread each; 0 trains in this process, None is one a core; or
+            `trainless.workers.Workers`.
         done: what is already known, by the architecture's string and epochs.
         on_result: called with the architecture's string, epochs and result as soon as a training has ended well.
         start: makes the network that a training begins with, which has to be importable; None builds it by the space.
@@ -94,7 +95,6 @@ def training_session(
         )
     known = dict(done or {})
     shared = _Shared(space, train_set, valid_set, {"seed": seed, **options}, start)
-    count = os.cpu_count() or 1 if workers is None else workers
 
     def train_all(trainings: Sequence[Training], progress: Progress | None = None) -> list[TrainingResult]:
         distinct = dict.fromkeys(trainings)
@@ -111,7 +111,7 @@ def training_session(
                 progress(ended, len(distinct))
         return [known[training.key] for training in trainings]
 
-    with worker_pool(_train, shared, count, _lost) as run:
+    with worker_pool(_train, shared, workers, _lost) as run:
         yield train_all
 
 

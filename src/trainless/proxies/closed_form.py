@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 
 __all__ = ["STRENGTHS", "LinearClassifier", "calibrated", "discriminant", "ridge", "spectrum"]
@@ -246,6 +245,8 @@ def calibrated(classifier: LinearClassifier, labels: NDArray[np.int64]) -> Linea
         classifier: any classifier.
         labels: class of each image that it was fitted to.
     """
+    from scipy.optimize import minimize_scalar  # slow to import, and few processes need it
+
     rows = np.flatnonzero(np.isfinite(classifier.left_out[np.arange(len(labels)), labels]))
     left_out = classifier.left_out[rows]
 

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
 from trainless.passes import PassSpec, Recorder, Signals
 from trainless.passes.observers import Rules
@@ -101,6 +100,8 @@ def logme(features: NDArray[np.floating], labels: NDArray[np.int64]) -> float:
         >>> logme(good, labels) > logme(bad, labels)
         True
     """
+    from scipy.optimize import minimize_scalar  # slow to import, and few processes need it
+
     values = np.asarray(features, np.float64)
     sides, singular, _ = np.linalg.svd(values, full_matrices=False)
     squares = singular**2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +14,7 @@ from trainless.training import Recipe, TrainingResult
 from trainless.training.measures import measure_named
 from trainless.training.train import check_numbers
 from trainless.types import Architecture
+from trainless.workers import WorkersChoice
 
 __all__ = ["RunOffRow", "run_off", "rungs"]
 
@@ -77,7 +77,7 @@ def run_off(
     recipe: Recipe | None = None,
     measure: str = "accuracy",
     patience: int | None = None,
-    workers: int | None = None,
+    workers: WorkersChoice = None,
     done: Results | None = None,
     on_result: OnResult | None = None,
     progress: Progress | None = None,
@@ -104,7 +104,7 @@ def run_off(
         measure: as for `trainless.training.train`; ranks the candidates.
         patience: as for `trainless.training.train`.
         workers: number of worker processes of one thread each; 0 trains in this process, with one thread too; None is
-            one a core, at most one a candidate.
+            one a core, at most one a candidate; or `trainless.workers.Workers`.
         done: what is already known, by the architecture's string and epochs.
         on_result: called with the architecture's string, epochs and result as soon as a training has ended well.
         progress: called with the epochs done and those planned, before each rung and after each training.
@@ -127,13 +127,13 @@ def run_off(
     """
     check_numbers(epochs=epochs, patience=patience)
     measure_named(measure, dataset.task.classes)
-    _check(candidates, space, eta, workers)
+    _check(candidates, space, eta)
     plan = rungs(len(candidates), epochs, eta)
     results: dict[Architecture, list[TrainingResult]] = {candidate: [] for candidate in candidates}
     ranked = list(candidates)
     passed, total = 0, sum(count * length for count, length in plan)
     with training_session(
-        space, *split(dataset, fraction, seed), seed=seed, workers=_worker_count(workers, len(candidates)), done=done,
+        space, *split(dataset, fraction, seed), seed=seed, workers=workers, done=done,
         on_result=on_result, recipe=recipe, measure=measure, patience=patience,
     ) as train_all:  # fmt: skip
         for count, length in plan:
@@ -172,11 +172,7 @@ def _row(
     return RunOffRow(str(candidate), score_rank, epochs, last.valid_accuracy, seconds, last.reason)
 
 
-def _worker_count(workers: int | None, candidates: int) -> int:
-    return min(os.cpu_count() or 1 if workers is None else workers, candidates)
-
-
-def _check(candidates: Sequence[Architecture], space: SearchSpace, eta: int, workers: int | None) -> None:
+def _check(candidates: Sequence[Architecture], space: SearchSpace, eta: int) -> None:
     if not candidates:
         raise InputError("There are no candidates for a run-off: give at least one architecture.")
     for number, candidate in enumerate(candidates):
@@ -186,5 +182,3 @@ def _check(candidates: Sequence[Architecture], space: SearchSpace, eta: int, wor
             raise InputError(f"The candidate '{candidate}' is named twice: name each once.")
     if eta < 2:
         raise InputError(f"eta is {eta}, expected at least 2: it divides the number of candidates.")
-    if workers is not None and workers < 0:
-        raise InputError(f"The number of workers is {workers}, expected 0 or more.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -34,7 +33,7 @@ from trainless.store import Run, Store
 from trainless.strategies import STRATEGIES, strategy, strategy_spec
 from trainless.tables import BenchmarkTable, PublishedScores
 from trainless.types import Architecture, Task
-from trainless.workers import run_in_workers
+from trainless.workers import WorkersChoice, chosen_workers, run_in_workers
 
 __all__ = ["replay", "stored_scores"]
 
@@ -87,7 +86,7 @@ def replay(
     split: str = "test",
     run_off: int = 0,
     targets: Mapping[str, float] | None = None,
-    workers: int | None = 0,
+    workers: WorkersChoice = 0,
     checkpoint: str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> ReplayResult:
@@ -107,7 +106,8 @@ def replay(
         split: of the accuracies that are looked up.
         run_off: how many of the best-scored are compared by ``valid``; 0 for no run-off.
         targets: by data set, an accuracy in percent, to tell how many evaluations it takes to reach it.
-        workers: number of processes, which changes nothing but the time; 0 searches in this one, None is one a core.
+        workers: number of processes, which changes nothing but the time; 0 searches in this one, None is one a core; or
+            `trainless.workers.Workers`.
         checkpoint: file in which each search is kept as soon as it ends. Those that it holds already, of the same
             scores, accuracies, budget, run-off and version, are not made again.
         progress: called with the number of searches done and that of all.
@@ -120,8 +120,7 @@ def replay(
     spent = budget if isinstance(budget, Budget) else parse_budget(str(budget))
     if seeds < 1 or run_off < 0:
         raise InputError(f"There are {seeds} seeds and a run-off of {run_off}, expected at least 1 and 0.")
-    if workers is not None and workers < 0:
-        raise InputError(f"The number of workers is {workers}, expected 0 for this process alone, or more.")
+    chosen_workers(workers)
     without_images = [name for name, kind in STRATEGIES.items() if not kind.needs_images]
     chosen = without_images if "all" in strategies else [strategy_spec(name) for name in strategies]
     if learning := [name for name in chosen if parse_spec(name).name not in without_images]:
@@ -177,7 +176,7 @@ def _check_seconds(benches: Iterable[_Bench], scores: Sequence[SearchScore]) -> 
 
 
 def _searched(
-    plan: _Plan, chosen: Sequence[str], seeds: int, workers: int | None, checkpoint: Checkpoint,
+    plan: _Plan, chosen: Sequence[str], seeds: int, workers: WorkersChoice, checkpoint: Checkpoint,
     progress: Callable[[int, int], None] | None,
 ) -> dict[_Job, Outcome]:  # fmt: skip
     """Make all searches that the checkpoint lacks, and keep each in it."""
@@ -191,11 +190,10 @@ def _searched(
     }
     found = {job: checkpoint.found[key] for job, key in keys.items() if key in checkpoint.found}
     missing = [job for job in keys if job not in found]
-    if workers is None:
-        workers = 0 if len(missing) < _FEWEST else os.cpu_count() or 1
-    work = _search_alone if workers else _search_here
+    workers = chosen_workers(0 if workers is None and len(missing) < _FEWEST else workers)
+    work = _search_alone if workers.count else _search_here
     with checkpoint.writing():
-        for job, outcome in run_in_workers(work, plan, missing, min(workers, len(missing)), _lost):
+        for job, outcome in run_in_workers(work, plan, missing, workers, _lost):
             checkpoint.add(keys[job], outcome)
             found[job] = outcome
             if progress:

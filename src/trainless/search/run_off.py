@@ -14,6 +14,7 @@ from trainless.search_spaces.base import SearchSpace
 from trainless.store import Store
 from trainless.training import Recipe
 from trainless.types import Architecture
+from trainless.workers import WorkersChoice
 
 __all__ = ["RunOff"]
 
@@ -86,7 +87,7 @@ class RunOff:
         data: ImageDataset,
         *,
         seed: int = 0,
-        workers: int | None = None,
+        workers: WorkersChoice = None,
         store: Store | None = None,
         progress: Progress | None = None,
     ) -> list[RunOffRow]:
@@ -99,7 +100,7 @@ class RunOff:
             space: builds the networks.
             data: the images.
             seed: decides which images are drawn, and all of the training.
-            workers: processes that train at a time; None is one a core.
+            workers: processes that train at a time; None is one a core; or `trainless.workers.Workers`.
             store: where finished trainings are kept.
             progress: called with the epochs done and those planned.
 

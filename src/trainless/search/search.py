@@ -35,6 +35,7 @@ from trainless.store import Store
 from trainless.strategies import STRATEGIES, Strategy, SuccessiveHalving, strategy, strategy_spec
 from trainless.tables import BenchmarkTable
 from trainless.types import Architecture
+from trainless.workers import WorkersChoice
 
 __all__ = ["Search"]
 
@@ -99,7 +100,7 @@ class Search:
         objectives: Sequence[str] = ("score",),
         seed: int = 0,
         batch: int | None = None,
-        workers: int | None = None,
+        workers: WorkersChoice = None,
         store: Store | str | Path | None = None,
         batch_size: int = 64,
         device: str = "cpu",

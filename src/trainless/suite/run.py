@@ -20,6 +20,7 @@ from trainless.scoring import Scorer, parts_of
 from trainless.study import make_study
 from trainless.suite.benchmarks import Benchmark
 from trainless.suite.images import suite_images
+from trainless.workers import WorkersChoice
 
 __all__ = ["COLUMNS", "Suite", "SuiteResult", "run_suite"]
 
@@ -46,7 +47,7 @@ class Suite:
         batch_size: images that networks see.
         initialization: how weights are drawn.
         resamples: bootstrap samples behind each interval.
-        workers: processes; None is one a core.
+        workers: processes; None is one a core; or `trainless.workers.Workers`.
         datasets: names of data sets of the benchmarks; None takes all.
 
     Raises:
@@ -64,7 +65,7 @@ class Suite:
     batch_size: int = 64
     initialization: str = "kaiming_normal_fan_out"
     resamples: int = 200
-    workers: int | None = None
+    workers: WorkersChoice = None
     datasets: Sequence[str] | None = None
 
     def __post_init__(self) -> None:

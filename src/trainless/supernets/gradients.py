@@ -174,7 +174,7 @@ def _mixed(
     elif state is not None:
         kept = _strongest(state.weights["trace"][begin - 1], space.relaxation(images.task).numbers, stage.options)
     return MixedNetwork(
-        space, images.task, seed=seed, kept=kept, partial=method.partial, weighs_edges=method.weighs_edges
+        space, images.task, seed=seed, kept=kept, partial=stage.partial, weighs_edges=method.weighs_edges
     )
 
 
