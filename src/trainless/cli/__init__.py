@@ -44,6 +44,9 @@ for _name, _group in (
     app.add_typer(_group, name=_name)
 
 
+_INTERRUPTED = 130  # as Typer too ends at Ctrl-C
+
+
 def main() -> None:
     """Run the command line; a wrong input ends with one sentence and exit code 2, a fault of trainless with 1.
 
@@ -68,14 +71,16 @@ def main() -> None:
     except BrokenPipeError:
         # The reader, such as `head`, has gone: nothing is wrong, and the interpreter must not complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:  # before a command begins
-        _fail("interrupted. Run the same command again.", 130)
+        code = 0
+    except KeyboardInterrupt:
+        code = _INTERRUPTED
     except Exception as error:
         if os.environ.get("TRAINLESS_TRACEBACK"):
             raise
         _fail(_fault(error), 1)
-    else:
-        sys.exit(code)
+    if code == _INTERRUPTED:  # before a command began, or after it: while it runs it says more
+        _fail("interrupted. Run the same command again.", code)
+    sys.exit(code)
 
 
 def _fault(error: Exception) -> str:

@@ -114,7 +114,7 @@ def interruptible(advice: str | Callable[[], str]) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         tell(f"trainless: interrupted. {advice if isinstance(advice, str) else advice()}", err=True)
-        raise typer.Exit(130) from None
+        raise SystemExit(130) from None
 
 
 def own_version() -> str:
