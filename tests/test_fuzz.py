@@ -354,6 +354,7 @@ class TestRefusals:
         small = ["--data", "digits", "--space", "nasbench201(channels=2, cells=1)", "--store", store, "--workers", "0"]
         command.refusal("score", *small, "--sample", 1, "--dtype", "wrong")
         command.refusal("search", *small, "--strategy", "wrong")
+        command.refusal("search", *small, "--score", "accuracy-in-time")
         assert list(tmp_path.iterdir()) == []
 
     def test_a_store_of_an_earlier_search_is_as_it_was(self, command: Command, tmp_path: Path) -> None:
@@ -376,7 +377,9 @@ class TestRefusals:
     def test_archives_with_an_empty_name(self, tmp_path: Path) -> None:
         with zipfile.ZipFile(tmp_path / "a.zip", "w") as opened:
             opened.writestr("pets/cat/1.png", b"")
-            opened.writestr("", b"")
+            opened.writestr("name.png", b"")
+        content = (tmp_path / "a.zip").read_bytes()
+        (tmp_path / "a.zip").write_bytes(content.replace(b"name.png", b"\0ame.png"))  # what follows a NUL is cut off
         assert unpack(tmp_path / "a.zip", "a.zip", tmp_path / "uploads").name == "pets"
 
     @pytest.mark.parametrize("is_new", [True, False])

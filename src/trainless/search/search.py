@@ -182,10 +182,10 @@ class Search:
         plan, made = self.plan, self._strategy()
         if made.needs_images:
             made.prepare(plan.setting.data, self.store, progress)
-        journal = Journal(self.store, plan.settings(), resume)
-        if self.store:
-            plan.keep_measured(self.store)
-        with rung_sessions(plan) as sessions:
+        with rung_sessions(plan) as sessions:  # first, for it refuses what an estimator cannot judge
+            journal = Journal(self.store, plan.settings(), resume)
+            if self.store:
+                plan.keep_measured(self.store)
             loop = Loop(
                 made, [plan.score] * made.rungs, sessions, check=plan.broken, objectives=plan.objectives,
                 facts=plan.minimised, batch=plan.proposals, seed=self.seed, first=(*plan.first, *made.learnt),
