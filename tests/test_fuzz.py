@@ -58,13 +58,16 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     return Command(monkeypatch, capsys)
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For the inputs of the command lines, which are made once."""
+    return tmp_path_factory.mktemp("lines")
+
+
 @pytest.mark.slow
+@pytest.mark.xdist_group("command lines")
 class TestCommandLines:
     """Whole command lines, in processes of their own."""
-
-    @pytest.fixture(scope="class")
-    def folder(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        return tmp_path_factory.mktemp("lines")
 
     def run(self, folder: Path, *options: str) -> None:
         command = [sys.executable, ROOT / "tools" / "fuzz_commands.py", "--workers", "1", "--out", folder, *options]
