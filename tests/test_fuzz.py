@@ -11,6 +11,7 @@ import random
 import re
 import subprocess
 import sys
+import zipfile
 from email.message import Message
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ from trainless.store import Store
 from trainless.suite import proxy_from_file
 from trainless.tables import plain, read_table
 from trainless.terminal import print_json, print_rows, tell, visible
+from trainless.ui.uploads import unpack
 
 ROOT = Path(__file__).resolve().parent.parent
 CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e]")
@@ -56,13 +58,16 @@ def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
     return Command(monkeypatch, capsys)
 
 
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """For the inputs of the command lines, which are made once."""
+    return tmp_path_factory.mktemp("lines")
+
+
 @pytest.mark.slow
+@pytest.mark.xdist_group("command lines")
 class TestCommandLines:
     """Whole command lines, in processes of their own."""
-
-    @pytest.fixture(scope="class")
-    def folder(self, tmp_path_factory: pytest.TempPathFactory) -> Path:
-        return tmp_path_factory.mktemp("lines")
 
     def run(self, folder: Path, *options: str) -> None:
         command = [sys.executable, ROOT / "tools" / "fuzz_commands.py", "--workers", "1", "--out", folder, *options]
@@ -326,6 +331,9 @@ class TestRefusals:
         with pytest.raises(InputError, match="The budget is"):
             parse_budget("9" * 5000)
 
+    def test_odd_blanks_around_a_number(self) -> None:
+        assert parse_budget("\x1f 5\x1c").evaluations == 5
+
     def test_facts_nested_too_deep(self, tmp_path: Path) -> None:
         (tmp_path / "fit.json").write_text("[" * 100_000)
         with pytest.raises(InputError, match="is no folder that"):
@@ -349,7 +357,33 @@ class TestRefusals:
         small = ["--data", "digits", "--space", "nasbench201(channels=2, cells=1)", "--store", store, "--workers", "0"]
         command.refusal("score", *small, "--sample", 1, "--dtype", "wrong")
         command.refusal("search", *small, "--strategy", "wrong")
+        command.refusal("search", *small, "--score", "accuracy-in-time")
         assert list(tmp_path.iterdir()) == []
+
+    def test_a_store_of_an_earlier_search_is_as_it_was(self, command: Command, tmp_path: Path) -> None:
+        (tmp_path / "same").mkdir()
+        for label in ("cat", "dog"):
+            for number in range(4):
+                path = tmp_path / "same" / label / f"{number}.png"
+                path.parent.mkdir(exist_ok=True)
+                Image.new("L", (8, 8), 7).save(path)
+        write_store(tmp_path / "a.db")
+        before = (tmp_path / "a.db").read_bytes()
+        said = command.refusal("search", "--data", tmp_path / "same", "--store", tmp_path / "a.db", "--batch-size", 4)
+        assert "Fewer than 2 remain" in said
+        assert (tmp_path / "a.db").read_bytes() == before
+
+    def test_no_name_of_a_file(self, command: Command, tmp_path: Path) -> None:
+        write_store(tmp_path / "a.db")
+        assert "it is a folder" in command.refusal("show", tmp_path / "a.db", "--csv", "/")
+
+    def test_archives_with_an_empty_name(self, tmp_path: Path) -> None:
+        with zipfile.ZipFile(tmp_path / "a.zip", "w") as opened:
+            opened.writestr("pets/cat/1.png", b"")
+            opened.writestr("name.png", b"")
+        content = (tmp_path / "a.zip").read_bytes()
+        (tmp_path / "a.zip").write_bytes(content.replace(b"name.png", b"\0ame.png"))  # what follows a NUL is cut off
+        assert unpack(tmp_path / "a.zip", "a.zip", tmp_path / "uploads").name == "pets"
 
     @pytest.mark.parametrize("is_new", [True, False])
     def test_a_store_that_holds_something_stays(self, is_new: bool, tmp_path: Path) -> None:

@@ -92,8 +92,8 @@ def faults(outcome: Outcome) -> list[str]:
         found.append(f"control character {control[0]!r} to the terminal: {line.command}")
     if line.json and outcome.code == 0 and not _is_json(outcome.out):
         found.append(f"no JSON document: {line.command}: {outcome.out[:60]!r}")
-    # SQLite leaves its own file beside a damaged store that was opened for writing.
-    changed = [path for path in outcome.changed if not (path.endswith("-shm") and _is_allowed(path, line))]
+    # SQLite leaves its own files beside a damaged store that was opened for writing.
+    changed = [path for path in outcome.changed if not (path.endswith(("-shm", "-wal")) and _is_allowed(path, line))]
     written = [path for path in changed if outcome.code == 2 or not _is_allowed(path, line)]
     if written:
         when = "though refused" if outcome.code == 2 else "unasked"
@@ -164,6 +164,7 @@ class Slot:
         """Run a line; never returns."""
         code = 99
         try:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # until the command begins
             os.setpgid(0, 0)
             for descriptor, path in zip((1, 2), self.files, strict=True):
                 os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
@@ -172,7 +173,6 @@ class Slot:
                 os.fdopen(1, "w", encoding="utf-8"),
                 os.fdopen(2, "w", encoding="utf-8", buffering=1),
             )
-            signal.signal(signal.SIGINT, signal.default_int_handler)
             resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
             os.chdir(self.work)
             os.environ |= {"TMPDIR": str(self.temporary), "COLUMNS": "200"}
@@ -240,6 +240,7 @@ class Slot:
 def _exit_code() -> int:
     from trainless import cli
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         cli.main()
     except SystemExit as stop:

@@ -15,6 +15,7 @@ import zipfile
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -263,6 +264,7 @@ def _store() -> Callable[[Path], object]:
     return read
 
 
+@cache
 def _run_files() -> dict[str, bytes]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -46,6 +46,9 @@ for _name, _group in (
     app.add_typer(_group, name=_name)
 
 
+_INTERRUPTED = 130  # as Typer too ends at Ctrl-C
+
+
 def main() -> None:
     """Run the command line; a wrong input ends with one sentence and exit code 2, a fault of trainless with 1.
 
@@ -58,8 +61,6 @@ def main() -> None:
         with warnings.catch_warnings():  # puts back how warnings are shown
             warnings.showwarning = _note
             code = app(prog_name="trainless", standalone_mode=False)
-        if code == _INTERRUPTED:  # typer's own answer to Ctrl-C beside a command, in which it says nothing
-            raise InterruptedRunError("Run the same command again.")
     except typer.TyperException as error:
         if error.format_message().startswith("Usage:"):  # a group without a command: its help, and no error
             print(error.format_message(), file=sys.stderr)
@@ -74,14 +75,16 @@ def main() -> None:
     except BrokenPipeError:
         # The reader, such as `head`, has gone: nothing is wrong, and the interpreter must not complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except KeyboardInterrupt:  # before a command begins
-        _fail("interrupted. Run the same command again.", _INTERRUPTED)
+        code = 0
+    except KeyboardInterrupt:
+        code = _INTERRUPTED
     except Exception as error:
         if os.environ.get("TRAINLESS_TRACEBACK"):
             raise
         _fail(_fault(error), 1)
-    else:
-        sys.exit(code)
+    if code == _INTERRUPTED:  # before a command began, or after it: while it runs it says more
+        _fail("interrupted. Run the same command again.", code)
+    sys.exit(code)
 
 
 def _fault(error: Exception) -> str:

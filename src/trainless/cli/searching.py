@@ -131,12 +131,12 @@ def search(
         if study:
             for planned in searches:
                 check_study(study, _study_name(planned.title, planned.seed))
-    # Of a URL without the password that it may have.
-    location = kept.location if (kept := searches[0].store) else store
-    hint = ", with --resume to count the time that it has used" if is_timed else ""
-    advice = f"What is finished is in {location}: run the same command again to go on{hint}."
-    first, *rest = searches
-    found = _searched(first, resume, advice)
+        # Of a URL without the password that it may have.
+        location = kept.location if (kept := searches[0].store) else store
+        hint = ", with --resume to count the time that it has used" if is_timed else ""
+        advice = f"What is finished is in {location}: run the same command again to go on{hint}."
+        first, *rest = searches
+        found = _searched(first, resume, advice)
     # The search that is resumed may have been cut short before it came to these.
     others = [_searched(planned, resume and planned.is_begun(), advice) for planned in rest]
     graph = chosen.graph(chosen.parse(found.best))

@@ -241,18 +241,20 @@ def new_folder(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def new_store(location: str) -> Iterator[None]:
-    """Remove a score store again that was made here, and that nothing was written to before an error."""
+    """Remove a score store again that was made here, where nothing was written to it before an error."""
     from trainless.store import Store
 
-    is_new = "://" not in location and not os.path.lexists(location)
+    before = os.path.getsize(location) if os.path.exists(location) else None
     try:
         yield
     except BaseException:
-        if is_new and os.path.exists(location):
+        if not before and os.path.exists(location):
             with Store(location, create=False) as store:
                 is_empty = store.is_empty()
             for end in ("", "-wal", "-shm") if is_empty else ():
                 Path(f"{location}{end}").unlink(missing_ok=True)
+            if is_empty and before == 0:
+                Path(location).touch()
         raise
 
 

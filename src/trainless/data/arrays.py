@@ -289,9 +289,12 @@ def check_unpacked(path: Path, archive: NpzFile, names: Collection[str]) -> None
         DataError: there is no room, for the arrays and once more for what is made of them.
     """
     assert archive.zip is not None  # as long as it is open
-    sizes = {entry.filename.removesuffix(".npy"): entry.file_size for entry in archive.zip.infolist()}
-    needed = 2 * sum(sizes[name] for name in names)
-    check_bytes(needed, f"The arrays of '{path}'", "an archive of fewer or smaller images")
+    entries = [entry for entry in archive.zip.infolist() if entry.filename.removesuffix(".npy") in names]
+    check_bytes(
+        2 * sum(entry.file_size for entry in entries),
+        f"The arrays of '{path}'",
+        "an archive of fewer or smaller images",
+    )
 
 
 def _named(arrays: dict[str, NDArray[Any]], names: tuple[str, ...], path: Path) -> NDArray[Any]:

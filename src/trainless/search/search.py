@@ -133,8 +133,8 @@ class Search:
         self.precision = precision
         # Draws the batch and checks all that it is given; what is scored is the matter of the estimator.
         scorer = Scorer(
-            space, "params", data, seed=seed, batch_size=batch_size, precision=precision, workers=workers, store=store,
-            device=device,
+            space, searched.proxies or "params", data, seed=seed, batch_size=batch_size, precision=precision,
+            workers=workers, store=store, device=device,
         )  # fmt: skip
         setting = Setting(scorer.space, scorer.dataset, seed, workers, scorer.store)
         if run_off:
@@ -197,10 +197,10 @@ class Search:
         plan, made = self.plan, self._strategy()
         if made.needs_images:
             made.prepare(plan.setting.data, self.store, progress)
-        journal = Journal(self.store, plan.settings(), resume)
-        if self.store:
-            plan.keep_measured(self.store)
-        with rung_sessions(plan) as sessions:
+        with rung_sessions(plan) as sessions:  # first, for it refuses what an estimator cannot judge
+            journal = Journal(self.store, plan.settings(), resume)
+            if self.store:
+                plan.keep_measured(self.store)
             loop = Loop(
                 made, [plan.score] * made.rungs, sessions, check=plan.broken, objectives=plan.objectives,
                 facts=plan.minimised, batch=plan.proposals, seed=self.seed, first=(*plan.first, *made.learnt),

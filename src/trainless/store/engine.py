@@ -163,6 +163,8 @@ class Database:
         """Turn what a database says into one sentence."""
         try:
             yield
+        except UnicodeDecodeError as error:  # in a message of SQLite that quotes the file
+            raise StoreError(explanation(self.location, "malformed")) from error
         except (DBAPIError, sqlite3.Error) as error:
             message = str(error.orig if isinstance(error, DBAPIError) else error)
             raise StoreError(explanation(self.location, message)) from error

@@ -80,7 +80,7 @@ def _read_graphs(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
             names = (*_COUNTS, "test_accuracy")
-            check_unpacked(path, file, [name for name in names if name in file.files])
+            check_unpacked(path, file, names)
             graphs = {name: file[name] for name in names}
     except Exception as error:  # a damaged archive raises whatever its decoder does
         # NumPy's own words for what is no array advise to unpickle it.

@@ -142,7 +142,7 @@ def _read_csv(path: Path) -> pd.DataFrame:
         content = file.read(_MOST_BYTES + 1)
     if len(content) > _MOST_BYTES:
         raise ValueError(f"it unpacks to more than {_MOST_BYTES >> 20} MiB")
-    if (columns := content.partition(b"\n")[0].count(b",") + 1) > _MOST_COLUMNS:
+    if (columns := re.split(rb"[\r\n]", content, maxsplit=1)[0].count(b",") + 1) > _MOST_COLUMNS:
         raise ValueError(f"it has {columns:,} columns, more than {_MOST_COLUMNS:,}")
     # Without a header, pandas refuses a first row that is longer; with one, it would shift the columns.
     names = pd.read_csv(io.BytesIO(content), header=None, nrows=2, dtype=str).iloc[0].dropna()
