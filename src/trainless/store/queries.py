@@ -270,7 +270,7 @@ def best(
 ) -> tuple[list[tuple[Any, ...]], list[str]] | None:
     """Select all scores of the best architectures by a proxy, best first; None where fewer have a finite score.
 
-    The time does not depend on how many scores there are: all is read from indexes.
+    Found by indexes: what is read grows with the count and with the scores that are not finite, not with all there are.
 
     Returns:
         Architecture, proxy, value, its text and status of each score, of the latest version of each proxy; and the
