@@ -65,10 +65,9 @@ def efficiency(cells: int, workers: int, rounds: int) -> float:
     header = ["workers", "round", "wall-clock, s", "computed, s", "of the processor, s", "share of the time"]
     print_table(header, rows)
     (wall, share, processor), (ray_wall, ray_share, ray_processor) = (np.mean(found[name], axis=0) for name in pools)
-    print(
-        f"\nRay beside {workers} local processes: {wall / ray_wall:.1%} of the efficiency by the wall-clock, which counts"
-    )
-    print(f"on an idle machine; {ray_share / share * processor / ray_processor:.1%} by shares and processor seconds\n")
+    by_shares = ray_share / share * processor / ray_processor
+    print(f"\nthe efficiency of Ray by that of {workers} local processes: by wall-clocks, on an idle machine, ", end="")
+    print(f"{wall / ray_wall:.1%}; by shares and processor seconds, whatever else runs, {by_shares:.1%}\n")
     return float(ray_share)
 
 
