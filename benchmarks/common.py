@@ -17,11 +17,12 @@ import torch
 from scipy import stats
 
 from trainless.errors import StoreError
+from trainless.evaluation import EquivalenceClass, ScoringSettings, score_class
 from trainless.store import Store
 
 __all__ = [
     "append_row", "data_folder", "interval", "killed", "machine", "matrix_product_peak", "print_table", "read_rows",
-    "report_kills", "seconds", "stored",
+    "report_kills", "score_timed", "seconds", "stored",
 ]  # fmt: skip
 
 
@@ -51,6 +52,13 @@ def seconds(function: Callable[[], object], repeats: int = 3) -> float:
         function()
         times.append(time.perf_counter() - start)
     return min(times)
+
+
+def score_timed(protocol: ScoringSettings, unit: EquivalenceClass) -> tuple[float, float]:
+    """Seconds that the scores of a network take, and those of the processor in this thread, which computes them."""
+    start, before = time.perf_counter(), time.thread_time()
+    score_class(protocol, unit)
+    return time.perf_counter() - start, time.thread_time() - before
 
 
 def matrix_product_peak(threads: int) -> float:

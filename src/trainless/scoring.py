@@ -171,7 +171,7 @@ class Scorer:
             progress(done, len(wanted))
         with self._writing() as write:
             for unit, scores in run_in_workers(score_class, self.protocol, units, self._workers(len(units)), _lost):
-                results += scores
+                results += [score for score in scores if self.store is None or score.status == "failed"]
                 write(scores)
                 done += len(unit.members)
                 if progress:

@@ -77,7 +77,7 @@ def connect(address: str | None, most: int | None) -> ModuleType:
         else:
             _knock(address)
             start(address)
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, OverflowError, RuntimeError, ValueError) as error:  # of which one is a port beyond 65535
         reason = " ".join(str(error).split())
         raise InputError(
             f"No cluster of Ray can be used at {address or 'this machine'} ({reason}): give the address that "

@@ -111,14 +111,19 @@ class _Pool:
         self.task = self.ray.remote(_compute).options(
             num_cpus=1, max_retries=0, runtime_env={"env_vars": environment}, name="trainless"
         )
+        errors = self.ray.exceptions
+        self.fatal: tuple[type[Exception], ...] = (
+            errors.WorkerCrashedError, errors.NodeDiedError, errors.OutOfMemoryError, errors.ObjectLostError,
+        )  # fmt: skip
         self.unit_seconds = 0.0
         self.deaths = 0  # in a row
-        self.cpus, self.looked, self.seen = 0, -math.inf, time.monotonic()
+        self.cpus, self.looked, self.seen = 0, -math.inf, 0.0
 
     def run(self, units: Sequence[Any], lost: Callable[[Any, str], Any]) -> Iterator[tuple[Any, Any]]:
         waiting, again = deque(range(len(units))), deque[int]()
-        tries = [0] * len(units)
+        died = [0] * len(units)
         flying: dict[Any, list[int]] = {}
+        self.seen = time.monotonic()
         try:
             while waiting or again or flying:
                 limit = self._limit()
@@ -131,23 +136,23 @@ class _Pool:
                 for reference in self._ready(list(flying)):
                     chunk = flying.pop(reference)
                     results = self._results(reference, limit)
-                    for index in chunk:
-                        tries[index] += 1
-                    if results is not None:
+                    if not isinstance(results, Exception):
                         yield from zip((units[index] for index in chunk), results, strict=True)
                         continue
-                    again += [index for index in chunk if tries[index] < _TRIES]
                     for index in chunk:
-                        if tries[index] == _TRIES:
-                            yield units[index], lost(units[index], self._reason())
+                        died[index] += 1
+                        if died[index] < _TRIES:
+                            again.append(index)
+                        else:
+                            yield units[index], lost(units[index], self._reason(results))
         finally:
             for reference in flying:
                 self.ray.cancel(reference, force=True)
 
-    def _reason(self) -> str:
+    def _reason(self, error: Exception) -> str:
         """Why a unit was given up."""
         late = "" if self.workers.timeout is None else f", or took longer than the limit of {self.workers.timeout:g} s"
-        return f"its worker or node died {_TRIES} times{late}"
+        return f"its worker or node died {_TRIES} times{late}: {_first_line(error)}"
 
     def _limit(self) -> int:
         """How many chunks to have on the way: one computing and one waiting for every CPU, so that none is idle."""
@@ -176,26 +181,20 @@ class _Pool:
             ready, _ = self.ray.wait(references, num_returns=len(references), timeout=0)
         return list(ready)
 
-    def _results(self, reference: Any, limit: int) -> list[Any] | None:
-        """The results of a chunk; None where its worker or node died.
+    def _results(self, reference: Any, limit: int) -> list[Any] | Exception:
+        """The results of a chunk, or what Ray says of the death of its worker or node.
 
         Raises:
             ScoringError: the function raised, a worker cannot do the work at all, or workers die before any answers.
         """
-        errors = self.ray.exceptions
         try:
             kind, found, seconds = self.ray.get(reference)
-        except (
-            errors.WorkerCrashedError,
-            errors.NodeDiedError,
-            errors.OutOfMemoryError,
-            errors.ObjectLostError,
-        ) as error:
+        except self.fatal as error:
             self.deaths += 1
             if self.deaths > _STARTS * limit and self.workers.timeout is None:
                 raise ScoringError(f"Workers of the cluster die before they answer ({_first_line(error)}).") from error
-            return None
-        except errors.RayError as error:
+            return error
+        except self.ray.exceptions.RayError as error:
             raise ScoringError(
                 f"A worker of the cluster cannot do the work ({_last_line(error)}): install what is installed here."
             ) from error
