@@ -465,7 +465,7 @@ RUNS: list[tuple[Callable[[Path], object], tuple[str, ...]]] = [
     (without("model.safetensors"), ("no model.safetensors in",)),
     (without("network.py"), ("no network.py in",)),
     (other_weights, ("cannot be loaded", "fit it again")),
-    (cut_weights, ("cannot be loaded", "fit it again")),
+    (cut_weights, ("cannot be read", "fit it again")),
     (edited("import torch\n", "import torchvisionary\n"), ("cannot be loaded (No module", "fit it again")),
     (edited("class Network", "class Net work"), ("cannot be loaded", "fit it again")),
     (edited("return network.eval()", "return None"), ("its load() gives a NoneType", "fit it again")),

@@ -101,12 +101,8 @@ class TestPool:
     def test_unit_that_takes_too_long_is_given_up(self, workers: RayWorkers) -> None:
         limited = limited_workers(workers, timeout=2.0)
         results = dict(run_in_workers(worker_functions.hang, "", [1, 2, 3, 4], limited, lost))
-        assert results == {
-            1: 1,
-            2: "2: its worker or node died 2 times, or took longer than the limit of 2 s",
-            3: 3,
-            4: 4,
-        }
+        assert results.pop(2).startswith("2: its worker or node died 2 times, or took longer than the limit of 2 s: ")
+        assert results == {1: 1, 3: 3, 4: 4}
         with pytest.raises(InputError, match="leave the limit out on a cluster"):
             limited_workers(workers, memory_limit=1 << 30)
 

@@ -32,6 +32,7 @@ __all__ = ["LocalWorkers"]
 
 _TRIES = 2
 _STARTS = 3  # workers in a row that may die before they are ready
+_LAUNCHES = 5  # tries to start one, of which each may be ended with the server that it is forked off
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class _Pool:
         self.workers: list[_Worker] = []
 
     def _start(self) -> _Worker:
-        for _ in range(_STARTS):
+        for _ in range(_LAUNCHES):
             ours, theirs = self.context.Pipe()
             arguments = (theirs, self.function, self.shared, self.setting.memory_limit)
             process = self.context.Process(target=_serve, args=arguments, daemon=True, name="trainless-worker")
