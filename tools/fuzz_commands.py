@@ -155,6 +155,8 @@ class Slot:
         """Begin to run a line."""
         self.number, self.line, self.begun = number, line, time.monotonic()
         self.is_late = self.was_interrupted = False
+        for path in self.files:
+            path.write_bytes(b"")  # there too where the process is ended before it opens them
         sys.stdout.flush()
         self.process = os.fork()
         if not self.process:
