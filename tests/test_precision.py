@@ -33,7 +33,7 @@ from trainless.store import Store
 SPACE = NASBench201(channels=4, cells=1)
 CELLS = [str(cell) for cell in distinct_sample(SPACE, 3, 0, "precision")]
 ROUNDED = ["snip", "grad_norm", "fisher", "nwot", "swap", "meco", "az_expressivity", "ncd", "zen"]
-EXACT = ["plain", "jacov", "epe_nas", "zico", "grasp", "synflow", "l2_norm", "params"]
+EXACT = ["plain", "jacov", "epe_nas", "linear_regions", "grasp", "synflow", "l2_norm", "params"]
 SMALL = ["--data", "digits", "--space", "nasbench201(channels=4, cells=1)", "--workers", "0", "--batch-size", "16"]
 
 

@@ -315,8 +315,8 @@ _ROWS, _WORDS = 8, 256
 
 def _codes(inputs: torch.Tensor) -> np.ndarray:
     """Which numbers are above zero, shape as `inputs`; NumPy compares several times as fast as PyTorch."""
-    if inputs.dtype in (torch.float32, torch.float64):
-        above: np.ndarray = inputs.detach().cpu().numpy() > 0
+    if inputs.device.type == "cpu" and inputs.dtype in (torch.float32, torch.float64):
+        above: np.ndarray = inputs.detach().numpy() > 0
         return above
     return (inputs > 0).cpu().numpy()
 

@@ -219,6 +219,7 @@ GRADIENTS = (
         paper="Li et al., ZiCo: Zero-shot NAS via Inverse Coefficient of Variation on Gradients, ICLR 2023",
         summary="how alike the gradients of both halves of the batch are, in logarithms and summed over layers",
         when_not_finite="no gradient differs between the halves of the batch",
+        bfloat16=True,
     ),
     Proxy(
         "gradsign",
