@@ -137,6 +137,8 @@ class Database:
         """Turn what a database says into one sentence."""
         try:
             yield
+        except UnicodeDecodeError as error:  # the names of tables, where they are damaged
+            raise StoreError(_explanation(self.location, "malformed")) from error
         except (DBAPIError, sqlite3.Error) as error:
             message = str(error.orig if isinstance(error, DBAPIError) else error)
             raise StoreError(_explanation(self.location, message)) from error
@@ -186,6 +188,19 @@ def _check_path(path: Path, create: bool) -> None:
         raise StoreError(f"There is no store '{path}': check the path, or score something into it first.")
     if not path.parent.is_dir():
         raise StoreError(f"The store '{path}' would lie in '{path.parent}', which is no folder: make it first.")
+    if _is_cut(path):
+        raise StoreError(_explanation(str(path), "malformed"))
+
+
+def _is_cut(path: Path) -> bool:
+    """Tell whether a file ends within a page: SQLite would read on as if there were zeros, and miss scores."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(18)
+        page = int.from_bytes(header[16:], "big")
+        return header.startswith(b"SQLite format 3\0") and page > 1 and path.stat().st_size % page > 0
+    except OSError:  # which SQLite tells better
+        return False
 
 
 def _file_engine(path: Path, options: str) -> sql.Engine:
@@ -226,6 +241,7 @@ _EXPLANATIONS = {
     "malformed": "is a damaged SQLite database: restore it from a copy, or give another file",
     "readonly": "cannot be written, it or its folder is read-only: change the rights, or give another place",
     "disk is full": "cannot be written, the disk is full: make room and run the same again, nothing finished is lost",
+    "could not decode": "is a damaged SQLite database: restore it from a copy, or give another file",
     "locked": "was in use by another process for too long: wait for it to end, then run the same again",
     "unable to open": "cannot be opened or made: check that its folder is there and may be written to",
     "disk i/o error": "cannot be read or written, the disk reports an error: check the disk, or give another place",
