@@ -374,6 +374,17 @@ def truncated(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:5000])
 
 
+def cut_within_the_last_page(path: Path) -> None:
+    with Store(path) as store:
+        store.write(RUN, [score(str(number), "nwot", number) for number in range(500)], VERSIONS)
+    path.write_bytes(path.read_bytes()[:-2000])
+
+
+def name_of_a_table_damaged(path: Path) -> None:
+    Store(path).close()
+    path.write_bytes(path.read_bytes().replace(b"trainless_meta", b"trainless_\xff\xffta"))
+
+
 class TestWhatIsNoStore:
     @pytest.mark.parametrize("create", [True, False], ids=["writing", "reading"])
     @pytest.mark.parametrize(
@@ -384,6 +395,8 @@ class TestWhatIsNoStore:
             (NEWER, rf"written by a newer trainless \(schema {SCHEMA_VERSION + 1}, .*upgrade"),
             (NONE, "does not tell the version of its schema"),
             (truncated, "is a damaged SQLite database"),
+            (cut_within_the_last_page, "is a damaged SQLite database"),
+            (name_of_a_table_damaged, "is a damaged SQLite database"),
             (Path.mkdir, "is a folder, expected a file"),
         ],
     )

@@ -11,6 +11,7 @@ import sqlalchemy as sql
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from trainless.errors import StoreError
+from trainless.store.faults import explanation
 
 __all__ = ["BUSY_SECONDS", "check_path", "file_engine", "parse_url", "shown", "sqlite_path", "url_engine"]
 
@@ -116,6 +117,19 @@ def check_path(path: Path, create: bool) -> None:
         raise StoreError(f"There is no store '{path}': check the path, or score something into it first.")
     if not path.parent.is_dir():
         raise StoreError(f"The store '{path}' would lie in '{path.parent}', which is no folder: make it first.")
+    if _is_cut(path):
+        raise StoreError(explanation(str(path), "malformed"))
+
+
+def _is_cut(path: Path) -> bool:
+    """Tell whether a file ends within a page: SQLite would read on as if there were zeros, and miss scores."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(18)
+        page = int.from_bytes(header[16:], "big")
+        return header.startswith(b"SQLite format 3\0") and page > 1 and path.stat().st_size % page > 0
+    except OSError:  # which SQLite tells better
+        return False
 
 
 def file_engine(path: Path, options: str) -> sql.Engine:

@@ -44,7 +44,7 @@ def is_lost(error: DBAPIError) -> bool:
 
 _EXPLANATIONS = {
     "file is not a database": "is no SQLite database and so no store: give another file",
-    "malformed": "is a damaged SQLite database: restore it from a copy, or give another file",
+    "malformed|could not decode": "is a damaged SQLite database: restore it from a copy, or give another file",
     "readonly": "cannot be written, it or its folder is read-only: change the rights, or give another place",
     "disk is full": "cannot be written, the disk is full: make room and run the same again, nothing finished is lost",
     "no space left": "cannot be written, the server's disk is full: make room and run the same again",
