@@ -31,6 +31,7 @@ from trainless.cli.shared import (
     in_listed_order,
     interruptible,
     limited,
+    new_folder,
     new_store,
     own_version,
     without_password,
@@ -230,7 +231,8 @@ def quickstart(
     space = search_space("nasbench201")
     chosen = _architectures(space, None, sample, False, seed)
     plan = Plan(parse_time(time), seed=seed, workers=workers)
-    fitted = fit_shown(load_splits("digits", seed=seed), plan, out / "run", quiet=as_json)
+    with new_folder(out):
+        fitted = fit_shown(load_splits("digits", seed=seed), plan, out / "run", quiet=as_json)
     scorer = Scorer(space, "all", "digits", seed=seed, workers=workers, store=out / "scores.db")
     scores, seconds = _scored(scorer, chosen, "Run the same command again to go on.")
     ranking = _hybrid_ranking(space, scorer, scores)
