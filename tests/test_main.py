@@ -45,6 +45,14 @@ def test_second_interrupt_ends_at_once() -> None:
     assert told == "trainless: interrupted twice, ended at once. What was stored is kept: run it again.\n"
 
 
+def test_interrupt_within_a_callback_is_not_lost() -> None:
+    # What a callback of a weak reference raises, Python only shows.
+    then = "weakref.finalize(value := type('Value', (), {})(), interrupt); command._TWICE_SECONDS = 0.0; del value"
+    callback = "import weakref; " + then.replace("interrupt)", "lambda: os.kill(os.getpid(), signal.SIGINT))")
+    code, told = run(f"{callback}; time.sleep(60)")
+    assert (code, told) == (130, "trainless: interrupted. Run the same command again.\n")
+
+
 def test_interrupt_much_later_is_a_new_one() -> None:
     code, told = run("command._TWICE_SECONDS = 0.0; interrupt()")
     assert (code, told) == (130, "trainless: interrupted. Run the same command again.\n")

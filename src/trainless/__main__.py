@@ -6,17 +6,22 @@ import atexit
 import os
 import signal
 import sys
+import threading
 import time
 from types import FrameType
+from typing import Any
 
 __all__ = ["main"]
 
 _TWICE_SECONDS = 5.0  # a second Ctrl-C after more than that is a new one, such as for the next stage of a fit
+_AGAIN_SECONDS = 0.05  # after which a callback is over
 
 
 def main() -> None:
     """Run the command line; Ctrl-C exits with 130, and a second one ends at once what the first is still ending."""
-    signal.signal(signal.SIGINT, _Interrupts())
+    interrupts = _Interrupts()
+    signal.signal(signal.SIGINT, interrupts)
+    sys.unraisablehook = interrupts.raise_again
     try:
         from trainless.cli import main as run
 
@@ -47,6 +52,15 @@ class _Interrupts:
             os._exit(130)
         self._last = now
         raise KeyboardInterrupt
+
+    def raise_again(self, unraisable: Any) -> None:
+        """Interrupt once more where a callback let nothing through; show all else as Python does."""
+        if not issubclass(unraisable.exc_type, KeyboardInterrupt):
+            sys.__unraisablehook__(unraisable)
+            return
+        self._last = -_TWICE_SECONDS
+        main_thread = threading.main_thread().ident
+        threading.Timer(_AGAIN_SECONDS, signal.pthread_kill, [main_thread, signal.SIGINT]).start()
 
 
 if __name__ == "__main__":
