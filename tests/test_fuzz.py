@@ -185,7 +185,7 @@ class TestHostilePickles:
     def test_checkpoints(self, tmp_path: Path) -> None:
         torch.save({"a": Trap()}, tmp_path / "a.pt")
         with pytest.raises(InputError, match=r"a\.pt"):
-            weights._read(tmp_path / "a.pt")
+            weights.read_checkpoint(tmp_path / "a.pt")
 
 
 class TestBombs:

@@ -130,7 +130,8 @@ def _is_allowed(path: str, line: Line) -> bool:
             allowed = os.path.normpath(named)
         except ValueError:
             continue
-        if allowed == "." or path == allowed or path.startswith((f"{allowed}/", f"{allowed}-")):
+        # Folders are made with their parents.
+        if allowed in (".", path) or path.startswith((f"{allowed}/", f"{allowed}-")) or allowed.startswith(f"{path}/"):
             return True
     return False
 

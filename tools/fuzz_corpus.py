@@ -397,6 +397,6 @@ PARSERS: dict[str, Parser] = {
     "replay": Parser(_file("replay.jsonl", _function("search.checkpoints", "Checkpoint")), _searches, ("search",)),
     "store": Parser(_file("scores.db", _store), _stores, ("store",)),
     "run": Parser(_run, _runs, ("automl", "export")),
-    "weights": Parser(_file("weights.pt", _function("backbones.weights", "_read")), _weights, ("backbones",)),
+    "weights": Parser(_file("weights.pt", _function("backbones.weights", "read_checkpoint")), _weights, ("backbones",)),
     "zip": Parser(_zip, _zips, ("ui.uploads",)),
 }  # fmt: skip

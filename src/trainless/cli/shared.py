@@ -244,11 +244,11 @@ def new_store(location: str) -> Iterator[None]:
     """Remove a score store again that was made here, where nothing was written to it before an error."""
     from trainless.store import Store
 
-    before = os.path.getsize(location) if os.path.exists(location) else None
+    before = os.path.getsize(location) if os.path.isfile(location) else None
     try:
         yield
     except BaseException:
-        if not before and os.path.exists(location):
+        if not before and os.path.isfile(location):
             with Store(location, create=False) as store:
                 is_empty = store.is_empty()
             for end in ("", "-wal", "-shm") if is_empty else ():

@@ -298,7 +298,7 @@ def agreement(inputs: torch.Tensor) -> torch.Tensor:
     The bits in which two packed codes differ are counted: a third of the time of a product of zeros and ones.
     """
     bits = packed(inputs)
-    words = np.pad(bits, ((0, 0), (0, -bits.shape[1] % 8))).view(np.uint64)
+    words = np.ascontiguousarray(np.pad(bits, ((0, 0), (0, -bits.shape[1] % 8)))).view(np.uint64)
     differing = np.zeros((len(bits), len(bits)), np.int64)
     for start in range(0, words.shape[1], _WORDS):
         piece = words[:, start : start + _WORDS]
