@@ -41,6 +41,7 @@ from trainless.data import load_data, sizes
 from trainless.data.preprocessing import Preprocessing
 from trainless.errors import DataError, InputError, StoreError, TableError, TrainlessError
 from trainless.export import plain_code, write_formats
+from trainless.files import write_text
 from trainless.markdown import escape
 from trainless.search import parse_budget
 from trainless.store import Store
@@ -401,6 +402,15 @@ class TestRefusals:
         with pytest.raises(TrainlessError, match="later"):
             fail()
         assert path.exists()
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+    def test_a_device_is_written_to_and_not_replaced(self, tmp_path: Path) -> None:
+        place = tmp_path / "a.csv"
+        place.symlink_to("/dev/full")
+        with pytest.raises(InputError, match="No space left on device"):
+            write_text(place, "x")
+        assert place.is_symlink()
+        assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
 
     def test_a_long_name_is_no_fault(self, command: Command, tmp_path: Path) -> None:
         long = "a" * 5000
