@@ -231,11 +231,11 @@ def hear_interrupts() -> None:
 
 def run_forked(arguments: Sequence[str], variables: Mapping[str, str], folder: Path, out: Path, err: Path) -> None:
     """Be a run of the program, in a process that has imported it already."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # until the program listens
     for descriptor, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
     os.environ.update(variables)
     os.chdir(folder)
-    hear_interrupts()
     sys.argv[:] = arguments
     from trainless.__main__ import main
 
@@ -348,12 +348,12 @@ class Trial:
         self.log.append(f"$ {shlex.join(command)}")
         self.started += 1
         out, err = (self.root / f"{name}-{self.started}" for name in ("out", "err"))
-        out.touch()
-        err.touch()
         if not (is_new or _is_apart(command)):
             arguments = (command[2:], variables, self.folder, out, err)
             forked = SERVER.Process(target=run_forked, args=arguments)
             forked.start()
+            while not err.exists():  # so long it is none of the program yet
+                time.sleep(POLL)
             return Running(forked, out, err)
         with out.open("w") as out_file, err.open("w") as err_file:
             started = subprocess.Popen(
