@@ -31,8 +31,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import data_folder, machine, print_table
-from scipy import stats
+from common import data_folder, interval, machine, print_table
 from torch import nn
 
 from trainless.automl import Plan
@@ -304,11 +303,11 @@ def print_results(rows: dict[tuple[str, int], Row], folder: Path) -> None:
         table.append((
             label, spread([row["parameters"] for row in by_seed.values()]),
             spread([row["epochs"] for row in by_seed.values()]), len(by_seed), f"{np.mean(valid):.2f}",
-            f"{np.mean(test):.2f}", interval(test), f"{np.mean(mirrored):.2f}",
+            interval(test), f"{np.mean(mirrored):.2f}",
         ))  # fmt: skip
     print()
     print_table(
-        ("network", "parameters", "epochs", "seeds", "validation %", "test %", "95 % interval", "mirror-averaged %"),
+        ("network", "parameters", "epochs", "seeds", "validation %", "test % (95 % interval)", "mirror-averaged %"),
         table,
     )
     added = []
@@ -316,9 +315,9 @@ def print_results(rows: dict[tuple[str, int], Row], folder: Path) -> None:
         both = sorted(results.get(label, {}).keys() & results.get(other, {}).keys())
         if both:
             more = [results[label][seed]["test"] - results[other][seed]["test"] for seed in both]
-            added.append((what, f"{label} - {other}", f"{np.mean(more):+.2f}", interval(more)))
+            added.append((what, f"{label} - {other}", interval(more)))
     print()
-    print_table(("what adds", "difference", "points", "95 % interval"), added)
+    print_table(("what adds", "difference", "points (95 % interval)"), added)
 
 
 def spread(numbers: list[int]) -> str:
@@ -329,14 +328,6 @@ def spread(numbers: list[int]) -> str:
 def trained_file(folder: Path, label: str, seed: int) -> Path:
     """Where the result of a training is kept."""
     return folder / f"{label}-{seed}-trained.json"
-
-
-def interval(values: list[float]) -> str:
-    """Student's 95 % interval of a mean."""
-    if len(values) < 2:
-        return "one seed"
-    half = float(stats.t.ppf(0.975, len(values) - 1)) * float(np.std(values, ddof=1)) / len(values) ** 0.5
-    return f"{np.mean(values) - half:.2f} to {np.mean(values) + half:.2f}"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Seconds a network: shared passes in two processes against each proxy by itself in the plain way.
 
-    python benchmarks/speed.py [--cells 20] [--batch-size 64]
-    python benchmarks/speed.py --before OTHER_CHECKOUT [--cells 20] [--rounds 3]
+    python benchmarks/speed.py [--cells 20] [--batch-size 64] [--precision float32]
+    python benchmarks/speed.py --before OTHER_CHECKOUT [--cells 20] [--rounds 3] [--precision float32]
 
 Both score the same seeded NAS-Bench-201 cells on CIFAR-10 images (from TRAINLESS_DATA) in one run. The plain way
 (`plain.py`) has all threads; ours has one process of one thread a core, warmed up by a light cell each.
@@ -9,7 +9,7 @@ Both score the same seeded NAS-Bench-201 cells on CIFAR-10 images (from TRAINLES
 With ``--before`` ours is measured against another checkout of the project: both score each cell in turn, in processes
 of their own that have one thread, and what counts is the ratio of their processor times, whatever else runs. Two
 processes of one checkout differ by up to a tenth for as long as they live: hence several rounds, of which the least
-counts.
+counts. The precision is that of ours, of this checkout; the plain way and the other one are in float32.
 """
 
 from __future__ import annotations
@@ -48,26 +48,30 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--cells", type=int, default=20)
     parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--precision", default="float32", help="float32, bfloat16 or auto")
     parser.add_argument("--before", type=Path, metavar="PATH", help="another checkout to compare with")
     parser.add_argument("--rounds", type=int, default=3, help="of fresh processes, with --before")
     arguments = parser.parse_args()
     if arguments.before:
-        compare(arguments.before, arguments.cells, arguments.batch_size, arguments.rounds)
+        compare(arguments.before, arguments.cells, arguments.batch_size, arguments.rounds, arguments.precision)
     else:
-        against_plain(arguments.cells, arguments.batch_size)
+        against_plain(arguments.cells, arguments.batch_size, arguments.precision)
 
 
-def against_plain(cells: int, batch_size: int) -> None:
+def against_plain(cells: int, batch_size: int, precision: str) -> None:
     """Measure against the plain way and print."""
     cores = os.cpu_count() or 1
     data = data_folder() / "cifar-10-batches-bin"
     chosen = _sample(cells)
     scorers = {
-        label: Scorer(SPACE, names, data, batch_size=batch_size, workers=cores, store=Store("sqlite://"))
+        label: Scorer(
+            SPACE, names, data, batch_size=batch_size, precision=precision, workers=cores, store=Store("sqlite://")
+        )
         for label, names in (("all", THESIS), ("all but grasp", [n for n in THESIS if n != "grasp"]))
     }
-    print(f"{machine()}; batch {batch_size} of CIFAR-10, float32, {len(chosen)} NAS-Bench-201 cells")
-    print(f"plain: 1 process, {cores} threads; ours: {cores} processes of 1 thread\n")
+    taken = ", ".join(f"{scorer.protocol.precision} ({label})" for label, scorer in scorers.items())
+    print(f"{machine()}; batch {batch_size} of CIFAR-10, {len(chosen)} NAS-Bench-201 cells")
+    print(f"plain: 1 process, {cores} threads, float32; ours: {cores} processes of 1 thread, {taken}\n")
 
     ours = {label: _seconds(scorer, chosen) for label, scorer in scorers.items()}
     plain, difference = _plain(scorers["all"], chosen)
@@ -88,15 +92,19 @@ def against_plain(cells: int, batch_size: int) -> None:
     print(f"matrix-product peak: {peak / 1e9:.0f} GFLOP/s with {cores} threads, float32")
 
 
-def compare(before: Path, cells: int, batch_size: int, rounds: int) -> None:
+def compare(before: Path, cells: int, batch_size: int, rounds: int, precision: str) -> None:
     """Score each cell with both checkouts in turn, and print the ratio of their times."""
     checkouts = {"before": before.resolve(), "now": Path(__file__).resolve().parents[1]}
-    print(f"{machine()}; batch {batch_size} of CIFAR-10, float32, {cells} NAS-Bench-201 cells, 1 process of 1 thread;")
+    print(f"{machine()}; batch {batch_size} of CIFAR-10, {cells} NAS-Bench-201 cells, 1 process of 1 thread;")
+    print(f"before in float32, now in {precision};")
     print(f"the least of {rounds} rounds, each in processes of its own\n")
     chosen = list(map(str, _sample(cells)))
     least: dict[tuple[str, str, str], float] = {}
     for number in range(rounds):
-        processes = {label: _process(checkout, batch_size) for label, checkout in checkouts.items()}
+        processes = {
+            label: _process(checkout, batch_size, precision if label == "now" else "float32")
+            for label, checkout in checkouts.items()
+        }
         for proxies, names in SETS.items():
             for position, cell in enumerate([WARM_UP[0], *chosen]):
                 # Neither always comes first.
@@ -116,12 +124,12 @@ def compare(before: Path, cells: int, batch_size: int, rounds: int) -> None:
     print_table(["proxies", "before, s", "now, s", "ratio", "median ratio"], rows)
 
 
-def _process(checkout: Path, batch_size: int) -> subprocess.Popen[str]:
+def _process(checkout: Path, batch_size: int, precision: str) -> subprocess.Popen[str]:
     """A process that scores the cells that it is told with one checkout's code."""
     environment = {**os.environ, "PYTHONPATH": str(checkout / "src"), "OMP_NUM_THREADS": "1"}
     environment["TRAINLESS_DATA"] = str(data_folder())
     script = Path(__file__).with_name("cell_seconds.py")
-    command = [sys.executable, str(script), "--batch-size", str(batch_size)]
+    command = [sys.executable, str(script), "--batch-size", str(batch_size), "--precision", precision]
     return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 

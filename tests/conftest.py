@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -49,6 +51,21 @@ def golden_networks(golden: Path) -> Any:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Any]:
+    """A PostgreSQL server for the tests of this process; skipped where none can be had, but with CI=true."""
+    try:
+        from postgresql_server import Server
+
+        server = Server()
+    except (ImportError, OSError, subprocess.SubprocessError) as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(f"no PostgreSQL server can be started: {error}")
+    yield server
+    server.close()
 
 
 @pytest.fixture(autouse=True, scope="session")

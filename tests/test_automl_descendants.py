@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -11,6 +13,7 @@ from trainless.automl.descendants import larger_networks, smaller_networks
 from trainless.morphism import can_morph
 from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
+from trainless.search_spaces.blueprint import Blueprint
 from trainless.types import Architecture, Task
 
 pytestmark = pytest.mark.slow
@@ -24,36 +27,34 @@ def costs(space: SearchSpace, architecture: Architecture) -> tuple[int, int]:
     return space.parameters(network, TASK), space.flops(network, TASK)
 
 
+@pytest.mark.parametrize(
+    ("propose", "shares", "are_related", "is_changed"),
+    [
+        (larger_networks, (1.2, 3.0), can_morph, lambda parameters, flops: max(parameters, flops) > 1),
+        (smaller_networks, (0.3, 0.9), lambda before, after: can_morph(after, before), lambda _, flops: flops <= 1),
+    ],
+    ids=["larger", "smaller"],
+)
 @settings(max_examples=4, deadline=None)
-@given(space=st.sampled_from(SPACES), seed=st.integers(0, 99), share=st.floats(1.2, 3.0))
-def test_larger_networks_are_within_the_limits_and_can_be_grown(space: SearchSpace, seed: int, share: float) -> None:
+@given(space=st.sampled_from(SPACES), seed=st.integers(0, 99), fraction=st.floats(0, 1))
+def test_networks_are_within_the_limits_different_and_related(
+    propose: Callable[..., list[Architecture]], shares: tuple[float, float],
+    are_related: Callable[[Blueprint, Blueprint], bool], is_changed: Callable[[float, float], bool],
+    space: SearchSpace, seed: int, fraction: float,
+) -> None:  # fmt: skip
     start = space.sample(np.random.default_rng(seed))
     before, (parameters, flops) = space.blueprint(space.canonical(start), TASK), costs(space, start)
+    share = shares[0] + fraction * (shares[1] - shares[0])
 
     def is_within(architecture: Architecture) -> bool:
         return costs(space, architecture)[0] <= share * parameters
 
-    found = larger_networks(space, start, before, TASK, is_within, seed=seed)
+    found = propose(space, start, before, TASK, is_within, seed=seed)
     assert len({space.canonical(network) for network in found}) == len(found)
     for network in found:
         assert is_within(network)
-        assert can_morph(before, space.blueprint(network, TASK))
-        assert max(costs(space, network)[0] / parameters, costs(space, network)[1] / flops) > 1
-
-
-@settings(max_examples=4, deadline=None)
-@given(space=st.sampled_from(SPACES), seed=st.integers(0, 99), share=st.floats(0.3, 0.9))
-def test_smaller_networks_are_within_the_limits_and_a_part(space: SearchSpace, seed: int, share: float) -> None:
-    start = space.sample(np.random.default_rng(seed))
-    before, (parameters, flops) = space.blueprint(space.canonical(start), TASK), costs(space, start)
-
-    def is_within(architecture: Architecture) -> bool:
-        return costs(space, architecture)[0] <= share * parameters
-
-    for network in smaller_networks(space, start, before, TASK, is_within, seed=seed):
-        assert is_within(network)
-        assert costs(space, network)[1] <= flops
-        assert can_morph(space.blueprint(network, TASK), before)
+        assert are_related(before, space.blueprint(network, TASK))
+        assert is_changed(costs(space, network)[0] / parameters, costs(space, network)[1] / flops)
 
 
 def test_what_is_clearly_larger_is_preferred_to_what_is_hardly() -> None:

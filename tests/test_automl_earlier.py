@@ -47,6 +47,12 @@ def copy(run: tuple[Fitted, Path], tmp_path: Path) -> Path:
     return Path(shutil.copytree(run[1], tmp_path / "run"))
 
 
+def test_a_fit_from_drawn_weights_leaves_nothing_that_another_started_from(copy: Path, digits: Splits) -> None:
+    (copy / "start.safetensors").write_bytes(b"of a fit before")
+    fit(digits, Plan(epochs=1, space=SPACE, evaluations=2, workers=0, limits=Limits(parameters=2000)), folder=copy)
+    assert not (copy / "start.safetensors").exists()
+
+
 def test_its_network_is_the_one_that_was_written(run: tuple[Fitted, Path], digits: Splits) -> None:
     fitted, folder = run
     found = EarlierRun.read(folder, "from")

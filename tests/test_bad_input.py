@@ -389,7 +389,8 @@ def test_what_no_command_knows(command: Command) -> None:
         sentence = command.refusal(*words.split(), "--zzz")
         assert sentence == f"No such option: --zzz: see `trainless {words} --help`."
     assert (
-        command.refusal("scor") == "No such command 'scor' (did you mean 'score', 'scores'?): see `trainless --help`."
+        command.refusal("scor")
+        == "No such command 'scor' (did you mean 'score', 'scores', 'store'?): see `trainless --help`."
     )
     assert command.refusal("describe") == "Missing argument 'architecture': see `trainless describe --help`."
 

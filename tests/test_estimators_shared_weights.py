@@ -63,7 +63,7 @@ def test_a_supernet_is_trained_once_and_goes_on(tmp_path: Path) -> None:
         made.estimate([SPACE[5]], Setting(SPACE, some_digits(), 1, 0, store))
         assert len(list(file.parent.iterdir())) == 2
         file.write_bytes(b"no supernet")
-        with pytest.raises(InputError, match=r"The state '.*' cannot be read .*: move the file away"):
+        with pytest.raises(InputError, match=r"The state '.*' cannot be read .*, or move the file away"):
             made.estimate([SPACE[5]], quiet)
 
 

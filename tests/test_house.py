@@ -45,6 +45,7 @@ ORDER = (
     "backbones",
     "search_spaces",
     "passes",
+    "precision",
     "proxies",
     "aggregation",
     "tables",

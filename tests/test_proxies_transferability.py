@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 from torch import nn
 
 from trainless.evaluation import score
-from trainless.proxies.closed_form import calibrated, discriminant, ridge, spectrum
+from trainless.proxies.closed_form import LinearClassifier, calibrated, discriminant, ridge, spectrum
 from trainless.proxies.transferability import discriminant_accuracy, logme, ridge_accuracy, standardised, transrate
 
 NAMES = "logme, ridge_loo, lda_loo, transrate"
@@ -129,11 +130,30 @@ class TestCalibration:
         ratio = float(scaled.weight[0, 0] / found.weight[0, 0])
 
         def loss(scale: float) -> float:
-            return -float(log_softmax(scale * found.left_out, 1)[np.arange(40), labels].mean())
+            logs = log_softmax(scale * found.left_out, 1)
+            return -float(logs[np.arange(40), labels].sum() + logs.mean())
 
         assert min(loss(0.99 * ratio), loss(1.01 * ratio)) > loss(ratio)
         np.testing.assert_allclose(scaled.left_out, ratio * found.left_out)
         assert scaled.accuracy(labels) == found.accuracy(labels)
+
+    @pytest.mark.parametrize("fit", [ridge, discriminant])
+    def test_images_that_are_all_guessed_right_leave_some_doubt(self, fit: Callable[..., LinearClassifier]) -> None:
+        stream = np.random.default_rng(0)
+        centres, labels = 10 * stream.normal(size=(10, 20)), np.repeat(np.arange(10), 10)
+        found = fit(spectrum(centres[labels] + stream.normal(size=(100, 20))), labels, 10)
+        scaled = calibrated(found, labels)
+        logs = log_softmax(scaled.left_out, 1)
+        assert scaled.accuracy(labels) == 1
+        # Of 101 targets one is uniform: by that a class that is wrong has a thousandth.
+        assert -math.log(0.995) < -logs[np.arange(100), labels].mean() < -math.log(0.95)
+        assert logs.min() > math.log(1e-30)
+
+    def test_a_class_without_images_does_not_count(self) -> None:
+        values, labels = drawn(40, 3)
+        few = discriminant(spectrum(values), labels, 3)
+        more = discriminant(spectrum(values), labels, 5)
+        np.testing.assert_allclose(calibrated(more, labels).weight[:3], calibrated(few, labels).weight, rtol=1e-3)
 
 
 class TestFormulas:

@@ -26,6 +26,7 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "reduction": {"stride": 2},
     "conv": {"kernel": 3, "stride": 2, "groups": 2, "has_bias": True},
     "inverted_residual": {"kernel": 5, "stride": 2, "expansion": 3, "squeezed": 2},
+    "squeeze_excite_hard": {"squeezed": 2},
     "max_pool": {"kernel": 3},
     "conv_bn_gelu": {"kernel": 5, "stride": 2, "groups": 4},
     "whitening": {"kernel": 3},

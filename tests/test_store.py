@@ -17,7 +17,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -25,10 +24,9 @@ import pytest
 import sqlalchemy as sql
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from sqlalchemy.dialects import postgresql
 
 from trainless.errors import StoreError
-from trainless.store import SCHEMA_VERSION, Run, Store, engine, queries
+from trainless.store import SCHEMA_VERSION, Run, Store, addresses, queries
 from trainless.types import Score
 
 RUN = Run("toy", "digits:1f3a", 0, "channels=16,cells=5,batch=64")
@@ -161,22 +159,6 @@ class TestWriting:
         monkeypatch.setattr(queries, "insert_scores", disturbed)
         store.write(RUN, [score("a", "nwot", 1)], VERSIONS)
         assert store.table().loc["a", "nwot"] == 1
-
-    def test_postgresql_gets_its_own_statement(self) -> None:
-        class Recorder:
-            dialect = postgresql.dialect()
-
-            def scalar(self, statement: sql.Executable) -> int:
-                return 1
-
-            def execute(self, statement: sql.Executable, rows: object = None) -> sql.Result:
-                self.text = " ".join(str(statement.compile(dialect=self.dialect)).split())
-                return SimpleNamespace(scalar_one=lambda: 1)  # type: ignore[return-value]
-
-        recorder = Recorder()
-        queries.insert_scores(recorder, RUN, [{}])  # type: ignore[arg-type]
-        assert "ON CONFLICT (hash) DO UPDATE SET" in recorder.text
-        assert "WHERE scores.status = " in recorder.text
 
 
 VALUES = st.sampled_from(SPECIAL) | st.floats(allow_subnormal=True)
@@ -456,7 +438,7 @@ class TestWhatIsNoStore:
             ("://", "is no database URL"),
             ("postgresql://me:secret@host:port/name", "is no database URL"),
             ("nosuch://me:secret@host/name", r"of a kind that SQLAlchemy does not know \('nosuch'\)"),
-            ("postgresql+psycopg://me:secret@host/name", "needs the package 'psycopg': install it"),
+            ("postgresql://me:secret@host/name", r"needs the package 'psycopg': pip install 'trainless\[postgres\]'"),
         ],
     )
     def test_urls(self, url: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -484,7 +466,7 @@ class TestWhatGoesWrong:
             assert store.count() == 2002
 
     def test_long_lock(self, filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(engine, "_BUSY_SECONDS", 0.05)
+        monkeypatch.setattr(addresses, "BUSY_SECONDS", 0.05)
         with closing(sqlite3.connect(filled)) as other, Store(filled) as store:
             other.execute("BEGIN IMMEDIATE")
             with pytest.raises(StoreError, match="in use by another process for too long"):

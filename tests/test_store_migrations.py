@@ -27,7 +27,7 @@ from sqlalchemy.schema import CreateTable
 from trainless.errors import StoreError
 from trainless.search.journal import Journal
 from trainless.store import SCHEMA_VERSION, Run, Store
-from trainless.store.migrations import migrate, schema_1
+from trainless.store.migrations import migrate, schema_1, schema_2
 from trainless.store.schema import NOTES, RUNS, SCORES
 from trainless.study import import_scores
 from trainless.types import Score
@@ -104,7 +104,7 @@ def test_the_old_store_is_what_that_version_wrote(old: Path) -> None:
 
 @pytest.mark.parametrize("chunk", [10_000, 7])
 def test_nothing_is_lost_and_every_bit_kept(old: Path, chunk: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(schema_1, "_CHUNK", chunk)
+    monkeypatch.setattr(schema_2, "_CHUNK", chunk)
     before, notes = old_rows(old, "scores"), old_rows(old, "notes")
     with Store(old) as store:
         rows = store.rows()
@@ -244,11 +244,11 @@ def test_a_store_without_notes(old: Path) -> None:
 KILLED = """
 import sys, time
 from trainless.store import Store
-from trainless.store.migrations import schema_1
+from trainless.store.migrations import schema_2
 def wait(*arguments):
     print("in the middle", flush=True)
     time.sleep(60)
-schema_1.{function} = wait
+schema_2.{function} = wait
 Store(sys.argv[1])
 """
 
@@ -277,7 +277,7 @@ def test_a_fault_in_between_leaves_the_earlier_schema(old: Path, monkeypatch: py
     def interrupted(*arguments: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(schema_1, "_move_notes", interrupted)
+    monkeypatch.setattr(schema_2, "_move_notes", interrupted)
     with pytest.raises(KeyboardInterrupt):
         Store(old)
     assert work.dump(old) == before

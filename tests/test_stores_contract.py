@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from trainless.store import Run, Store, queries
 from trainless.testing import StoreContract
 from trainless.types import Score
+
+if TYPE_CHECKING:
+    from postgresql_server import Server
 
 
 class TestFile(StoreContract):
@@ -24,6 +28,13 @@ class TestURLWithOptions(StoreContract):
     """As any database behind a URL: without what is done for files alone."""
 
     open = staticmethod(lambda folder: Store(f"sqlite:///{folder / 'scores.db'}?timeout=60"))
+
+
+class TestPostgreSQL(StoreContract):
+    @pytest.fixture(autouse=True)
+    def _new_database(self, postgresql: Server) -> None:
+        url = postgresql.new_database()
+        self.open = lambda folder: Store(url)  # type: ignore[method-assign]
 
 
 class TestWithoutUpserts(StoreContract):

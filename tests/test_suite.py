@@ -47,6 +47,9 @@ class TestBenchmarks:
         assert len(found.sample(4)) == 4
         assert found.sample(4) == found.sample(6)[:4]
 
+    def test_a_table_that_is_named_twice_counts_once(self) -> None:
+        assert len(find_benchmarks([], [TABLE, TABLE])) == 1
+
     def test_networks_that_are_equal_are_drawn_once(self, tmp_path: Path) -> None:
         equal = ["|none~0|+|none~0|none~1|+|skip_connect~0|none~1|none~2|",
                  "|none~0|+|none~0|none~1|+|skip_connect~0|none~1|skip_connect~2|"]  # fmt: skip

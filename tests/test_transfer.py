@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.special import log_softmax
 from torch import nn
 
 from trainless.data import Splits, load_splits
@@ -111,6 +112,30 @@ class TestHeads:
         weight, bias = closed_form(features, labels, 4, balanced=True).layers[0]
         assert np.isfinite(weight).all()
         assert (features @ weight.T + bias).argmax(1).max() <= 2
+
+    @pytest.mark.parametrize("hidden", [0, 64])
+    def test_probabilities_are_better_than_shares_and_never_next_to_zero(self, hidden: int, digits: Splits) -> None:
+        train_set, valid = digits.train, digits.valid
+        features, others = (
+            compute_features(SPACE, SPACE.backbones[0], part, 32, depth=4)[4] for part in (train_set, valid)
+        )
+        head = closed_form(features, train_set.labels, 10, hidden)
+        values = others.astype(np.float64)
+        for number, (weight, bias) in enumerate(head.layers):
+            values = (np.maximum(values, 0) if number else values) @ weight.T + bias
+        logs, rows = log_softmax(values, 1), np.arange(len(valid))
+        shares = np.bincount(train_set.labels, minlength=10) / len(train_set)
+        assert -logs[rows, valid.labels].mean() < -np.log(shares)[valid.labels].mean() / 2
+        assert logs.min() > math.log(1e-30)
+
+    def test_what_varies_by_rounding_alone_is_not_read(self) -> None:
+        rng = np.random.default_rng(0)
+        labels = np.arange(60) % 3
+        seen = (rng.normal(size=(60, 4)) + 2 * np.eye(4)[labels]).astype(np.float32)
+        rounding = (1 + 2e-7 * rng.integers(-1, 2, (60, 2))).astype(np.float32)
+        weight, _ = closed_form(np.hstack([seen, rounding]), labels, 3).layers[0]
+        np.testing.assert_allclose(weight[:, :4], closed_form(seen, labels, 3).layers[0][0], rtol=1e-6)
+        assert abs(weight[:, 4:]).max() == 0
 
 
 @pytest.mark.slow

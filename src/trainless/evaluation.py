@@ -31,6 +31,7 @@ from trainless.passes import (
     run_passes,
     signal_name,
 )
+from trainless.precision import check_precision
 from trainless.preparation import PreparedBatch, prepare_batch, prepare_network
 from trainless.proxies import Proxy, proxies
 from trainless.search_spaces.base import SearchSpace
@@ -77,6 +78,7 @@ def score(
     proxies: str | Iterable[str | Proxy] = "all",
     seed: int = 0,
     dtype: torch.dtype | None = None,
+    precision: str = "float32",
     output: str | int | None = None,
 ) -> Scores:
     """Compute zero-cost proxies of one network, which is left exactly as it was.
@@ -95,6 +97,8 @@ def score(
             has, and without labels what needs them.
         seed: seed of the noise that some proxies put in.
         dtype: precision; ``torch.float64`` for exact work, None for the network's own.
+        precision: one of `trainless.precision.PRECISIONS`: ``"bfloat16"`` has convolutions and linear maps in that for
+            proxies whose order of networks stays the same.
         output: key, attribute or index of the class scores, for a network that returns several things.
 
     Returns:
@@ -103,6 +107,7 @@ def score(
 
     Raises:
         UnknownNameError: a proxy is unknown.
+        InputError: the precision is unknown, or does not go with the dtype.
         NetworkError: the network or the batch cannot be scored at all; the message says why.
 
     Example:
@@ -115,7 +120,9 @@ def score(
     """
     _refuse_aggregates(proxies)
     batch, ready = prepare_batch(images, labels), prepare_network(network, output)
-    chosen = _applicable(proxies, batch.labels, ready)
+    own = dtype or next((parameter.dtype for parameter in ready.parameters()), None)
+    check_precision(precision, own == torch.float64)
+    chosen = [proxy.in_precision(precision) for proxy in _applicable(proxies, batch.labels, ready)]
     if batch.note and any(not proxy.data_independent for proxy in chosen):
         warnings.warn(batch.note, stacklevel=2)
     found = _measured(ready, batch, chosen, seed, dtype)
@@ -205,6 +212,7 @@ class ScoringSettings:
         dtype: ``"float32"`` or ``"float64"``.
         device: a PyTorch device such as ``"cpu"`` or ``"cuda"``.
         repeats: over how many initialisations a score is averaged.
+        precision: of convolutions and linear maps: one of `trainless.precision.PRECISIONS`.
     """
 
     space: SearchSpace
@@ -217,6 +225,7 @@ class ScoringSettings:
     dtype: str = "float32"
     device: str = "cpu"
     repeats: int = 1
+    precision: str = "float32"
 
 
 @dataclass(frozen=True)
@@ -253,7 +262,7 @@ def _one_thread() -> Iterator[None]:
 
 
 def _score_class(protocol: ScoringSettings, unit: EquivalenceClass) -> list[Score]:
-    chosen = proxies(protocol.proxies)
+    chosen = [proxy.in_precision(protocol.precision) for proxy in proxies(protocol.proxies)]
     lacking = frozenset().union(*(names for _, names in unit.members))
     shared = [proxy for proxy in chosen if proxy.name in lacking and not proxy.as_written]
     once = _score_architecture(protocol, unit.representative, shared)

@@ -496,25 +496,27 @@ class JoinedTiles(nn.Module):
 class SqueezeExcite(nn.Module):
     """Scales each channel by a factor from 0 to 1 that two 1 x 1 convolutions compute of all channels' means.
 
-    Source: Hu et al., Squeeze-and-Excitation Networks, CVPR 2018.
+    Source: Hu et al., Squeeze-and-Excitation Networks, CVPR 2018; with a hard sigmoid Howard et al., Searching for
+    MobileNetV3, ICCV 2019.
 
     Args:
         channels: channels that come in and go out.
         squeezed: channels between the two convolutions.
+        is_hard: whether the factor is a piecewise linear function in place of the sigmoid.
 
     Example:
         >>> SqueezeExcite(8, 2)(torch.zeros(2, 8, 5, 5)).shape
         torch.Size([2, 8, 5, 5])
     """
 
-    def __init__(self, channels: int, squeezed: int) -> None:
+    def __init__(self, channels: int, squeezed: int, is_hard: bool = False) -> None:
         super().__init__()
         self.gate = nn.Sequential(
             nn.AdaptiveAvgPool2d(1),
             nn.Conv2d(channels, squeezed, 1),
             nn.ReLU(),
             nn.Conv2d(squeezed, channels, 1),
-            nn.Sigmoid(),
+            nn.Hardsigmoid() if is_hard else nn.Sigmoid(),
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

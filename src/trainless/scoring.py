@@ -20,10 +20,11 @@ import pandas as pd
 
 from trainless.aggregation import NAMED_AGGREGATES, Aggregate, named_aggregate
 from trainless.data import Batch, ImageDataset, load_data
-from trainless.errors import DataError, InputError
+from trainless.errors import DataError, InputError, StoreError
 from trainless.evaluation import DTYPES, EquivalenceClass, ScoringSettings, score_class
 from trainless.hardware import usable_device
 from trainless.initialization import INITIALIZATIONS
+from trainless.precision import AUTO, PRECISIONS, check_precision
 from trainless.preparation import distinct_images
 from trainless.proxies import PROXIES, Proxy
 from trainless.proxies import proxies as look_up
@@ -44,6 +45,8 @@ from trainless.workers import (
 
 __all__ = ["Scorer", "check_run", "parts_of", "space_of"]
 
+_LEAST_SPEED = 1.05  # of bfloat16 beside float32, for which digits are given up
+_TURNS = 2  # of what is measured for that
 _WRITE_SECONDS = 1.0  # at most so much finished work is lost when the process is killed
 
 
@@ -60,6 +63,10 @@ class Scorer:
         balanced: as equal a number of images a class as possible; False draws from all images alike.
         initialization: a name of `trainless.initialization.INITIALIZATIONS`.
         dtype: ``"float32"`` or ``"float64"``.
+        precision: of convolutions and linear maps: ``"float32"`` leaves them in the dtype; ``"bfloat16"`` is for all
+            proxies that may be measured so (`Proxy.bfloat16`), ``"bfloat16-noise"`` for those of them that are shown
+            noise, so that no batch is seen in both; ``"auto"`` takes the one in which the store holds this run, or the
+            fastest, by a measurement, and a warning says which.
         device: a PyTorch device. Never tried on a GPU by its makers so far; one process is used there.
         workers: number of worker processes of one thread each; 0 scores in this process; None is one a core, and none
             for a handful of networks; or `trainless.workers.Workers`, such as those of a cluster.
@@ -97,6 +104,7 @@ class Scorer:
         balanced: bool = True,
         initialization: str = "kaiming_normal_fan_out",
         dtype: str = "float32",
+        precision: str = "float32",
         device: str = "cpu",
         workers: WorkersChoice = None,
         timeout: float | None = None,
@@ -118,20 +126,27 @@ class Scorer:
         if not reads_images:
             self.note = ""
         self.workers = limited_workers(workers, timeout, memory_limit)
-        self.store = Store(store) if isinstance(store, str | Path) else store
         _check_options(seed, initialization, dtype, device, workers, repeats)
+        check_precision(precision, dtype == "float64", others=(AUTO,))
+        self.store = Store(store) if isinstance(store, str | Path) else store
         self.protocol = ScoringSettings(
             self.space, tuple(proxy.name if PROXIES.get(proxy.name) is proxy else proxy for proxy in self.proxies),
             self.batch.images.numpy(), self.batch.labels.numpy(), self.batch.task, seed, initialization, dtype, device,
-            repeats,
+            repeats, "float32" if precision == AUTO else precision,
         )  # fmt: skip
+        if precision == AUTO:
+            self.protocol, reason = self._in_best_precision()
+            warnings.warn(f"Precision: {self.protocol.precision}, {reason}.", stacklevel=2)
         self.failures: list[Score] = []
         self.costs: pd.Series = pd.Series(dtype=float)
 
     @property
     def run(self) -> Run:
         """The part of a stored score's key that all scores of this scorer share."""
-        protocol, task = self.protocol, self.batch.task
+        return self._run_by(self.protocol)
+
+    def _run_by(self, protocol: ScoringSettings) -> Run:
+        task = self.batch.task
         rest = {
             **self.space.options,
             "classes": task.classes,
@@ -139,9 +154,32 @@ class Scorer:
             "initialization": protocol.initialization,
             "dtype": protocol.dtype,
             "repeats": protocol.repeats,
+            # Only where it is not what all scores had before it could be chosen.
+            **({} if protocol.precision == "float32" else {"precision": protocol.precision}),
         }
         fidelity = ",".join(f"{name}={value}" for name, value in rest.items())
         return Run(self.space.name, f"{task.name}:{self.batch.fingerprint}", protocol.seed, fidelity)
+
+    def _in_best_precision(self) -> tuple[ScoringSettings, str]:
+        """The protocol in the precision of what is stored of it, or else in the fastest; and why."""
+        protocols: dict[frozenset[str], ScoringSettings] = {}
+        for precision in PRECISIONS:
+            rounded = frozenset(p.name for p in self.proxies if p.in_precision(precision).pass_spec.bfloat16)
+            protocols.setdefault(rounded, replace(self.protocol, precision=precision))
+        single, *others = protocols.values()
+        if not others:
+            return single, "for none of these proxies may be measured in bfloat16"
+        runs = self.store.runs() if self.store else []
+        known = [protocol for protocol in protocols.values() if self._run_by(protocol) in runs]
+        if len(known) == 1:
+            return known[0], "in which the store holds scores of this run"
+        architecture = self.space.sample(np.random.default_rng(0))
+        unit = EquivalenceClass(architecture, ((architecture, frozenset(self._versions)),))
+        seconds = _least_seconds([single, *others], unit)
+        speed, best = max((seconds[0] / least, number) for number, least in enumerate(seconds[1:]))
+        if speed > _LEAST_SPEED:
+            return others[best], f"{speed:.2f} times as fast as float32 with these proxies here"
+        return single, f"for bfloat16 is {speed:.2f} times as fast with these proxies here"
 
     def score(
         self, architectures: Iterable[str | Architecture], progress: Callable[[int, int], None] | None = None
@@ -275,9 +313,14 @@ class Scorer:
 
         def flush() -> None:
             nonlocal last
-            if self.store and waiting:
-                self.store.write(self.run, waiting, self._versions)
-            waiting.clear()
+            finished = waiting.copy()
+            waiting.clear()  # also where it fails: the store was as patient as it is, and is not asked again on leaving
+            if self.store and finished:
+                try:
+                    self.store.write(self.run, finished, self._versions)
+                except StoreError as error:
+                    lost = f"{len(finished)} finished scores could not be written and have to be computed again"
+                    raise StoreError(f"{str(error).rstrip('.')}; {lost}.") from error
             last = time.monotonic()
 
         def write(scores: list[Score]) -> None:
@@ -308,6 +351,22 @@ class Scorer:
             costs[name] = costs[list(mix.proxies)].sum(skipna=False)
         self.costs = costs.reindex(self.columns)
         return table[self.columns].rename_axis(columns=None)
+
+
+def _least_seconds(protocols: Sequence[ScoringSettings], unit: EquivalenceClass) -> list[float]:
+    """Measure what scoring takes by each protocol, in turns; infinite where more fails than by the first."""
+    # What else the machine does leaves the time of a thread alone, but a GPU's is none of it.
+    clock = time.thread_time if protocols[0].device == "cpu" else time.perf_counter
+    least = [math.inf] * len(protocols)
+    failed: set[str] | None = None
+    for _ in range(_TURNS):
+        for number, protocol in enumerate(protocols):
+            start = clock()
+            failures = {score.proxy for score in score_class(protocol, unit) if score.status == "failed"}
+            failed = failures if failed is None else failed
+            if failures <= failed:
+                least[number] = min(least[number], clock() - start)
+    return least
 
 
 def parts_of(names: str | Iterable[str | Proxy]) -> tuple[list[str], list[Proxy], dict[str, Aggregate]]:

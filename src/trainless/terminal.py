@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +18,29 @@ from trainless.files import write_file, write_text
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["Update", "print_json", "print_rows", "progress", "records", "write_file", "write_text"]
+__all__ = ["Update", "print_json", "print_rows", "progress", "records", "tell", "visible", "write_file", "write_text"]
+
+# What a terminal takes for a command, or what turns the order of letters around.
+_COMMANDS = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def visible(text: str, keep: str = "") -> str:
+    r"""Write out what a terminal would obey rather than show: names of files and classes may hold anything.
+
+    Args:
+        text: any.
+        keep: characters that are left as they are, such as the ends of lines.
+
+    Example:
+        >>> visible("\x1b[31mcat\n"), visible("two\nlines", keep="\n")
+        ('\\x1b[31mcat\\n', 'two\nlines')
+    """
+    return _COMMANDS.sub(lambda found: found[0] if found[0] in keep else ascii(found[0])[1:-1], text)
+
+
+def tell(text: object = "", *, err: bool = False) -> None:
+    """Print a text of one or several lines, on standard output or standard error, as `visible` has it."""
+    print(visible(str(text), keep="\n\t"), file=sys.stderr if err else sys.stdout)
 
 
 class Update:
@@ -92,7 +116,9 @@ def records(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 def print_json(document: Any) -> None:
     """Print one JSON document; what is not finite becomes text, since JSON has neither infinity nor NaN."""
-    print(json.dumps(_plain(document), ensure_ascii=False, indent=1))
+    text = json.dumps(_plain(document), ensure_ascii=False, indent=1)
+    # JSON itself escapes less than a terminal obeys.
+    print(_COMMANDS.sub(lambda found: found[0] if found[0] == "\n" else f"\\u{ord(found[0]):04x}", text))
 
 
 def _plain(value: Any) -> Any:
@@ -121,6 +147,7 @@ def print_rows(rows: list[dict[str, Any]], as_json: bool = False) -> None:
     console = Console(highlight=False, markup=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
         console = Console(highlight=False, markup=False, width=10_000)
+    rows = [{visible(name): value for name, value in row.items()} for row in rows]
     cells = {name: [_cell(row[name]) for row in rows] for name in (rows[0] if rows else ())}
     whole = {name for name in cells if name in _NAMES or all(_is_number(row[name]) for row in rows)}
     shown = _fitting(cells, whole, console.width)
@@ -161,4 +188,4 @@ def _cell(value: Any) -> str:
         return ""
     if isinstance(value, float):
         return f"{value:,.0f}" if value.is_integer() and abs(value) < 1e12 else f"{value:.5g}"
-    return f"{value:,}" if isinstance(value, int) else str(value)
+    return f"{value:,}" if isinstance(value, int) else visible(str(value))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-__all__ = ["Architecture", "Score", "Task"]
+__all__ = ["ANY_TASK", "Architecture", "Score", "Task"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,10 @@ class Task:
     def input_shape(self) -> tuple[int, int, int]:
         """Shape of one image: channels, height, width."""
         return self.channels, self.height, self.width
+
+
+ANY_TASK = Task("any", classes=2)
+"""Stands for any task where next to nothing depends on it: what there is to choose among, or how it is drawn."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -270,7 +270,7 @@ class ImageClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
             loaded.input_shape_, loaded.values_ = tuple(document["input_shape"]), tuple(document["values"])
             if names := document["feature_names"]:
                 loaded.feature_names_in_ = np.array(names, object)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise InputError(
                 f"'{folder}' is no folder that ImageClassifier.save wrote ({getattr(error, 'strerror', None) or error})"
                 ": give such a one, or read it with trainless.automl.folders.RunFolder."

@@ -110,6 +110,11 @@ class EarlierRun:
         """Copy what a fit starts from to its folder, so that it goes on though the run is no more."""
         write_weights(folder / _COPY, self.weights, {"run": self.path, "facts": json.dumps(self.facts)})
 
+    @staticmethod
+    def forget(folder: Path) -> None:
+        """Remove what a fit before started from, whose network has been replaced."""
+        (folder / _COPY).unlink(missing_ok=True)
+
     # Its network.
 
     @property

@@ -137,7 +137,7 @@ class RunFolder:
             shape, classes = document["input_shape"], document["classes"]
             if not (isinstance(classes, list) and classes and len(shape) == 3 and all(length > 0 for length in shape)):
                 raise ValueError("classes or input_shape are missing")
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(
                 f"'{path}' is no folder that `trainless fit` wrote ({getattr(error, 'strerror', None) or error}): give "
                 "the folder of its --out."

@@ -16,7 +16,7 @@ import torch
 from trainless.automl.checkpoint import FitCheckpoint
 from trainless.automl.comparison import compare
 from trainless.automl.course import Course, Progress
-from trainless.automl.earlier import images_key
+from trainless.automl.earlier import EarlierRun, images_key
 from trainless.automl.finalists import Finalist
 from trainless.automl.inference import compute_logits
 from trainless.automl.inheriting import from_earlier
@@ -104,6 +104,8 @@ def fit(
     )  # fmt: skip
     overrun = course.budget.overrun
     written = write(fitted, overrun) if write else replace(fitted, notes=(*fitted.notes, *overrun()))
+    if folder is not None and plan.start is None:
+        EarlierRun.forget(folder)
     course.checkpoint.finish()
     return written
 

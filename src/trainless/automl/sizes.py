@@ -33,7 +33,7 @@ _DRAWN = 200  # of the smallest size at most, until one is within the limits
 _WORTH = 1 / 3  # with a quarter of the multiply-adds a size has to be faster by 4 to the power of this, so by 1.6
 _MEASURED_SECONDS = 0.5
 _MEASUREMENTS = 6  # into as many parts the time for them is cut
-_LEAST_STEPS = 2
+_LEAST_STEPS = 2  # that a measurement takes at least, with what comes before it
 _TIMED = 4  # networks by which the times of a space are told
 _TRIES = 200  # networks that are drawn for each of these at most
 _HOPE = 0.8  # of a predicted time, so that a size that might be fast enough is measured
@@ -82,7 +82,8 @@ def choose_size(
         most_threads: that the training may have.
         batch: images in a step.
         precision: as for `seconds_an_image`.
-        share: seconds that all of this may take; beyond, predictions decide.
+        share: seconds that all of this may take: no measurement but the first is begun that would take longer than is
+            left, by what the last one took; predictions decide then.
         cost: what an architecture of a size costs, by name; None takes `trainless.search.Costs`.
 
     Raises:
@@ -101,11 +102,16 @@ def choose_size(
     if seconds == math.inf:
         index, resized, _ = next(sizes)
         return Size(resized, index, math.nan, 1)
-    heavy, model, known = list(sizes), SpeedModel(), dict[int, Size]()
+    heavy, model, known, pace = list(sizes), SpeedModel(), dict[int, Size](), _Pace(end, batch)
+    limit = min(_MEASURED_SECONDS, share / _MEASUREMENTS)
+    options: dict[str, Any] = {"batch": batch, "precision": precision, "seconds": limit, "end": end}
     works = [work_of(resized.blueprint(network, task), batch) for _, resized, network in heavy]
     chosen = len(heavy) - 1
-    while not known or time.monotonic() + _LEAST_STEPS * batch * model.predict(works[chosen]) < end:
-        known[chosen] = _measured(heavy[chosen], task, batch, precision, most_threads, share)
+    while pace.has_time(works[chosen]):
+        begun, (index, resized, network) = time.monotonic(), heavy[chosen]
+        found = fastest_threads(resized, network, task, {1, most_threads}, **options)
+        known[chosen] = Size(resized, index, *found)
+        pace.took(works[chosen], known[chosen].seconds, begun)
         model.add(works[chosen], known[chosen].seconds)
         times = [known[n].seconds if n in known else _HOPE * model.predict(work) for n, work in enumerate(works)]
         if (chosen := _choice(times, works, seconds / (images * epochs))) in known:
@@ -134,7 +140,7 @@ def timed_size(
         most_threads: that the training may have.
         batch: images in a step.
         precision: as for `seconds_an_image`.
-        share: seconds that all of this may take.
+        share: seconds that all of this may take, as for `choose_size`.
         cost: what an architecture of a size costs, by name; None takes `trainless.search.Costs`.
         progress: called with networks that are measured and all that are to be, as far as there is time.
 
@@ -157,8 +163,9 @@ def timed_size(
         return not limits.broken(partial(cost, resized, architecture))
 
     networks = [network for network in map(resized.parse, resized.named) if is_within(network)]
-    drawn = (resized.sample_within(rng, is_within, _TRIES) for _ in range(_TIMED - len(networks)))
-    networks += [network for network in drawn if network is not None]
+    for _ in range(_TIMED - len(networks)):
+        drawn = resized.sample_within(rng, is_within, _TRIES) if time.monotonic() < end or not networks else None
+        networks += [drawn] if drawn is not None else []
     options: dict[str, Any] = {
         "most_threads": most_threads, "batch": batch, "precision": precision, "progress": progress,
     }  # fmt: skip
@@ -180,29 +187,61 @@ def time_networks(
         most_threads: that the training may have.
         batch: images in a step.
         precision: as for `seconds_an_image`.
-        share: seconds that all of this may take.
+        share: seconds that all of this may take, as for `choose_size`.
         progress: as for `timed_size`.
 
     Returns:
         The size; its `seconds` are those of the heaviest network that was measured.
     """
     end = time.monotonic() + share
+    pace = _Pace(end, batch)
     works = [work_of(space.blueprint(space.canonical(network), task), batch) for network in networks]
     lightest_first = sorted(zip(works, networks, strict=True), key=lambda pair: pair[0].multiply_adds)
     model, threads, seconds = SpeedModel(), 1, math.nan
     limit = min(_MEASURED_SECONDS, share / _TIMED / 2)
-    options: dict[str, Any] = {"batch": batch, "precision": precision, "seconds": limit}
+    options: dict[str, Any] = {"batch": batch, "precision": precision, "seconds": limit, "end": end}
     for number, (work, network) in enumerate(lightest_first):
-        if number and time.monotonic() + _LEAST_STEPS * batch * model.predict(work) > end:
+        if not pace.has_time(work):
             break
         tried = {1, most_threads} if number < 2 else {threads}
+        begun = time.monotonic()
         seconds, faster = fastest_threads(space, network, task, tried, **options)
+        pace.took(work, seconds, begun)
         if faster != threads:  # what was measured with others says nothing of these
             model, threads = SpeedModel(), faster
         model.add(work, seconds)
         if progress:
             progress(number + 1, len(lightest_first))
     return Size(space, index, seconds, threads, model.times)
+
+
+class _Pace:
+    """Tells from the last measurement whether there is time for the next.
+
+    Args:
+        end: value of `time.monotonic` at which all shall be done.
+        batch: images in a step.
+    """
+
+    def __init__(self, end: float, batch: int) -> None:
+        self._end, self._batch = end, batch
+        self._last: tuple[Work, float, float] | None = None
+
+    def took(self, work: Work, seconds: float, begun: float) -> None:
+        """Note a measurement that began then and found so many seconds an image."""
+        self._last = work, seconds, time.monotonic() - begun
+
+    def has_time(self, work: Work) -> bool:
+        """Whether a measurement is done in time; for the first there always is.
+
+        One takes as long as the last, and longer by its least steps, each of which takes longer than those by the
+        multiply-adds at most.
+        """
+        if self._last is None:
+            return True
+        last, seconds, taken = self._last
+        step = self._batch * seconds * work.multiply_adds / last.multiply_adds
+        return time.monotonic() + taken + _LEAST_STEPS * step <= self._end
 
 
 def _choice(times: Sequence[float], works: Sequence[Work], most: float) -> int:
@@ -212,19 +251,6 @@ def _choice(times: Sequence[float], works: Sequence[Work], most: float) -> int:
         if times[number] <= most or times[number] / times[number + 1] < lighter**_WORTH:
             return number
     return len(times) - 1
-
-
-def _measured(
-    heavy: tuple[int, SearchSpace, Architecture], task: Task, batch: int, precision: str, most_threads: int,
-    share: float,
-) -> Size:  # fmt: skip
-    """The time of a heavy network on one thread, or on all where that is faster."""
-    index, space, network = heavy
-    limit = min(_MEASURED_SECONDS, share / _MEASUREMENTS)
-    seconds, threads = fastest_threads(
-        space, network, task, {1, most_threads}, batch=batch, precision=precision, seconds=limit
-    )  # fmt: skip
-    return Size(space, index, seconds, threads)
 
 
 def _costs_of(task: Task) -> CostOf:

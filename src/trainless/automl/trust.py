@@ -62,6 +62,7 @@ def trust(
     augment: bool = False,
     estimators: Iterable[str | Estimator] = (),
     seed: int = 0,
+    precision: str = "float32",
     workers: WorkersChoice = None,
     store: Store | str | Path | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -82,6 +83,7 @@ def trust(
         estimators: what `trainless.estimators.estimator` takes; each is held against the same trainings, on the same
             images.
         seed: decides everything random.
+        precision: of the scores, as for `trainless.Scorer`.
         workers: processes; None is one a core; or `trainless.workers.Workers`.
         store: where scores and trainings are kept, so that an interrupted call goes on.
         progress: called with the trainings done and all of them, of the sample and of each estimator.
@@ -104,7 +106,7 @@ def trust(
     images_of = RunOff(train, epochs=epochs, images=images)
     images_of.check(dataset, seed)
     setting = Setting(chosen, images_of.drawn(dataset, seed), seed, workers, kept, progress)
-    scorer = Scorer(chosen, proxies, dataset, seed=seed, workers=workers, store=kept)
+    scorer = Scorer(chosen, proxies, dataset, seed=seed, precision=precision, workers=workers, store=kept)
     sample = distinct_sample(chosen, train, seed, "trust")
     if len(sample) < train:
         raise InputError(
@@ -132,6 +134,7 @@ def trust(
         "data": f"{dataset.task.name}, {min(images, len(dataset)):,} images, a fifth of them validates",
         "space": chosen.label,
         "training": f"{len(sample)} different networks, {epochs} epochs each",
+        "precision": scorer.protocol.precision,
         "not finite": NON_FINITE_POLICY,
         "seed": str(seed),
         **notes,

@@ -2,9 +2,20 @@
 
 from __future__ import annotations
 
+from trainless.backbones.architecture import Architecture, Block, Layer
 from trainless.backbones.base import Backbone
-from trainless.backbones.efficientnet_lite import Block, EfficientNetLite
+from trainless.backbones.efficientnet_lite import EfficientNetLite
 from trainless.backbones.known import BACKBONES, backbones
 from trainless.backbones.weights import is_installed, read_weights
 
-__all__ = ["BACKBONES", "Backbone", "Block", "EfficientNetLite", "backbones", "is_installed", "read_weights"]
+__all__ = [
+    "BACKBONES",
+    "Architecture",
+    "Backbone",
+    "Block",
+    "EfficientNetLite",
+    "Layer",
+    "backbones",
+    "is_installed",
+    "read_weights",
+]

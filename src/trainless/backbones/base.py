@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from trainless.backbones.efficientnet_lite import EfficientNetLite
+from trainless.backbones.architecture import Architecture
 
 __all__ = ["Backbone"]
 
@@ -27,7 +27,7 @@ class Backbone:
     """
 
     name: str
-    architecture: EfficientNetLite
+    architecture: Architecture
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
     is_tensorflow: bool
@@ -39,8 +39,8 @@ class Backbone:
 
     @property
     def cuts(self) -> int:
-        """Where it can be cut: after each of its blocks, or after its last convolution."""
-        return len(self.architecture.blocks) + 1
+        """Where it can be cut: after each of its blocks."""
+        return len(self.architecture.blocks)
 
     def normalisation(self, channels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Give mean and standard deviation for images of so many channels; those of grey ones are the means of all."""
@@ -49,5 +49,10 @@ class Backbone:
         return (sum(self.mean) / len(self.mean),), (sum(self.std) / len(self.std),)
 
     def facts(self) -> dict[str, str]:
-        """Say where the weights come from, for model cards."""
-        return {"pretrained weights": self.origin, "licence of the weights": self.licence}
+        """Say where the weights come from and what images they were made for, for model cards."""
+        mean, std = (", ".join(f"{value:.3g}" for value in values) for values in (self.mean, self.std))
+        return {
+            "pretrained weights": self.origin,
+            "licence of the weights": self.licence,
+            "normalisation of the weights": f"mean {mean}, deviation {std}, of red, green and blue from 0 to 1",
+        }

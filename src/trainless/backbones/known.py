@@ -8,9 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from trainless.backbones.architecture import Architecture
 from trainless.backbones.base import Backbone
 from trainless.backbones.efficientnet_lite import EfficientNetLite
-from trainless.backbones.weights import scale_of
+from trainless.backbones.mobile import mobile
+from trainless.backbones.resnet import resnet
+from trainless.backbones.weights import layers_of, read_checkpoint, shapes_of
 from trainless.errors import DataError, InputError
 
 __all__ = ["ALL", "BACKBONES", "backbones"]
@@ -27,12 +30,21 @@ _DIGESTS = {
     "lite2": ("9656183e", "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d"),
 }
 
+_FAMILIES = "EfficientNet-Lite, MobileNetV2, MobileNetV3 or ResNet"
+_READERS = (mobile, resnet)
+_PADDED = ("lite", "mobilenetv3")  # how names of networks begin that are padded as in TensorFlow or not
+# Smoothed before each stride, which has no weights: told by their names alone (Zhang, Making Convolutional Networks
+# Shift-Invariant Again, ICML 2019).
+_SMOOTHED = re.compile(r"resne[xt]+(blur|aa)")
+
 
 def _packaged(name: str) -> Backbone:
     version, sha256 = _DIGESTS[name]
+    read = mobile(EfficientNetLite(*_SCALES[name]).shapes)
+    assert read is not None
     return Backbone(
         name,
-        EfficientNetLite(*_SCALES[name]),
+        read[1],
         mean=(127 / 255,) * 3,
         std=(128 / 255,) * 3,
         is_tensorflow=True,
@@ -54,10 +66,12 @@ BACKBONES: dict[str, Backbone] = {name: _packaged(name) for name in _DIGESTS}
 def backbones(name: str = ALL) -> tuple[Backbone, ...]:
     """Look backbones up: one of `BACKBONES`, ``"all"`` of them, or what a file holds.
 
-    A file holds the weights of an EfficientNet-Lite under the names of the packages above or of timm, as safetensors
-    or as a state dict of PyTorch. Whether it is one of those that timm calls ``tf_...``, which are padded as in
-    TensorFlow, the name of the file or of its folder tells, or the ``config.json`` beside it, which may also give
-    ``mean``, ``std`` and ``license``, as the files of timm's models have it.
+    A file holds the weights of an EfficientNet-Lite, a MobileNetV2, a MobileNetV3 or a ResNet under the names of timm,
+    of torchvision (but for MobileNetV3) or of the packages above, as safetensors or as a state dict of PyTorch. What it
+    holds, and how wide and deep it is, its tensors tell. Whether an EfficientNet-Lite or a MobileNetV3 is one of those
+    that timm calls ``tf_...``, which are padded as in TensorFlow, the name of the file or of its folder tells, or the
+    ``config.json`` beside it, which may also give ``mean``, ``std`` and ``license``, as the files of timm's models have
+    it. Without, images are normalised as these models are in timm.
 
     Raises:
         InputError: there is neither such a name nor such a file.
@@ -74,36 +88,54 @@ def backbones(name: str = ALL) -> tuple[Backbone, ...]:
     path = Path(name).expanduser()
     if not path.is_file():
         raise InputError(
-            f"There is no backbone or file '{name}': give {', '.join(BACKBONES)}, {ALL}, or a file with the weights of "
-            "an EfficientNet-Lite."
+            f"There is no backbone or file '{name}': give {', '.join(BACKBONES)}, {ALL}, or a file with the weights "
+            f"of {_FAMILIES}."
         )
     return (_from_file(path),)
 
 
 def _from_file(path: Path) -> Backbone:
-    variant = scale_of(path, {name: EfficientNetLite(*scale) for name, scale in _SCALES.items()})
+    state = read_checkpoint(path)
+    shapes = shapes_of(state)
+    readers = _READERS if all(map(all, shapes.values())) else ()
+    name, architecture = next((read for reader in readers if (read := reader(shapes))), ("", None))
     config = _config(path.parent / "config.json")
-    settings = {**config, **config.get("pretrained_cfg", {})}
+    own = config.get("pretrained_cfg")
+    settings = {**config, **(own if isinstance(own, dict) else {})}
     told = (str(config.get("architecture", "")), path.name, path.parent.name)
-    kind = next(filter(None, map(_kind, told)), "")
-    if not kind:
+    if architecture is None or any(map(_SMOOTHED.search, told)):
         raise DataError(
-            f"'{path}' holds {variant}, but not how it is padded: name the file tf_efficientnet_{variant} if it "
-            f"is as in TensorFlow, efficientnet_{variant} if not, or put timm's config.json beside it."
+            f"'{path}' holds no {_FAMILIES} ({len(state)} tensors, the first {next(iter(state), 'of no name')!r}): "
+            "give a whole checkpoint of one of these with the names of timm or torchvision: others cannot be cut."
         )
-    is_tensorflow = kind == "tf"
+    layers_of(state, architecture, path)
+    name = _variant(architecture) if name == "lite" else name
+    published = f"efficientnet_{name}" if name.startswith("lite") else name
+    kind = next(filter(None, map(_kind, told)), "")
+    if name.startswith(_PADDED) and not kind:
+        raise DataError(
+            f"'{path}' holds {name}, but not how it is padded: name the file tf_{published} if it is as in TensorFlow, "
+            f"{published} if not, or put timm's config.json beside it."
+        )
+    is_tensorflow = name.startswith(_PADDED) and kind == "tf"
     usual = ((0.5,) * 3, (0.5,) * 3) if is_tensorflow else (_IMAGENET_MEAN, _IMAGENET_STD)
     mean, std = (_three(settings.get(key), default, path) for key, default in zip(("mean", "std"), usual, strict=True))
     return Backbone(
-        variant, EfficientNetLite(*_SCALES[variant]), mean, std, is_tensorflow,
-        origin=f"EfficientNet-{variant.capitalize()} from the file {path.name}",
+        name, architecture, mean, std, is_tensorflow, origin=f"{published} from the file {path.name}",
         licence=str(settings.get("license") or "as whoever gave the file says"), file=str(path.resolve()),
     )  # fmt: skip
 
 
+def _variant(architecture: Architecture) -> str:
+    """Which EfficientNet-Lite it is, by its widths."""
+    widths = [weights.shape for weights in architecture.weights()]
+    scales = {name: EfficientNetLite(*scale).shapes.values() for name, scale in _SCALES.items()}
+    return next((name for name, shapes in scales.items() if list(shapes) == widths), "lite")
+
+
 def _kind(text: str) -> str:
     """``"tf"`` or ``"timm"`` where a text names a variant as timm does, and else nothing."""
-    found = re.search(r"(tf_)?efficientnet[-_]lite\d", text.lower())
+    found = re.search(r"(tf_)?(efficientnet[-_]lite|mobilenetv3)", text.lower())
     return "" if not found else "tf" if found[1] else "timm"
 
 
@@ -112,7 +144,7 @@ def _config(path: Path) -> Mapping[str, Any]:
         return {}
     try:
         read = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError(f"'{path}' cannot be read ({error}): repair or remove it.") from error
     return read if isinstance(read, dict) else {}
 

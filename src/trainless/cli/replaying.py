@@ -9,7 +9,7 @@ import typer
 
 from trainless.cli.shared import Json, Workers, check_figure, check_places, chosen_run, interruptible
 from trainless.errors import InputError
-from trainless.terminal import print_json, print_rows, progress, write_file, write_text
+from trainless.terminal import print_json, print_rows, progress, tell, write_file, write_text
 
 if TYPE_CHECKING:
     from trainless.tables import PublishedScores
@@ -91,7 +91,7 @@ def replay(
         print_json(found.rows)
         return
     print_rows([{key: row[key] for key in _SHOWN if key in row} for row in found.rows])
-    typer.echo("; ".join(f"{key}: {value}" for key, value in found.protocol.items()))
+    tell("; ".join(f"{key}: {value}" for key, value in found.protocol.items()))
 
 
 def _published(name: str, datasets: list[str], run: int | None) -> dict[str, PublishedScores]:

@@ -17,8 +17,10 @@ from trainless.cli.shared import (
     Json,
     MemoryLimit,
     Proxies,
+    ScorePrecision,
     Seed,
     Space,
+    StoreArgument,
     Timeout,
     Workers,
     cause,
@@ -29,11 +31,13 @@ from trainless.cli.shared import (
     in_listed_order,
     interruptible,
     limited,
-    make_folder,
+    new_folder,
+    new_store,
     own_version,
+    without_password,
 )
 from trainless.errors import InputError
-from trainless.terminal import print_json, print_rows, progress, records, write_file, write_text
+from trainless.terminal import print_json, print_rows, progress, records, tell, write_file, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,8 +114,8 @@ def describe(
         return
     for key, fact in facts.items():
         number = f"{fact:,}" if isinstance(fact, int) and key != "index" else str(fact)
-        typer.echo(f"{key.replace('_', ' '):22}{number}")
-    typer.echo(f"\n{chosen.draw(candidate)}")
+        tell(f"{key.replace('_', ' '):22}{number}")
+    tell(f"\n{chosen.draw(candidate)}")
 
 
 def score(
@@ -129,6 +133,7 @@ def score(
     initialization: Annotated[str, typer.Option(help="How weights are drawn.")] = "kaiming_normal_fan_out",
     repeats: Annotated[int, typer.Option(help="Initialisations that each score is averaged over.")] = 1,
     dtype: Annotated[str, typer.Option(help="float32, or float64 for exact work.")] = "float32",
+    precision: ScorePrecision = "float32",
     device: Annotated[str, typer.Option(help="cpu, or cuda where there is one.")] = "cpu",
     workers: Workers = None,
     backend: Backend = "local",
@@ -146,12 +151,15 @@ def score(
     chosen_space = search_space(space)
     chosen = _architectures(chosen_space, architectures, sample, everything, seed)
     images = load_data(find_data(data), image_size=image_size)
-    scorer = Scorer(
-        chosen_space, proxies, images, seed=seed, batch_size=batch_size, balanced=balanced,
-        initialization=initialization, dtype=dtype, device=device, repeats=repeats, store=store,
-        workers=limited(chosen_backend(backend, address, workers), timeout, memory_limit),
-    )  # fmt: skip
-    table, seconds = _scored(scorer, chosen, f"Finished scores are in {store}: run the same command again to go on.")
+    where = limited(chosen_backend(backend, address, workers), timeout, memory_limit)
+    with new_store(store):
+        scorer = Scorer(
+            chosen_space, proxies, images, seed=seed, batch_size=batch_size, balanced=balanced,
+            initialization=initialization, dtype=dtype, precision=precision, device=device, repeats=repeats,
+            store=store, workers=where,
+        )  # fmt: skip
+    named = without_password(store)
+    table, seconds = _scored(scorer, chosen, f"Finished scores are in {named}: run the same command again to go on.")
     failures = [{"architecture": f.architecture, "proxy": f.proxy, "reason": f.reason} for f in scorer.failures]
     if as_json:
         print_json({"protocol": _protocol(scorer), "seconds": seconds, "scores": records(table),
@@ -159,17 +167,17 @@ def score(
     else:
         print_rows(records(table.head(MAXIMUM_ROWS)))
         if len(table) > MAXIMUM_ROWS:
-            typer.echo(f"... and {len(table) - MAXIMUM_ROWS} more: trainless show {store}")
-        typer.echo(f"{len(table)} architectures in {seconds:.1f} s, stored in {store}")
-        typer.echo("; ".join(f"{key}: {value}" for key, value in _protocol(scorer).items()))
+            tell(f"... and {len(table) - MAXIMUM_ROWS} more: trainless show {named}")
+        tell(f"{len(table)} architectures in {seconds:.1f} s, stored in {named}")
+        tell("; ".join(f"{key}: {value}" for key, value in _protocol(scorer).items()))
         for failure in failures[:MAXIMUM_ROWS]:
-            typer.echo("failed: {architecture} {proxy}: {reason}".format(**failure), err=True)
+            tell("failed: {architecture} {proxy}: {reason}".format(**failure), err=True)
     if failures:
         raise typer.Exit(1)
 
 
 def show(
-    store: Annotated[str, typer.Argument(help="Score store: a file, or a database URL.")],
+    store: StoreArgument,
     top: Annotated[int | None, typer.Option(help="Only the best so many.")] = None,
     by: Annotated[str | None, typer.Option(help="Order by this proxy, best first; what is not finite last.")] = None,
     run: Annotated[int | None, typer.Option(help="Which run, where the store holds several.")] = None,
@@ -178,14 +186,18 @@ def show(
     as_json: Json = False,
 ) -> None:
     """Show the scores of a store, or write them to a file."""
+    from trainless.proxies import PROXIES
     from trainless.store import Store
 
     if top is not None and top < 1:
         raise InputError(f"--top is {top}, expected at least 1.")
     with Store(store, create=False) as opened:
-        table = opened.table(chosen_run(opened, run))
-    table = _ordered(table[in_listed_order(table.columns)], by)
-    table = table if top is None else table.head(top)
+        chosen = chosen_run(opened, run)
+        if by is None:
+            table = opened.table(chosen)
+        else:
+            table = opened.best(chosen, by, top, highest=by not in PROXIES or PROXIES[by].higher_is_better)
+    table = table[in_listed_order(table.columns)].head(top or len(table))
     for path, write in ((csv, table.to_csv), (parquet, table.to_parquet)):
         if path:
             write_file(path, write)
@@ -194,7 +206,7 @@ def show(
     elif not (csv or parquet):
         print_rows(records(table if top else table.head(MAXIMUM_ROWS)))
         if not top and len(table) > MAXIMUM_ROWS:
-            typer.echo(f"... and {len(table) - MAXIMUM_ROWS} more: --top {len(table)} shows all, --csv FILE writes all")
+            tell(f"... and {len(table) - MAXIMUM_ROWS} more: --top {len(table)} shows all, --csv FILE writes all")
 
 
 def quickstart(
@@ -219,8 +231,8 @@ def quickstart(
     space = search_space("nasbench201")
     chosen = _architectures(space, None, sample, False, seed)
     plan = Plan(parse_time(time), seed=seed, workers=workers)
-    make_folder(out)
-    fitted = fit_shown(load_splits("digits", seed=seed), plan, out / "run", quiet=as_json)
+    with new_folder(out):
+        fitted = fit_shown(load_splits("digits", seed=seed), plan, out / "run", quiet=as_json)
     scorer = Scorer(space, "all", "digits", seed=seed, workers=workers, store=out / "scores.db")
     scores, seconds = _scored(scorer, chosen, "Run the same command again to go on.")
     ranking = _hybrid_ranking(space, scorer, scores)
@@ -237,8 +249,8 @@ def quickstart(
         return
     print_rows(records(ranking.head(MAXIMUM_ROWS).rename_axis("architecture")))
     print_rows(records(costs))
-    typer.echo(f"{len(scores)} cells, scored by all proxies, in {seconds:.1f} s.")
-    typer.echo(f"Page: {page}  Picture: {picture}  Scores: {out / 'scores.db'}")
+    tell(f"{len(scores)} cells, scored by all proxies, in {seconds:.1f} s.")
+    tell(f"Page: {page}  Picture: {picture}  Scores: {out / 'scores.db'}")
 
 
 # What the commands share.
@@ -335,9 +347,17 @@ def _protocol(scorer: Scorer) -> dict[str, str]:
         "repeats": str(protocol.repeats),
         "seed": str(protocol.seed),
         "precision": protocol.dtype,
+        **_in_bfloat16(scorer),
         "not finite": NON_FINITE_POLICY,
         "versions": f"trainless {own_version()}, torch {torch.__version__}",
     }
+
+
+def _in_bfloat16(scorer: Scorer) -> dict[str, str]:
+    """Which proxies have their convolutions and linear maps in bfloat16, where any have."""
+    precision = scorer.protocol.precision
+    names = [proxy.name for proxy in scorer.proxies if proxy.in_precision(precision).pass_spec.bfloat16]
+    return {"convolutions and linear maps in bfloat16": ", ".join(names) or "none"} if precision != "float32" else {}
 
 
 def _numbers(values: Sequence[float]) -> str:
@@ -376,15 +396,3 @@ def _costs(scorer: Scorer) -> pd.DataFrame:
     kinds = [proxy.kind for proxy in scorer.proxies]
     frame = pd.DataFrame({"seconds": scorer.costs, "kind": kinds}, index=[proxy.name for proxy in scorer.proxies])
     return frame.rename_axis("proxy").sort_values("seconds", ascending=False)
-
-
-def _ordered(table: pd.DataFrame, by: str | None) -> pd.DataFrame:
-    from trainless.proxies import PROXIES
-    from trainless.ranking import ranking
-
-    if by is None:
-        return table
-    if by not in table.columns:
-        raise InputError(f"--by is '{by}', expected one of the stored proxies: {', '.join(table.columns)}.")
-    higher = PROXIES[by].higher_is_better if by in PROXIES else True
-    return table.loc[ranking(table[by], higher_is_better=higher).sort_values(kind="stable").index]

@@ -14,6 +14,7 @@ from trainless.cli.shared import (
     Backend,
     Json,
     MemoryLimit,
+    ScorePrecision,
     Seed,
     Space,
     Timeout,
@@ -25,10 +26,12 @@ from trainless.cli.shared import (
     first_line,
     interruptible,
     limited,
+    new_store,
+    without_password,
 )
 from trainless.costs import COSTS
 from trainless.errors import InputError
-from trainless.terminal import Update, print_json, print_rows, progress, records, write_file, write_text
+from trainless.terminal import Update, print_json, print_rows, progress, records, tell, write_file, write_text
 
 __all__ = ["estimators", "latency", "search", "strategies"]
 
@@ -73,6 +76,7 @@ def search(
     batch_size: Annotated[int, typer.Option(help="Images in the batch that networks are scored on.")] = 64,
     image_size: Annotated[int | None, typer.Option(help="Resize images to so many rows and columns.")] = None,
     device: Annotated[str, typer.Option(help="Where scores are computed and latency is measured.")] = "cpu",
+    precision: ScorePrecision = "float32",
     workers: Workers = None,
     backend: Backend = "local",
     address: Address = None,
@@ -114,23 +118,25 @@ def search(
     images = load_data(find_data(data), image_size=image_size)
     known = _table_of_costs(table, [*columns, *objectives])
     where = limited(chosen_backend(backend, address, workers), timeout, memory_limit)
-    searches = [
-        Search(
-            chosen, strategy, score, images, budget=budget, limits=limits, objectives=objectives, seed=search_seed,
-            batch=batch, workers=where, store=store, batch_size=batch_size, device=device, table=known,
-            fidelities=[parse_fidelity(text) for text in reduced] if reduced else None, run_off=final,
-        )
-        for search_seed in range(seed, seed + seeds)
-    ]  # fmt: skip
-    if study:
-        for planned in searches:
-            check_study(study, _study_name(planned.title, planned.seed))
-    # Of a URL without the password that it may have.
-    location = kept.location if (kept := searches[0].store) else store
-    hint = ", with --resume to count the time that it has used" if is_timed else ""
-    advice = f"What is finished is in {location}: run the same command again to go on{hint}."
-    first, *rest = searches
-    found = _searched(first, resume, advice)
+    searches: list[Search] = []
+    with new_store(store):
+        for search_seed in range(seed, seed + seeds):
+            planned = Search(
+                chosen, strategy, score, images, budget=budget, limits=limits, objectives=objectives, seed=search_seed,
+                batch=batch, workers=where, store=store, batch_size=batch_size, device=device, precision=precision,
+                table=known, fidelities=[parse_fidelity(text) for text in reduced] if reduced else None, run_off=final,
+            )  # fmt: skip
+            searches.append(planned)
+            precision = planned.precision  # measured once, for all seeds
+        if study:
+            for planned in searches:
+                check_study(study, _study_name(planned.title, planned.seed))
+        # Of a URL without the password that it may have.
+        location = kept.location if (kept := searches[0].store) else store
+        hint = ", with --resume to count the time that it has used" if is_timed else ""
+        advice = f"What is finished is in {location}: run the same command again to go on{hint}."
+        first, *rest = searches
+        found = _searched(first, resume, advice)
     # The search that is resumed may have been cut short before it came to these.
     others = [_searched(planned, resume and planned.is_begun(), advice) for planned in rest]
     graph = chosen.graph(chosen.parse(found.best))
@@ -159,7 +165,7 @@ def search(
         })  # fmt: skip
         return
     _print_search(found, others, seed, location)
-    typer.echo(f"\nBest: {found.best}\n{chosen.draw(chosen.parse(found.best))}")
+    tell(f"\nBest: {found.best}\n{chosen.draw(chosen.parse(found.best))}")
 
 
 def _study_name(title: str, seed: int) -> str:
@@ -206,17 +212,18 @@ def _print_search(found: Any, others: Sequence[Any], seed: int, store: str) -> N
     best_first = shown.sort_values("score", ascending=False, kind="stable").head(10)
     print_rows(records(best_first[["architecture", "score", *costs]]))
     if found.run_off is not None:
-        typer.echo("Run-off, the winner first:")
+        tell("Run-off, the winner first:")
         print_rows(records(found.run_off.set_index("architecture")))
     if others:
-        typer.echo("Other seeds:")
+        tell("Other seeds:")
         print_rows([
             {"seed": number, **records(_row_of(other)[["architecture", "score", *costs]])[0]}
             for number, other in enumerate(others, seed + 1)
         ])  # fmt: skip
     broken = ", ".join(f"{count:,} by {name}" for name, count in found.rejected.items())
-    typer.echo(f"{len(rows)} evaluations; rejected: {broken or 'none'}; {found.stopped}. Scores are in {store}.")
-    typer.echo("; ".join(f"{key}: {value}" for key, value in found.protocol.items()))
+    named = without_password(store)
+    tell(f"{len(rows)} evaluations; rejected: {broken or 'none'}; {found.stopped}. Scores are in {named}.")
+    tell("; ".join(f"{key}: {value}" for key, value in found.protocol.items()))
 
 
 def strategies(as_json: Json = False) -> None:
@@ -291,9 +298,9 @@ def latency(
                     "device": measured.device, "parameters": parameters, "flops": flops, "memory_mib": memory,
                     "table": stored})  # fmt: skip
         return
-    typer.echo(f"{measured}.")
-    typer.echo(f"{parameters:,} parameters, {flops:,} multiply-adds, {memory:.2f} MiB.")
+    tell(f"{measured}.")
+    tell(f"{parameters:,} parameters, {flops:,} multiply-adds, {memory:.2f} MiB.")
     if known:
         told = "latency in ms and energy in mJ:" if stored else "tells no costs."
-        typer.echo(f"{known.name} ({known.origin}), {told}")
+        tell(f"{known.name} ({known.origin}), {told}")
         print_rows([{"cost": name, "value": value} for name, value in stored.items()])

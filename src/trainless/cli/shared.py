@@ -25,8 +25,10 @@ __all__ = [
     "Json",
     "MemoryLimit",
     "Proxies",
+    "ScorePrecision",
     "Seed",
     "Space",
+    "StoreArgument",
     "Timeout",
     "TrainlessCommand",
     "Workers",
@@ -40,9 +42,10 @@ __all__ = [
     "in_listed_order",
     "interruptible",
     "limited",
-    "make_folder",
     "new_folder",
+    "new_store",
     "own_version",
+    "without_password",
 ]
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document and nothing else.")]
@@ -50,7 +53,15 @@ Space = Annotated[
     str, typer.Option(help="Search space, such as 'nasbench201(channels=8)'; `trainless spaces` lists them.")
 ]
 Proxies = Annotated[str, typer.Option(help="Names with commas, or 'all'; `trainless proxies` lists them.")]
+ScorePrecision = Annotated[
+    str,
+    typer.Option(
+        help="Of convolutions and linear maps in scoring: float32; bfloat16 for proxies whose order it keeps, "
+        "bfloat16-noise for those of them that see noise; auto for the fastest here."
+    ),
+]
 Seed = Annotated[int, typer.Option(help="Decides the sample, the batch, the weights and all noise.")]
+StoreArgument = Annotated[str, typer.Argument(help="Score store: a file, or a database URL.")]
 Workers = Annotated[int | None, typer.Option(help="Worker processes of one thread each; default one a core.")]
 Timeout = Annotated[
     str | None, typer.Option(help="Most time for an architecture, such as 60s; one that takes more has failed.")
@@ -179,6 +190,13 @@ def own_version() -> str:
     return version("trainless")
 
 
+def without_password(store: str) -> str:
+    """Name a store as it may be printed."""
+    from trainless.store.addresses import parse_url, shown
+
+    return shown(parse_url(store)) if "://" in store else store
+
+
 def chosen_run(store: Any, number: int | None) -> Any:
     """Look a run up by its number, counted from 1; None stays None."""
     if number is None:
@@ -218,6 +236,25 @@ def new_folder(folder: Path) -> Iterator[None]:
         for path in made:
             with suppress(OSError):  # there is something in it, which may be gone on with
                 path.rmdir()
+        raise
+
+
+@contextmanager
+def new_store(location: str) -> Iterator[None]:
+    """Remove a score store again that was made here, where nothing was written to it before an error."""
+    from trainless.store import Store
+
+    before = os.path.getsize(location) if os.path.isfile(location) else None
+    try:
+        yield
+    except BaseException:
+        if not before and os.path.isfile(location):
+            with Store(location, create=False) as store:
+                is_empty = store.is_empty()
+            for end in ("", "-wal", "-shm") if is_empty else ():
+                Path(f"{location}{end}").unlink(missing_ok=True)
+            if is_empty and before == 0:
+                Path(location).touch()
         raise
 
 

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import math
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from trainless.cli.shared import Json, cause, check_figure, check_places, chosen_run, interruptible, make_folder
+from trainless.cli.shared import (
+    Json,
+    StoreArgument,
+    cause,
+    check_figure,
+    check_places,
+    chosen_run,
+    interruptible,
+    new_folder,
+)
 from trainless.errors import InputError
-from trainless.terminal import print_json, print_rows, progress, records, write_file, write_text
+from trainless.terminal import print_json, print_rows, progress, records, tell, write_file, write_text
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,7 +32,6 @@ __all__ = ["evaluate", "hybrid", "report", "reproduce"]
 hybrid = typer.Typer(help="The Hybrid proxy and its weights.", no_args_is_help=True)
 reproduce = typer.Typer(help="Published results once more.", no_args_is_help=True)
 
-StoreArgument = Annotated[str, typer.Argument(help="Score store: a file, or a database URL.")]
 Table = Annotated[str, typer.Option(help="Table of true accuracies: a name (`trainless tables`) or a file.")]
 Dataset = Annotated[str | None, typer.Option(help="Data set of the table; may be left out where it has one.")]
 Split = Annotated[str | None, typer.Option(help="Split of the accuracies, such as valid, test, test_seed888.")]
@@ -69,12 +78,12 @@ def evaluate(
         return
     shown = board[[name for name in _SHOWN if name in board.columns]]
     print_rows(records(shown.rename_axis("proxy")))
-    typer.echo("; ".join(f"{key}: {value}" for key, value in study.protocol.items()))
+    tell("; ".join(f"{key}: {value}" for key, value in study.protocol.items()))
     intervals = (
         "; intervals are 95 % by bootstrap, and rough for what hangs on single architectures (argmax_accuracy, regret, "
         "best_of_top)"
     )
-    typer.echo(f"precision_at, ndcg_at and best_of_top count the best {found}{intervals if resamples else ''}.")
+    tell(f"precision_at, ndcg_at and best_of_top count the best {found}{intervals if resamples else ''}.")
 
 
 @hybrid.command("fit")
@@ -128,11 +137,11 @@ def fit(
         return
     print_rows(rows)
     if out:
-        typer.echo(f"Saved in {out}: the best of the grid, alpha {alpha:g} and beta {beta:g}, fitted in-sample.")
+        tell(f"Saved in {out}: the best of the grid, alpha {alpha:g} and beta {beta:g}, fitted in-sample.")
     if not alpha or not beta:
-        typer.echo("One of the weights is 0, so that the best of the grid is one proxy alone.")
-    typer.echo(f"DIN > DDN, so that the sum is not taken, for {weights.flipped} of {len(study.scores):,}.")
-    typer.echo("; ".join(f"{key}: {value}" for key, value in study.protocol.items()))
+        tell("One of the weights is 0, so that the best of the grid is one proxy alone.")
+    tell(f"DIN > DDN, so that the sum is not taken, for {weights.flipped} of {len(study.scores):,}.")
+    tell("; ".join(f"{key}: {value}" for key, value in study.protocol.items()))
 
 
 def report(
@@ -152,9 +161,8 @@ def report(
 
     check_places(out)
     _check_resamples(resamples)
-    if figures:
-        make_folder(figures)
-    with interruptible("Files that were finished stay."), progress("evaluating") as update:
+    folder = new_folder(figures) if figures else nullcontext()
+    with folder, interruptible("Files that were finished stay."), progress("evaluating") as update:
         study = _study(store, table, dataset, split, proxies, run, with_sweep=True, update=update)
         board = study.leaderboard(resamples, progress=update.stage("intervals"))
         write_text(out, study_page(study, leaderboard=board))
@@ -164,7 +172,7 @@ def report(
     if as_json:
         print_json({"files": files, "protocol": dict(study.protocol)})
     else:
-        typer.echo("\n".join(files))
+        tell("\n".join(files))
 
 
 def _paper_files(study: Study, board: pd.DataFrame, folder: Path) -> list[str]:
@@ -197,9 +205,8 @@ def thesis(
     from trainless.reproduction import reproduce_thesis
 
     _check_resamples(resamples)
-    if out:
-        make_folder(out)
-    with interruptible("Files that were finished stay."), progress("") as update:
+    folder = new_folder(out) if out else nullcontext()
+    with folder, interruptible("Files that were finished stay."), progress("") as update:
         found = reproduce_thesis(data, scores, resamples=resamples, with_extras=out is not None, progress=update.stage)
         written = found.write(out) if out else []
     if as_json:
@@ -207,14 +214,14 @@ def thesis(
         return
     _print_reproduction(pd.DataFrame(found.rows))
     if out:
-        typer.echo(f"{len(written)} files in {out}: open {out / 'report.html'}")
+        tell(f"{len(written)} files in {out}: open {out / 'report.html'}")
 
 
 def _print_reproduction(rows: pd.DataFrame) -> None:
     from trainless.ranking import NON_FINITE_POLICY
 
     for (table, dataset), part in rows.groupby(["table", "dataset"], sort=False):
-        typer.echo(f"\nTable {table}, {dataset}")
+        tell(f"\nTable {table}, {dataset}")
         print_rows(
             [
                 {
@@ -232,9 +239,9 @@ def _print_reproduction(rows: pd.DataFrame) -> None:
                 for row in part.to_dict(orient="records")
             ]
         )
-    typer.echo(f"\nScores that are not finite are {NON_FINITE_POLICY}. What differs from the thesis's making:")
+    tell(f"\nScores that are not finite are {NON_FINITE_POLICY}. What differs from the thesis's making:")
     for reason in dict.fromkeys(reason for reasons in rows["reasons"] for reason in reasons):
-        typer.echo(f"- {reason}")
+        tell(f"- {reason}")
 
 
 def _figure(value: Any, digits: int) -> str:

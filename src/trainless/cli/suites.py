@@ -13,15 +13,16 @@ from trainless.cli.shared import (
     Json,
     MemoryLimit,
     Proxies,
+    ScorePrecision,
     Timeout,
     Workers,
     chosen_backend,
     find_data,
     interruptible,
     limited,
-    make_folder,
+    new_folder,
 )
-from trainless.terminal import print_json, print_rows, progress, records, write_file, write_text
+from trainless.terminal import print_json, print_rows, progress, records, tell, write_file, write_text
 
 if TYPE_CHECKING:
     from trainless.suite import SuiteResult
@@ -50,6 +51,7 @@ def suite(
     seeds: Annotated[int, typer.Option(help="How many seeds everything is scored with.")] = 3,
     batch_size: Annotated[int, typer.Option(help="Images in the batch.")] = 64,
     initialization: Annotated[str, typer.Option(help="How weights are drawn.")] = "kaiming_normal_fan_out",
+    precision: ScorePrecision = "float32",
     resamples: Annotated[int, typer.Option(help="Bootstrap samples behind each interval; 0 for none.")] = 200,
     workers: Workers = None,
     backend: Backend = "local",
@@ -68,21 +70,20 @@ def suite(
     plan = Suite(
         [*named, *own], find_data(data), None if everything else sample, seeds, batch_size, initialization, resamples,
         limited(chosen_backend(backend, address, workers), timeout, memory_limit),
-        None if datasets is None else split_names(datasets),
+        None if datasets is None else split_names(datasets), precision,
     )  # fmt: skip
     benchmarks = find_benchmarks(spaces, table or [])
-    make_folder(out)
     advice = f"Finished scores are in {out}: run the same command again to go on."
-    with interruptible(advice), progress("scoring") as update:
+    with new_folder(out), interruptible(advice), progress("scoring") as update:
         stage = [""]
 
-        def tell(what: str, done: int, total: int) -> None:
+        def told(what: str, done: int, total: int) -> None:
             if what != stage[0]:
                 update.stage(what)
                 stage[0] = what
             update(done, total)
 
-        result = run_suite(plan, benchmarks, out / "scores.db", tell)
+        result = run_suite(plan, benchmarks, out / "scores.db", told)
     files = _write(result, out)
     write_text(out / "suite.html", suite_page(result))
     if as_json:
@@ -91,9 +92,9 @@ def suite(
     shown = result.heat.head(_SHOWN)
     print_rows(records(shown.round(3)))
     if len(result.heat) > _SHOWN:
-        typer.echo(f"... and {len(result.heat) - _SHOWN} more in {out / 'results.csv'}")
-    typer.echo("; ".join(f"{key}: {value}" for key, value in result.protocol.items()))
-    typer.echo(f"Page: {out / 'suite.html'}  Tables: {', '.join(files)}")
+        tell(f"... and {len(result.heat) - _SHOWN} more in {out / 'results.csv'}")
+    tell("; ".join(f"{key}: {value}" for key, value in result.protocol.items()))
+    tell(f"Page: {out / 'suite.html'}  Tables: {', '.join(files)}")
 
 
 def _write(result: SuiteResult, out: Path) -> list[str]:

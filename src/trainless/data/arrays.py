@@ -5,20 +5,22 @@ from __future__ import annotations
 import math
 import zipfile
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.npyio import NpzFile
 from numpy.typing import NDArray
 from PIL import Image
 
 from trainless.data.dataset import ImageDataset, LabelledImages, channel_statistics
 from trainless.data.pixels import resized_image
-from trainless.data.sizes import check_memory
+from trainless.data.sizes import check_bytes, check_memory
 from trainless.errors import DataError
 from trainless.types import Task
 
-__all__ = ["images_of", "load_arrays", "read_digits", "read_npz", "resize", "value_range"]
+__all__ = ["check_unpacked", "images_of", "load_arrays", "read_digits", "read_npz", "resize", "value_range"]
 
 _IMAGE_NAMES = ("x", "images", "data")
 _LABEL_NAMES = ("y", "labels")
@@ -263,13 +265,36 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
         # numpy.load leaves a file that it opened itself open when it fails.
         with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             wanted = [name for name in archive.files if name.lower() in _IMAGE_NAMES + _LABEL_NAMES]
+            check_unpacked(path, archive, wanted)
             return {name.lower(): archive[name] for name in wanted}
+    except DataError:
+        raise
     except (
-        ValueError, TypeError, KeyError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error,
+        OSError, ValueError, TypeError, KeyError, EOFError, RuntimeError, MemoryError, zipfile.BadZipFile, zlib.error,
     ) as error:  # fmt: skip
         raise DataError(
             f"'{path}' cannot be read as a NumPy archive ({error}): save it with numpy.savez, without Python objects."
         ) from error
+
+
+def check_unpacked(path: Path, archive: NpzFile, names: Collection[str]) -> None:
+    """Refuse arrays that have no room in memory, by what the directory of their archive says, before any is unpacked.
+
+    Args:
+        path: of the archive.
+        archive: as NumPy opened it; no more of an array is unpacked than its directory says.
+        names: of the arrays.
+
+    Raises:
+        DataError: there is no room, for the arrays and once more for what is made of them.
+    """
+    assert archive.zip is not None  # as long as it is open
+    entries = [entry for entry in archive.zip.infolist() if entry.filename.removesuffix(".npy") in names]
+    check_bytes(
+        2 * sum(entry.file_size for entry in entries),
+        f"The arrays of '{path}'",
+        "an archive of fewer or smaller images",
+    )
 
 
 def _named(arrays: dict[str, NDArray[Any]], names: tuple[str, ...], path: Path) -> NDArray[Any]:

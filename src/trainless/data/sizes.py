@@ -13,7 +13,7 @@ import numpy as np
 
 from trainless.errors import DataError
 
-__all__ = ["ImageSize", "MostPixels", "affordable_size", "check_memory", "propose_size"]
+__all__ = ["ImageSize", "MostPixels", "affordable_size", "check_bytes", "check_memory", "propose_size"]
 
 _SMALLEST = 4  # pixels: two halvings leave one
 _LEAST_PROPOSED = 16  # of 8 x 8 digits, the networks of nasbench201 learn more when they are enlarged to this
@@ -133,11 +133,32 @@ def check_memory(images: int, channels: int, height: int, width: int) -> None:
             ...
         trainless.errors.DataError: 1,000,000,000 images of 3 x 64 x 64 need 22,888 GiB of memory...
     """
-    needed, there = 2 * math.prod((images, channels, height, width)), _memory()
-    if needed > there:
+    needed = 2 * math.prod((images, channels, height, width))
+    check_bytes(
+        needed, f"{images:,} images of {channels} x {height} x {width}", "a smaller image size, or fewer images"
+    )
+
+
+def check_bytes(needed: int, what: str, remedy: str) -> None:
+    """Refuse what needs more memory than the machine has.
+
+    Args:
+        needed: bytes.
+        what: needs them, in the plural.
+        remedy: what to give in its place.
+
+    Raises:
+        DataError: it needs more.
+
+    Example:
+        >>> check_bytes(2**60, "The arrays of 'a.npz'", "fewer images")  # doctest: +ELLIPSIS
+        Traceback (most recent call last):
+            ...
+        trainless.errors.DataError: The arrays of 'a.npz' need 1,073,741,824 GiB of memory, but there are ... here: ...
+    """
+    if needed > (there := _memory()):
         raise DataError(
-            f"{images:,} images of {channels} x {height} x {width} need {needed / 2**30:,.0f} GiB of memory, but there "
-            f"are {there / 2**30:,.0f} here: give a smaller image size, or fewer images."
+            f"{what} need {needed / 2**30:,.0f} GiB of memory, but there are {there / 2**30:,.0f} here: give {remedy}."
         )
 
 

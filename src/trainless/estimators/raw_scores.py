@@ -27,6 +27,7 @@ class RawScores(Estimator):
         proxies: what is scored.
         batch_size: images that are drawn by the seed of the setting and seen.
         device: where the networks are scored, as PyTorch names it.
+        precision: of convolutions and linear maps, as for `trainless.Scorer`.
 
     Example:
         >>> from trainless.data import load_data
@@ -44,18 +45,20 @@ class RawScores(Estimator):
     proxies: tuple[Proxy, ...]
     batch_size: int = 64
     device: str = "cpu"
+    precision: str = "float32"
 
     @property
     def fidelity(self) -> str:
         """Say in words what is done for an estimate."""
-        return "no training"
+        in_half = f", convolutions and linear maps in {self.precision}" if self.precision != "float32" else ""
+        return f"no training{in_half}"
 
     @contextmanager
     def session(self, setting: Setting) -> Iterator[Ask]:
         """Keep workers that score."""
         scorer = Scorer(
             setting.space, self.proxies, setting.data, seed=setting.seed, batch_size=self.batch_size,
-            workers=setting.workers, store=setting.store, device=self.device,
+            workers=setting.workers, store=setting.store, device=self.device, precision=self.precision,
         )  # fmt: skip
         with scorer.session() as score:
 

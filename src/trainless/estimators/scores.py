@@ -73,14 +73,15 @@ class SearchScore:
         """The names of the raw values that it reads, in order."""
         return tuple(proxy.name for proxy in self.proxies)
 
-    def source(self, batch_size: int = 64, device: str = "cpu") -> Estimator:
+    def source(self, batch_size: int = 64, device: str = "cpu", precision: str = "float32") -> Estimator:
         """Give the estimator whose estimates have the raw values that it reads.
 
         Args:
             batch_size: images that proxies see.
             device: where they are computed.
+            precision: as for `trainless.Scorer`.
         """
-        return RawScores(self.proxies, batch_size, device)
+        return RawScores(self.proxies, batch_size, device, precision)
 
     @property
     def signs(self) -> Array:

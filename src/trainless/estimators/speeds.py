@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from trainless.search_spaces.base import SearchSpace
 from trainless.search_spaces.blueprint import Blueprint
 from trainless.seeding import preserve_rng_state
 from trainless.training import fit_recipe
-from trainless.training.precision import faster_precision, step_seconds
+from trainless.training.precision import faster_precision, few_seconds, step_seconds
 from trainless.types import Architecture, Task
 
 __all__ = ["SpeedModel", "Work", "fastest_threads", "seconds_an_image", "work_of"]
@@ -24,6 +25,7 @@ __all__ = ["SpeedModel", "Work", "fastest_threads", "seconds_an_image", "work_of
 _PRIOR = np.array([0.0915, 7.88, 856_000.0])
 _UNNORMALISED = ("conv", "linear", "whitening")
 _SQUARES = 12  # four products of square matrices in each of three iterations
+_SIDE, _PRODUCTS = 512, 5  # about 3 ms each on one thread
 _TRUST = 0.1  # of each ratio between the three in what is usual, beside one network that was measured
 
 
@@ -123,7 +125,7 @@ class SpeedModel:
 
 def seconds_an_image(
     space: SearchSpace, architecture: Architecture, task: Task, *, batch: int = 64, threads: int = 1,
-    precision: str = "32-true", seconds: float = 0.5,
+    precision: str = "32-true", seconds: float = 0.5, beaten: float = math.inf,
 ) -> float:  # fmt: skip
     """Measure the training time of an image in seconds: forward, backward and a step of the optimizer.
 
@@ -134,27 +136,43 @@ def seconds_an_image(
         batch: images in a step.
         threads: threads of the training.
         precision: ``"32-true"``, ``"bf16-mixed"``, or ``"auto"`` for the faster one.
-        seconds: after which no further step is begun; two are taken at least.
+        seconds: after which no further step is begun; one is taken at least, with ``"auto"`` as many again before it.
+        beaten: seconds an image; where a few images take longer than a batch does by these, no more is measured.
 
     Returns:
-        Seconds, of the shortest of several steps after the first, which is slower.
+        Seconds, of the shortest of several steps; infinite where it is beaten.
     """
     with preserve_rng_state(), limited_threads(threads):
         network = space.build(space.canonical(architecture), task).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         images = torch.zeros(batch, *task.input_shape).contiguous(memory_format=torch.channels_last)
         labels, recipe = torch.arange(batch) % task.classes, fit_recipe(batch, photographs=False)
+        if beaten < math.inf and few_seconds(network, images, labels, recipe) > batch * beaten:
+            return math.inf
         if precision == "auto":
-            precision = faster_precision(network, images, labels, recipe)
+            precision = faster_precision(network, images, labels, recipe, most=seconds)
         return step_seconds(network, images, labels, recipe, precision, most=seconds) / batch
+
+
+def _product_seconds(threads: int) -> float:
+    """Seconds of some products of matrices on so many threads, which wait for each other in each as in a network."""
+    matrix = torch.ones(_SIDE, _SIDE)
+    with limited_threads(threads):
+        matrix @ matrix  # threads begin
+        begun = time.perf_counter()
+        for _ in range(_PRODUCTS):
+            matrix @ matrix
+        return time.perf_counter() - begun
 
 
 def fastest_threads(
     space: SearchSpace, architecture: Architecture, task: Task, threads: Iterable[int], *, batch: int = 64,
-    precision: str = "32-true", seconds: float = 0.5,
+    precision: str = "32-true", seconds: float = 0.5, end: float = math.inf,
 ) -> tuple[float, int]:  # fmt: skip
     """Measure the training time of an image with several numbers of threads, and give the shortest and its number.
 
-    On a machine that others use too, threads that wait for each other cost more than they bring.
+    On a machine that others use too, threads that wait for each other cost more than they bring: where they take longer
+    for some products of matrices than one does, or for a few images than fewer threads for a batch, no more is
+    measured.
 
     Args:
         space: the search space.
@@ -164,13 +182,19 @@ def fastest_threads(
         batch: images in a step.
         precision: as for `seconds_an_image`.
         seconds: as there, for each number.
+        end: value of `time.monotonic` after which no measurement but the first shall end.
 
     Returns:
         Seconds, and the number of threads.
     """
-    return min(
-        (seconds_an_image(
-            space, architecture, task, batch=batch, threads=number, precision=precision, seconds=seconds
-        ), number)
-        for number in sorted(threads)
-    )  # fmt: skip
+    best, taken = (math.inf, 1), 0.0
+    for number in sorted(threads):
+        begun = time.monotonic()
+        if taken and (begun + taken > end or _product_seconds(number) > _product_seconds(1)):
+            break
+        found = seconds_an_image(
+            space, architecture, task, batch=batch, threads=number, precision=precision, seconds=seconds,
+            beaten=best[0],
+        )  # fmt: skip
+        best, taken = min(best, (found, number)), time.monotonic() - begun
+    return best

@@ -6,6 +6,7 @@ import importlib.util
 import io
 import json
 import logging
+import os
 import sys
 import tempfile
 import warnings
@@ -91,7 +92,7 @@ def load_plain(folder: Path) -> torch.nn.Module:
     """
     source, weights = folder / "network.py", folder / FORMATS["safetensors"]
     for path in (source, weights):
-        if not path.is_file():
+        if not os.path.isfile(path):
             raise InputError(f"There is no {path.name} in '{folder}', expected the folder that `trainless fit` wrote.")
     read_weights(weights)
     spec = importlib.util.spec_from_file_location("trainless_exported_network", source)
@@ -104,7 +105,7 @@ def load_plain(folder: Path) -> torch.nn.Module:
         network = module.load(weights)
         if not isinstance(network, torch.nn.Module):
             raise TypeError(f"its load() gives a {type(network).__name__}")
-    except Exception as error:  # whatever the code does that somebody may have edited
+    except (Exception, SystemExit) as error:  # whatever the code does that somebody may have edited
         raise InputError(
             f"The network in '{folder}' cannot be loaded ({' '.join(str(error).split())}): fit it again."
         ) from error

@@ -117,6 +117,11 @@ def image_files(path: Path) -> list[Path]:
     return sorted(found, key=Path.as_posix)
 
 
+def visible(text: str) -> str:
+    """Write out what a terminal would obey rather than show, such as a name that clears it."""
+    return "".join(letter if letter.isprintable() else ascii(letter)[1:-1] for letter in text)
+
+
 def main() -> int:
     """Print path, class and probability of each image; exit code 1 where one cannot be read, 2 for wrong input."""
     parser = argparse.ArgumentParser(description="Tell the class of images.")
@@ -129,7 +134,7 @@ def main() -> int:
             raise ValueError(f"There are no images in {', '.join(map(str, arguments.images))}: give others.")
         classifier = Classifier()
     except ValueError as error:
-        print(error, file=sys.stderr)
+        print(visible(str(error)), file=sys.stderr)
         return 2
     rows, broken, unread = [], 0, dict[str, list[str]]()
     for path in paths:
@@ -139,18 +144,18 @@ def main() -> int:
         try:
             shares = classifier.probabilities(path)
         except Exception as error:  # whatever Pillow raises on a damaged file
-            print(f"left out: {path} ({error})", file=sys.stderr)
+            print(visible(f"left out: {path} ({error})"), file=sys.stderr)
             broken += 1
             continue
         guess, named = classifier.classes[int(shares.argmax())], zip(classifier.classes, shares.tolist(), strict=True)
         rows.append({"path": str(path), "class": guess, "share": float(shares.max()), "probabilities": dict(named)})
     for wanting, names in unread.items():
-        print(f"left out: {len(names)} {wanting}: {', '.join(names)}", file=sys.stderr)
+        print(visible(f"left out: {len(names)} {wanting}: {', '.join(names)}"), file=sys.stderr)
     if arguments.json:
         print(json.dumps(rows, indent=1))
     else:
         for row in rows:
-            print(f"{row['path']}\t{row['class']}\t{row['share']:.4f}")
+            print(f"{visible(str(row['path']))}\t{visible(str(row['class']))}\t{row['share']:.4f}")
     return 1 if broken or unread else 0
 
 

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from trainless.passes.marks import METADATA
+from trainless.passes.observers import average_pool2d
 
 __all__ = ["Jet", "JetError", "hessian_form"]
 
@@ -164,7 +165,7 @@ def _weighted(operation: Callable[..., torch.Tensor]) -> Callable[..., Jet]:
         if isinstance(weight, Jet):
             raise JetError("jets have no rule for a weight that depends on the images")
         x, n = _jet(input).blocks, input.images
-        y = operation(x, weight, None, *args, **kwargs)
+        y = operation(x, weight, None, *args, **kwargs).to(x.dtype)  # from bfloat16, where products are in that
         direction = input.directions.get(id(weight))
         if direction is not None:
             # Product rule; the weight's own derivatives are (weight, direction, 0).
@@ -357,7 +358,7 @@ _RULES: dict[Any, Callable[..., Any]] = {
     F.relu6: _relu6,
     F.hardtanh: _hard_tangent,
     F.leaky_relu: _piecewise_linear(_leaky_relu_slope),
-    F.avg_pool2d: _linear_map(F.avg_pool2d),
+    F.avg_pool2d: _linear_map(average_pool2d),
     torch.sigmoid: _sigmoid,
     F.adaptive_avg_pool2d: _linear_map(F.adaptive_avg_pool2d),
     F.max_pool2d: _max_pool2d,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -24,10 +24,13 @@ __all__ = [
     "FeatureObserver",
     "Observer",
     "Rules",
+    "average_pool2d",
     "batch_norm_bypassed",
+    "faster_pooling",
     "image_norm",
     "layer_norm",
     "precise_batch_norm",
+    "products_in_bfloat16",
 ]
 
 Rules = Mapping[Any, Callable[..., Any]]
@@ -91,6 +94,81 @@ def _convolve(
 
 
 _ALWAYS: Mapping[Any, Callable[..., Any]] = {torch.Tensor.view: _view, F.conv2d: _convolve}
+
+
+_PRODUCTS = (F.conv1d, F.conv2d, F.conv3d, F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d, F.linear)
+
+
+def products_in_bfloat16() -> Rules:
+    """Rules that compute convolutions and linear maps in bfloat16, forward and backward.
+
+    What goes in is rounded, and so is what comes out of them and of their gradients; sums are in single precision, and
+    all else in the precision of what goes in.
+
+    Example:
+        >>> layer = torch.nn.Linear(1, 1, bias=False)
+        >>> _ = torch.nn.init.ones_(layer.weight)
+        >>> with Observer(products_in_bfloat16()):
+        ...     layer(torch.tensor([1.001])).tolist()
+        [1.0]
+    """
+    return dict.fromkeys(_PRODUCTS, _in_bfloat16)
+
+
+def _in_bfloat16(product: Callable[..., Any], input: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+    # Each weight is used once or nearly so: nothing would be found in a cache of rounded ones.
+    with torch.autocast(input.device.type, torch.bfloat16, cache_enabled=False):
+        output = product(input, *args, **kwargs)
+    return output if output.dtype == input.dtype else output.to(input.dtype)
+
+
+def faster_pooling() -> Rules:
+    """Rules that compute average pooling of overlapping windows on channels-last images by a depthwise convolution.
+
+    PyTorch's own kernel takes several times as long there.
+    """
+    return {F.avg_pool2d: _pool_faster}
+
+
+def _pool_faster(pool: Callable[..., torch.Tensor], input: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+    return average_pool2d(input, *args, **kwargs, pool=pool)
+
+
+def average_pool2d(
+    input: torch.Tensor, kernel_size: Any, stride: Any = None, padding: Any = 0, ceil_mode: bool = False,
+    count_include_pad: bool = True, divisor_override: int | None = None, *,
+    pool: Callable[..., torch.Tensor] = F.avg_pool2d,
+) -> torch.Tensor:  # fmt: skip
+    """Compute what ``pool``, by default PyTorch's average pooling, computes with these arguments, the fastest way.
+
+    Example:
+        >>> images = torch.randn(2, 3, 5, 5).contiguous(memory_format=torch.channels_last)
+        >>> expected = F.avg_pool2d(images, 3, 1, 1, count_include_pad=False)
+        >>> torch.allclose(average_pool2d(images, 3, 1, 1, count_include_pad=False), expected)
+        True
+    """
+    kernel, step, pad = (_pair(value) for value in (kernel_size, stride or kernel_size, padding))
+    lies_so = input.dim() == 4 and input.is_contiguous(memory_format=torch.channels_last)
+    is_usual = lies_so and input.device.type == "cpu" and input.dtype == torch.float32
+    if not is_usual or ceil_mode or divisor_override is not None or min(kernel) <= max(step):
+        return pool(input, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+    channels, size = input.shape[1], tuple(input.shape[2:])
+    ones, shares = input.new_ones(channels, 1, *kernel), _window_shares(size, kernel, step, pad, count_include_pad)
+    return F.conv2d(input, ones, None, step, pad, groups=channels) * shares
+
+
+def _pair(value: Any) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[-1])
+
+
+@cache
+def _window_shares(
+    size: tuple[int, ...], kernel: tuple[int, int], step: tuple[int, int], pad: tuple[int, int], with_pad: bool
+) -> torch.Tensor:  # fmt: skip
+    """One over the number of pixels that count in each window."""
+    image, ones = (torch.ones(1, 1, *shape, dtype=torch.float32) for shape in (size, kernel))
+    padded = F.pad(image, (pad[1], pad[1], pad[0], pad[0]), value=float(with_pad))
+    return F.conv2d(padded, ones, stride=step).reciprocal()
 
 
 def batch_norm_bypassed() -> Rules:

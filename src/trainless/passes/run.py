@@ -14,7 +14,7 @@ from torch import nn
 
 from trainless.errors import NetworkError
 from trainless.passes.marks import mark_batched
-from trainless.passes.observers import NORMALISATIONS
+from trainless.passes.observers import NORMALISATIONS, Rules, faster_pooling, products_in_bfloat16
 from trainless.passes.signals import DRAWN_WEIGHTS, PassSpec
 from trainless.passes.substitution import substituted
 from trainless.passes.units import Masks
@@ -103,6 +103,7 @@ class Run:
         masks: what sets a share of the units to 0 in the present forward pass, or None.
         layers: the weight layers that a forward pass used, each with the weights that make it up.
         classes: number of outputs, after a forward pass.
+        products: rules for convolutions and linear maps.
     """
 
     def __init__(
@@ -118,6 +119,7 @@ class Run:
         self.masks: Masks | None = None
         self.layers: list[list[Weight]] = []
         self.classes = 0
+        self.products: Rules = products_in_bfloat16() if spec.bfloat16 else {}
         self.originals = {**dict(network.named_parameters()), **dict(network.named_buffers())}
 
     @cached_property
@@ -138,8 +140,8 @@ class Run:
         """What finds the weights."""
         absolute = self.spec.weights == "absolute"
         draw = self._drawn() if self.spec.weights in DRAWN_WEIGHTS else None
-        rules = NORMALISATIONS[self.spec.batch_norm]()
-        return WeightTracker(self.tensors, self.originals, rules, like=self._like(), draw=draw, absolute=absolute)
+        rules = NORMALISATIONS[self.spec.batch_norm](), faster_pooling(), self.products
+        return WeightTracker(self.tensors, self.originals, *rules, like=self._like(), draw=draw, absolute=absolute)
 
     def _like(self, device: torch.device | None = None) -> torch.Tensor:
         return torch.empty(0, dtype=self.dtype, device=device or self.images[0].device)

@@ -84,6 +84,8 @@ class PassSpec:
             ``"bypassed"`` makes batch normalisation the identity.
         mode: ``"train"`` or ``"eval"``, the mode of all modules.
         float64: compute in double precision whatever the network has.
+        bfloat16: compute convolutions and linear maps of numbers rounded to bfloat16, forward and backward; all else
+            stays in the precision of the pass.
         inputs: number of noise images; 0 means as many as the batch has.
         image_size: rows and columns of a noise image in pixels; 0 means those of the batch.
         repeats: how often the pass is repeated with new draws.
@@ -110,6 +112,7 @@ class PassSpec:
     batch_norm: Literal["train", "images", "layer", "bypassed"] = "train"
     mode: Literal["train", "eval"] = "train"
     float64: bool = False
+    bfloat16: bool = False
     inputs: int = 0
     image_size: int = 0
     repeats: int = 1
@@ -124,12 +127,14 @@ class PassSpec:
             if self.weights not in DRAWN_WEIGHTS:
                 useless.add("repeats")
         if self.input in ("architecture", "none"):  # nothing runs
-            useless |= {"weights", "batch_norm", "mode", "float64", "repeats", "masked"}
+            useless |= {"weights", "batch_norm", "mode", "float64", "bfloat16", "repeats", "masked"}
+        if self.float64:
+            useless.add("bfloat16")
         for name, default in ((spec_field.name, spec_field.default) for spec_field in fields(self)):
             if name in useless and getattr(self, name) != default:
                 raise InputError(
-                    f"A pass over '{self.input}' has no use for {name}={getattr(self, name)!r}: leave it out, "
-                    "or draw noise."
+                    f"A pass over '{self.input}'{' in float64' if self.float64 else ''} has no use for "
+                    f"{name}={getattr(self, name)!r}: leave it out{'' if name == 'bfloat16' else ', or draw noise'}."
                 )
         for name, least in (("inputs", 0), ("image_size", 0), ("repeats", 1)):
             if getattr(self, name) < least:

@@ -295,21 +295,35 @@ def _as_matrix(tensor: torch.Tensor) -> torch.Tensor:
 def agreement(inputs: torch.Tensor) -> torch.Tensor:
     """Count the units on which each pair of images agrees, as an exact float64 matrix.
 
-    With X the binary codes, X Xᵀ + (1−X)(1−X)ᵀ = 2 X Xᵀ + units − s − sᵀ, where s is the diagonal of X Xᵀ: one product.
-    A float32 product of zeros and ones is exact up to 2²⁴ units; wider layers are cut into such pieces.
+    The bits in which two packed codes differ are counted: a third of the time of a product of zeros and ones.
     """
-    total = torch.zeros(len(inputs), len(inputs), dtype=torch.float64, device=inputs.device)
-    for piece in inputs.split(1 << 24, dim=1):
-        codes = (piece > 0).to(torch.float32)
-        both = (codes @ codes.t()).double()
-        ones = both.diagonal()
-        total += 2 * both + piece.shape[1] - ones[:, None] - ones[None, :]
-    return total
+    bits = packed(inputs)
+    words = np.ascontiguousarray(np.pad(bits, ((0, 0), (0, -bits.shape[1] % 8)))).view(np.uint64)
+    differing = np.zeros((len(bits), len(bits)), np.int64)
+    for start in range(0, words.shape[1], _WORDS):
+        piece = words[:, start : start + _WORDS]
+        for row in range(0, len(piece), _ROWS):
+            both = piece[row : row + _ROWS, None] ^ piece[None, row:]
+            differing[row : row + _ROWS, row:] += np.bitwise_count(both).sum(2, dtype=np.int64)
+    differing = np.triu(differing) + np.triu(differing, 1).T
+    return torch.from_numpy(float(inputs.shape[1]) - differing).to(inputs.device)
+
+
+# At once, so that what is counted stays in a core's cache.
+_ROWS, _WORDS = 8, 256
+
+
+def _codes(inputs: torch.Tensor) -> np.ndarray:
+    """Which numbers are above zero, shape as `inputs`; NumPy compares several times as fast as PyTorch."""
+    if inputs.device.type == "cpu" and inputs.dtype in (torch.float32, torch.float64):
+        above: np.ndarray = inputs.detach().numpy() > 0
+        return above
+    return (inputs > 0).cpu().numpy()
 
 
 def packed(inputs: torch.Tensor) -> np.ndarray:
     """Pack the codes into bits, shape (images, bytes)."""
-    return np.packbits((inputs > 0).cpu().numpy(), axis=1)
+    return np.packbits(_codes(inputs), axis=1)
 
 
 def distinct_patterns(inputs: torch.Tensor) -> np.ndarray:
@@ -319,7 +333,7 @@ def distinct_patterns(inputs: torch.Tensor) -> np.ndarray:
         >>> distinct_patterns(torch.tensor([[1.0, -1.0, 2.0], [-1.0, 1.0, -1.0]])).shape
         (2, 1)
     """
-    bits = np.packbits((inputs > 0).cpu().numpy(), axis=0)  # (bytes, units)
+    bits = np.packbits(_codes(inputs), axis=0)  # (bytes, units)
     words = np.zeros((bits.shape[1], -(-len(bits) // 8) * 8), np.uint8)
     words[:, : len(bits)] = bits.T
     return distinct_rows(words.view(np.uint64))

@@ -121,6 +121,7 @@ ACTIVATIONS = (
         paper=_PAPER,
         summary="log-determinant of the kernel of ReLU codes",
         when_not_finite=_SINGULAR,
+        bfloat16=True,
     ),
     Proxy(
         "nwot:output",
@@ -131,6 +132,7 @@ ACTIVATIONS = (
         paper=f"{_PAPER}; as in FreeREA",
         summary="nwot with the determinant in single precision",
         when_not_finite=_SINGULAR,
+        bfloat16=True,
     ),
     Proxy(
         "nwot:all",
@@ -152,6 +154,7 @@ ACTIVATIONS = (
 ICCV 2025",
         summary="nwot with 95 % of the activations masked, and layer normalisation for batch normalisation",
         when_not_finite=_SINGULAR,
+        bfloat16=True,
     ),
     Proxy(
         "swap",
@@ -162,6 +165,7 @@ ICCV 2025",
         paper="Peng et al., SWAP-NAS: Sample-Wise Activation Patterns for Ultra-fast NAS, ICLR 2024",
         summary="distinct patterns of the images that turn a ReLU unit on",
         when_not_finite="no activation function was seen",
+        bfloat16=True,
     ),
     Proxy(
         "linear_regions",

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from trainless.passes import Measured, PassSpec, Signals, check_conditions, signal_name
+from trainless.precision import is_rounded
 
 if TYPE_CHECKING:
     import torch
@@ -30,6 +31,8 @@ class Proxy:
         higher_is_better: whether a larger value is meant to promise a more accurate network.
         when_not_finite: the reason to record where the value is not finite.
         version: goes up whenever its values change; part of a stored score's key.
+        bfloat16: whether it may be measured with convolutions and linear maps in bfloat16: where that leaves its order
+            of networks as it is, as `benchmarks/precision.py` measures. One that may not stays in single precision.
 
     Raises:
         ValueError: no signal is named, or one cannot be measured under these conditions.
@@ -52,6 +55,7 @@ class Proxy:
     higher_is_better: bool = True
     when_not_finite: str = "the formula gives no finite value on this network"
     version: int = 1
+    bfloat16: bool = False
 
     def __post_init__(self) -> None:
         if not self.signals:
@@ -72,6 +76,20 @@ class Proxy:
     def as_written(self) -> bool:
         """Whether it scores a cell as it is written, dead branches and all, and not the network it amounts to."""
         return self.pass_spec.dead_branches
+
+    def in_precision(self, precision: str) -> Proxy:
+        """Give the proxy as measured in one of `trainless.precision.PRECISIONS`; itself where it is not rounded.
+
+        Example:
+            >>> from trainless.proxies import proxy
+            >>> proxy("snip").in_precision("bfloat16").pass_spec.bfloat16
+            True
+            >>> proxy("synflow").in_precision("bfloat16") is proxy("synflow")
+            True
+        """
+        if not (self.bfloat16 and is_rounded(precision, self.pass_spec.input)):
+            return self
+        return replace(self, pass_spec=replace(self.pass_spec, bfloat16=True))
 
     def compute(self, signals: Signals) -> tuple[float, str]:
         """Compute the score, with the reason where it is not finite.
@@ -101,6 +119,7 @@ def with_uniform_weights(record: Proxy) -> Proxy:
         name=f"{record.name}:uniform",
         pass_spec=replace(record.pass_spec, weights="uniform"),
         summary=f"{record.summary}; weights drawn as PyTorch's layers draw them",
+        bfloat16=False,  # not measured
     )
 
 

@@ -103,6 +103,7 @@ BLOCKS = (
         paper=_PAPER,
         summary="how many directions the features between the blocks take",
         when_not_finite=_CONSTANT,
+        bfloat16=True,
     ),
     Proxy(
         "az_progressivity",
@@ -113,6 +114,7 @@ BLOCKS = (
         paper=_PAPER,
         summary="by how much each block adds to the directions of the features, at the least",
         when_not_finite=_CONSTANT,
+        bfloat16=True,
     ),
     Proxy(
         "az_trainability",
@@ -123,6 +125,7 @@ BLOCKS = (
         paper=_PAPER,
         summary="how nearly each block leaves gradients their size",
         when_not_finite=_BLOCKED,
+        bfloat16=True,
     ),
     Proxy(
         "az_trainability:published",
@@ -133,5 +136,6 @@ BLOCKS = (
         paper=_PAPER,
         summary="az_trainability as public code has it, where a block that does nothing spoils the whole",
         when_not_finite="a block does nothing, or there is none",
+        bfloat16=True,
     ),
 )

@@ -168,6 +168,7 @@ GRADIENTS = (
         data_independent=False,
         paper="Abdelfattah et al., ICLR 2021",
         summary="sum over layers of the norm of the gradient",
+        bfloat16=True,
     ),
     Proxy(
         "plain",
@@ -187,6 +188,7 @@ GRADIENTS = (
         data_independent=False,
         paper="Lee et al., ICLR 2019",
         summary="sum of the magnitude of weight times gradient",
+        bfloat16=True,
     ),
     Proxy(
         "fisher",
@@ -196,6 +198,7 @@ GRADIENTS = (
         data_independent=False,
         paper="Turner et al., BlockSwap, ICLR 2020",
         summary="Fisher information of the channels, each times its number of weights",
+        bfloat16=True,
     ),
     Proxy(
         "fisher:channel",
@@ -205,6 +208,7 @@ GRADIENTS = (
         data_independent=False,
         paper="Turner et al., BlockSwap, ICLR 2020",
         summary="Fisher information of the channels, each counted once",
+        bfloat16=True,
     ),
     Proxy(
         "zico",
@@ -215,6 +219,7 @@ GRADIENTS = (
         paper="Li et al., ZiCo: Zero-shot NAS via Inverse Coefficient of Variation on Gradients, ICLR 2023",
         summary="how alike the gradients of both halves of the batch are, in logarithms and summed over layers",
         when_not_finite="no gradient differs between the halves of the batch",
+        bfloat16=True,
     ),
     Proxy(
         "gradsign",

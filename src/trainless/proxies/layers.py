@@ -149,6 +149,7 @@ LAYERS = (
         paper=_NEAR,
         summary="sum of the effective ranks of what the layers give",
         when_not_finite=_CONSTANT,
+        bfloat16=True,
     ),
     Proxy(
         "near:published",
@@ -169,6 +170,7 @@ LAYERS = (
         paper=_MECO,
         summary="sum over layers of the least eigenvalue of the correlation of their channels for one image",
         when_not_finite=_CONSTANT,
+        bfloat16=True,
     ),
     Proxy(
         "meco:published",
@@ -189,6 +191,7 @@ LAYERS = (
         paper=_MECO,
         summary="meco of eight channels at a time",
         when_not_finite=_CONSTANT,
+        bfloat16=True,
     ),
     Proxy(
         "meco_opt:published",
@@ -209,6 +212,7 @@ LAYERS = (
         paper=_INTRAIN,
         summary="how many directions the layers use, and how even the gradients of their weights are",
         when_not_finite=_CONSTANT,
+        bfloat16=True,
     ),
     Proxy(
         "intrain:noise",

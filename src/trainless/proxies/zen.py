@@ -56,6 +56,7 @@ ZEN = (
         paper="Lin et al., Zen-NAS, ICCV 2021",
         summary="expressivity of the last feature map, one draw of weights and inputs",
         when_not_finite=_NOT_FINITE,
+        bfloat16=True,
     ),
     Proxy(
         "zen:repeated",
@@ -76,5 +77,6 @@ ZEN = (
         paper="Lin et al., Zen-NAS, ICCV 2021; as in NASLib",
         summary="zen from running variances at their momentum",
         when_not_finite=_NOT_FINITE,
+        bfloat16=True,
     ),
 )

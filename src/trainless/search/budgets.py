@@ -43,6 +43,9 @@ class Budget:
         return " or ".join(parts if self.seconds is None else [*parts, f"{self.seconds:g} s"])
 
 
+_DIGITS = 20  # of a number of evaluations; Python itself reads no more than some thousands
+
+
 def parse_budget(text: str) -> Budget:
     """Read a budget: ``200`` evaluations, a time such as ``45s``, ``20m`` or ``1h``, or both with a comma between.
 
@@ -56,8 +59,8 @@ def parse_budget(text: str) -> Budget:
     evaluations: int | None = None
     seconds: float | None = None
     for part in re.split(r"[,|]", text):
-        if part.strip().isdecimal() and evaluations is None:
-            evaluations = int(part)
+        if part.strip().isdecimal() and len(part) < _DIGITS and evaluations is None:
+            evaluations = int(part.strip())  # which strips more than `int` does
         elif (found := parse_quantity(part, LONG_TIMES)) is not None and seconds is None:
             seconds = found
         else:

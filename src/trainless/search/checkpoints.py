@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -71,7 +72,7 @@ class Checkpoint:
 
     def _read(self, path: Path) -> None:
         try:
-            content = path.read_bytes() if path.exists() else b""
+            content = path.read_bytes() if os.path.exists(path) else b""
         except OSError as error:
             raise InputError(f"{path} cannot be read: {error.strerror or error}.") from error
         if _HEADER.startswith(content):  # new, or cut short at once
@@ -85,7 +86,7 @@ class Checkpoint:
                 self.found[row["key"]] = Outcome(
                     np.array(row["curve"], float), int(row["evaluations"]), float(row["run_off"]), float(row["took"])
                 )
-            except (KeyError, TypeError, ValueError):  # damaged: it is searched again
+            except (KeyError, TypeError, ValueError, OverflowError, RecursionError):  # damaged: it is searched again
                 continue
 
     @contextmanager

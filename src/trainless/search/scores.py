@@ -44,7 +44,7 @@ class EstimatorScore(SearchScore):
         """What it reads: the estimator's value."""
         return (self.name,)
 
-    def source(self, batch_size: int = 64, device: str = "cpu") -> Estimator:
+    def source(self, batch_size: int = 64, device: str = "cpu", precision: str = "float32") -> Estimator:
         """Give the estimator itself, which decides by its options what its networks see and where they run."""
         assert self.estimator is not None
         return self.estimator

@@ -18,6 +18,7 @@ from trainless.data import ImageDataset
 from trainless.errors import InputError
 from trainless.estimators import Estimate, Setting
 from trainless.estimators.fidelities import Fidelity
+from trainless.precision import AUTO
 from trainless.scoring import Scorer
 from trainless.search.budgets import Budget, parse_budget
 from trainless.search.costs import Costs
@@ -70,6 +71,7 @@ class Search:
         store: as for `trainless.Scorer`.
         batch_size: images in the batch.
         device: as for `trainless.Scorer`; latency is measured there.
+        precision: of the scores, as for `trainless.Scorer`; only float32 for an estimator.
         table: where limits and objectives named ``<data set>.<column>`` are read.
         fidelities: the reduced evaluations of a strategy with several rungs, the cheapest first; they decide the number
             of rungs of one that is named. None halves width, depth and batch from rung to rung.
@@ -104,6 +106,7 @@ class Search:
         store: Store | str | Path | None = None,
         batch_size: int = 64,
         device: str = "cpu",
+        precision: str = "float32",
         table: BenchmarkTable | None = None,
         fidelities: Sequence[Fidelity] | None = None,
         run_off: RunOff | None = None,
@@ -116,10 +119,23 @@ class Search:
         if batch is not None and batch < 1:
             raise InputError(f"The batch of proposals is {batch}, expected at least 1.")
         searched = search_score(score)
+        if precision != "float32" and not searched.proxies:
+            raise InputError(
+                f"The precision is '{precision}', which is of proxies, and the score '{searched.name}' an estimator "
+                "that has none: leave the precision out."
+            )
+        if precision == AUTO:
+            measured = Scorer(
+                space, searched.proxies, data, seed=seed, batch_size=batch_size, precision=AUTO, store=store,
+                device=device,
+            )  # fmt: skip
+            precision = measured.protocol.precision
+        self.precision = precision
         # Draws the batch and checks all that it is given; what is scored is the matter of the estimator.
         scorer = Scorer(
-            space, "params", data, seed=seed, batch_size=batch_size, workers=workers, store=store, device=device
-        )
+            space, searched.proxies or "params", data, seed=seed, batch_size=batch_size, precision=precision,
+            workers=workers, store=store, device=device,
+        )  # fmt: skip
         setting = Setting(scorer.space, scorer.dataset, seed, workers, scorer.store)
         if run_off:
             run_off.check(setting.data, seed)
@@ -132,8 +148,8 @@ class Search:
         )  # fmt: skip
         self.plan = SearchPlan(
             strategy=self._written_strategy(), proposals=batch or made.batch, score=searched,
-            estimator=searched.source(batch_size, device), setting=setting, run=scorer.run, batch=scorer.batch,
-            costs=costs, limits=limits or Limits(), objectives=self.objectives,
+            estimator=searched.source(batch_size, device, self.precision), setting=setting, run=scorer.run,
+            batch=scorer.batch, costs=costs, limits=limits or Limits(), objectives=self.objectives,
             fidelities=checked_fidelities(fidelities, made), budget=budget, run_off=run_off, first=tuple(first),
             learns_from_images=made.needs_images,
         )  # fmt: skip
@@ -181,10 +197,10 @@ class Search:
         plan, made = self.plan, self._strategy()
         if made.needs_images:
             made.prepare(plan.setting.data, self.store, progress)
-        journal = Journal(self.store, plan.settings(), resume)
-        if self.store:
-            plan.keep_measured(self.store)
-        with rung_sessions(plan) as sessions:
+        with rung_sessions(plan) as sessions:  # first, for it refuses what an estimator cannot judge
+            journal = Journal(self.store, plan.settings(), resume)
+            if self.store:
+                plan.keep_measured(self.store)
             loop = Loop(
                 made, [plan.score] * made.rungs, sessions, check=plan.broken, objectives=plan.objectives,
                 facts=plan.minimised, batch=plan.proposals, seed=self.seed, first=(*plan.first, *made.learnt),

@@ -14,7 +14,7 @@ from trainless.errors import ArchitectureError, InputError
 from trainless.search_spaces.blueprint import Blueprint, Edge
 from trainless.search_spaces.relaxation import Relaxation
 from trainless.specs import write_spec
-from trainless.types import Architecture, Task
+from trainless.types import ANY_TASK, Architecture, Task
 
 if TYPE_CHECKING:
     import torch
@@ -236,15 +236,15 @@ class SearchSpace(ABC):
 
     def skip_spans(self, architecture: Architecture) -> tuple[int, ...]:
         """Give for each skip edge how many nodes further it leads, as it is written."""
-        return self.blueprint(architecture, _ANY).skip_spans
+        return self.blueprint(architecture, ANY_TASK).skip_spans
 
     def graph(self, architecture: Architecture) -> tuple[Edge, ...]:
         """Give the architecture, or the cell that it repeats, as the edges of an acyclic graph, dead ones marked."""
-        return self.blueprint(architecture, _ANY).graph()
+        return self.blueprint(architecture, ANY_TASK).graph()
 
     def draw(self, architecture: Architecture) -> str:
         """Draw the architecture as text."""
-        return self.blueprint(architecture, _ANY).draw()
+        return self.blueprint(architecture, ANY_TASK).draw()
 
     # Members.
 
@@ -289,7 +289,3 @@ class SearchSpace(ABC):
                 f"'{architecture}' is an architecture of '{architecture.space}', expected one of '{self.name}'."
             )
         return architecture
-
-
-# Pictures do not depend on the task.
-_ANY = Task("any", classes=1)

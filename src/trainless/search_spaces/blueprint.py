@@ -19,10 +19,12 @@ from trainless.types import Task
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["Blueprint", "Draft", "Edge", "Part", "live_edges"]
+__all__ = ["Blueprint", "Draft", "Edge", "Part", "Step", "live_edges"]
 
 Value = TypeVar("Value", str, int)
 Step = tuple[str, int, Mapping[str, Any]]
+"""An operation: its key, the channels that it gives, and settings of its node."""
+
 Make = Callable[..., "torch.nn.Module"]
 
 _HEAD = "head"

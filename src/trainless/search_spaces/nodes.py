@@ -220,16 +220,20 @@ def _reduction(node: Node) -> list[Layer]:
     ]
 
 
+def _gate(channels: int, squeezed: int) -> list[Layer]:
+    """A squeeze-excite."""
+    return [
+        _convolution(channels, squeezed, 1, (1, 1), normalised=False, bias=True),
+        _convolution(squeezed, channels, 1, (1, 1), normalised=False, bias=True),
+    ]
+
+
 def _inverted_residual(node: Node) -> list[Layer]:
     hidden, size = node.expansion * node.inputs, node.output_size
-    gate = [
-        _convolution(hidden, node.squeezed, 1, (1, 1), normalised=False, bias=True),
-        _convolution(node.squeezed, hidden, 1, (1, 1), normalised=False, bias=True),
-    ]
     return [
         _convolution(node.inputs, hidden, 1, node.size),
         _convolution(hidden, hidden, node.kernel, size, groups=hidden),
-        *(gate if node.squeezed else []),
+        *(_gate(hidden, node.squeezed) if node.squeezed else []),
         _convolution(hidden, node.channels, 1, size),
     ]
 
@@ -395,10 +399,19 @@ def _build_same_conv_bn(node: Node) -> torch.nn.Module:
     return same_conv_bn(node.inputs, node.channels, node.kernel, node.stride, node.groups, node.size)
 
 
-def _build_same_conv_bn_relu6(node: Node) -> torch.nn.Module:
-    from torch import nn
+def _build_same_activated(activation: str) -> Callable[[Node], torch.nn.Module]:
+    def build(node: Node) -> torch.nn.Module:
+        from torch import nn
 
-    return nn.Sequential(*_build_same_conv_bn(node).children(), nn.ReLU6())
+        return nn.Sequential(*_build_same_conv_bn(node).children(), getattr(nn, activation)())
+
+    return build
+
+
+def _build_hard_gate(node: Node) -> torch.nn.Module:
+    from trainless.operations import SqueezeExcite
+
+    return SqueezeExcite(node.channels, node.squeezed, is_hard=True)
 
 
 def _build_resize(node: Node) -> torch.nn.Module:
@@ -570,6 +583,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "elu": Operation(_plain("ELU")),
     "silu": Operation(_plain("SiLU")),
     "gelu": Operation(_plain("GELU")),
+    "hard_swish": Operation(_plain("Hardswish")),
     "relu_conv_bn": Operation(_build_relu_conv_bn, _convolutions),
     "conv_bn_relu": Operation(_build_conv_bn_relu, _convolutions),
     "conv_bn_silu": Operation(_build_activated("SiLU"), _convolutions),
@@ -578,7 +592,11 @@ OPERATIONS: Mapping[str, Operation] = {
     "whitening": Operation(_build_whitening, _whitening),
     "conv_bn_relu6": Operation(_build_activated("ReLU6"), _convolutions),
     "same_conv_bn": Operation(_build_same_conv_bn, _convolutions),
-    "same_conv_bn_relu6": Operation(_build_same_conv_bn_relu6, _convolutions),
+    "conv_bn_hard_swish": Operation(_build_activated("Hardswish"), _convolutions),
+    "same_conv_bn_relu": Operation(_build_same_activated("ReLU"), _convolutions),
+    "same_conv_bn_relu6": Operation(_build_same_activated("ReLU6"), _convolutions),
+    "same_conv_bn_hard_swish": Operation(_build_same_activated("Hardswish"), _convolutions),
+    "squeeze_excite_hard": Operation(_build_hard_gate, lambda node: _gate(node.channels, node.squeezed)),
     "resize": Operation(_build_resize, size=lambda node: (node.pixels, node.pixels)),
     "cut": Operation(_build_cut),
     "conv_bn_leaky_relu": Operation(_build_conv_bn_leaky_relu, _convolutions),

@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from trainless.backbones import Backbone, Block, backbones, read_weights
-from trainless.backbones.efficientnet_lite import HEAD, STEM
+from trainless.backbones import Backbone, Block, Layer, backbones, read_weights
 from trainless.errors import ArchitectureError, InputError
 from trainless.search_spaces.base import Choices
-from trainless.search_spaces.blueprint import Blueprint, Draft
-from trainless.search_spaces.nodes import INPUT, OUTPUT
+from trainless.search_spaces.blueprint import Blueprint, Draft, Step
+from trainless.search_spaces.nodes import INPUT
 from trainless.search_spaces.product import ProductSpace
 from trainless.types import Architecture, Task
 
@@ -29,6 +28,7 @@ HIDDEN = (0, 64, 256)
 """Widths of the hidden layer of a head; 0 is none, so that the head is linear."""
 
 _WHOLE = "all"
+_SUM = "sum"  # of a block and its shortcut
 _TEXT = re.compile(r"(\w+)-(b\d+|all)-r(\d+)-(linear|h\d+)")
 _EXAMPLE = "lite0-b9-r64-linear"
 
@@ -39,7 +39,7 @@ class Cut:
 
     Args:
         backbone: the pretrained network.
-        depth: after how many blocks it is cut; one more than it has takes its last convolution too.
+        depth: after how many blocks it is cut.
         pixels: rows and columns to which images are resized.
         hidden: width of the head's hidden layer; 0 is none.
     """
@@ -55,23 +55,18 @@ class Cut:
         return self.backbone.architecture.blocks[: self.depth]
 
     @property
-    def is_whole(self) -> bool:
-        """Whether the last convolution is kept."""
-        return self.depth == self.backbone.cuts
-
-    @property
     def features(self) -> int:
         """Number of features that the head reads."""
-        return HEAD if self.is_whole else self.blocks[-1].channels
+        return self.blocks[-1].channels
 
 
 @dataclass(frozen=True)
 class Pretrained(ProductSpace):
-    """The first blocks of a pretrained EfficientNet-Lite with a head of one's own.
+    """The first blocks of a pretrained network with a head of one's own.
 
-    A network resizes its images, unless they have the size, runs the stem and the first blocks of a backbone, maybe
-    its last convolution, averages over all pixels, and ends in a linear layer, or in one hidden layer with ReLU and a
-    linear one. It is built, counted and drawn without any weights; `start` puts the pretrained ones in.
+    A network resizes its images, unless they have the size, runs the stem and the first blocks of a backbone, of which
+    its last convolution may be the last, averages over all pixels, and ends in a linear layer, or in one hidden layer
+    with ReLU and a linear one. It is built, counted and drawn without any weights; `start` puts the pretrained ones in.
 
     Images are to be normalised by the mean and standard deviation of the backbone. Grey ones are taken for colour
     images of three equal channels: the weights of the first convolution are added up.
@@ -159,7 +154,7 @@ class Pretrained(ProductSpace):
             >>> space = Pretrained()
             >>> cut = space.cut(space.parse("lite1-all-r96-h64"))
             >>> cut.backbone.name, len(cut.blocks), cut.features, cut.pixels, cut.hidden
-            ('lite1', 21, 1280, 96, 64)
+            ('lite1', 22, 1280, 96, 64)
         """
         where, resolution, head = self.codes(architecture)
         known, depth = self._cuts[where]
@@ -185,18 +180,14 @@ class Pretrained(ProductSpace):
     def blueprint(self, architecture: Architecture, task: Task) -> Blueprint:
         """Describe the network; in pictures it is a chain of stem, blocks and head."""
         cut, draft = self.cut(architecture), Draft(task)
-        plain = "same_conv_bn" if cut.backbone.is_tensorflow else "conv_bn"
-        activated = f"{plain}_relu6"
-        captions = {"stem": f"{STEM} channels, 3×3 conv at {cut.pixels}×{cut.pixels} pixels"}
+        stem, is_tensorflow = cut.backbone.architecture.stem, cut.backbone.is_tensorflow
+        captions = {"stem": f"{stem.caption} at {cut.pixels}×{cut.pixels} pixels"}
         if draft.size != (cut.pixels, cut.pixels):
             draft.add("resize", "resize", pixels=cut.pixels)
-        draft.add("features.0", activated, STEM, kernel=3, stride=2, block="stem")
+        _add_block(draft, "features.0", "stem", stem, is_tensorflow)
         for number, block in enumerate(cut.blocks, 1):
-            captions[f"block {number}"] = _caption(block)
-            _add_block(draft, f"features.{number}", f"block {number}", block, activated, plain)
-        if cut.is_whole:
-            captions["last"] = f"{HEAD} channels, 1×1 conv"
-            draft.add(f"features.{cut.depth}", activated, HEAD, block="last")
+            captions[f"block {number}"] = block.caption
+            _add_block(draft, f"features.{number}", f"block {number}", block, is_tensorflow)
         if cut.hidden:
             draft.add("pool", "global_pool", block="head")
             draft.add("flatten", "flatten", block="head")
@@ -245,23 +236,29 @@ def _depth_text(backbone: Backbone, depth: int) -> str:
     return _WHOLE if depth == backbone.cuts else f"b{depth}"
 
 
-def _caption(block: Block) -> str:
-    step = f", stride {block.stride}" if block.stride > 1 else ""
-    return f"{block.channels} channels, {block.kernel}×{block.kernel}, expand {block.expansion}{step}"
+def _step(layer: Layer, is_tensorflow: bool) -> Step:
+    """A layer as an operation of the blueprint, its channels and settings."""
+    settings = {
+        "kernel": layer.kernel, "stride": layer.stride, "groups": layer.groups, "squeezed": layer.squeezed,
+        "has_bias": layer.operation == "conv",
+    }  # fmt: skip
+    is_padded = is_tensorflow and layer.operation.startswith("conv_bn")
+    return f"same_{layer.operation}" if is_padded else layer.operation, layer.channels, settings
 
 
-def _add_block(draft: Draft, name: str, block_name: str, block: Block, activated: str, plain: str) -> None:
-    """Add widening, depthwise and narrowing convolution as one module, with a shortcut around it where there is one."""
-    hidden, widens = block.inputs * block.expansion, block.expansion > 1
-    if block.has_shortcut:
-        draft.add(name, "skip_connect", block=block_name)
-    if widens:
-        draft.add(name, activated, hidden, target="wide", block=block_name)
-    draft.add(
-        name, activated, hidden, kernel=block.kernel, stride=block.stride, groups=hidden,
-        source="wide" if widens else INPUT, target="convolved", block=block_name,
-    )  # fmt: skip
-    draft.add(name, plain, block.channels, source="convolved", target=OUTPUT, block=block_name)
+def _add_block(draft: Draft, name: str, title: str, block: Block, is_tensorflow: bool) -> None:
+    """Add a block as one module."""
+    steps, shortcut = ([_step(layer, is_tensorflow) for layer in way] for way in (block.layers, block.shortcut or ()))
+    if not block.activation:
+        draft.chain(name, steps, has_shortcut=block.shortcut is not None, block=title)
+        return
+    ((operation, channels, settings),) = shortcut or [("skip_connect", block.channels, {})]
+    way = draft.node(name, operation, channels, target=_SUM, block=title, **settings)
+    for number, (operation, channels, settings) in enumerate(steps, 1):
+        source, target = (str(number - 1) if number > 1 else INPUT), (str(number) if number < len(steps) else _SUM)
+        draft.add(name, operation, channels, source=source, target=target, block=title, **settings)
+    draft.extend([way], draft.channels, draft.size)
+    draft.add(name, block.activation, source=_SUM, block=title)
 
 
 def _fitting(layer: Mapping[str, torch.Tensor], module: torch.nn.Module) -> Mapping[str, torch.Tensor]:

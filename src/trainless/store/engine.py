@@ -1,24 +1,28 @@
-"""Connections to a store: opening, transactions, reading what nobody writes, and what databases say in one sentence."""
+"""Connections to a store: opening, transactions, patience with a server, reading what nobody writes."""
 
 from __future__ import annotations
 
-import re
 import sqlite3
 import time
+import weakref
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import sqlalchemy as sql
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import DBAPIError
 
 from trainless.errors import StoreError
+from trainless.store.addresses import BUSY_SECONDS, check_path, file_engine, parse_url, shown, sqlite_path, url_engine
+from trainless.store.faults import explanation, is_conflict, is_lost
 
 __all__ = ["Database"]
 
-_BUSY_SECONDS = 60.0
 _ATTEMPTS = 5
+_PATIENCE_SECONDS = 60.0  # with a server that was there before
+_LONGEST_PAUSE = 5.0
 
 _T = TypeVar("_T")
 
@@ -39,25 +43,28 @@ class Database:
 
     Example:
         >>> database = Database("sqlite://")
-        >>> database.write(lambda connection: connection.exec_driver_sql("CREATE TABLE a (b INTEGER)"))
+        >>> _ = database.write(lambda connection: connection.exec_driver_sql("CREATE TABLE a (b INTEGER)"))
         >>> database.read(lambda connection: sql.inspect(connection).get_table_names())
         ['a']
     """
 
     def __init__(self, location: str | Path, create: bool = True) -> None:
-        url = _parse_url(str(location)) if "://" in str(location) else None
-        path = Path(location) if url is None else _sqlite_path(url)
+        url = parse_url(str(location)) if "://" in str(location) else None
+        path = Path(location) if url is None else sqlite_path(url)
         if path is None and url is not None:
-            self.location = url.render_as_string(hide_password=True)
-            self._engine = self._still = _url_engine(url, self.location)
+            self.location = shown(url)
+            self._engine = self._still = url_engine(url)
+            # Not every store is closed, such as one that a scorer opened; psycopg complains of connections left open.
+            weakref.finalize(self, self._engine.dispose)
         else:
             path = Path(path or location)
             self.location = str(path)
-            _check_path(path, create)
-            self._engine = _file_engine(path, "" if create else "mode=ro")
-            self._still = _file_engine(path, "mode=ro&immutable=1")
+            check_path(path, create)
+            self._engine = file_engine(path, "" if create else "mode=ro")
+            self._still = file_engine(path, "mode=ro&immutable=1")
         self._path = path
         self._reads_only = path is not None and not create
+        self._was_reached = False
 
     def close(self) -> None:
         """Close all connections."""
@@ -70,22 +77,41 @@ class Database:
             with self._explained():
                 _set_write_ahead(self._path)
 
-    def write(self, change: Callable[[sql.Connection], Any]) -> None:
-        """Change the database in one transaction, and again where another writer came between.
+    def write(self, change: Callable[[sql.Connection], _T]) -> _T:
+        """Change the database in one transaction, and again where another writer came between or a server was away.
 
         Raises:
             StoreError: nothing was changed.
         """
+
+        def attempt() -> _T:
+            with self._transaction() as connection:
+                return change(connection)
+
         with self._explained():
-            for attempt in range(1, _ATTEMPTS + 1):
-                try:
-                    with self._transaction() as connection:
-                        change(connection)
-                except DBAPIError as error:
-                    if attempt == _ATTEMPTS or not _is_conflict(error):
-                        raise
-                else:
-                    return
+            return self._repeated(attempt)
+
+    def _repeated(self, attempt: Callable[[], _T]) -> _T:
+        """Do something once, and again where that helps: what is written is the same however often it is written.
+
+        A server that was never reached is not waited for: most likely its address is wrong.
+        """
+        conflicts, pause, deadline = 0, 0.1, None
+        while True:
+            try:
+                result = attempt()
+            except DBAPIError as error:
+                if is_conflict(error) and conflicts < _ATTEMPTS - 1:
+                    conflicts += 1
+                    continue
+                deadline = deadline or time.monotonic() + _PATIENCE_SECONDS
+                if not (self._was_reached and is_lost(error)) or time.monotonic() + pause > deadline:
+                    raise
+                time.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE)
+            else:
+                self._was_reached = True
+                return result
 
     @contextmanager
     def _transaction(self) -> Iterator[sql.Connection]:
@@ -97,7 +123,7 @@ class Database:
             yield connection
 
     def read(self, ask: Callable[[sql.Connection], _T]) -> _T:
-        """Ask a connection, and again where a file that was still did not stay so.
+        """Ask a connection, and again where a file that was still did not stay so or a server was away.
 
         Raises:
             StoreError: it cannot be read.
@@ -106,8 +132,8 @@ class Database:
             stamp = self._stillness()
             engine = self._engine if stamp is None else self._still
             try:
-                with self._explained(), engine.connect() as connection:
-                    found = ask(connection)
+                with self._explained():
+                    found = self._repeated(partial(_asked, engine, ask))
             except StoreError:
                 if stamp is None or self._stillness() == stamp:
                     raise
@@ -137,120 +163,27 @@ class Database:
         """Turn what a database says into one sentence."""
         try:
             yield
-        except UnicodeDecodeError as error:  # the names of tables, where they are damaged
-            raise StoreError(_explanation(self.location, "malformed")) from error
+        except UnicodeDecodeError as error:  # in a message of SQLite that quotes the file
+            raise StoreError(explanation(self.location, "malformed")) from error
         except (DBAPIError, sqlite3.Error) as error:
             message = str(error.orig if isinstance(error, DBAPIError) else error)
-            raise StoreError(_explanation(self.location, message)) from error
+            raise StoreError(explanation(self.location, message)) from error
 
 
-def _parse_url(text: str) -> sql.URL:
-    try:
-        return sql.make_url(text)
-    except (ArgumentError, ValueError) as error:
-        shown = re.sub(r"(://[^:/]*):.*@", r"\1:***@", text)
-        raise StoreError(
-            f"The store '{shown}' is no database URL: give a path, or a URL such as "
-            "postgresql+psycopg://user@host/name."
-        ) from error
-
-
-def _sqlite_path(url: sql.URL) -> Path | None:
-    """The file of a plain SQLite URL, which then is as safe as one given as a path."""
-    plain = url.drivername in ("sqlite", "sqlite+pysqlite") and not url.query
-    return Path(url.database) if plain and url.database and url.database != ":memory:" else None
-
-
-def _url_engine(url: sql.URL, shown: str) -> sql.Engine:
-    try:
-        return sql.create_engine(url)
-    except (ArgumentError, NoSuchModuleError) as error:
-        raise StoreError(
-            f"The store '{shown}' is of a kind that SQLAlchemy does not know ('{url.drivername}'): give a path, "
-            "or a URL such as postgresql+psycopg://user@host/name."
-        ) from error
-    except ModuleNotFoundError as error:
-        raise StoreError(
-            f"The store '{shown}' needs the package '{error.name}': install it, or give a path."
-        ) from error
-
-
-def _check_path(path: Path, create: bool) -> None:
-    try:
-        with suppress(FileNotFoundError, NotADirectoryError):
-            path.stat()
-    except (OSError, ValueError) as error:
-        cause = getattr(error, "strerror", None) or error
-        raise StoreError(f"The store {str(path)!r} cannot be looked up ({cause}): give another path.") from error
-    if path.is_dir():
-        raise StoreError(f"The store '{path}' is a folder, expected a file: give a file in it, as in {path}/scores.db.")
-    if not path.is_file() and not create:
-        raise StoreError(f"There is no store '{path}': check the path, or score something into it first.")
-    if not path.parent.is_dir():
-        raise StoreError(f"The store '{path}' would lie in '{path.parent}', which is no folder: make it first.")
-    if _is_cut(path):
-        raise StoreError(_explanation(str(path), "malformed"))
-
-
-def _is_cut(path: Path) -> bool:
-    """Tell whether a file ends within a page: SQLite would read on as if there were zeros, and miss scores."""
-    try:
-        with path.open("rb") as file:
-            header = file.read(18)
-        page = int.from_bytes(header[16:], "big")
-        return header.startswith(b"SQLite format 3\0") and page > 1 and path.stat().st_size % page > 0
-    except OSError:  # which SQLite tells better
-        return False
-
-
-def _file_engine(path: Path, options: str) -> sql.Engine:
-    """An engine that opens the file anew for each transaction, so that workers never inherit a connection."""
-    address = f"{path.absolute().as_uri()}?{options}"
-
-    def connect() -> sqlite3.Connection:
-        connection = sqlite3.connect(address, uri=True, timeout=_BUSY_SECONDS)
-        # In write-ahead mode as safe against a killed process as FULL; a power cut may cost the last transaction.
-        connection.execute("PRAGMA synchronous = NORMAL")
-        return connection
-
-    return sql.create_engine("sqlite://", creator=connect, poolclass=sql.NullPool)
+def _asked(engine: sql.Engine, ask: Callable[[sql.Connection], _T]) -> _T:
+    with engine.connect() as connection:
+        return ask(connection)
 
 
 def _set_write_ahead(path: Path) -> None:
     """Set what the file keeps for good; SQLite does not wait by itself for another process that does the same."""
-    deadline = time.monotonic() + _BUSY_SECONDS
+    deadline = time.monotonic() + BUSY_SECONDS
     while True:
         try:
-            with closing(sqlite3.connect(path.absolute(), timeout=_BUSY_SECONDS)) as connection:
+            with closing(sqlite3.connect(path.absolute(), timeout=BUSY_SECONDS)) as connection:
                 connection.execute("PRAGMA journal_mode = WAL")
             return
         except sqlite3.OperationalError as error:
             if "locked" not in str(error) or time.monotonic() > deadline:
                 raise
             time.sleep(0.01)
-
-
-def _is_conflict(error: DBAPIError) -> bool:
-    """Tell whether another writer came between, so that the same transaction may well succeed now."""
-    words = ("deadlock", "duplicate", "unique", "already exists", "could not serialize")
-    return any(word in str(error.orig).lower() for word in words)
-
-
-_EXPLANATIONS = {
-    "file is not a database": "is no SQLite database and so no store: give another file",
-    "malformed": "is a damaged SQLite database: restore it from a copy, or give another file",
-    "readonly": "cannot be written, it or its folder is read-only: change the rights, or give another place",
-    "disk is full": "cannot be written, the disk is full: make room and run the same again, nothing finished is lost",
-    "could not decode": "is a damaged SQLite database: restore it from a copy, or give another file",
-    "locked": "was in use by another process for too long: wait for it to end, then run the same again",
-    "unable to open": "cannot be opened or made: check that its folder is there and may be written to",
-    "disk i/o error": "cannot be read or written, the disk reports an error: check the disk, or give another place",
-}
-
-
-def _explanation(location: str, message: str) -> str:
-    for part, explanation in _EXPLANATIONS.items():
-        if part in message.lower():
-            return f"The store '{location}' {explanation}."
-    first = (message.strip().splitlines() or ["no message"])[0]
-    return f"The store '{location}' cannot be used, the database says \"{first}\": check the location and its rights."

@@ -17,12 +17,15 @@ from trainless.store.keys import Run, format_protocol, hash_of
 
 __all__ = ["CURRENT", "META", "NOTES", "RUNS", "RUN_COLUMNS", "SCHEMA_VERSION", "SCORES", "SCORE_COLUMNS", "Layout"]
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 RUN_COLUMNS = ("space", "task", "seed", "fidelity")
 SCORE_COLUMNS = (
     "architecture", "proxy", "proxy_version", "value", "value_text", "status", "reason", "seconds", "spent",
     "peak_memory", "created",
 )  # fmt: skip
+
+# Rows that are there already use numbers up, and a team's store has no end. In SQLite all integers have 64 bits.
+_Number = sql.BigInteger().with_variant(sql.Integer(), "sqlite")
 
 _metadata = sql.MetaData()
 META = sql.Table(
@@ -44,9 +47,9 @@ RUNS = sql.Table(
 SCORES = sql.Table(
     "scores",
     _metadata,
-    sql.Column("id", sql.Integer, primary_key=True),
+    sql.Column("id", _Number, primary_key=True),
     sql.Column("hash", sql.String(32), nullable=False, unique=True),  # of the run, architecture, proxy and version
-    sql.Column("run", sql.ForeignKey(RUNS.c.id), nullable=False, index=True),
+    sql.Column("run", sql.ForeignKey(RUNS.c.id), nullable=False),
     sql.Column("architecture", sql.Text, nullable=False),
     sql.Column("proxy", sql.Text, nullable=False),
     sql.Column("proxy_version", sql.Integer, nullable=False),
@@ -59,11 +62,13 @@ SCORES = sql.Table(
     sql.Column("spent", sql.Double),
     sql.Column("peak_memory", sql.Double),
     sql.Column("created", sql.String(32), nullable=False),
+    # The best of a proxy are read from it in order, and the scores of a run found by its beginning.
+    sql.Index("ix_scores_best", "run", "proxy", "proxy_version", "value"),
 )
 NOTES = sql.Table(
     "notes",
     _metadata,
-    sql.Column("id", sql.Integer, primary_key=True),
+    sql.Column("id", _Number, primary_key=True),
     sql.Column("hash", sql.String(32), nullable=False, unique=True),  # of topic and name
     sql.Column("topic_hash", sql.String(32), nullable=False, index=True),
     sql.Column("topic", sql.Text, nullable=False),

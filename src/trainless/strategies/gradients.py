@@ -11,14 +11,12 @@ from trainless.errors import InputError
 from trainless.search_spaces.base import SearchSpace
 from trainless.search_spaces.relaxation import Relaxation
 from trainless.strategies.taught import Taught, Told
-from trainless.types import Architecture, Task
+from trainless.types import ANY_TASK, Architecture
 
 if TYPE_CHECKING:
     from trainless.supernets.keeping import KeptState
 
 __all__ = ["GDAS", "Darts", "DrNAS", "GradientBased", "PCDarts", "PDarts"]
-
-_ANY = Task("any", 1)  # what there is to choose among does not depend on the task
 
 
 class GradientBased(Taught):
@@ -47,7 +45,7 @@ class GradientBased(Taught):
     ) -> None:  # fmt: skip
         super().__init__(space, seed, objectives=objectives)
         self.epochs, self.rate, self.early_stop = epochs, rate, early_stop
-        self._relaxation: Relaxation = space.relaxation(_ANY)
+        self._relaxation: Relaxation = space.relaxation(ANY_TASK)
         self._shares = [np.full(len(options), 1 / len(options)) for options in self._relaxation.choices]
 
     def _study(self, images: ImageDataset, kept: KeptState, told: Told) -> None:

@@ -9,11 +9,10 @@ import numpy as np
 from trainless.errors import InputError
 from trainless.search_spaces.base import SearchSpace
 from trainless.strategies.base import Proposal, Strategy
-from trainless.types import Architecture, Task
+from trainless.types import ANY_TASK, Architecture
 
 __all__ = ["Morph"]
 
-_ANY = Task("any", classes=2)  # whether there is a morphism hardly depends on the task, and a strategy knows none
 _DRAWS = 8  # for each start, the smallest of which it is
 
 
@@ -78,7 +77,7 @@ class Morph(Strategy):
 
     def _small(self) -> Architecture:
         drawn = [self.space.propose(self.rng) for _ in range(_DRAWS)]
-        return min(drawn, key=lambda architecture: self.space.parameters(architecture, _ANY))
+        return min(drawn, key=lambda architecture: self.space.parameters(architecture, ANY_TASK))
 
     def _front(self) -> list[Architecture]:
         """The architectures that no other beats in all objectives."""
@@ -103,7 +102,7 @@ class Morph(Strategy):
         from trainless.morphism import can_morph
 
         if (parent, child) not in self._known:
-            sizes = [self.space.parameters(architecture, _ANY) for architecture in (parent, child)]
-            blueprints = (self.space.blueprint(architecture, _ANY) for architecture in (parent, child))
+            sizes = [self.space.parameters(architecture, ANY_TASK) for architecture in (parent, child)]
+            blueprints = (self.space.blueprint(architecture, ANY_TASK) for architecture in (parent, child))
             self._known[parent, child] = sizes[0] < sizes[1] and can_morph(*blueprints)
         return self._known[parent, child]

@@ -8,7 +8,7 @@ from trainless.data import ImageDataset
 from trainless.errors import InputError
 from trainless.search_spaces.base import SearchSpace
 from trainless.strategies.taught import Taught, Told
-from trainless.types import Architecture, Task
+from trainless.types import ANY_TASK, Architecture
 
 if TYPE_CHECKING:
     from trainless.supernets import MixtureScores
@@ -16,15 +16,13 @@ if TYPE_CHECKING:
 
 __all__ = ["TENAS", "ZeroCostPT"]
 
-_ANY = Task("any", 1)
-
 
 class _Pruning(Taught):
     """What both share: after what was found they propose its neighbours."""
 
     def __init__(self, space: SearchSpace, seed: int = 0, *, objectives: int = 1) -> None:
         super().__init__(space, seed, objectives=objectives)
-        space.relaxation(_ANY)  # refuses a space whose operations cannot be mixed
+        space.relaxation(ANY_TASK)  # refuses a space whose operations cannot be mixed
 
     def _scores(self, images: ImageDataset, kept: KeptState, names: tuple[str, ...], repeats: int = 1) -> MixtureScores:
         """Scores of mixtures, with those that are kept from an earlier run."""

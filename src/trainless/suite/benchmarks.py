@@ -114,8 +114,8 @@ def find_benchmarks(
                 + (f"`trainless tables get NAME` fetches one, NAME being one of {known}." if known else
                    "give one of your own by --table FILE.")
             )  # fmt: skip
-    for name in tables:
-        path, _, spec = str(name).partition("@")
+    for name in dict.fromkeys(map(str, tables)):
+        path, _, spec = name.partition("@")
         found.append(_benchmark(path, spec, folder))
     if not found:
         raise InputError("No table of true accuracies is here: `trainless tables` tells how to get some.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from pathlib import Path
 
@@ -31,7 +32,7 @@ def proxy_from_file(where: str) -> Proxy:
     """
     path, _, name = where.rpartition(":")
     file = Path(path)
-    if not file.is_file() or not name:
+    if not os.path.isfile(file) or not name:
         raise InputError(
             f"There is no file '{path or where}': name it and the proxy in it, as in my_proxy.py:MY_PROXY."
         )
@@ -42,7 +43,7 @@ def proxy_from_file(where: str) -> Proxy:
     sys.path[:] = [folder, *(path for path in sys.path if path != folder)]  # worker processes find it by the same path
     try:
         module = importlib.import_module(file.stem)
-    except Exception as error:  # a file of the user's may raise whatever it likes
+    except (Exception, SystemExit) as error:  # a file of the user's may raise whatever it likes
         raise InputError(f"'{path}' cannot be imported ({type(error).__name__}: {error}): mend it.") from error
     found = getattr(module, name, None)
     if getattr(module, "__file__", None) is None or Path(str(module.__file__)).resolve() != resolved:

@@ -14,6 +14,7 @@ from trainless.aggregation import NAMED_AGGREGATES
 from trainless.data import ImageDataset
 from trainless.errors import InputError
 from trainless.metrics import spearman
+from trainless.precision import AUTO, check_precision
 from trainless.proxies import Proxy
 from trainless.ranking import average_ranks, finite_last
 from trainless.scoring import Scorer, parts_of
@@ -49,6 +50,7 @@ class Suite:
         resamples: bootstrap samples behind each interval.
         workers: processes; None is one a core; or `trainless.workers.Workers`.
         datasets: names of data sets of the benchmarks; None takes all.
+        precision: as for `trainless.Scorer`; ``"auto"`` measures for each benchmark and its images.
 
     Raises:
         InputError: a number is out of range, or a name is unknown.
@@ -67,6 +69,7 @@ class Suite:
     resamples: int = 200
     workers: WorkersChoice = None
     datasets: Sequence[str] | None = None
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         for name, least in (("sample", 2), ("seeds", 1), ("batch_size", 2)):
@@ -74,6 +77,7 @@ class Suite:
             if value is not None and value < least:
                 raise InputError(f"The {name.replace('_', ' ')} is {value}, expected at least {least}.")
         parts_of(self.names)
+        check_precision(self.precision, others=(AUTO,))
 
     @property
     def names(self) -> list[str | Proxy]:
@@ -153,6 +157,7 @@ def run_suite(
     if unknown := [name for name in suite.datasets or () if name not in known]:
         raise InputError(f"No benchmark here has the data set '{unknown[0]}', expected {', '.join(known)}.")
     rows: list[dict[str, object]] = []
+    precisions: dict[str, None] = {}
     for benchmark in benchmarks:
         sample = benchmark.sample(suite.sample)
         # Data sets that are scored on the same images have the same scores.
@@ -163,28 +168,30 @@ def run_suite(
             loaded = suite_images(dataset, suite.data)
             images.setdefault(loaded.task.name, (loaded, []))[1].append(dataset)
         for name, (loaded, datasets) in images.items():
-            scores, costs = _scored(suite, benchmark, loaded, sample, store, progress)
+            scores, costs, precision = _scored(suite, benchmark, loaded, sample, store, progress)
+            precisions[precision if suite.precision != AUTO else f"{benchmark.table.name}, {name}: {precision}"] = None
             for dataset in datasets:
                 rows += _rows(suite, benchmark, dataset, name, scores, costs)
-    return SuiteResult(pd.DataFrame(rows, columns=list(COLUMNS)), _protocol(suite, benchmarks))
+    return SuiteResult(pd.DataFrame(rows, columns=list(COLUMNS)), _protocol(suite, benchmarks, precisions))
 
 
 def _scored(
     suite: Suite, benchmark: Benchmark, images: ImageDataset, sample: Sequence[str], store: Path,
     progress: Progress | None,
-) -> tuple[list[pd.DataFrame], pd.Series]:  # fmt: skip
-    """The scores of all proxies, a table a seed, and the mean seconds of each."""
+) -> tuple[list[pd.DataFrame], pd.Series, str]:  # fmt: skip
+    """The scores of all proxies, a table a seed, the mean seconds of each, and the precision."""
     _, proxies, _ = parts_of(suite.names)
-    tables, costs = [], []
+    tables, costs, precision = [], [], suite.precision
     for seed in range(suite.seeds):
         scorer = Scorer(
             benchmark.space, proxies, images, seed=seed, batch_size=suite.batch_size,
-            initialization=suite.initialization, workers=suite.workers, store=store,
+            initialization=suite.initialization, precision=precision, workers=suite.workers, store=store,
         )  # fmt: skip
+        precision = scorer.protocol.precision  # measured once, for all seeds
         what = f"{benchmark.table.name}, seed {seed}"
         tables.append(scorer.score(sample, _named(progress, what)))
         costs.append(scorer.costs)
-    return tables, pd.concat(costs, axis=1).mean(axis=1)
+    return tables, pd.concat(costs, axis=1).mean(axis=1), precision
 
 
 def _named(progress: Progress | None, what: str) -> Callable[[int, int], None] | None:
@@ -237,7 +244,7 @@ def _ceiling(benchmark: Benchmark, dataset: str, sample: Iterable[str]) -> float
     return spearman(once[both].to_numpy(), several[both].to_numpy()) if len(both) > 1 else np.nan
 
 
-def _protocol(suite: Suite, benchmarks: Sequence[Benchmark]) -> dict[str, str]:
+def _protocol(suite: Suite, benchmarks: Sequence[Benchmark], precisions: Iterable[str]) -> dict[str, str]:
     from trainless.ranking import NON_FINITE_POLICY
 
     population = "every architecture of a table" if suite.sample is None else f"{suite.sample:,} distinct networks"
@@ -247,6 +254,7 @@ def _protocol(suite: Suite, benchmarks: Sequence[Benchmark]) -> dict[str, str]:
         "seeds": ", ".join(map(str, range(suite.seeds))),
         "batch": f"{suite.batch_size} images, as many of each class",
         "initialization": suite.initialization,
+        "precision": "; ".join(precisions),
         "intervals": f"95 % of {suite.resamples} bootstrap samples of the networks",
         "aggregations": "among the networks of one benchmark and seed",
         "not finite": NON_FINITE_POLICY,

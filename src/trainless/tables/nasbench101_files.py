@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from trainless.errors import TableError
+from trainless.data.arrays import check_unpacked
+from trainless.errors import DataError, TableError
 from trainless.search_spaces.nasbench101_cells import (
     MOST_VERTICES,
     Graph,
@@ -78,10 +79,12 @@ def _hashes(cells: Iterable[tuple[int, int, int]], progress: Callable[[int, int]
 def _read_graphs(path: Path) -> dict[str, NDArray[Any]]:
     try:
         with path.open("rb") as content, np.load(content, allow_pickle=False) as file:
-            graphs = {name: file[name] for name in (*_COUNTS, "test_accuracy")}
+            names = (*_COUNTS, "test_accuracy")
+            check_unpacked(path, file, names)
+            graphs = {name: file[name] for name in names}
     except Exception as error:  # a damaged archive raises whatever its decoder does
         # NumPy's own words for what is no array advise to unpickle it.
-        known = isinstance(error, OSError | KeyError)
+        known = isinstance(error, OSError | KeyError | DataError)
         raise _no_graphs(path, reason(error) if known else "it is damaged, or holds more than numbers") from error
     if fault := _fault(graphs):
         raise _no_graphs(path, fault)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import os
 import re
 import tempfile
@@ -18,6 +20,8 @@ from trainless.tables.files import reason, shown
 __all__ = ["SPACE_STRINGS", "is_plain", "read_plain", "read_table", "write_table"]
 
 _CSV, _PARQUET = (".csv", ".csv.gz"), (".parquet",)
+# The largest public table has 423,624 rows of five columns.
+_MOST_BYTES, _MOST_COLUMNS, _MOST_CELLS = 1 << 30, 10_000, 10**8
 _FACTS = ("name", "space", "origin", "licence")
 _FORMER = {
     "nats-sss": "nats_size",
@@ -125,7 +129,7 @@ def read_plain(path: Path) -> pd.DataFrame:
     """
     ending = _ending(path)
     try:
-        return pd.read_parquet(path) if ending in _PARQUET else _read_csv(path)
+        return _read_parquet(path) if ending in _PARQUET else _read_csv(path)
     except FileNotFoundError as error:
         raise TableError(f"There is no file '{path}': give a table that exists.") from error
     except Exception as error:  # damaged files raise whatever their decoder does
@@ -133,11 +137,27 @@ def read_plain(path: Path) -> pd.DataFrame:
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
+    # What is small as a file may unpack to more than the memory holds.
+    with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
+        content = file.read(_MOST_BYTES + 1)
+    if len(content) > _MOST_BYTES:
+        raise ValueError(f"it unpacks to more than {_MOST_BYTES >> 20} MiB")
+    if (columns := re.split(rb"[\r\n]", content, maxsplit=1)[0].count(b",") + 1) > _MOST_COLUMNS:
+        raise ValueError(f"it has {columns:,} columns, more than {_MOST_COLUMNS:,}")
     # Without a header, pandas refuses a first row that is longer; with one, it would shift the columns.
-    names = pd.read_csv(path, header=None, nrows=2, dtype=str).iloc[0].dropna()
+    names = pd.read_csv(io.BytesIO(content), header=None, nrows=2, dtype=str).iloc[0].dropna()
     if names.duplicated().any():
         raise ValueError(f"it has the column {names[names.duplicated()].iloc[0]} more than once")
-    return pd.read_csv(path, dtype={"architecture": str}, low_memory=False)
+    return pd.read_csv(io.BytesIO(content), dtype={"architecture": str}, low_memory=False)
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    from pyarrow.parquet import read_metadata
+
+    facts = read_metadata(path)
+    if facts.num_rows * facts.num_columns > _MOST_CELLS:
+        raise ValueError(f"it has {facts.num_rows:,} rows of {facts.num_columns:,}, more than {_MOST_CELLS:,} values")
+    return pd.read_parquet(path)
 
 
 def is_plain(path: Path) -> bool:

@@ -11,21 +11,22 @@ from trainless.training.convolutions import mended_convolutions
 from trainless.training.devices import Devices
 from trainless.training.recipes import Recipe
 
-__all__ = ["faster_precision", "step_seconds"]
+__all__ = ["faster_precision", "few_seconds", "step_seconds"]
 
 _SECONDS = 1.0  # for all measurements of a network
 _STEPS = 10
-_FEW = 4  # images of a first step, which tells how many are measured
+_FEW = 4  # images of a first step
 _PRECISIONS = ("32-true", "bf16-mixed")
 
 
 def faster_precision(
-    network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, recipe: Recipe, devices: Devices | None = None
-) -> str:
+    network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, recipe: Recipe,
+    devices: Devices | None = None, *, most: float = _SECONDS,
+) -> str:  # fmt: skip
     """Measure in which precision a training step of a network is faster: ``"32-true"`` or ``"bf16-mixed"``.
 
-    A copy is trained for about a second, in turns, by so many of the images that there is time for several steps. The
-    shortest step of each counts; bfloat16 has to be faster.
+    A copy is trained for about a second at most, in turns, by so many of the images that there is time for several
+    steps. The shortest step of each counts; bfloat16 has to be faster.
 
     Args:
         network: in train mode, on the CPU.
@@ -33,6 +34,7 @@ def faster_precision(
         labels: their classes.
         recipe: has the optimizer.
         devices: where it is to train; None is the CPU.
+        most: seconds after which no further step is begun; there are two of few images and two more at least.
 
     Example:
         >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
@@ -45,14 +47,14 @@ def faster_precision(
     start = time.perf_counter()
     for _ in range(2):  # the first steps take longer
         few = max(_timed(trial, images[:_FEW], labels[:_FEW]) for trial in trials.values())
-    count = min(len(images), max(_FEW, int(_FEW * _SECONDS / (_STEPS * few))))
+    count = min(len(images), max(_FEW, int(_FEW * most / (_STEPS * few))))
     shortest = dict.fromkeys(trials, float("inf"))
     for number in range(_STEPS):
         for precision, trial in trials.items():
             seconds = _timed(trial, images[:count], labels[:count])
             if number:
                 shortest[precision] = min(shortest[precision], seconds)
-        if number and time.perf_counter() - start > _SECONDS:
+        if number and time.perf_counter() - start > most:
             break
     return min(_PRECISIONS, key=shortest.__getitem__)
 
@@ -63,13 +65,16 @@ def step_seconds(
 ) -> float:  # fmt: skip
     """Measure the shortest training step of a copy of a network on the CPU, in seconds.
 
+    Before it comes a step of few images, in which memory is allocated and threads begin.
+
     Args:
         network: in train mode.
         images: a batch, shape ``(images, channels, height, width)``.
         labels: their classes.
         recipe: has the optimizer.
         precision: ``"32-true"`` or ``"bf16-mixed"``.
-        most: seconds after which no further step is begun; there are two at least, the first of which does not count.
+        most: seconds after which no further step is begun; there is one at least, which does not count if there are
+            more.
 
     Example:
         >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
@@ -77,9 +82,23 @@ def step_seconds(
         True
     """
     trial, start, times = _Trial(network, recipe, precision, torch.device("cpu")), time.perf_counter(), list[float]()
-    while len(times) < 2 or (len(times) <= _STEPS and time.perf_counter() - start < most):
+    _timed(trial, images[:_FEW], labels[:_FEW])
+    while not times or (len(times) <= _STEPS and time.perf_counter() - start < most):
         times.append(_timed(trial, images, labels))
-    return min(times[1:])
+    return min(times[1:] or times)
+
+
+def few_seconds(network: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor, recipe: Recipe) -> float:
+    """Measure one training step of a copy of a network with four images at most on the CPU, in seconds.
+
+    It is the first of the copy, and so takes longer than others: where it takes long, all else does.
+
+    Example:
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+        >>> few_seconds(network, torch.zeros(9, 1, 2, 2), torch.zeros(9, dtype=torch.long), Recipe()) < 1
+        True
+    """
+    return _timed(_Trial(network, recipe, "32-true", torch.device("cpu")), images[:_FEW], labels[:_FEW])
 
 
 class _Trial:

@@ -18,6 +18,8 @@ __all__ = ["ClosedForm", "closed_form"]
 
 Floats = NDArray[np.float64]
 
+_ROUNDING = 1e-6  # of a feature's mean; single precision has 6e-8, of each of some hundred sums
+
 
 @dataclass(frozen=True, eq=False)
 class ClosedForm:
@@ -67,7 +69,7 @@ def closed_form(
         >>> head.accuracy, len(head.layers)
         (1.0, 1)
     """
-    values, mean, deviation = standardised(features)
+    values, mean, deviation = standardised(_without_rounding(features))
     layers: list[tuple[Floats, Floats]] = []
     if hidden:
         stream = generator(seed, "hidden layer")
@@ -75,7 +77,7 @@ def closed_form(
         weight /= math.sqrt(values.shape[1])
         bias = torch.randn(hidden, generator=stream, dtype=torch.float64).numpy()
         layers.append(_folded(weight, bias, mean, deviation))
-        values, mean, deviation = standardised(np.maximum(values @ weight.T + bias, 0))
+        values, mean, deviation = standardised(_without_rounding(np.maximum(values @ weight.T + bias, 0)))
     found = spectrum(values)
     fits = {"discriminant": discriminant(found, labels, classes, balanced=balanced)}
     if not balanced:
@@ -91,6 +93,13 @@ def closed_form(
 def _loss(left_out: Floats, labels: NDArray[np.int64]) -> float:
     losses = -log_softmax(left_out, 1)[np.arange(len(labels)), labels]
     return float(np.where(np.isfinite(losses), losses, math.log(left_out.shape[1])).mean())
+
+
+def _without_rounding(features: NDArray[np.floating]) -> Floats:
+    """Features of which those that vary by no more than single precision tells are constant."""
+    values = np.asarray(features, np.float64)
+    mean = values.mean(0)
+    return np.where(values.std(0) > _ROUNDING * np.abs(mean), values, mean)
 
 
 def _folded(weight: Floats, bias: Floats, mean: Floats, deviation: Floats) -> tuple[Floats, Floats]:

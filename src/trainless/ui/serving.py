@@ -77,8 +77,10 @@ def _serve_files(workspace: Workspace) -> None:
 
 
 def _check(workspace: Workspace, port: int) -> None:
-    if not workspace.data.is_dir():
+    if not os.path.isdir(workspace.data):
         raise InputError(f"'{workspace.data}' is no folder: give the folder that holds your images as --data.")
+    if not 0 < port < 65536:
+        raise InputError(f"The port is {port}, expected 1 to 65535: give one such as 8080.")
     try:
         workspace.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -87,8 +89,6 @@ def _check(workspace: Workspace, port: int) -> None:
         ) from error
     if not os.access(workspace.out, os.W_OK):
         raise InputError(f"The folder '{workspace.out}' may not be written to: give another --out.")
-    if not 0 < port < 65536:
-        raise InputError(f"The port is {port}, expected 1 to 65535: give one such as 8080.")
     with socket.socket() as tried:
         tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

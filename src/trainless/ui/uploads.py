@@ -125,7 +125,7 @@ def _relative_path(entry: zipfile.ZipInfo, name: str) -> PurePosixPath | None:
     hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
     # Images that are not read are told of in the audit, by their names.
     wanted = is_image_name(path.name) or path.suffix.lower() in TABLE_SUFFIXES or unread_format(path.name)
-    if entry.is_dir() or hidden or not wanted:
+    if entry.filename.endswith("/") or hidden or not wanted:  # `is_dir` fails for an empty name
         return None
     if entry.flag_bits & 1:
         raise DataError(f"'{name}' is encrypted: give a zip archive without a password.")

@@ -191,7 +191,7 @@ class Workspace:
                 text = _beneath(folder, file).read_text(encoding="utf-8")
                 documents[file] = json.loads(text)
                 when = (folder / file).stat().st_mtime
-            except (OSError, ValueError):  # InputError is one
+            except (OSError, ValueError, RecursionError):  # InputError is a ValueError
                 continue
         documents = {file: document for file, document in documents.items() if isinstance(document, dict)}
         if not documents or not _is_sound(documents.get(FACTS)):

@@ -6,6 +6,7 @@ import math
 import multiprocessing
 import multiprocessing.connection
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -119,7 +120,7 @@ class _Pool:
     def _start(self) -> _Worker:
         for _ in range(_LAUNCHES):
             ours, theirs = self.context.Pipe()
-            arguments = (theirs, self.function, self.shared, self.setting.memory_limit)
+            arguments = (theirs, _Bytes((self.function, self.shared)), self.setting.memory_limit)
             process = self.context.Process(target=_serve, args=arguments, daemon=True, name="trainless-worker")
             # The server that it is forked off may have been killed: the next time there is a new one.
             with process_start(self.shared), suppress(EOFError, OSError):
@@ -215,8 +216,19 @@ def _cause(exit_code: int | None) -> str:
     return "" if exit_code is None else f", with exit code {exit_code}"
 
 
-def _serve(connection: Any, function: Callable[..., Any], shared: Any, memory_limit: int | None) -> None:
+class _Bytes:
+    """Something that is sent as bytes: PyTorch would keep a file open for each tensor that it sends."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return pickle.loads, (pickle.dumps(self.value),)
+
+
+def _serve(connection: Any, work: tuple[Callable[..., Any], Any], memory_limit: int | None) -> None:
     """The life of a worker: take a unit, answer, until the parent is gone."""
+    function, shared = work
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # as what it was forked off may not
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if memory_limit is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import math
 import mmap
@@ -13,7 +14,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from multiprocessing.context import BaseContext
 from typing import Any
@@ -47,7 +48,16 @@ def process_context() -> BaseContext:
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(_ENGINE)
+    atexit.register(_end_server)
     return context
+
+
+def _end_server() -> None:
+    """End the server with the program: where that is refused at once, it would go on importing for a second."""
+    number = getattr(multiprocessing.forkserver._forkserver, "_forkserver_pid", None)
+    if number is not None:
+        with suppress(OSError):
+            os.kill(number, signal.SIGTERM)
 
 
 def prepare_processes() -> None:

@@ -36,7 +36,7 @@ class HessianForm(Recorder):
     def finish(self, run: Run) -> None:
         """Compute the form."""
         weights = [weight.leaf for weight in run.weights]
-        with run.tracker.watching(TWICE_DIFFERENTIABLE[run.spec.batch_norm](), alone=True):
+        with run.tracker.watching(TWICE_DIFFERENTIABLE[run.spec.batch_norm](), run.products, alone=True):
             try:
                 self._form = self._by_jets(run, weights)
             except JetError:

@@ -1,19 +1,20 @@
-"""The way from earlier schemas of a store to the present one: one file a schema, each with the step to the next."""
+"""The way from earlier schemas of a store to the present one: one revision a schema, by the operations of Alembic."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 
 import sqlalchemy as sql
 
 from trainless.errors import StoreError
-from trainless.store.migrations import schema_1
+from trainless.store.migrations import schema_1, schema_2, schema_3
 from trainless.store.schema import CURRENT, META, SCHEMA_VERSION, Layout
 
 __all__ = ["LAYOUTS", "layout_of", "migrate", "stored_version"]
 
-_STEPS: dict[int, Callable[[sql.Connection], None]] = {1: schema_1.migrate}
-LAYOUTS: dict[int, Layout] = {1: schema_1.LAYOUT, SCHEMA_VERSION: CURRENT}
+_REVISIONS = (schema_2, schema_3)
+# Schema 3 has other indexes than schema 2, and the same columns.
+LAYOUTS: dict[int, Layout] = {1: schema_1.LAYOUT, 2: replace(CURRENT, version=2), SCHEMA_VERSION: CURRENT}
 
 # Where making and dropping tables belongs to a transaction, so that a killed migration leaves the earlier schema.
 _TRANSACTIONAL = ("sqlite", "postgresql")
@@ -60,7 +61,12 @@ def migrate(connection: sql.Connection, location: str) -> None:
             f"'{location}' has an earlier schema, and a database of the kind '{connection.dialect.name}' cannot be "
             "migrated in one transaction: begin a new store, and keep this one to read."
         )
+    from alembic.operations import Operations  # which takes as long to import as a small store to open
+    from alembic.runtime.migration import MigrationContext
+
     version = int(stored_version(connection, lock=True) or SCHEMA_VERSION)
-    for step in range(version, SCHEMA_VERSION):
-        _STEPS[step](connection)
+    operations = Operations(MigrationContext.configure(connection))
+    for revision in _REVISIONS:
+        if revision.revision > version:
+            revision.upgrade(operations)
     connection.execute(META.update().where(META.c.name == "schema").values(value=str(SCHEMA_VERSION)))
