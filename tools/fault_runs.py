@@ -343,7 +343,8 @@ class Trial:
         nothing = str(self.root / "nothing")
         variables = {
             "PYTHONPATH": str(SOURCE), "OMP_NUM_THREADS": "1", "TRAINLESS_DATA": nothing,
-            "XDG_CACHE_HOME": nothing, "MPLCONFIGDIR": str(self.root.parent), **(environment or {}),
+            "XDG_CACHE_HOME": nothing, "MPLCONFIGDIR": str(self.root.parent), "TRAINLESS_TRACEBACK": "yes",
+            **(environment or {}),
         }  # fmt: skip
         self.log.append(f"$ {shlex.join(command)}")
         self.started += 1
