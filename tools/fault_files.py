@@ -104,7 +104,7 @@ def killed_tuning(trial: Trial) -> str:
     given = dict(zip(FIT.arguments[2::2], FIT.arguments[3::2], strict=True))
     del given["--epochs"]
     # With few images to learn from and many to choose by there is time to tune, and it is worth it.
-    given |= {"--time": "60s", "--valid-share": "0.75", "--test-share": "0.1"}
+    given |= {"--time": "100s", "--valid-share": "0.75", "--test-share": "0.1"}
     options = [text for option in given.items() for text in option]
     program = replace(FIT, name="fit in time", arguments=(*FIT.arguments[:2], *options))
     is_alive = kill_in_stage(trial, program, "tuning")
