@@ -18,7 +18,6 @@ from trainless.data import ImageDataset
 from trainless.errors import InputError
 from trainless.estimators import Estimate, Setting
 from trainless.estimators.fidelities import Fidelity
-from trainless.precision import AUTO
 from trainless.scoring import Scorer
 from trainless.search.budgets import Budget, parse_budget
 from trainless.search.costs import Costs
@@ -124,18 +123,12 @@ class Search:
                 f"The precision is '{precision}', which is of proxies, and the score '{searched.name}' an estimator "
                 "that has none: leave the precision out."
             )
-        if precision == AUTO:
-            measured = Scorer(
-                space, searched.proxies, data, seed=seed, batch_size=batch_size, precision=AUTO, store=store,
-                device=device,
-            )  # fmt: skip
-            precision = measured.protocol.precision
-        self.precision = precision
         # Draws the batch and checks all that it is given; what is scored is the matter of the estimator.
         scorer = Scorer(
             space, searched.proxies or "params", data, seed=seed, batch_size=batch_size, precision=precision,
             workers=workers, store=store, device=device,
         )  # fmt: skip
+        self.precision = scorer.protocol.precision
         setting = Setting(scorer.space, scorer.dataset, seed, workers, scorer.store)
         if run_off:
             run_off.check(setting.data, seed)
