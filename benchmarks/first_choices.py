@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from common import machine, print_table
-from robust import FEWEST, oriented, stored
+from robust import FEWEST, oriented, store_parser, stored
 
 from trainless.aggregation import NAMED_AGGREGATES, named_aggregate
 from trainless.ranking import finite_last
@@ -29,13 +28,7 @@ FIRST = 10
 
 def main() -> None:
     """Read and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--store", type=Path, required=True)
-    parser.add_argument("--data", required=True, help="as of the suite")
-    parser.add_argument("--table", nargs="*", default=[], help="as of the suite")
-    parser.add_argument("--sample", type=int, default=1000)
-    parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--initialization", default="kaiming_normal_fan_out")
+    parser = store_parser(__doc__)
     parser.add_argument("--scores", default=SCORES)
     arguments = parser.parse_args()
     names = [name.strip() for name in arguments.scores.split(",")]

@@ -67,14 +67,8 @@ class Case(NamedTuple):
 
 def main() -> None:
     """Join, choose and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--store", type=Path, required=True)
-    parser.add_argument("--data", required=True, help="as of the suite")
-    parser.add_argument("--table", nargs="*", default=[], help="as of the suite")
-    parser.add_argument("--sample", type=int, default=1000)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser = store_parser(__doc__)
     parser.add_argument("--most", type=int, default=5)
-    parser.add_argument("--initialization", default="kaiming_normal_fan_out")
     parser.add_argument("--candidates", default=", ".join(CANDIDATES))
     arguments = parser.parse_args()
     names = [name.strip() for name in arguments.candidates.split(",")]
@@ -128,6 +122,18 @@ def main() -> None:
         ("part", "counts", "mean", "mean of data sets", "least above flops", *by_benchmark.columns),
         [row for name in names for row in weighed(cases, names, name)],
     )
+
+
+def store_parser(description: str | None) -> argparse.ArgumentParser:
+    """The options that say which scores are read."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--store", type=Path, required=True)
+    parser.add_argument("--data", required=True, help="as of the suite")
+    parser.add_argument("--table", nargs="*", default=[], help="as of the suite")
+    parser.add_argument("--sample", type=int, default=1000)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--initialization", default="kaiming_normal_fan_out")
+    return parser
 
 
 def weighed(cases: list[Case], names: list[str], part: str) -> Iterator[tuple[object, ...]]:

@@ -36,21 +36,20 @@ def write_file(path: Path, write: Callable[[Path], T]) -> T:
     """
     if not path.name:
         raise InputError(f"{path} cannot be written: it is a folder, give a file in it.")
-    # The ending decides the format for some writers. A device or a pipe is written to, and never replaced by a file.
-    is_special = path.exists() and not path.is_file() and not path.is_dir()
-    partial = path if is_special else path.with_name(f".{path.name}.partial").with_suffix(f".partial{path.suffix}")
+    # The ending decides the format for some writers.
+    partial = path.with_name(f".{path.name}.partial").with_suffix(f".partial{path.suffix}")
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            return write(path)  # a device or a pipe is written to, and never replaced by a file
         result = write(partial)
-        if not is_special:
-            partial.replace(path)
+        partial.replace(path)
     except InputError:
         raise
     except (OSError, ImportError, ValueError) as error:  # the last two where an ending asks for what is not there
         raise InputError(f"{path} cannot be written: {getattr(error, 'strerror', None) or error}.") from error
     finally:
-        if not is_special:
-            with suppress(OSError):
-                partial.unlink()
+        with suppress(OSError):
+            partial.unlink()
     return result
 
 

@@ -23,7 +23,7 @@ from trainless.terminal import tell, visible
 
 __all__ = ["app", "main"]
 
-_INTERRUPTED = 130  # as a shell shows a command that Ctrl-C ended
+_INTERRUPTED = 130  # as a shell shows a command that Ctrl-C ended, and as Typer itself ends
 
 app = typer.Typer(
     help="Find a good neural network without training the candidates.",
@@ -44,9 +44,6 @@ for _name, _group in (
     ("hybrid", studies.hybrid), ("reproduce", studies.reproduce),
 ):  # fmt: skip
     app.add_typer(_group, name=_name)
-
-
-_INTERRUPTED = 130  # as Typer too ends at Ctrl-C
 
 
 def main() -> None:
@@ -89,7 +86,9 @@ def main() -> None:
 
 def _fault(error: Exception) -> str:
     """Say what failed that never should, and how it is reported."""
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+    from trainless.hardware import is_out_of_memory
+
+    if is_out_of_memory(error):
         return (
             "This needs more memory than there is: give fewer or smaller images, a smaller network, or fewer workers."
         )

@@ -28,11 +28,10 @@ from trainless.cli.shared import (
     Space,
     Timeout,
     Workers,
+    asked_workers,
     check_places,
-    chosen_backend,
     find_data,
     interruptible,
-    limited,
     new_folder,
     new_store,
     without_password,
@@ -188,7 +187,7 @@ def fit(
     precision = precision or ("auto" if epochs is None else "32-true")
     plan = Plan(
         _seconds(time, epochs), limits, space, strategy, score, measure, mirror, image_size, seed or 0,
-        chosen_backend(backend, address, workers), epochs, evaluations,
+        asked_workers(backend, address, workers), epochs, evaluations,
         devices_of(accelerator, devices, precision), resize, mirror_average, backbone, start,
     )  # fmt: skip
     valid, test = (0.2 if share is None else share for share in (valid_share, test_share))
@@ -500,7 +499,7 @@ def trust(
     others = [estimator(spec) for spec in split_names(estimators)]
     chosen = search_space(space)
     loaded = load_data(find_data(data), image_size=image_size)
-    where = limited(chosen_backend(backend, address, workers), timeout, memory_limit)
+    where = asked_workers(backend, address, workers, timeout, memory_limit)
     advice = f"What is finished is in {without_password(store)}: run the same command again to go on."
     with new_store(store), interruptible(advice), progress("training") as update:
         found = trust(

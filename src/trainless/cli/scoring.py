@@ -23,14 +23,13 @@ from trainless.cli.shared import (
     StoreArgument,
     Timeout,
     Workers,
+    asked_workers,
     cause,
-    chosen_backend,
     chosen_run,
     find_data,
     first_line,
     in_listed_order,
     interruptible,
-    limited,
     new_folder,
     new_store,
     own_version,
@@ -151,7 +150,7 @@ def score(
     chosen_space = search_space(space)
     chosen = _architectures(chosen_space, architectures, sample, everything, seed)
     images = load_data(find_data(data), image_size=image_size)
-    where = limited(chosen_backend(backend, address, workers), timeout, memory_limit)
+    where = asked_workers(backend, address, workers, timeout, memory_limit)
     with new_store(store):
         scorer = Scorer(
             chosen_space, proxies, images, seed=seed, batch_size=batch_size, balanced=balanced,

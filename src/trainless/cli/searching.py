@@ -19,13 +19,12 @@ from trainless.cli.shared import (
     Space,
     Timeout,
     Workers,
+    asked_workers,
     check_figure,
     check_places,
-    chosen_backend,
     find_data,
     first_line,
     interruptible,
-    limited,
     new_store,
     without_password,
 )
@@ -117,7 +116,7 @@ def search(
     chosen = search_space(space)
     images = load_data(find_data(data), image_size=image_size)
     known = _table_of_costs(table, [*columns, *objectives])
-    where = limited(chosen_backend(backend, address, workers), timeout, memory_limit)
+    where = asked_workers(backend, address, workers, timeout, memory_limit)
     searches: list[Search] = []
     with new_store(store):
         for search_seed in range(seed, seed + seeds):

@@ -32,16 +32,15 @@ __all__ = [
     "Timeout",
     "TrainlessCommand",
     "Workers",
+    "asked_workers",
     "cause",
     "check_figure",
     "check_places",
-    "chosen_backend",
     "chosen_run",
     "find_data",
     "first_line",
     "in_listed_order",
     "interruptible",
-    "limited",
     "new_folder",
     "new_store",
     "own_version",
@@ -132,19 +131,26 @@ def first_line(thing: Any) -> str:
     return (thing.__doc__ or "").strip().splitlines()[0]
 
 
-def chosen_backend(backend: str, address: str | None, workers: int | None) -> WorkersChoice:
-    """Give the workers that --backend, --address and --workers ask for; those of a cluster are connected to."""
-    from trainless.workers import RayWorkers
+def asked_workers(
+    backend: str, address: str | None, workers: int | None, timeout: str | None = None,
+    memory_limit: str | None = None,
+) -> WorkersChoice:  # fmt: skip
+    """Give the workers that the options ask for, limited where they are to be; those of a cluster are connected to."""
+    from trainless.costs import COSTS
+    from trainless.units import parse_time
+    from trainless.workers import RayWorkers, limited_workers
 
     if backend not in BACKENDS:
         raise UnknownNameError("backend", backend, BACKENDS)
-    if backend == "local":
-        if address is not None:
-            raise InputError(f"--address is {address}, but workers are on this machine: add --backend ray.")
-        return workers
-    cluster = RayWorkers(address, workers)
-    cluster.connect()  # what is wrong with it is found before any work is done
-    return cluster
+    if backend == "local" and address is not None:
+        raise InputError(f"--address is {address}, but workers are on this machine: add --backend ray.")
+    chosen: WorkersChoice = workers
+    if backend == "ray":
+        chosen = cluster = RayWorkers(address, workers)
+        cluster.connect()  # what is wrong with it is found before any work is done
+    seconds = None if timeout is None else parse_time(timeout)
+    memory = None if memory_limit is None else int(COSTS["memory"].parse(memory_limit, "--memory-limit") * 2**20)
+    return limited_workers(chosen, seconds, memory)
 
 
 def find_data(data: str) -> str:
@@ -170,17 +176,6 @@ def interruptible(advice: str | Callable[[], str]) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise InterruptedRunError(advice if isinstance(advice, str) else advice()) from None
-
-
-def limited(workers: WorkersChoice, timeout: str | None, memory_limit: str | None) -> WorkersChoice:
-    """Limit what workers may take for an architecture, where that is asked for."""
-    from trainless.costs import COSTS
-    from trainless.units import parse_time
-    from trainless.workers import limited_workers
-
-    seconds = None if timeout is None else parse_time(timeout)
-    memory = None if memory_limit is None else int(COSTS["memory"].parse(memory_limit, "--memory-limit") * 2**20)
-    return limited_workers(workers, seconds, memory)
 
 
 def own_version() -> str:

@@ -16,10 +16,9 @@ from trainless.cli.shared import (
     ScorePrecision,
     Timeout,
     Workers,
-    chosen_backend,
+    asked_workers,
     find_data,
     interruptible,
-    limited,
     new_folder,
 )
 from trainless.terminal import print_json, print_rows, progress, records, tell, write_file, write_text
@@ -69,7 +68,7 @@ def suite(
     named = [part.strip() for part in proxies.split(",") if part.strip()]
     plan = Suite(
         [*named, *own], find_data(data), None if everything else sample, seeds, batch_size, initialization, resamples,
-        limited(chosen_backend(backend, address, workers), timeout, memory_limit),
+        asked_workers(backend, address, workers, timeout, memory_limit),
         None if datasets is None else split_names(datasets), precision,
     )  # fmt: skip
     benchmarks = find_benchmarks(spaces, table or [])
