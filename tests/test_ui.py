@@ -478,7 +478,7 @@ def test_from_images_to_a_network_in_a_browser(served: tuple[str, Path], tmp_pat
         browser.photograph(tmp_path / "choosing.png")
         browser.click("More")
         browser.type(".epochs input", "few")
-        browser.type(".evaluations input", "60")
+        browser.type(".evaluations input", "400")  # many: a browser may be slow to say stop
         browser.type(".max_params input", "8k")
         browser.click("Find a network")
         browser.see("The number of epochs is 'few', expected a whole number of at least 1.")
@@ -488,8 +488,8 @@ def test_from_images_to_a_network_in_a_browser(served: tuple[str, Path], tmp_pat
         browser.click("Find a network")
         browser.see("Architectures are being scored")
         wait_for(lambda: browser.run("document.querySelectorAll('circle').length"), "a candidate")
-        browser.photograph(tmp_path / "searching.png")
         browser.click("Stop")
+        browser.photograph(tmp_path / "stopping.png")
         browser.see("It was stopped before there was a network")
         browser.click("Go on")
         browser.see("test images are recognised")
