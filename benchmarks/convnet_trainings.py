@@ -15,7 +15,7 @@ Each step goes on where it was left, and without any named all of them run, in t
   from; the accuracy on all that are held out after the last epoch counts. What would get fewer than --least-epochs is
   not trained. The recipe is that of `trainless fit` for so many images and epochs, or one such as
   'recipe(mirror=yes, shift=0.1)'.
-- score: all zero-cost proxies of each network on each data set.
+- score: all zero-cost proxies and named aggregations of each network on each data set.
 - report: Spearman's correlations of every score, every cost and the logarithm of the epochs with the accuracy, with
   95 % bootstrap intervals over networks, for each data set and budget.
 - table: all there is as a table in the plain format, convnet_trainings.csv, which is what the package has.
@@ -42,6 +42,7 @@ import torch
 from common import append_row, data_folder, machine, print_table
 from scipy.stats import spearmanr
 
+from trainless.aggregation import NAMED_AGGREGATES
 from trainless.costs import COSTS
 from trainless.data import ImageDataset, load_data, split
 from trainless.data.splitting import part_of
@@ -311,7 +312,9 @@ def score(arguments: argparse.Namespace) -> None:
     """Score the networks by all zero-cost proxies."""
     for source in arguments.data:
         dataset, _ = parts_of(source, 0, arguments.images)
-        scorer = Scorer(SPACE, "all", dataset, workers=arguments.workers, store=arguments.out / "scores.db")
+        scorer = Scorer(
+            SPACE, ["all", *NAMED_AGGREGATES], dataset, workers=arguments.workers, store=arguments.out / "scores.db"
+        )
         scores = scorer.score(networks(arguments))
         scores.rename_axis("architecture").to_csv(scores_file(arguments, source))
         print(f"{source}: {scores.size} scores, of which {len(scorer.failures)} failed")

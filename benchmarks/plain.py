@@ -46,7 +46,7 @@ def _flow(network: nn.Module, batch: Batch) -> list[tuple[torch.Tensor, torch.Te
     with torch.no_grad():
         for parameter in network.parameters():
             parameter.abs_()
-    network(torch.ones(1, *batch[0].shape[1:], dtype=torch.float64)).sum().backward()
+    network(torch.ones(1, *batch[0].shape[1:], dtype=torch.float64, device=batch[0].device)).sum().backward()
     return [(w.detach(), w.grad) for w in _weights(network) if w.grad is not None]
 
 
@@ -63,7 +63,7 @@ def zen(network: nn.Module, batch: Batch) -> float:
         for module in network.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 module.weight.normal_()
-        noise = torch.randn(2, *batch[0].shape)
+        noise = torch.randn(2, *batch[0].shape, device=batch[0].device)
         first = network.features(noise[0])
         second = network.features(noise[0] + 0.01 * noise[1])
         change = (first - second).abs().sum((1, 2, 3)).mean().log()
@@ -120,7 +120,7 @@ def grasp(network: nn.Module, batch: Batch) -> float:
 def _jacobian(network: nn.Module, batch: Batch) -> np.ndarray:
     images = batch[0].clone().requires_grad_()
     network(images).sum().backward()
-    return images.grad.flatten(1).numpy()
+    return images.grad.flatten(1).cpu().numpy()
 
 
 def jacov(network: nn.Module, batch: Batch) -> float:
@@ -132,7 +132,7 @@ def jacov(network: nn.Module, batch: Batch) -> float:
 
 
 def epe_nas(network: nn.Module, batch: Batch) -> float:
-    jacobian, labels = _jacobian(network, batch), batch[1].numpy()
+    jacobian, labels = _jacobian(network, batch), batch[1].cpu().numpy()
     classes = [jacobian[labels == label] for label in np.unique(labels)]
     with np.errstate(invalid="ignore"):
         return sum(abs(np.log(np.abs(np.corrcoef(rows)) + 1e-5).sum()) for rows in classes if len(rows) > 1)
@@ -143,7 +143,7 @@ def nwot(network: nn.Module, batch: Batch) -> float:
 
     def watch(_: nn.Module, inputs: tuple[torch.Tensor], __: Any) -> None:
         codes = (inputs[0].flatten(1) > 0).float()
-        kernel[:] += (codes @ codes.t() + (1 - codes) @ (1 - codes).t()).numpy()
+        kernel[:] += (codes @ codes.t() + (1 - codes) @ (1 - codes).t()).cpu().numpy()
 
     for module in network.modules():
         if isinstance(module, nn.ReLU):

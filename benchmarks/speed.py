@@ -1,10 +1,12 @@
 """Seconds a network: shared passes in two processes against each proxy by itself in the plain way.
 
-    python benchmarks/speed.py [--cells 20] [--batch-size 64] [--precision float32]
+    python benchmarks/speed.py [--cells 20] [--batch-size 64] [--precision float32] [--device cpu] [--workers N]
     python benchmarks/speed.py --before OTHER_CHECKOUT [--cells 20] [--rounds 3] [--precision float32]
 
 Both score the same seeded NAS-Bench-201 cells on CIFAR-10 images (from TRAINLESS_DATA) in one run. The plain way
-(`plain.py`) has all threads; ours has one process of one thread a core, warmed up by a light cell each.
+(`plain.py`) has all threads; ours has one process of one thread a core, warmed up by a light cell each. With
+``--device cuda`` both compute there: the plain way by PyTorch's defaults, which round convolutions, ours in one process
+or as many as ``--workers`` says.
 
 With ``--before`` ours is measured against another checkout of the project: both score each cell in turn, in processes
 of their own that have one thread, and what counts is the ratio of their processor times, whatever else runs. Two
@@ -22,6 +24,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, median
+from typing import Any
 
 import torch
 from common import data_folder, machine, matrix_product_peak, print_table
@@ -49,36 +52,42 @@ def main() -> None:
     parser.add_argument("--cells", type=int, default=20)
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--precision", default="float32", help="float32, bfloat16 or auto")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--workers", type=int, help="one a core on the cpu, 1 on a GPU unless given")
     parser.add_argument("--before", type=Path, metavar="PATH", help="another checkout to compare with")
     parser.add_argument("--rounds", type=int, default=3, help="of fresh processes, with --before")
     arguments = parser.parse_args()
     if arguments.before:
         compare(arguments.before, arguments.cells, arguments.batch_size, arguments.rounds, arguments.precision)
     else:
-        against_plain(arguments.cells, arguments.batch_size, arguments.precision)
+        cores = os.cpu_count() or 1
+        workers = arguments.workers or (cores if arguments.device == "cpu" else 1)
+        against_plain(arguments.cells, arguments.batch_size, arguments.precision, arguments.device, workers)
 
 
-def against_plain(cells: int, batch_size: int, precision: str) -> None:
+def against_plain(cells: int, batch_size: int, precision: str, device: str, workers: int) -> None:
     """Measure against the plain way and print."""
     cores = os.cpu_count() or 1
     data = data_folder() / "cifar-10-batches-bin"
     chosen = _sample(cells)
+    options: dict[str, Any] = {
+        "batch_size": batch_size, "precision": precision, "workers": workers, "device": device,
+    }  # fmt: skip
     scorers = {
-        label: Scorer(
-            SPACE, names, data, batch_size=batch_size, precision=precision, workers=cores, store=Store("sqlite://")
-        )
+        label: Scorer(SPACE, names, data, store=Store("sqlite://"), **options)
         for label, names in (("all", THESIS), ("all but grasp", [n for n in THESIS if n != "grasp"]))
     }
     taken = ", ".join(f"{scorer.protocol.precision} ({label})" for label, scorer in scorers.items())
-    print(f"{machine()}; batch {batch_size} of CIFAR-10, {len(chosen)} NAS-Bench-201 cells")
-    print(f"plain: 1 process, {cores} threads, float32; ours: {cores} processes of 1 thread, {taken}\n")
+    where = "" if device == "cpu" else f", {torch.cuda.get_device_name(device)}"
+    print(f"{machine()}{where}; batch {batch_size} of CIFAR-10, {len(chosen)} NAS-Bench-201 cells")
+    print(f"plain: 1 process, {cores} threads, float32; ours: {workers} processes of 1 thread, {taken}\n")
 
     ours = {label: _seconds(scorer, chosen) for label, scorer in scorers.items()}
     plain, difference = _plain(scorers["all"], chosen)
     print_table(["proxy, plain way", "seconds a network"], [[name, value] for name, value in plain.items()])
     print(f"\nlargest relative difference between the two ways, grasp left out: {difference:.1e}\n")
 
-    peak = matrix_product_peak(cores)
+    peak = matrix_product_peak(cores, device)
     rows = []
     for label, scorer in scorers.items():
         baseline = sum(value for name, value in plain.items() if label == "all" or name != "grasp")
@@ -89,7 +98,7 @@ def against_plain(cells: int, batch_size: int, precision: str) -> None:
     assert scorers["all"].store is not None
     memory = scorers["all"].store.rows()["peak_memory"].max()
     print(f"\nhighest peak memory of a worker: {memory:.0f} MiB")
-    print(f"matrix-product peak: {peak / 1e9:.0f} GFLOP/s with {cores} threads, float32")
+    print(f"matrix-product peak: {peak / 1e9:.0f} GFLOP/s on {device} with {cores} threads, float32")
 
 
 def compare(before: Path, cells: int, batch_size: int, rounds: int, precision: str) -> None:
@@ -158,14 +167,15 @@ def _seconds(scorer: Scorer, chosen: Sequence[Architecture]) -> float:
 
 def _plain(scorer: Scorer, chosen: Sequence[Architecture]) -> tuple[dict[str, float], float]:
     """Seconds a network of each proxy by itself, and how far its values are from ours at most."""
-    batch = scorer.batch.images, scorer.batch.labels
+    device = scorer.protocol.device
+    batch = scorer.batch.images.to(device), scorer.batch.labels.to(device)
     ours = scorer.score(chosen[:3])
     torch.set_num_threads(os.cpu_count() or 1)
     times = dict.fromkeys(PLAIN, 0.0)
     difference = 0.0
-    PLAIN["snip"](build_network(scorer.protocol, chosen[0], 0), batch)
+    PLAIN["snip"](build_network(scorer.protocol, chosen[0], 0).to(device), batch)
     for number, architecture in enumerate(chosen):
-        network = build_network(scorer.protocol, SPACE.canonical(architecture), 0)
+        network = build_network(scorer.protocol, SPACE.canonical(architecture), 0).to(device)
         for name, formula in PLAIN.items():
             start = time.perf_counter()
             value = formula(network, batch)

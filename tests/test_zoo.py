@@ -814,12 +814,26 @@ def double_by_default() -> Iterator[None]:
         torch.set_default_dtype(torch.float32)
 
 
+@contextmanager
+def rounded_products() -> Iterator[None]:
+    torch.set_float32_matmul_precision("medium")
+    torch.backends.mkldnn.conv.fp32_precision = "bf16"  # type: ignore[attr-defined]
+    try:
+        yield
+        assert torch.get_float32_matmul_precision() == "medium"
+        assert torch.backends.mkldnn.conv.fp32_precision == "bf16"  # type: ignore[attr-defined]
+    finally:
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.mkldnn.conv.fp32_precision = "none"  # type: ignore[attr-defined]
+
+
 PLACES: dict[str, Callable[[], Any]] = {
     "outside": nullcontext,
     "no_grad": torch.no_grad,
     "inference_mode": torch.inference_mode,
     "autocast": lambda: torch.autocast("cpu", dtype=torch.bfloat16),
     "double_by_default": double_by_default,
+    "rounded_products": rounded_products,
 }
 
 

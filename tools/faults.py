@@ -18,6 +18,7 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -114,6 +115,7 @@ def outcome(fault: str, seed: int, folder: Path, undisturbed: Undisturbed) -> Ou
         text, is_broken = str(broken), True
     except Exception as error:  # a fault of this script counts too: nothing was shown
         text, is_broken = f"{type(error).__name__}: {error}", True
+        trial.log.append(traceback.format_exc())
     if not is_broken:
         shutil.rmtree(trial.root)
     return Outcome(fault, text, is_broken, trial.log, time.monotonic() - begun)

@@ -326,9 +326,9 @@ def _run(protocol: ScoringSettings, architecture: Architecture, chosen: Sequence
     start = time.perf_counter()
     seed = protocol.seed if repeat == 0 else derive_seed(protocol.seed, "repeat", repeat)
     try:
-        network = build_network(protocol, architecture, seed)
-        images = torch.from_numpy(protocol.images).to(protocol.device)
-        labels = torch.from_numpy(protocol.labels).to(protocol.device)
+        # Moved once, where all passes copy it from; drawn on the processor, so that a GPU changes no weight.
+        network = build_network(protocol, architecture, seed).to(protocol.device)
+        images, labels = (_moved(array, protocol.device) for array in (protocol.images, protocol.labels))
         building = time.perf_counter() - start
         results = run_passes(
             network, images, labels, plan_passes(chosen), seed=derive_seed(seed, str(architecture)),
@@ -338,6 +338,14 @@ def _run(protocol: ScoringSettings, architecture: Architecture, chosen: Sequence
         return [_failed(proxy, failure_reason(error)) for proxy in chosen]
     scores = [_evaluated(proxy, results[proxy.pass_spec], building) for proxy in chosen]
     return _with_shares(scores, building + sum(result.seconds for result in results.values()))
+
+
+def _moved(array: np.ndarray, device: str) -> torch.Tensor:
+    """An array on a device: to a GPU from pinned memory, so that nothing waits for it."""
+    tensor = torch.from_numpy(array)
+    if torch.device(device).type == "cuda":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=True)
 
 
 def _with_shares(scores: Sequence[Score], spent: float) -> list[Score]:

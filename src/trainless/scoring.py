@@ -67,7 +67,8 @@ class Scorer:
             proxies that may be measured so (`Proxy.bfloat16`), ``"bfloat16-noise"`` for those of them that are shown
             noise, so that no batch is seen in both; ``"auto"`` takes the one in which the store holds this run, or the
             fastest, by a measurement, and a warning says which.
-        device: a PyTorch device. Never tried on a GPU by its makers so far; one process is used there.
+        device: a PyTorch device. Never tried on a GPU by its makers so far. One process is used there unless there
+            are to be more workers, which share it.
         workers: number of worker processes of one thread each; 0 scores in this process; None is one a core, and none
             for a handful of networks; or `trainless.workers.Workers`, such as those of a cluster.
         timeout: most seconds for an architecture, or for those together that amount to the same network, in a worker;
@@ -301,9 +302,9 @@ class Scorer:
         if self.workers is None and units < 4:  # starting a process costs as much as scoring a few networks
             return LocalWorkers(0)
         chosen = chosen_workers(self.workers)
-        if self.protocol.device == "cpu" or not isinstance(chosen, LocalWorkers):
+        if self.protocol.device == "cpu" or self.workers is not None or not isinstance(chosen, LocalWorkers):
             return chosen
-        return replace(chosen, count=min(chosen.count, 1))
+        return replace(chosen, count=1)
 
     @contextmanager
     def _writing(self) -> Iterator[Callable[[list[Score]], None]]:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Hashable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import Any
 
 import torch
 from torch import nn
@@ -119,6 +120,8 @@ def run_passes(
                 signals, failure = one_pass.run(), next(iter(one_pass.failures.values()), "")
             except Exception as error:  # a network is foreign code: whatever it raises belongs to its record
                 signals, failure = None, failure_reason(error)
+            if batch[0].is_cuda:  # what was asked of it may not be computed yet
+                torch.cuda.synchronize(batch[0].device)
             seconds = time.perf_counter() - start
             results[spec] = one_pass.result(signals, seconds, failure)
     return results
@@ -141,7 +144,10 @@ def failure_reason(error: Exception) -> str:
 
 @contextmanager
 def _usual_modes(device: str) -> Iterator[None]:
-    """Gradients on, inference mode and autocast off, whatever the caller has; the default dtype comes back."""
+    """Gradients on, inference mode, autocast and rounded products off, whatever the caller has set.
+
+    The default dtype comes back.
+    """
     dtype = torch.get_default_dtype()
     try:
         with (
@@ -149,6 +155,7 @@ def _usual_modes(device: str) -> Iterator[None]:
             torch.inference_mode(False),
             torch.enable_grad(),
             nullcontext() if device == "meta" else torch.autocast(device, enabled=False),
+            _unrounded_products(),
             # Compiled functions hide what they call. Where the compiler is not loaded there are none.
             torch.compiler.set_stance("force_eager") if "torch._dynamo" in sys.modules else nullcontext(),
         ):
@@ -158,6 +165,29 @@ def _usual_modes(device: str) -> Iterator[None]:
             yield
     finally:
         torch.set_default_dtype(dtype)
+
+
+@contextmanager
+def _unrounded_products() -> Iterator[None]:
+    """Products of float32 numbers as they are, and by the same way each time.
+
+    PyTorch has GPUs round them to 10 bits in convolutions unless told otherwise, and
+    `torch.set_float32_matmul_precision` has CPUs round them too.
+    """
+    backends: Any = torch.backends
+    cudnn, mkldnn = backends.cudnn, backends.mkldnn
+    kinds = (backends.cuda.matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv, mkldnn.rnn)
+    before = [kind.fp32_precision for kind in kinds]
+    benchmark, deterministic = cudnn.benchmark, cudnn.deterministic
+    try:
+        for kind in kinds:
+            kind.fp32_precision = "ieee"
+        cudnn.benchmark, cudnn.deterministic = False, True
+        yield
+    finally:
+        for kind, precision in zip(kinds, before, strict=True):
+            kind.fp32_precision = precision
+        cudnn.benchmark, cudnn.deterministic = benchmark, deterministic
 
 
 @contextmanager

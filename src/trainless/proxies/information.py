@@ -102,7 +102,7 @@ def _entropy(matrix: torch.Tensor) -> float:
     values = torch.linalg.svdvals(matrix)
     if float(values[0]) == 0:
         return -math.inf
-    places = torch.arange(1, _TENTHS + 1, dtype=values.dtype) / (_TENTHS + 1)
+    places = torch.arange(1, _TENTHS + 1, dtype=values.dtype, device=values.device) / (_TENTHS + 1)
     tenths = torch.quantile(values, places)
     shares = tenths / (tenths.abs().sum() + _SMALL)
     return -float((shares * torch.log(shares + _SMALL)).sum())

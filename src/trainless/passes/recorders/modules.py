@@ -98,8 +98,8 @@ class SampledModuleCorrelations(ModuleOutputs):
 def _least_eigenvalue(rows: torch.Tensor) -> float:
     if rows.shape[1] < 2:
         return 0.0
-    correlation = np.nan_to_num(torch.corrcoef(rows).double().reshape(len(rows), -1).numpy(), posinf=0.0, neginf=0.0)
-    return float(np.linalg.eigvalsh(correlation)[0])
+    correlation = torch.corrcoef(rows).double().reshape(len(rows), -1).nan_to_num(nan=0.0, posinf=0.0, neginf=0.0)
+    return float(np.linalg.eigvalsh(correlation.cpu().numpy())[0])
 
 
 class ModuleRanks(ModuleOutputs):
