@@ -69,7 +69,7 @@ def against_plain(cells: int, batch_size: int, precision: str, device: str, work
     """Measure against the plain way and print."""
     cores = os.cpu_count() or 1
     data = data_folder() / "cifar-10-batches-bin"
-    chosen = _sample(cells)
+    chosen = sample(cells)
     options: dict[str, Any] = {
         "batch_size": batch_size, "precision": precision, "workers": workers, "device": device,
     }  # fmt: skip
@@ -107,7 +107,7 @@ def compare(before: Path, cells: int, batch_size: int, rounds: int, precision: s
     print(f"{machine()}; batch {batch_size} of CIFAR-10, {cells} NAS-Bench-201 cells, 1 process of 1 thread;")
     print(f"before in float32, now in {precision};")
     print(f"the least of {rounds} rounds, each in processes of its own\n")
-    chosen = list(map(str, _sample(cells)))
+    chosen = list(map(str, sample(cells)))
     least: dict[tuple[str, str, str], float] = {}
     for number in range(rounds):
         processes = {
@@ -151,7 +151,7 @@ def _ask(process: subprocess.Popen[str], names: Sequence[str], cell: str) -> flo
     return float(process.stdout.readline())
 
 
-def _sample(count: int) -> list[Architecture]:
+def sample(count: int) -> list[Architecture]:
     import numpy as np
 
     rng = np.random.default_rng(0)
