@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import itertools
 import pickle
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from torch import nn
 
 from trainless.data import ImageDataset, load_data, split
 from trainless.errors import InputError
@@ -15,7 +18,9 @@ from trainless.estimators.morphed import Morphed, ancestor
 from trainless.morphism import can_morph
 from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
+from trainless.store import Store
 from trainless.testing import EstimatorContract
+from trainless.training import TrainingResult, train
 from trainless.types import Architecture, Task
 
 TASK = Task("toy", 10, height=8, width=8)
@@ -89,3 +94,26 @@ def test_options_and_worker_processes() -> None:
     digits = some_digits(0.1)
     start, _ = made._start(Setting(search_space("chain"), digits), digits, digits)
     assert type(pickle.loads(pickle.dumps(start))) is type(start)
+
+
+def test_ancestors_are_trained_once_for_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    space, trained = search_space("chain(unit=2)"), list[int]()
+    older, younger = space.parse("k3w24-k1w24.pool"), space.parse("k5w48-k3w64.pool")
+    assert ancestor(space, younger, load_data("digits").task) == older
+
+    def counted(network: nn.Module, *sets: ImageDataset, epochs: int, **options: Any) -> TrainingResult:
+        trained.append(epochs)
+        return train(network, *sets, epochs=epochs, **options)
+
+    monkeypatch.setattr("trainless.estimators.morphed.train", counted)
+    made, images = estimator("morphed(epochs=1, first=1)"), some_digits(0.1)
+    (expected,) = made.estimate([younger], Setting(space, images, workers=0))
+    alone = len(trained)
+    assert alone >= 2
+    for number in (1, 2):
+        # Another store of trainings each time, beside the same ancestors.
+        with Store(tmp_path / f"{number}.db") as store:
+            (found,) = made.estimate([younger], Setting(space, images, workers=0, store=store))
+        assert found.value == expected.value
+        (tmp_path / f"{number}.db.supernets").rename(tmp_path / f"{number + 1}.db.supernets")
+    assert len(trained) == 2 * alone

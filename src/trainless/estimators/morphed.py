@@ -20,6 +20,8 @@ from trainless.types import Architecture, Task
 if TYPE_CHECKING:
     import torch
 
+    from trainless.supernets.keeping import KeptState
+
 __all__ = ["Morphed", "ancestor"]
 
 _KEPT = 64  # trained networks in the memory of a process
@@ -32,7 +34,7 @@ class Morphed(Trained):
     The smaller one is its `ancestor`: half as far up all options that are numbers, as far as the function can be kept.
     That one was trained in the same way, and so on down to one that has no ancestor, which is trained from drawn
     weights. So an estimate depends on nothing but its architecture, and architectures that are near to each other have
-    ancestors in common, which each process trains once.
+    ancestors in common, which are trained once, and kept beside a store that is a file.
 
     Source: Elsken et al., Simple and Efficient Architecture Search for Convolutional Neural Networks, 2017, for the
     short trainings; there the parent is the best network so far, and estimates depend on the order.
@@ -76,7 +78,10 @@ class Morphed(Trained):
     def _start(
         self, setting: Setting, train_set: ImageDataset, valid_set: ImageDataset
     ) -> tuple[Start | None, float]:  # fmt: skip
-        return _Descendants(self, setting.space, train_set, valid_set, setting.seed), 0.0
+        from trainless.supernets.keeping import KeptState
+
+        kept = KeptState.on_images(setting.store, setting.space, setting.data, setting.seed, estimator=str(self))
+        return _Descendants(self, setting.space, train_set, valid_set, setting.seed, kept), 0.0
 
 
 def ancestor(space: SearchSpace, architecture: Architecture, task: Task) -> Architecture | None:
@@ -125,25 +130,34 @@ class _Descendants:
     """Makes networks with the weights of their ancestors, each of which is trained once."""
 
     def __init__(
-        self, estimator: Morphed, space: SearchSpace, train_set: ImageDataset, valid_set: ImageDataset, seed: int
-    ) -> None:
-        self._all = estimator, space, train_set, valid_set, seed
+        self, estimator: Morphed, space: SearchSpace, train_set: ImageDataset, valid_set: ImageDataset, seed: int,
+        kept: KeptState,
+    ) -> None:  # fmt: skip
+        self._all = estimator, space, train_set, valid_set, seed, kept
         self._trained = lru_cache(_KEPT)(self._train)
 
     def __call__(self, architecture: Architecture) -> torch.nn.Module:
         from trainless.morphism import morph
 
-        estimator, space, train_set, _, seed = self._all
+        estimator, space, train_set, _, seed, _ = self._all
         if parent := ancestor(space, architecture, train_set.task):
             before, after = (space.blueprint(member, train_set.task) for member in (parent, architecture))
             return morph(self._trained(parent), before, after, seed=seed)
         return self._fitted(space.build(architecture, train_set.task), estimator.first)
 
     def _train(self, architecture: Architecture) -> torch.nn.Module:
-        return self._fitted(self(architecture), self._all[0].epochs, further=True)
+        estimator, space, train_set, _, _, kept = self._all
+        kept = kept.part(ancestor=str(architecture))
+        if state := kept.read():
+            network = space.build(architecture, train_set.task)
+            network.load_state_dict(state)
+            return network
+        network = self._fitted(self(architecture), estimator.epochs, further=True)
+        kept.write(network.state_dict())
+        return network
 
     def _fitted(self, network: torch.nn.Module, epochs: int, *, further: bool = False) -> torch.nn.Module:
-        estimator, _, train_set, valid_set, seed = self._all
+        estimator, _, train_set, valid_set, seed, _ = self._all
         train(
             network, train_set, valid_set, epochs=epochs, seed=seed, recipe=estimator.recipe, keep_weights=further,
             adapt_statistics=further,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from trainless.data import ImageDataset, fingerprint, split
+from trainless.data import ImageDataset, split
 from trainless.errors import UnknownNameError
 from trainless.estimators.base import Ask, Estimate, Estimator, Setting, distinct_sample
 from trainless.estimators.scores import proxy_score
@@ -213,11 +213,7 @@ def trained_supernet(
 
     supernet = Supernet(setting.space, train_set.task, seed=setting.seed)
     guide, seconds = _guide(estimator.guide, setting)
-    kept = KeptState(
-        setting.store,
-        {"estimator": str(estimator), "space": setting.space.spec, "seed": str(setting.seed),
-         "data": f"{setting.data.task} {fingerprint(setting.data)}"},
-    )  # fmt: skip
+    kept = KeptState.on_images(setting.store, setting.space, setting.data, setting.seed, estimator=str(estimator))
     state, progress = kept.training(), setting.progress or (lambda done, total: None)
 
     progress(state.epochs if state else 0, estimator.epochs)

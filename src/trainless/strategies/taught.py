@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from trainless.data import ImageDataset, fingerprint, split
+from trainless.data import ImageDataset, split
 from trainless.search_spaces.base import SearchSpace
 from trainless.seeding import derive_seed
 from trainless.specs import spec_of
@@ -38,11 +38,7 @@ class Taught(Strategy):
         """Learn from images, or take what is kept beside the store."""
         from trainless.supernets.keeping import KeptState
 
-        kept = KeptState(
-            store,
-            {"strategy": spec_of(self, CONTEXT), "space": self.space.spec, "seed": str(self.seed),
-             "data": f"{images.task} {fingerprint(images)}"},
-        )  # fmt: skip
+        kept = KeptState.on_images(store, self.space, images, self.seed, strategy=spec_of(self, CONTEXT))
         self._study(images, kept, progress or (lambda done, total: None))
 
     @abstractmethod

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from trainless.data import ImageDataset
+from trainless.data import ImageDataset, fingerprint
 from trainless.files import read_state, write_file
+from trainless.search_spaces.base import SearchSpace
 from trainless.store import Store, key_of
 from trainless.training import TrainingState, train
 
@@ -19,9 +21,11 @@ __all__ = ["KeptState", "last_state"]
 class KeptState:
     """A file with the last state of one training or search, named by all that decides it.
 
+    It is plain data, which worker processes can be given.
+
     Args:
         store: beside whose file the folder is, ``scores.db.supernets`` for ``scores.db``; where there is none, or it is
-            no file, nothing is kept.
+            no file, or this machine has not its folder, nothing is kept.
         settings: what decides it, by name.
 
     Example:
@@ -31,8 +35,28 @@ class KeptState:
 
     def __init__(self, store: Store | None, settings: Mapping[str, str]) -> None:
         location = store.location if store else ""
-        is_file = bool(location) and "://" not in location
-        self._path = Path(f"{location}.supernets", f"{key_of(settings)}.pt") if is_file else None
+        self._folder = Path(f"{location}.supernets") if location and "://" not in location else None
+        self._settings = dict(settings)
+
+    @classmethod
+    def on_images(
+        cls, store: Store | None, space: SearchSpace, images: ImageDataset, seed: int, **settings: str
+    ) -> KeptState:  # fmt: skip
+        """Give the state of what is also decided by a search space, images and a seed."""
+        data = f"{images.task} {fingerprint(images)}"
+        return cls(store, {**settings, "space": space.spec, "seed": str(seed), "data": data})
+
+    @property
+    def _path(self) -> Path | None:
+        if self._folder is None or not self._folder.parent.is_dir():
+            return None
+        return self._folder / f"{key_of(self._settings)}.pt"
+
+    def part(self, **settings: str) -> KeptState:
+        """Give the state of a part of it, which is decided by more."""
+        part = copy(self)
+        part._settings = self._settings | settings
+        return part
 
     def read(self) -> dict[str, Any] | None:
         """Give what an earlier one came to; None where there was none.
@@ -40,9 +64,8 @@ class KeptState:
         Raises:
             InputError: the file is damaged.
         """
-        if self._path is None or not self._path.is_file():
-            return None
-        return read_state(self._path)
+        path = self._path
+        return read_state(path) if path and path.is_file() else None
 
     def training(self) -> TrainingState | None:
         """Give the state that an earlier training came to; None where there was none."""
@@ -51,9 +74,9 @@ class KeptState:
 
     def write(self, state: Mapping[str, Any]) -> None:
         """Keep a state, of tensors, numbers and plain containers, in place of the one before."""
-        if self._path is not None:
-            self._path.parent.mkdir(exist_ok=True)
-            write_file(self._path, lambda path: torch.save(dict(state), path))
+        if path := self._path:
+            path.parent.mkdir(exist_ok=True)
+            write_file(path, lambda path: torch.save(dict(state), path))
 
     def keeper(self, told: Callable[[int, int], None], epochs: int) -> Callable[[TrainingState], None]:
         """Give what keeps each state of a training, and tells of its epochs and all of them."""
