@@ -245,6 +245,21 @@ class TestEither:
         assert len(losses) > len(probe["train_losses"])
         assert not any("went on from" in note for note in fitted.notes)
 
+    @pytest.mark.parametrize("is_pretrained", [False, True])
+    def test_what_was_left_is_the_network_where_it_validates_better(
+        self, digits: Splits, is_pretrained: bool, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("trainless.automl.routes._verdict", lambda *_: (is_pretrained, "It promised more."))
+        route = "_further" if is_pretrained else "_no_worse"
+        monkeypatch.setattr(f"trainless.automl.routes.{route}", lambda *_: trained(1.0))
+        fitted = fit(digits, self.PLAN)
+        assert bool(fitted.weights) != is_pretrained
+        assert fitted.training.worth > 1
+        assert (fitted.training.epochs > 0) == is_pretrained
+        assert fitted.notes[-1] == (
+            f"What came of it validated worse than {fitted.architecture}, which was left for it: that is the network."
+        )
+
     def test_an_interrupt_before_the_decision_leaves_the_closed_form(self, digits: Splits) -> None:
         fitted = fit(digits, self.PLAN, progress=raising(KeyboardInterrupt, "probing"))
         assert fitted.weights

@@ -55,7 +55,20 @@ class TestNamesOfParts:
                 "train",
                 ["train", "TRAIN", "Training", "train_set", "TrainingSet", "trainset", "train2017", "Train-Images"],
             ),
-            ("valid", ["val", "Valid", "VALIDATION", "validate", "dev", "devset", "val_data", "validation split"]),
+            (
+                "valid",
+                [
+                    "val",
+                    "Valid",
+                    "VALIDATION",
+                    "validate",
+                    "dev",
+                    "devset",
+                    "development",
+                    "val_data",
+                    "validation split",
+                ],
+            ),
             ("test", ["test", "Testing", "eval", "Evaluation", "test_images", "testset"]),
             (
                 None,
@@ -137,6 +150,28 @@ class TestParts:
         listing = list_image_folder(tmp_path)
         assert listing.only_train
         assert set(reasons(listing.left_out)) == {"test", "val", "val/cat"}
+
+    def test_of_one_class_alone_another_is_split_off(self, tmp_path: Path) -> None:
+        make(tmp_path, "train/cat", "train/dog", "val/cat", number=10)
+        (tmp_path / "val" / "dog").mkdir()
+        splits = load_splits(tmp_path)
+        assert splits.given == ()
+        assert {part: len(data) for part, data in splits.parts.items()} == {"train": 12, "valid": 4, "test": 4}
+        assert not any("val" in Path(name).parts for names in splits.files.values() for name in names)
+        assert "The part 'valid' has images of one class alone, 'cat': its 10 image(s)" in splits.remarks[0]
+
+    def test_by_names_that_say_nothing_are_classes_with_a_remark(self, tmp_path: Path) -> None:
+        make(tmp_path, "north/cat", "north/dog", "south/cat", "south/dog")
+        splits = load_splits(tmp_path)
+        assert splits.train.class_names == ("north", "south")
+        assert splits.remarks == (
+            "'north', 'south' are taken for the classes, and each of them holds 'cat', 'dog': if those are the "
+            "classes, call the folders around them train, valid and test.",
+        )
+
+    def test_classes_with_folders_of_their_own_have_no_remark(self, tmp_path: Path) -> None:
+        make(tmp_path, "cat/day", "cat/night", "dog/day")
+        assert load_splits(tmp_path).remarks == ()
 
     def test_a_class_may_be_called_like_one(self, tmp_path: Path) -> None:
         listing = list_image_folder(make(tmp_path, "bus", "car", "train"))

@@ -122,8 +122,11 @@ class TestGiven:
     def test_a_part_of_one_class(self, tmp_path: Path) -> None:
         fill(tmp_path / "train", 4)
         fill(tmp_path / "test", 4, ("cat",))
-        with pytest.raises(DataError, match=r"The part 'test' of .* has images of 1 class"):
-            load_splits(tmp_path)
+        splits = load_splits(tmp_path)
+        assert splits.given == ()
+        assert set(splits.test.labels) == {0, 1}
+        assert len(splits.train) + len(splits.valid) + len(splits.test) == 8
+        assert "The part 'test' has images of one class alone, 'cat': its 4 image(s) are left out" in splits.remarks[0]
 
     def test_a_part_without_class_folders(self, tmp_path: Path) -> None:
         fill(tmp_path / "train", 4)

@@ -19,19 +19,20 @@ from trainless.data.audits import Audit
 from trainless.estimators.speeds import fastest_threads
 from trainless.search import Costs, SearchResult
 from trainless.search_spaces.pretrained import Pretrained
-from trainless.training import TrainingState
+from trainless.training import Recipe, TrainingResult, TrainingState
 from trainless.training.measures import BALANCED
 from trainless.transfer import Start, fine_tuning_recipe, normalised, start_pretrained
 from trainless.transfer.fitting import NO_TIME
 from trainless.transfer.judging import LEAST_EPOCH
 from trainless.types import Architecture
 
-__all__ = ["JUDGING_SECONDS", "begin_pretrained", "fine_tuned", "judged_search"]
+__all__ = ["JUDGING_SECONDS", "begin_pretrained", "fine_tuned", "in_closed_form", "judged_search"]
 
 JUDGING_SECONDS = 45.0
 """Most seconds of the judging, so that there is a network after a minute."""
 
 _TESTED = 0.1  # share of the time for all that runs a network without training it, that is not too slow
+_UNTRAINED = "those before any training"
 _EXPORTED = 1000  # images that are computed for the export
 _SPEED_SECONDS = 0.3  # of each measurement of how fast the network learns
 
@@ -113,11 +114,8 @@ def fine_tuned(
         is_over: leave the training out.
     """
     tuning = replace(course, splits=normalised(course.splits, start.backbone))
-    data, measure = tuning.splits.train, course.measure
-    recipe = fine_tuning_recipe(
-        len(data), photographs=course.plan.may_mirror(course.splits.train.task), balanced=measure in BALANCED
-    )
-    settled, weights = start.result(measure), "those before any training"
+    measure, recipe = course.measure, _recipe(course)
+    settled, weights = start.result(measure), _UNTRAINED
     size = Size(start.space, 0, math.nan, 1) if is_over else _speed(course, start, recipe.batch_size)
     is_begun = "training" in course.checkpoint.values
     passes = course.candidate(start.space, start.architecture).passes
@@ -136,11 +134,27 @@ def fine_tuned(
         course.notes.append("It was interrupted before an epoch of further training: the network is in closed form.")
     elif is_late:
         course.notes.append(NO_TIME)
+    return _found(course, start, settled, recipe, weights)
+
+
+def in_closed_form(course: Course, start: Start) -> Trained:
+    """Give the network with its head in closed form as what a fit comes to."""
+    return _found(course, start, start.result(course.measure), _recipe(course), _UNTRAINED)
+
+
+def _recipe(course: Course) -> Recipe:
+    images = course.splits.train
+    return fine_tuning_recipe(
+        len(images), photographs=course.plan.may_mirror(images.task), balanced=course.measure in BALANCED
+    )
+
+
+def _found(course: Course, start: Start, settled: TrainingResult, recipe: Recipe, weights: str) -> Trained:
     search = judged_search(start, course.report)
     scored = f"{len(search.evaluations)} candidates in {start.seconds['judging']:.1f} s: {search.stopped}"
     return Trained(
-        start.space, start.architecture, start.network.eval(), tuning.splits, settled, recipe, search,
-        weights=start.facts(),
+        start.space, start.architecture, start.network.eval(), normalised(course.splits, start.backbone), settled,
+        recipe, search, weights=start.facts(),
         protocol={
             "search": "by what training further may leave of the log-loss of a head in closed form, on up to 1,000 "
             "images that it was fitted without",

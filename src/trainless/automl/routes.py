@@ -16,7 +16,7 @@ from trainless.automl.comparison import Comparison, compare
 from trainless.automl.course import MOST_EPOCHS, Course
 from trainless.automl.inference import logits_of
 from trainless.automl.plans import SCRATCH_SPACE
-from trainless.automl.pretrained import begin_pretrained, fine_tuned
+from trainless.automl.pretrained import begin_pretrained, fine_tuned, in_closed_form
 from trainless.automl.results import Trained
 from trainless.automl.sizes import Size
 from trainless.automl.stages import (
@@ -199,7 +199,18 @@ def _better_route(course: Course, on_epoch: OnEpoch) -> Trained:
         return _further(course, start, on_epoch, is_over=True)
     course.notes.append(verdict)
     found = _further(course, start, on_epoch) if is_pretrained else _no_worse(course, choice, probe, on_epoch)
+    found = _better(course, found, probe if is_pretrained else in_closed_form(course, start))
     return replace(found, protocol={**found.protocol, "taken": verdict})
+
+
+def _better(course: Course, found: Trained, left: Trained) -> Trained:
+    """What was trained for the time that there was, or what had been left for it, where that validates better."""
+    if left.training.worth <= found.training.worth:
+        return found
+    course.notes.append(
+        f"What came of it validated worse than {left.architecture}, which was left for it: that is the network."
+    )
+    return left
 
 
 def pretrained_beside(course: Course) -> tuple[Pretrained | None, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -127,7 +128,25 @@ def _layout(walk: FolderWalk) -> _Layout:
         layout.remarks.append(
             f"Folder '{name}' is named like a part of the data, but holds no class folders, so it is taken for a class."
         )
-    return _with_parts_inside(walk, layout)
+    layout = _with_parts_inside(walk, layout)
+    layout.remarks.extend(_alike_inside(walk, layout))
+    return layout
+
+
+def _alike_inside(walk: FolderWalk, layout: _Layout) -> Iterator[str]:
+    """What is to be said where the classes may be those within, and the folders around them parts."""
+    within: dict[str, set[str]] = {}
+    for branch in layout.branches:
+        inside = walk.look(branch.folder)
+        if branch.folder.name == branch.name and not inside.images:
+            within[branch.name] = {folder.name for folder in inside.folders if walk.below(folder).images}
+    shared = set.intersection(*within.values()) if 1 < len(within) == len(layout.branches) else set()
+    if len(shared) > 1:
+        names = ", ".join(map(repr, sorted(shared)[:3]))
+        yield (
+            f"{', '.join(map(repr, sorted(within)[:3]))} are taken for the classes, and each of them holds {names}: if "
+            "those are the classes, call the folders around them train, valid and test."
+        )
 
 
 def _enter(walk: FolderWalk, folder: Path, layout: _Layout) -> Path:

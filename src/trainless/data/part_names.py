@@ -17,10 +17,12 @@ _WORDS = {
     "validate": "valid",
     "validation": "valid",
     "dev": "valid",
+    "development": "valid",
     "test": "test",
     "testing": "test",
     "eval": "test",
     "evaluation": "test",
+    "holdout": "test",
 }
 _EVALUATION = frozenset({"eval", "evaluation"})
 # What is often said beside the part, and tells nothing.

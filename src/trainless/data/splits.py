@@ -115,7 +115,8 @@ def load_splits(
     copies if they have the same pixels after resizing. The order in which a disk lists its files changes nothing.
 
     All parts are normalised by the mean and standard deviation of the training part's pixels, except CIFAR-10, which
-    has published constants. Files that cannot be read are left out and noted.
+    has published constants. Files that cannot be read are left out and noted, and so is a given part to validate or
+    test with that has images of one class alone: another is split off.
 
     Args:
         source: what `trainless.data.load_data` takes. An `ImageDataset` is normalised anew.
@@ -144,6 +145,7 @@ def load_splits(
         check_resize(resize)
     found = _find(source, image_size, resize, at_most, max_broken)
     found = found._replace(labelled=found.labelled._replace(name=name or found.labelled.name))
+    found = _without_single_classes(found)
     _check_numbers(found.labelled.name, len(found.labelled.class_names), found.parts)
     propose_size(found.sizes)  # images of a pixel or two are refused whatever size was asked for
     given = tuple(part for part in PARTS[1:] if part in found.parts)
@@ -237,6 +239,26 @@ def _of_arrays(
     labels = np.concatenate([part.labels for part in sets])
     parts = np.repeat(["train", "test"][: len(sets)], [len(part.labels) for part in sets])
     return _Found(train._replace(images=images, labels=labels), parts, sizes, how)
+
+
+def _without_single_classes(found: _Found) -> _Found:
+    """Leave out parts by which no classes can be told apart."""
+    labels, kept, remarks = found.labelled.labels, np.ones(len(found.parts), bool), list(found.remarks)
+    for part in PARTS[1:]:
+        inside = found.parts == part
+        if inside.any() and len(np.unique(labels[inside])) < 2:
+            kept &= ~inside
+            name = found.labelled.class_names[labels[inside][0]]
+            remarks.append(
+                f"The part '{part}' has images of one class alone, '{name}': its {inside.sum():,} image(s) are left "
+                "out, and others are split off for it."
+            )
+    if kept.all():
+        return found
+    labelled = found.labelled._replace(images=found.labelled.images[kept], labels=labels[kept])
+    return found._replace(
+        labelled=labelled, parts=found.parts[kept], files=tuple(compress(found.files, kept)), remarks=tuple(remarks)
+    )
 
 
 def _completed(found: _Found, shares: dict[str, float], seed: int) -> NDArray[np.str_]:
