@@ -82,3 +82,13 @@ class TestShare:
         size = choose_size(search_space("nasbench201"), TASK, Limits(), 1000, 60.0, most_threads=2, share=6.0)
         assert math.isfinite(size.seconds)
         assert [threads for threads, _ in machine.steps] == [1, 1]  # of few images, and of a batch
+
+
+@pytest.mark.parametrize(("most", "unit"), [(60_000, 8), (20_000, 4), (5_000, 2)])
+def test_limits_that_are_too_tight_for_known_networks_take_them_with_fewer_channels(
+    most: int, unit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Busy(monkeypatch, 0.01)
+    space = timed_size(search_space("convnet"), TASK, Limits(params=most), share=6.0).space
+    assert space == search_space("convnet", unit=unit)
+    assert any(space.parameters(network, TASK) <= most for network in space.starts())

@@ -127,7 +127,7 @@ def timed_size(
     precision: str = "32-true", share: float = math.inf, cost: CostOf | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Size:  # fmt: skip
-    """Choose the largest size of a space in which limits can be kept, and measure how long its networks learn.
+    """Choose the largest size of a space in which known networks keep the limits, and measure how long networks learn.
 
     For a search that itself judges how much a network can learn in the time: it needs the times of all networks, and
     no choice of size. Some networks are measured, the lightest first; a `SpeedModel` tells the times of all others.
@@ -153,7 +153,7 @@ def timed_size(
     end = time.monotonic() + share
     cost = cost or _costs_of(task)
     check_reachable(space.sizes[-1], limits, partial(cost, space.sizes[-1]), seed=seed)
-    index, resized = next(
+    index, resized = next(_with_starts(space, limits, cost), None) or next(
         (index, resized) for index, resized in enumerate(space.sizes)
         if resized == space.sizes[-1] or is_reachable(resized, limits, partial(cost, resized), seed=seed)
     )  # fmt: skip
@@ -170,6 +170,13 @@ def timed_size(
         "most_threads": most_threads, "batch": batch, "precision": precision, "progress": progress,
     }  # fmt: skip
     return time_networks(resized, networks, task, index=index, share=max(0.0, end - time.monotonic()), **options)
+
+
+def _with_starts(space: SearchSpace, limits: Limits, cost: CostOf) -> Iterator[tuple[int, SearchSpace]]:
+    """The sizes of which a network that a search begins with is within the limits."""
+    for index, resized in enumerate(space.sizes):
+        if any(not limits.broken(partial(cost, resized, network)) for network in resized.starts()):
+            yield index, resized
 
 
 def time_networks(

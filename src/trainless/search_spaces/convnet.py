@@ -38,7 +38,8 @@ _LAST = (CONVOLUTIONS, WIDTHS, (0, *DEPTHS), REDUCTIONS, CONNECTIONS, ACTIVATION
 _ABSENT = ("k3", 16, 0, "whole", "plain", "relu")
 _UNSAID = ("whole", "plain", "relu")
 _WIDTH_POSITIONS = tuple(range(3, 3 + _STAGES * len(_STAGE), len(_STAGE)))
-_FACTORS = (0.35, 0.5, 0.7, 1.4, 2.0, 2.8)  # of the widths of named networks, so that multiply-adds double
+# Of the widths of named networks, so that multiply-adds grow by half each time.
+_FACTORS = (0.35, 0.42, 0.5, 0.6, 0.7, 0.84, 1.2, 1.4, 1.7, 2.0, 2.4, 2.8)
 
 _Genes = tuple[str | int, ...]
 
@@ -184,7 +185,7 @@ class ConvNet(ProductSpace):
         Example:
             >>> starts = ConvNet().starts()
             >>> len(starts), str(starts[1])
-            (28, 'strided32-k3w48d1.pool-k3w72d1.pool-k3w96d3.res-max8')
+            (52, 'strided32-k3w48d1.pool-k3w72d1.pool-k3w96d3.res-max8')
         """
         named = super().starts()
         scaled = (self._scaled(architecture, factor) for factor in _FACTORS for architecture in named)
