@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from trainless.automl.course import FORWARD, Course
 from trainless.automl.inheriting import propose_candidates
 from trainless.automl.pipeline import begin
-from trainless.automl.pretrained import JUDGING_SECONDS
+from trainless.automl.pretrained import FITTING_SECONDS, JUDGING_SECONDS
 from trainless.automl.routes import FITTING, FITTING_BESIDE, JUDGING, JUDGING_BESIDE, PROBE, pretrained_beside
 from trainless.automl.stages import fit_size, scoring_seconds, trials_affordable
 from trainless.automl.time_budget import TimeBudget
@@ -156,7 +156,7 @@ def _judging(course: Course, space: Pretrained, judging: float, fitting: float) 
     whole = min(JUDGED, len(train_set)) * FORWARD * image_seconds * sum(deepest.values()) / costs(middle, "flops")
     budget, epoch_seconds = course.budget, image_seconds * len(train_set)
     seconds = min(judging * budget.seconds, JUDGING_SECONDS, whole)
-    seconds += min(fitting * budget.seconds, FORWARD * epoch_seconds)
+    seconds += min(fitting * budget.seconds, FITTING_SECONDS, FORWARD * epoch_seconds)
     left = plan.epochs * epoch_seconds if plan.epochs else budget.training_end - time.monotonic() - seconds
     epochs = plan.epochs or max(0, int(left / epoch_seconds))
     what = f"{epochs} epochs of {middle}, of as many multiply-adds as half of the candidates"

@@ -26,10 +26,10 @@ from trainless.transfer.fitting import NO_TIME
 from trainless.transfer.judging import LEAST_EPOCH
 from trainless.types import Architecture
 
-__all__ = ["JUDGING_SECONDS", "begin_pretrained", "fine_tuned", "in_closed_form", "judged_search"]
+__all__ = ["FITTING_SECONDS", "JUDGING_SECONDS", "begin_pretrained", "fine_tuned", "in_closed_form", "judged_search"]
 
-JUDGING_SECONDS = 45.0
-"""Most seconds of the judging, so that there is a network after a minute."""
+JUDGING_SECONDS, FITTING_SECONDS = 45.0, 60.0
+"""Most seconds of the judging, and of the features for the head: so that there soon is a network, of any long time."""
 
 _TESTED = 0.1  # share of the time for all that runs a network without training it, that is not too slow
 _UNTRAINED = "those before any training"
@@ -59,11 +59,12 @@ def begin_pretrained(
     else:
         course.tell("judging", 0, 0)
         seconds = plan.time or math.inf
+        fitting_seconds = min(fitting * seconds, FITTING_SECONDS) if plan.time else math.inf
         # Features mostly take half of the time that they may.
-        training = (1 - judging - fitting / 2 - aside) * seconds - budget.closing
+        training = (1 - judging - aside) * seconds - fitting_seconds / 2 - budget.closing
         start = start_pretrained(
             space, splits, plan.limits, judging_end=time.monotonic() + min(judging * seconds, JUDGING_SECONDS)
-            if plan.time else math.inf, fitting_seconds=fitting * seconds, measure=course.measure, seed=plan.seed,
+            if plan.time else math.inf, fitting_seconds=fitting_seconds, measure=course.measure, seed=plan.seed,
             threads=_threads(course), progress=course.tell, image_seconds=_most_image_seconds(course),
             costs=_costs(course, space), training_seconds=max(0.0, training) if plan.time else 0.0,
         )  # fmt: skip
