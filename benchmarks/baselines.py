@@ -4,11 +4,11 @@
 
 The images are CIFAR-10's in TRAINLESS_DATA: 10,000 to train on, of which a tenth validates, and 2,000 to test on. All
 networks have at most 0.3 million parameters: the one that `trainless fit` finds from scratch in the space convnet for
-each seed, and the one that it finds where it searches on beyond the named networks; one drawn at random there, and one from NAS-Bench-201 with 16 channels and 2 cells a stage, of at least half
-as many parameters as allowed; the hand-made networks of convnet like ResNet-9 and with a strided stem; ResNet-20 and
-MobileNetV2 with the greatest widths that fit. All are trained by the recipe of `trainless fit` before any tuning, and
-ResNet-20 also by the one that it had before, AdamW with shifted and mirrored images. The weights after the last epoch
-count, as in a fit.
+each seed, and the one that it finds where it searches on beyond the named networks; one drawn at random there, and one
+from NAS-Bench-201 with 16 channels and 2 cells a stage, of at least half as many parameters as allowed; the hand-made
+networks of convnet like ResNet-9 and with a strided stem; ResNet-20 and MobileNetV2 with the greatest widths that fit.
+All are trained by the recipe of `trainless fit` before any tuning, and ResNet-20 also by the one that it had before,
+AdamW with shifted and mirrored images. The weights after the last epoch count, as in a fit.
 
 A time of training is turned into epochs, so that what else the machine does meanwhile decides nothing: the shortest
 step of each network is measured, on one thread and on all cores, the faster counts, and the network gets as many epochs
@@ -193,7 +193,7 @@ def named(name: str) -> Callable[[Splits, float, int], Row]:
 
 
 def found(evaluations: int | None = None) -> Callable[[Splits, float, int], Row]:
-    """What `trainless fit` finds from scratch in the time, with so many evaluations or as many as it takes by itself."""
+    """What `trainless fit` finds from scratch in the time, by so many evaluations where they are given."""
 
     def find(splits: Splits, seconds: float, seed: int) -> Row:
         limits = Limits(params=MOST_PARAMETERS)
