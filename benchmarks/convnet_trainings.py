@@ -20,12 +20,14 @@ Each step goes on where it was left, and without any named all of them run, in t
   95 % bootstrap intervals over networks, for each data set and budget.
 - table: all there is as a table in the plain format, convnet_trainings.csv, which is what the package has.
 - formula: the formula of `accuracy-in-time`, fitted to the package's table of CIFAR-10, and how it ranks networks: of
-  CIFAR-10 by cross-validation over networks, of other data sets as it is; and what each zero-cost score would add.
+  CIFAR-10 by cross-validation over networks, of other data sets as it is; and what each zero-cost score would add. Its
+  coefficients are written to accuracy_in_time.json, which is what the package has.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import math
 import multiprocessing
 import os
@@ -364,10 +366,12 @@ def write_plain(arguments: argparse.Namespace) -> None:
     print(f"{len(frame)} networks, {len(frame.columns)} columns, {int(frame.isna().sum().sum())} values missing")
 
 
-def print_formula(_: argparse.Namespace) -> None:
-    """Print the formula of the package, and how it ranks networks that it was not fitted to."""
+def print_formula(arguments: argparse.Namespace) -> None:
+    """Print the formula of the package's table, and how it ranks networks that it was not fitted to."""
     table = packaged_table("convnet-trainings")
     formula = fit_formula(table, "cifar10")
+    coefficients = json.dumps(formula.document(), indent=1) + "\n"
+    (arguments.out / "accuracy_in_time.json").write_text(coefficients, encoding="utf-8")
     amounts = zip(FEATURES, formula.mean, formula.least, formula.most, formula.slopes, strict=True)
     print_table(
         ("feature", "mean", "least", "most", "points for one more"),

@@ -14,6 +14,7 @@ from scipy.stats import spearmanr
 from trainless.data import load_data, split
 from trainless.errors import InputError
 from trainless.estimators import AccuracyInTime, Setting, estimator
+from trainless.estimators.accuracy_in_time import _formula
 from trainless.estimators.formula import FEATURES, cross_validated, fit_formula, samples
 from trainless.estimators.speeds import SpeedModel, work_of
 from trainless.search import Search
@@ -144,6 +145,14 @@ class TestFormula:
         names, rows, accuracies = samples(table, "cifar10")
         assert len(names) == len(rows) == len(accuracies) == 7
         assert set(accuracies) == {60.0}
+
+    def test_the_coefficients_of_the_package_are_those_of_its_table(self) -> None:
+        found, kept = fit_formula(packaged_table("convnet-trainings"), "cifar10").document(), _formula().document()
+        assert kept.keys() == found.keys()
+        assert kept["features"].keys() == FEATURES.keys()
+        for name, column in found["features"].items():
+            assert kept["features"][name] == pytest.approx(column, rel=1e-9)
+        assert (kept["average"], kept["error"]) == pytest.approx((found["average"], found["error"]))
 
     def test_the_table_of_the_package(self) -> None:
         table = packaged_table("convnet-trainings")

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
+from importlib.resources import files
 from typing import NamedTuple
 
 from trainless.errors import InputError
 from trainless.estimators.base import Ask, Estimate, Estimator, Setting
-from trainless.estimators.formula import Formula, fit_formula
+from trainless.estimators.formula import Formula
 from trainless.estimators.speeds import SpeedModel, seconds_an_image, work_of
 from trainless.search_spaces.base import SearchSpace
 from trainless.specs import spec_of
-from trainless.tables import packaged_table
 from trainless.training.recipes import batch_size_for
 from trainless.types import Architecture
 
@@ -175,7 +176,7 @@ class AccuracyInTime(Estimator):
 
 @cache
 def _formula() -> Formula:
-    return fit_formula(packaged_table("convnet-trainings"), "cifar10")
+    return Formula.read(json.loads(files("trainless.estimators").joinpath("accuracy_in_time.json").read_bytes()))
 
 
 def _counted(epochs: float, images: int) -> float:

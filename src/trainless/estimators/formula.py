@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ __all__ = ["FEATURES", "Formula", "cross_validated", "fit_formula", "samples"]
 _RIDGE = 1.0  # beside the number of samples, of standardised features
 _FOLDS = 10
 _SMOOTH = ("silu", "gelu")
+_COLUMNS = ("mean", "least", "most", "points")
 
 Array = npt.NDArray[np.float64]
 Feature = Callable[[Blueprint, float], float]
@@ -89,6 +91,23 @@ class Formula:
     slopes: Array
     average: float
     error: float
+
+    def document(self) -> dict[str, Any]:
+        """Give the coefficients by feature, as plain numbers that `read` makes the formula of again."""
+        columns = zip(self.mean, self.least, self.most, self.slopes, strict=True)
+        features = {
+            name: dict(zip(_COLUMNS, map(float, column), strict=True))
+            for name, column in zip(FEATURES, columns, strict=True)
+        }
+        return {"average": self.average, "error": self.error, "features": features}
+
+    @classmethod
+    def read(cls, document: Mapping[str, Any]) -> Formula:
+        """Make it of what `document` gave."""
+        mean, least, most, points = (
+            np.array([document["features"][name][column] for name in FEATURES]) for column in _COLUMNS
+        )
+        return cls(mean, least, most, points, document["average"], document["error"])
 
     def terms(self, blueprint: Blueprint, epochs: float) -> dict[str, float]:
         """Give what each feature adds, and the average of all networks under ``"average"``."""
