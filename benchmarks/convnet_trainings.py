@@ -20,8 +20,9 @@ Each step goes on where it was left, and without any named all of them run, in t
   95 % bootstrap intervals over networks, for each data set and budget.
 - table: all there is as a table in the plain format, convnet_trainings.csv, which is what the package has.
 - formula: the formula of `accuracy-in-time`, fitted to the package's table of CIFAR-10, and how it ranks networks: of
-  CIFAR-10 by cross-validation over networks, of other data sets as it is; and what each zero-cost score would add. Its
-  coefficients are written to accuracy_in_time.json, which is what the package has.
+  CIFAR-10 by cross-validation over networks, of other data sets as it is; by which power of the time what is wrong
+  falls; and what each zero-cost score would add. Its coefficients are written to accuracy_in_time.json, which is what
+  the package has.
 """
 
 from __future__ import annotations
@@ -389,7 +390,18 @@ def print_formula(arguments: argparse.Namespace) -> None:
                   f"of epochs alone {spearmanr(rows[start:end, 0], true).statistic:.2f}, error {error:.1f} points"
                   + (" (cross-validated)" if dataset in predictions else ""))  # fmt: skip
             start = end
+    print_longer(table)
     print_scores(table)
+
+
+def print_longer(table: BenchmarkTable) -> None:
+    """Print by which power of the time what is wrong on CIFAR-10 falls, from the shortest budget to the longest."""
+    seconds = sorted(float(name.removeprefix("valid_").removesuffix("s")) for name in table.splits("cifar10"))
+    short, long = (100 - table.frame[f"cifar10.valid_{budget:g}s"] for budget in (seconds[0], seconds[-1]))
+    exponents = np.log(short / long).dropna() / math.log(seconds[-1] / seconds[0])
+    low, middle, high = np.quantile(exponents, (0.25, 0.5, 0.75))
+    print(f"what is wrong falls from {seconds[0]:g} s to {seconds[-1]:g} s with the {middle:.2f}th power of the time "
+          f"({len(exponents)} networks, quartiles {low:.2f} and {high:.2f})")  # fmt: skip
 
 
 def print_scores(table: BenchmarkTable) -> None:
