@@ -44,6 +44,12 @@ import pandas as pd
 import torch
 from common import append_row, data_folder, machine, print_table
 from scipy.stats import spearmanr
+from sklearn.ensemble import ExtraTreesRegressor, GradientBoostingRegressor
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import RBF, WhiteKernel
+from sklearn.model_selection import GroupKFold, cross_val_predict
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 from trainless.aggregation import NAMED_AGGREGATES
 from trainless.costs import COSTS
@@ -67,6 +73,7 @@ STEPS = ("draw", "measure", "train", "score", "report", "table", "formula")
 LIMITED_FOR = Task("cifar10", 10)
 STRATA, DRAWS = 10, 400  # DRAWS for each network that is wanted of a stratum
 FEW_IMAGES = 2000
+SLOW = ("gradsign", "ntk_condition", "vkdnw", "vkdnw_entropy")  # which "all" leaves out
 OWN = ("parameters", "multiply_adds", "step_seconds")  # columns of the table that are no scores
 BOOTSTRAPS = 2000
 VALIDATED = 200  # held-out images that decide, as in a fit, whether the weights of the last epoch are kept
@@ -316,7 +323,11 @@ def score(arguments: argparse.Namespace) -> None:
     for source in arguments.data:
         dataset, _ = parts_of(source, 0, arguments.images)
         scorer = Scorer(
-            SPACE, ["all", *NAMED_AGGREGATES], dataset, workers=arguments.workers, store=arguments.out / "scores.db"
+            SPACE,
+            ["all", *SLOW, *NAMED_AGGREGATES],
+            dataset,
+            workers=arguments.workers,
+            store=arguments.out / "scores.db",
         )
         scores = scorer.score(networks(arguments))
         scores.rename_axis("architecture").to_csv(scores_file(arguments, source))
@@ -391,7 +402,24 @@ def print_formula(arguments: argparse.Namespace) -> None:
                   + (" (cross-validated)" if dataset in predictions else ""))  # fmt: skip
             start = end
     print_longer(table)
+    print_models(table)
     print_scores(table)
+
+
+def print_models(table: BenchmarkTable) -> None:
+    """Print the errors of other models of the same features on CIFAR-10, cross-validated over networks."""
+    names, rows, accuracies = samples(table, "cifar10")
+    models = {
+        "extremely randomised trees": ExtraTreesRegressor(300, min_samples_leaf=2, random_state=0),
+        "boosted trees": GradientBoostingRegressor(n_estimators=200, learning_rate=0.05, subsample=0.7, random_state=0),
+        "Gaussian process": make_pipeline(
+            StandardScaler(),
+            GaussianProcessRegressor(RBF(np.full(rows.shape[1], 3.0)) + WhiteKernel(0.1), normalize_y=True),
+        ),
+    }
+    for label, model in models.items():
+        told = cross_val_predict(model, rows, accuracies, groups=names, cv=GroupKFold(10))
+        print(f"{label} of the same features: error {np.sqrt(((told - accuracies) ** 2).mean()):.1f} points")
 
 
 def print_longer(table: BenchmarkTable) -> None:

@@ -157,7 +157,7 @@ class TestFormula:
     def test_the_table_of_the_package(self) -> None:
         table = packaged_table("convnet-trainings")
         names, _, accuracies = samples(table, "cifar10")
-        assert len(set(names)) >= 40
+        assert len(set(names)) == 110
         assert all(str(SPACE.canonical(SPACE.parse(name))) == name for name in set(names))
         assert 0 < accuracies.min() < accuracies.max() < 100
         assert benchmark_table("convnet-trainings") is table
