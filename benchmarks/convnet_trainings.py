@@ -322,13 +322,8 @@ def score(arguments: argparse.Namespace) -> None:
     """Score the networks by all zero-cost proxies."""
     for source in arguments.data:
         dataset, _ = parts_of(source, 0, arguments.images)
-        scorer = Scorer(
-            SPACE,
-            ["all", *SLOW, *NAMED_AGGREGATES],
-            dataset,
-            workers=arguments.workers,
-            store=arguments.out / "scores.db",
-        )
+        names, store = ["all", *SLOW, *NAMED_AGGREGATES], arguments.out / "scores.db"
+        scorer = Scorer(SPACE, names, dataset, workers=arguments.workers, store=store)
         scores = scorer.score(networks(arguments))
         scores.rename_axis("architecture").to_csv(scores_file(arguments, source))
         print(f"{source}: {scores.size} scores, of which {len(scorer.failures)} failed")
