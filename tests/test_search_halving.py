@@ -16,8 +16,9 @@ from test_training import AUGMENTED, NOTHING, SPACE, build, digits, toy
 from torch import nn
 from toy_space import ToySpace
 
-from trainless.data import ImageDataset, split
+from trainless.data import ImageDataset, load_data, split
 from trainless.errors import InputError
+from trainless.search import RunOff
 from trainless.search.halving import RunOffRow, run_off, rungs
 from trainless.training import Recipe, TrainingResult, train
 from trainless.types import Architecture, Task
@@ -242,3 +243,27 @@ class TestRunOff:
     def test_refuses(self, given: list[int], options: dict[str, Any], message: str) -> None:
         with pytest.raises(InputError, match=message):
             run_off([ToySpace()[number] for number in given], **{"space": ToySpace(), "dataset": toy()} | options)
+
+
+class TestVerdict:
+    """Whether the images of a run-off can tell its winner from the best-scored."""
+
+    DIGITS = load_data("digits")
+
+    def said(self, *results: tuple[int, float]) -> str:
+        rows = [RunOffRow(str(rank), rank, 12, accuracy, 1.0) for rank, accuracy in results]
+        rows.append(RunOffRow("failed", 1, 12, math.nan, 1.0, "it raised"))
+        rows.append(RunOffRow("short", 0, 4, 99.0, 1.0))
+        return RunOff(images=1000).verdict(rows, self.DIGITS)
+
+    def test_a_lead_within_one_standard_error_is_chance(self) -> None:
+        assert self.said((3, 91.0), (2, 90.0)) == (
+            "what won is 1.00 points ahead of the best-scored of the last ones, which is within one standard error on "
+            "200 images: it cannot be told from chance"
+        )
+
+    def test_a_lead_above_it_is_told(self) -> None:
+        assert self.said((3, 91.0), (2, 80.0)).endswith("which is more than one standard error on 200 images")
+
+    def test_the_best_scored_may_win(self) -> None:
+        assert self.said((2, 91.0), (3, 90.5)) == "what won has the best score of the last ones"

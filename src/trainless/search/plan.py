@@ -130,7 +130,7 @@ class SearchPlan:
         return {**settings, **images, **self._costed, **first}
 
     def protocol(
-        self, history: Sequence[Sequence[Architecture]], notes: Sequence[str], learnt: str = ""
+        self, history: Sequence[Sequence[Architecture]], notes: Sequence[str], learnt: str = "", verdict: str = "",
     ) -> dict[str, str]:  # fmt: skip
         """Tell how all that was found came about.
 
@@ -138,6 +138,7 @@ class SearchPlan:
             history: by rung, what was evaluated.
             notes: what the estimator said of all estimates.
             learnt: what the strategy said of what it learnt from images.
+            verdict: what the run-off tells.
         """
         cheaper = [f"{len(known)} with {rung}" for known, rung in zip(history, self.fidelities, strict=False)]
         protocol: Mapping[str, str] = {
@@ -151,7 +152,7 @@ class SearchPlan:
             "table": self.table,
             "budget": str(self.budget),
             "cheaper scores": "; ".join(cheaper),
-            "run-off": str(self.run_off or ""),
+            "run-off": "; ".join(filter(None, (str(self.run_off or ""), verdict))),
             **dict.fromkeys(self.measured_costs, f"measured on {self.costs.device}, one image, 1 thread"),
             **dict.fromkeys(self._predicted_costs, "predicted for each architecture, not measured"),
             "repeatable": self._repeatable(),

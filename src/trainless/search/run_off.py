@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,10 +14,13 @@ from trainless.search.halving import RunOffRow, run_off
 from trainless.search_spaces.base import SearchSpace
 from trainless.store import Store
 from trainless.training import Recipe
+from trainless.training.train import nearly_as_good
 from trainless.types import Architecture
 from trainless.workers import WorkersChoice
 
 __all__ = ["RunOff"]
+
+_VALIDATED = 0.2  # share of the images
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ class RunOff:
         """
         drawn = self.drawn(data, seed)
         try:
-            split(drawn, 0.2, seed)
+            split(drawn, _VALIDATED, seed)
         except DataError as error:
             if drawn is data:
                 raise
@@ -115,5 +119,30 @@ class RunOff:
         cache = TrainingCache(store, space, drawn, seed, recipe)
         return run_off(
             list(distinct.values())[: self.candidates], space, drawn, epochs=self.epochs, eta=self.eta, seed=seed,
-            recipe=recipe, workers=workers, done=cache.found, on_result=cache.keep, progress=progress,
+            fraction=_VALIDATED, recipe=recipe, workers=workers, done=cache.found, on_result=cache.keep,
+            progress=progress,
         )  # fmt: skip
+
+    def verdict(self, rows: Sequence[RunOffRow], data: ImageDataset, seed: int = 0) -> str:
+        """Say whether the winner can be told from the one with the best score among those that were trained as long.
+
+        Args:
+            rows: what `hold` gave.
+            data: the images, as they were given to it.
+            seed: likewise.
+        """
+        winner, images = rows[0], len(split(self.drawn(data, seed), _VALIDATED, seed)[1])
+        first = min((row for row in rows if row.epochs == winner.epochs and not row.reason), default=winner, key=_rank)
+        gain = winner.valid_accuracy - first.valid_accuracy
+        if first == winner or math.isnan(gain):
+            return "what won has the best score of the last ones"
+        is_alike = first.valid_accuracy >= nearly_as_good(winner.valid_accuracy, "accuracy", images)
+        size, chance = ("within", ": it cannot be told from chance") if is_alike else ("more than", "")
+        return (
+            f"what won is {gain:.2f} points ahead of the best-scored of the last ones, which is {size} one standard "
+            f"error on {images:,} images{chance}"
+        )
+
+
+def _rank(row: RunOffRow) -> int:
+    return row.score_rank

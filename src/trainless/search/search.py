@@ -202,14 +202,14 @@ class Search:
         estimates = [sessions.estimates[architecture] for architecture in loop.order]
         if loop.best() is None:
             raise InputError(self._nothing(loop, estimates))
-        trained = self._trained(loop, run_off_progress)
+        trained, verdict = self._trained(loop, run_off_progress)
         front = [str(loop.order[index]) for index in loop.front()]
         best = front[0] if trained is None else str(trained["architecture"].iloc[0])
         return SearchResult(
             title=plan.title, space=loop.space.name, best=best, objectives=plan.objectives,
             evaluations=evaluation_table(loop, plan, told, estimates),
             front=tuple(front) if len(plan.objectives) > 1 else (best,), rejected=dict(loop.rejected), stopped=stopped,
-            run_off=trained, protocol=plan.protocol(loop.history, list(sessions.notes), made.note),
+            run_off=trained, protocol=plan.protocol(loop.history, list(sessions.notes), made.note, verdict),
             shares=made.shares,
         )  # fmt: skip
 
@@ -263,10 +263,10 @@ class Search:
             f"({sum(loop.rejected.values()):,} broke a limit): widen the limits or raise the budget."
         )
 
-    def _trained(self, loop: Loop, progress: Progress | None) -> pd.DataFrame | None:
-        """The run-off among the best-scored, or among the front where there is one."""
+    def _trained(self, loop: Loop, progress: Progress | None) -> tuple[pd.DataFrame | None, str]:
+        """The run-off among the best-scored, or among the front where there is one, and what it tells."""
         if self.plan.run_off is None:
-            return None
+            return None, ""
         front = loop.front() if len(self.objectives) > 1 else range(len(loop.order))
         finite = [index for index in front if np.isfinite(loop.values[index])]
         best_first = sorted(finite, key=lambda index: -loop.values[index])
@@ -275,4 +275,4 @@ class Search:
             [loop.order[index] for index in best_first], setting.space, setting.data, seed=self.seed,
             workers=setting.workers, store=setting.store, progress=progress,
         )  # fmt: skip
-        return pd.DataFrame([asdict(row) for row in rows])
+        return pd.DataFrame([asdict(row) for row in rows]), self.plan.run_off.verdict(rows, setting.data, self.seed)
