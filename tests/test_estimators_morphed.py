@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import itertools
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 from trainless.data import ImageDataset, load_data, split
@@ -19,6 +21,7 @@ from trainless.morphism import can_morph
 from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
 from trainless.store import Store
+from trainless.supernets.keeping import KeptState
 from trainless.testing import EstimatorContract
 from trainless.training import TrainingResult, train
 from trainless.types import Architecture, Task
@@ -66,9 +69,11 @@ def test_ancestors_of_one_network() -> None:
         "k5e3d2w75se-k3e2d1w50se-k3e2d1w50-k3e3d1w50-k3e2d1w50",
         "k3e2d1w50se-k3e2d1w50se-k3e2d1w50-k3e2d1w50-k3e2d1w50",
     ]
-    # Operations are no numbers.
+    # Operations are no numbers, and some spaces have no choices at all.
     cells = search_space("nasbench201(channels=4, cells=1)")
     assert ancestor(cells, cells[100], TASK) is None
+    recurrent = search_space("nasbench_nlp")
+    assert ancestor(recurrent, recurrent.sample(np.random.default_rng(0)), TASK) is None
 
 
 def test_what_is_inherited_is_a_better_start() -> None:
@@ -117,3 +122,14 @@ def test_ancestors_are_trained_once_for_a_store(tmp_path: Path, monkeypatch: pyt
         assert found.value == expected.value
         (tmp_path / f"{number}.db.supernets").rename(tmp_path / f"{number + 1}.db.supernets")
     assert len(trained) == 2 * alone
+
+
+def test_processes_that_keep_the_same_state_do_not_disturb_each_other(tmp_path: Path) -> None:
+    kept = KeptState(Store(tmp_path / "scores.db"), {"seed": "0"})
+    states = [{"weight": torch.full((1000,), float(number))} for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(kept.write, 20 * states))
+    found = kept.read()
+    assert found is not None
+    assert any(torch.equal(found["weight"], state["weight"]) for state in states)
+    assert len(list((tmp_path / "scores.db.supernets").iterdir())) == 1

@@ -10,6 +10,7 @@ from trainless.data import ImageDataset, load_data, split
 from trainless.errors import InputError, UnknownNameError
 from trainless.estimators import Setting, estimator
 from trainless.estimators.shared_weights import OneShot
+from trainless.search import Search
 from trainless.search_spaces import search_space
 from trainless.store import Store
 from trainless.testing import EstimatorContract
@@ -107,3 +108,27 @@ def test_a_guide_scores_before_the_supernet_learns() -> None:
     assert "guided by nwot" in OneShot(guide="nwot").fidelity
     with pytest.raises(UnknownNameError, match="no_such"):
         OneShot(guide="no_such")
+
+
+def test_a_search_tells_of_the_supernet_and_refuses_before_it(tmp_path: Path) -> None:
+    told: list[tuple[int, int]] = []
+    options = {"data": some_digits(), "budget": 2, "workers": 0, "store": tmp_path / "scores.db"}
+    Search(SPACE, "random", "one-shot(epochs=2)", **options).run(lambda done, total: told.append((done, total)))
+    assert told[:4] == [(0, 2), (1, 2), (2, 2), (0, 2)]  # epochs, then evaluations
+    kept = set((tmp_path / "scores.db.supernets").iterdir())
+    with pytest.raises(InputError, match="holds no such search to resume"):
+        Search(SPACE, "random", "one-shot(epochs=3)", **options).run(resume=True)
+    assert set((tmp_path / "scores.db.supernets").iterdir()) == kept
+
+
+def test_interrupted_while_the_supernet_is_taught_a_search_can_be_resumed(tmp_path: Path) -> None:
+    options = {"data": some_digits(), "budget": 2, "workers": 0, "store": tmp_path / "scores.db"}
+    Search(SPACE, "random", "params", **options).run()
+    search = Search(SPACE, "random", "one-shot(epochs=2)", **options)
+
+    def interrupt(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        search.run(interrupt)
+    assert len(search.run(resume=True).evaluations) == 2

@@ -18,6 +18,7 @@ from trainless.strategies import STRATEGIES, strategy
 SPACE = search_space("nasbench201(channels=2, cells=1)")
 OPTIONS = {
     **dict.fromkeys(("darts", "pc-darts", "p-darts", "gdas", "drnas"), "epochs=3, rate=0.1"),
+    "p-darts": "epochs=6, rate=0.1",
     "enas": "epochs=2, steps=3", "te-nas": "repeats=1", "zero-cost-pt": "candidates=2",
 }  # fmt: skip
 

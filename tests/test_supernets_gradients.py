@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 
@@ -31,18 +33,19 @@ def test_a_search_finds_a_member_and_goes_on_where_it_stopped(method: str) -> No
 
     def stop(state: TrainingState) -> None:
         states.append(state)
-        raise KeyboardInterrupt
+        if state.epochs == 5:  # within the last stage, of all that have several
+            raise KeyboardInterrupt
 
-    options = {"method": method, "epochs": 3, "preference_rate": 0.1}
+    options = {"method": method, "epochs": 6, "preference_rate": 0.1}
     whole = search_by_gradients(SPACE, train_set, valid_set, **options)
     with pytest.raises(KeyboardInterrupt):
         search_by_gradients(SPACE, train_set, valid_set, **options, on_epoch=stop)
-    resumed = search_by_gradients(SPACE, train_set, valid_set, **options, resume=states[0])
+    resumed = search_by_gradients(SPACE, train_set, valid_set, **options, resume=states[-1])
     assert whole.architecture in SPACE
     assert (resumed.shares, resumed.found) == (whole.shares, whole.found)
-    assert len(whole.shares) == len(whole.found) == len(whole.skips) == 3
-    assert whole.shares[0] != whole.shares[2]
-    assert sum(whole.shares[2]) == pytest.approx(3 if method == "pc-darts" else 6)  # a value shares what edges weigh
+    assert len(whole.shares) == len(whole.found) == len(whole.skips) == 6
+    assert whole.shares[0] != whole.shares[5]
+    assert sum(whole.shares[5]) == pytest.approx(3 if method == "pc-darts" else 6)  # a value shares what edges weigh
     assert whole.skips[-1] == str(whole.architecture).count("skip_connect")
 
 
@@ -95,8 +98,9 @@ def test_wrong_arguments() -> None:
         search_by_gradients(SPACE, train_set, valid_set, preference_rate=0)
     with pytest.raises(InputError, match="left out with probability 1"):
         search_by_gradients(SPACE, train_set, valid_set, drop_path=1.0)
-    with pytest.raises(InputError, match="epochs is 2, expected at least 3, for p-darts has as many stages"):
-        search_by_gradients(SPACE, train_set, valid_set, method="p-darts", epochs=2)
+    for method, least in {"p-darts": 6, "pc-darts": 2, "drnas": 2}.items():
+        with pytest.raises(InputError, match=rf"epochs is {least - 1}, expected at least {least} for {method}"):
+            search_by_gradients(SPACE, train_set, valid_set, method=method, epochs=least - 1)
     with pytest.raises(InputError, match="cannot be mixed"):
         search_by_gradients(search_space("nats_size(unit=2)"), train_set, valid_set)
 
@@ -126,22 +130,22 @@ def test_stages_of_p_darts_go_deeper_with_fewer_options() -> None:
         states.append(state)
         cells.append(sum(1 for name in state.weights if name.endswith("0.operation.op.1.weight")))
 
-    found = search_by_gradients(space, train_set, valid_set, method="p-darts", epochs=3, on_epoch=note)
+    found = search_by_gradients(space, train_set, valid_set, method="p-darts", epochs=6, on_epoch=note)
     kept = [int(state.weights["kept"].sum()) for state in states]
-    assert kept == [30, 24, 12]  # of five options four, of which two
+    assert kept == [30, 30, 24, 24, 12, 12]  # of five options four, of which two
     assert [sum(share > 0 for share in row) for row in found.shares] == kept
     depths = [len({name.split(".")[3] for name in state.weights if name.startswith("mixed.network.features.")})
               for state in states]  # fmt: skip
-    assert depths[0] < depths[1] < depths[2]
+    assert depths[0] == depths[1] < depths[2] == depths[3] < depths[4] == depths[5]
     assert all(skips <= 2 for skips in found.skips)
 
 
 @pytest.mark.slow
 def test_stages_where_mixed_options_are_not_those_of_genotypes() -> None:
     space = search_space("darts(channels=4, layers=3)")
-    found = search_by_gradients(space, *sets(40), method="p-darts", epochs=3)
+    found = search_by_gradients(space, *sets(40), method="p-darts", epochs=6)
     assert found.architecture in space
-    assert [sum(share > 0 for share in row) for row in found.shares] == [28 * 8, 28 * 5, 28 * 3]
+    assert [sum(share > 0 for share in row) for row in found.shares][::2] == [28 * 8, 28 * 5, 28 * 3]
 
 
 @pytest.mark.slow
@@ -154,6 +158,35 @@ def test_a_rise_of_eigenvalues_ends_a_search(monkeypatch: pytest.MonkeyPatch) ->
     assert found.is_stopped
     assert found.eigenvalues == (*[1.0] * 7, *[2.0] * 3)  # means of 1.0 and 1.6
     assert found.architecture == found.found[4]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "epochs"), [("p-darts", 33), ("drnas", 22)])
+def test_a_rise_in_one_stage_ends_all(method: str, epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    train_set, valid_set = sets(80)
+    values = iter([1.0] * 7 + [2.0] * 3)
+    monkeypatch.setattr("trainless.supernets.gradients.dominant_eigenvalue", lambda loss, wrt: next(values))
+    options: dict[str, Any] = {"method": method, "epochs": epochs, "early_stop": True}
+    found = search_by_gradients(SPACE, train_set, valid_set, **options)
+    assert found.is_stopped
+    assert len(found.found) == 10
+    assert found.architecture == found.found[4]
+    again = search_by_gradients(SPACE, train_set, valid_set, **options, resume=found.state)
+    assert again.architecture == found.architecture
+    assert again.shares == found.shares
+
+
+def test_options_that_are_left_out_have_no_share_of_what_is_drawn() -> None:
+    network = MixedNetwork(SPACE, Task("toy", 4, height=16, width=16), seed=0, kept=[0, 2, 5, 6, 12, 13, 18, 20, 29])
+    method, stream = METHODS["drnas"], torch.Generator().manual_seed(0)
+    shares = method.weigh(network, 0.5, stream)
+    assert {number for number, share in enumerate(shares.tolist()) if share} == network.kept
+    assert [float(own.sum()) for own in network.by_choice(shares)] == pytest.approx([1.0] * 6)
+    assert float(method.penalty(network)) >= 0
+    (shares.square().sum() + method.penalty(network)).backward()
+    gradient = network.preferences.grad
+    assert gradient is not None
+    assert {number for number, slope in enumerate(gradient.tolist()) if slope} <= network.kept
 
 
 def test_watching_eigenvalues_changes_nothing_else() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 import zipfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,12 +17,14 @@ __all__ = ["printable", "read_state", "write_file", "write_text"]
 T = TypeVar("T")
 
 
-def write_file(path: Path, write: Callable[[Path], T]) -> T:
+def write_file(path: Path, write: Callable[[Path], T], *, is_shared: bool = False) -> T:
     """Write a file so that there is either all of it or none; an earlier one stays until then.
 
     Args:
         path: the file.
         write: writes to the path that it is given, which has the same ending.
+        is_shared: several processes may write it at once: the last one stays. What one that is killed had begun is then
+            left there under a name of its own.
 
     Returns:
         What `write` gives.
@@ -37,7 +41,8 @@ def write_file(path: Path, write: Callable[[Path], T]) -> T:
     if not path.name:
         raise InputError(f"{path} cannot be written: it is a folder, give a file in it.")
     # The ending decides the format for some writers.
-    partial = path.with_name(f".{path.name}.partial").with_suffix(f".partial{path.suffix}")
+    own = f".{os.getpid()}-{secrets.token_hex(4)}" if is_shared else ""
+    partial = path.with_name(f".{path.name}.partial").with_suffix(f"{own}.partial{path.suffix}")
     try:
         if path.exists() and not path.is_file() and not path.is_dir():
             return write(path)  # a device or a pipe is written to, and never replaced by a file

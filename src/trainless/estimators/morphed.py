@@ -34,7 +34,7 @@ class Morphed(Trained):
     The smaller one is its `ancestor`: half as far up all options that are numbers, as far as the function can be kept.
     That one was trained in the same way, and so on down to one that has no ancestor, which is trained from drawn
     weights. So an estimate depends on nothing but its architecture, and architectures that are near to each other have
-    ancestors in common, which are trained once, and kept beside a store that is a file.
+    ancestors in common, which a process trains once, and keeps for others beside a store that is a file.
 
     Source: Elsken et al., Simple and Efficient Architecture Search for Convolutional Neural Networks, 2017, for the
     short trainings; there the parent is the best network so far, and estimates depend on the order.
@@ -109,6 +109,8 @@ def ancestor(space: SearchSpace, architecture: Architecture, task: Task) -> Arch
 
     genotype = list(architecture.genotype)
     halves = dict(_halved(space, architecture))
+    if not halves:
+        return None
     if whole := found([halves.get(position, gene) for position, gene in enumerate(genotype)]):
         return whole
     best = None

@@ -177,7 +177,8 @@ class Search:
         """Search until the budget is used up or nothing is left to score, and hold the run-off if there is one.
 
         Args:
-            progress: called with the evaluations done and the budget (or the seconds, where that is all there is).
+            progress: called with the evaluations done and the budget (or the seconds, where that is all there is), and
+                before that with the epochs of what is taught first, if there are any.
             resume: go on with the same search in the store, and count the time that it had used; without, the time
                 begins anew. In neither case anything stored is computed again.
             run_off_progress: called with the epochs of the run-off done and those planned.
@@ -188,10 +189,13 @@ class Search:
             InputError: nothing within the limits was found; or a search is to be resumed that is not in the store.
         """
         plan, made = self.plan, self._strategy()
+        # Before anything is taught, which takes long and may be interrupted; else after what an estimator refuses.
+        is_taught = made.needs_images or plan.estimator.sees_all_images
+        journal = Journal(self.store, plan.settings(), resume) if is_taught or resume else None
         if made.needs_images:
             made.prepare(plan.setting.data, self.store, progress)
-        with rung_sessions(plan) as sessions:  # first, for it refuses what an estimator cannot judge
-            journal = Journal(self.store, plan.settings(), resume)
+        with rung_sessions(plan, progress) as sessions:
+            journal = journal or Journal(self.store, plan.settings(), resume)
             if self.store:
                 plan.keep_measured(self.store)
             loop = Loop(

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 from trainless.estimators import Ask, Estimate
 from trainless.estimators.fidelities import Fidelity
+from trainless.estimators.trainings import Progress
 from trainless.search.plan import SearchPlan
 from trainless.types import Architecture
 
@@ -45,9 +47,22 @@ class RungSessions:
 
 
 @contextmanager
-def rung_sessions(plan: SearchPlan) -> Iterator[RungSessions]:
-    """Begin the sessions of all rungs of a search, and end them."""
+def rung_sessions(plan: SearchPlan, progress: Progress | None = None) -> Iterator[RungSessions]:
+    """Begin the sessions of all rungs of a search, and end them.
+
+    Args:
+        plan: of the search.
+        progress: called with the epochs of what is taught before the first estimate, such as shared weights.
+    """
+    is_begun = False
+
+    def told(done: int, total: int) -> None:
+        if progress and not is_begun:
+            progress(done, total)
+
     with ExitStack() as stack:
-        fidelities = (*plan.fidelities, Fidelity())
-        begun = [plan.estimator.reduced_session(plan.setting, fidelity) for fidelity in fidelities]
-        yield RungSessions([stack.enter_context(session) for session in begun])
+        setting, fidelities = replace(plan.setting, progress=told), (*plan.fidelities, Fidelity())
+        begun = [plan.estimator.reduced_session(setting, fidelity) for fidelity in fidelities]
+        sessions = [stack.enter_context(session) for session in begun]
+        is_begun = True
+        yield RungSessions(sessions)

@@ -164,8 +164,8 @@ class GDAS(GradientBased):
 class DrNAS(GradientBased):
     """DrNAS: shares are drawn from Dirichlet distributions, whose concentrations are learnt.
 
-    Source: Chen et al., DrNAS: Dirichlet Neural Architecture Search, ICLR 2021; without its partial channels and
-    progressive pruning.
+    Source: Chen et al., DrNAS: Dirichlet Neural Architecture Search, ICLR 2021, with its partial channels and one
+    pruning half way.
 
     Example:
         >>> from trainless.search_spaces import search_space

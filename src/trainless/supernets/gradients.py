@@ -138,6 +138,8 @@ def search_by_gradients(
                 searched, learnt, valid_set, epochs=end, seed=seed, recipe=recipe, threads=threads, resume=start,
                 on_epoch=on_epoch, loop=_PreferenceLoop,
             )  # fmt: skip
+            if searched.has_collapsed(state):
+                break
         begin = end
     assert state is not None
     return searched.result(space, state)
@@ -148,8 +150,13 @@ def _check(method: Method, name: str, epochs: int, drop_path: float) -> None:
         raise InputError(f"The learning rate of the preferences is {method.rate}, expected one above 0.")
     if not 0 <= drop_path < 1:
         raise InputError(f"Operations are left out with probability {drop_path}, expected one from 0 to below 1.")
-    if epochs < len(method.stages):
-        raise InputError(f"epochs is {epochs}, expected at least {len(method.stages)}, for {name} has as many stages.")
+    # In each stage there is an epoch in which preferences are learnt.
+    least = len(method.stages) * math.ceil(1 / (1 - method.waits))
+    if epochs < least:
+        raise InputError(
+            f"epochs is {epochs}, expected at least {least} for {name}: with fewer a stage of it ends before "
+            "preferences are learnt."
+        )
 
 
 def _of_depth(space: SearchSpace, share: float) -> SearchSpace:

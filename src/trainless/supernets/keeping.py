@@ -76,7 +76,7 @@ class KeptState:
         """Keep a state, of tensors, numbers and plain containers, in place of the one before."""
         if path := self._path:
             path.parent.mkdir(exist_ok=True)
-            write_file(path, lambda path: torch.save(dict(state), path))
+            write_file(path, lambda path: torch.save(dict(state), path), is_shared=True)
 
     def keeper(self, told: Callable[[int, int], None], epochs: int) -> Callable[[TrainingState], None]:
         """Give what keeps each state of a training, and tells of its epochs and all of them."""

@@ -71,11 +71,12 @@ def sampled(preferences: torch.Tensor, temperature: float, stream: torch.Generat
 
 
 def drawn(preferences: torch.Tensor, stream: torch.Generator) -> torch.Tensor:
-    """Draw shares from the Dirichlet distribution that preferences are the concentration of."""
+    """Draw shares from the Dirichlet distribution that preferences are the concentration of; 0 where they are −∞."""
+    (kept,) = preferences.isfinite().nonzero(as_tuple=True)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(int(torch.randint(2**62, (), generator=stream)))
-        shares: torch.Tensor = Dirichlet(elu(preferences) + 1).rsample()
-    return shares
+        shares = Dirichlet(elu(preferences[kept]) + 1).rsample()
+    return torch.zeros_like(preferences).index_copy(0, kept, shares)
 
 
 def _gumbel(network: MixedNetwork, progress: float, stream: torch.Generator) -> torch.Tensor:
@@ -84,15 +85,13 @@ def _gumbel(network: MixedNetwork, progress: float, stream: torch.Generator) -> 
 
 
 def _dirichlet(network: MixedNetwork, progress: float, stream: torch.Generator) -> torch.Tensor:
-    return network.weighed([drawn(own, stream) for own in network.by_choice(network.preferences)])
+    return network.weighed([drawn(own, stream) for own in network.choosable()])
 
 
 def _distance(network: MixedNetwork) -> torch.Tensor:
     """How far the Dirichlet distributions are from the even one."""
-    distances = [
-        kl_divergence(Dirichlet(elu(own) + 1), Dirichlet(torch.ones_like(own)))
-        for own in network.by_choice(network.preferences)
-    ]
+    kept = [own[own.isfinite()] for own in network.choosable()]
+    distances = [kl_divergence(Dirichlet(elu(own) + 1), Dirichlet(torch.ones_like(own))) for own in kept]
     return _CONCENTRATION * torch.stack(distances).sum()
 
 
