@@ -89,6 +89,9 @@ def test_where_there_is_nothing_to_learn_from(name: str) -> None:
         replay(None, {}, strategies=[name])  # type: ignore[arg-type]
     with pytest.raises(InputError, match=f"'{name}' .*learns as long as it takes"):
         Plan(time=60, space=SPACE, strategy=name)
+    with pytest.raises(InputError, match="trains before the first estimate, as long as it takes"):
+        Plan(time=60, space=SPACE, score="one-shot(epochs=2)")
+    Plan(epochs=2, space=SPACE, score="one-shot(epochs=2)")
     space, why = ("nasbench_nlp", "has no choices") if name == "enas" else ("mobile", "cannot be mixed")
     with pytest.raises(InputError, match=why):
         strategy(name, search_space(space))

@@ -141,7 +141,12 @@ class Plan:
                 "take another, such as evolution, or search by `trainless search` first."
             )
         if self.score is not None:
-            search_score(self.score)
+            score = search_score(self.score)
+            if self.time and score.source().is_taught:
+                raise InputError(
+                    f"The score '{score.name}' trains before the first estimate, as long as it takes, and a fit has a "
+                    "tenth of its time for the search: take another, or search by `trainless search` first."
+                )
 
     def _check_backbones(self) -> None:
         """Refuse a space whose weights are not there, and a backbone where none is asked for."""

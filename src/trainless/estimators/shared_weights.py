@@ -73,7 +73,7 @@ class OneShot(Estimator):
     """
 
     name = "one-shot"
-    sees_all_images = True
+    is_taught = True
     epochs: int = 30
     sampling: str = "uniform"
     guide: str = NO_GUIDE
@@ -156,6 +156,7 @@ class Inherited(Trained):
     """
 
     name = "inherited"
+    is_taught = True
     epochs: int = 2
     recipe: Recipe = SHARED_RECIPE
     shared: int = 30

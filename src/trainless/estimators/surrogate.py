@@ -79,6 +79,7 @@ class Surrogate(Estimator):
     """
 
     name = "surrogate"
+    is_taught = True
     model: str = "gp"
     sample: int = 20
     proxies: str = "flops nwot"

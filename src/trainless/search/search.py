@@ -190,7 +190,7 @@ class Search:
         """
         plan, made = self.plan, self._strategy()
         # Before anything is taught, which takes long and may be interrupted; else after what an estimator refuses.
-        is_taught = made.needs_images or plan.estimator.sees_all_images
+        is_taught = made.needs_images or plan.estimator.is_taught
         journal = Journal(self.store, plan.settings(), resume) if is_taught or resume else None
         if made.needs_images:
             made.prepare(plan.setting.data, self.store, progress)
