@@ -403,6 +403,23 @@ class TestRefusals:
             fail()
         assert path.exists()
 
+    @pytest.mark.parametrize("form", ["{}", "sqlite:///{}"])
+    @pytest.mark.parametrize("comes_to_tables", [True, False])
+    def test_a_store_that_holds_nothing_goes(self, form: str, comes_to_tables: bool, tmp_path: Path) -> None:
+        path = tmp_path / "a.db"
+
+        def fail() -> None:
+            with new_store(form.format(path)):
+                if comes_to_tables:
+                    Store(path).close()
+                else:
+                    path.touch()
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            fail()
+        assert list(tmp_path.iterdir()) == []
+
     @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
     def test_a_device_is_written_to_and_not_replaced(self, tmp_path: Path) -> None:
         place = tmp_path / "a.csv"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,7 +26,7 @@ from trainless.scoring import Scorer
 from trainless.search import Search
 from trainless.search_spaces.nasbench201 import NASBench201
 from trainless.store import Store
-from trainless.types import Architecture, Task
+from trainless.types import Architecture, Score, Task
 
 SPACE = NASBench201(channels=4, cells=1)
 NAMES = [name for name in PROXIES if name != "zen:repeated"]
@@ -356,3 +358,46 @@ class TestAggregations:
         images = torch.randn(4, 1, 8, 8)
         with pytest.raises(InputError, match="'robust' joins the scores of several networks"):
             trainless.score(SPACE.build(SPACE[100], Task("digits", 10, 1, 8, 8)), images, proxies="robust")
+
+
+class TestWriting:
+    """When finished scores are stored."""
+
+    def stored(self, store: Store) -> int:
+        return len(store.rows())
+
+    def scores(self, number: int) -> list[Score]:
+        return [Score(str(SPACE[number]), "params", 1.0, "ok", "", 0.1)]
+
+    @pytest.mark.parametrize(("pause", "expected"), [(60.0, [1, 2, 3]), (0.01, [0, 0, 0])])
+    def test_what_comes_seldom_is_stored_at_once(
+        self, pause: float, expected: list[int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        clock = itertools.count(step=pause)
+        with Store(tmp_path / "scores.db") as store:
+            made = scorer(proxies=["params"], store=store)
+            monkeypatch.setattr(scoring, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+            found = []
+            with made._writing() as write:
+                for number in range(3):
+                    write(self.scores(number))
+                    found.append(self.stored(store))
+            assert found == expected
+            assert self.stored(store) == 3
+
+    def test_an_interrupt_while_it_is_written_loses_nothing(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with Store(tmp_path / "scores.db") as store:
+            made, write_all, turns = scorer(proxies=["params"], store=store), store.write, iter([True, False])
+
+            def interrupted(*written: Any) -> None:
+                if next(turns):
+                    raise KeyboardInterrupt
+                write_all(*written)
+
+            monkeypatch.setattr(store, "write", interrupted)
+            monkeypatch.setattr(scoring, "_SELDOM", -1.0)
+            with pytest.raises(KeyboardInterrupt), made._writing() as write:
+                write(self.scores(0))
+            assert self.stored(store) == 1

@@ -437,6 +437,7 @@ class TestWhatIsNoStore:
         [
             ("://", "is no database URL"),
             ("postgresql://me:secret@host:port/name", "is no database URL"),
+            ("postgresql://me:a@secret@host/name", "has an @ within its user or password: write it as %40"),
             ("nosuch://me:secret@host/name", r"of a kind that SQLAlchemy does not know \('nosuch'\)"),
             ("postgresql://me:secret@host/name", r"needs the package 'psycopg': pip install 'trainless\[postgres\]'"),
         ],

@@ -7,17 +7,20 @@ import signal
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
+import sqlalchemy as sql
 import store_version_1 as work
 
 from trainless.errors import StoreError
-from trainless.store import Run, Store, copying
+from trainless.store import Run, Store, checking, copying
 from trainless.store.copying import Copied
+from trainless.store.schema import Layout
 from trainless.types import Score
 
 if TYPE_CHECKING:
@@ -180,6 +183,8 @@ class TestCheck:
             ("UPDATE scores SET value = NULL, value_text = NULL WHERE id = 5",
              ["1 scores without a plain value, or with two"]),
             ("UPDATE scores SET value = 'text' WHERE id = 5", ["1 scores without a plain value, or with two"]),
+            ("UPDATE scores SET value = 'text' WHERE id = 2", ["1 scores without a plain value, or with two"]),
+            ("UPDATE scores SET value = x'ff' WHERE id = 2", ["1 scores without a plain value, or with two"]),
             ("UPDATE scores SET value = 9e999, value_text = NULL WHERE id = 2",
              ["1 scores without a plain value, or with two"]),
             ("UPDATE scores SET status = 'fine' WHERE id = 2", ["1 scores of an unknown status"]),
@@ -190,6 +195,31 @@ class TestCheck:
             connection.execute(statement)
         with Store(path, create=False) as store:
             assert store.check().faults == faults
+
+    @pytest.mark.parametrize(
+        "statement",
+        ["UPDATE runs SET seed = x'ff'", "UPDATE runs SET protocol = 7", "UPDATE scores SET architecture = x'ff'",
+         "UPDATE notes SET topic = x'ff'"],
+    )  # fmt: skip
+    def test_what_is_never_written_is_one_sentence(self, path: Path, statement: str, tmp_path: Path) -> None:
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute(statement)
+        with Store(path, create=False) as store, Store(tmp_path / "copy.db") as copy:
+            for ask in (store.check, partial(copy.copy_from, store)):
+                with suppress(StoreError):  # or it is a fault that is counted, or copied as it is
+                    ask()
+
+    def test_runs_that_others_begin_meanwhile(self, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        found = checking._runs
+
+        def first_without(connection: sql.Connection, layout: Layout) -> dict[int, sql.RowMapping]:
+            monkeypatch.setattr(checking, "_runs", found)
+            runs = found(connection, layout)
+            return {number: run for number, run in runs.items() if number < max(runs)}
+
+        monkeypatch.setattr(checking, "_runs", first_without)
+        with Store(path, create=False) as store:
+            assert store.check().faults == []
 
     def test_a_damaged_index(self, path: Path) -> None:
         with closing(sqlite3.connect(path)) as connection, connection:

@@ -186,7 +186,13 @@ class TestStorage:
 
     @pytest.mark.parametrize(
         "url",
-        ["nonsense", "sqlite:////no/such/folder/a.db", "strange://host/name", "mysql+nodriver://me:secret@host/name"],
+        [
+            "nonsense",
+            "sqlite:////no/such/folder/a.db",
+            "strange://host/name",
+            "mysql+nodriver://me:secret@host/name",
+            "strange://host/name?password=secret",
+        ],
     )
     def test_wrong_ones_are_one_sentence(self, url: str) -> None:
         with pytest.raises(InputError, match=r"^The storage '.*' cannot be used \(.*\): give a database URL") as caught:

@@ -48,6 +48,7 @@ __all__ = ["Scorer", "check_run", "parts_of", "space_of"]
 _LEAST_SPEED = 1.05  # of bfloat16 beside float32, for which digits are given up
 _TURNS = 2  # of what is measured for that
 _WRITE_SECONDS = 1.0  # at most so much finished work is lost when the process is killed
+_SELDOM = 0.2  # seconds between two networks from which on each is stored by itself
 
 
 class Scorer:
@@ -308,9 +309,13 @@ class Scorer:
 
     @contextmanager
     def _writing(self) -> Iterator[Callable[[list[Score]], None]]:
-        """Give a function that stores scores, about once a second in one transaction, and the rest on leaving."""
+        """Give a function that stores scores, about once a second in one transaction, and the rest on leaving.
+
+        Where they come seldom each is stored at once: the next may be long in coming.
+        """
         waiting: list[Score] = []
-        last = time.monotonic()
+        last = came = time.monotonic()
+        pause = 0.0  # between the scores of two networks, on average
 
         def flush() -> None:
             nonlocal last
@@ -319,14 +324,20 @@ class Scorer:
             if self.store and finished:
                 try:
                     self.store.write(self.run, finished, self._versions)
+                except KeyboardInterrupt:
+                    waiting[:0] = finished
+                    raise
                 except StoreError as error:
                     lost = f"{len(finished)} finished scores could not be written and have to be computed again"
                     raise StoreError(f"{str(error).rstrip('.')}; {lost}.") from error
             last = time.monotonic()
 
         def write(scores: list[Score]) -> None:
+            nonlocal came, pause
             waiting.extend(scores)
-            if time.monotonic() - last > _WRITE_SECONDS:
+            before, came = came, time.monotonic()
+            pause = (pause + came - before) / 2
+            if pause > _SELDOM or came - last > _WRITE_SECONDS:
                 flush()
 
         try:

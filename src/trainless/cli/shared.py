@@ -237,19 +237,25 @@ def new_folder(folder: Path) -> Iterator[None]:
 @contextmanager
 def new_store(location: str) -> Iterator[None]:
     """Remove a score store again that was made here, where nothing was written to it before an error."""
+    from trainless.errors import StoreError
     from trainless.store import Store
+    from trainless.store.addresses import parse_url, sqlite_path
 
-    before = os.path.getsize(location) if os.path.isfile(location) else None
+    path = Path(location) if "://" not in location else sqlite_path(parse_url(location))
+    before = os.path.getsize(path) if path and os.path.isfile(path) else None
     try:
         yield
     except BaseException:
-        if not before and os.path.isfile(location):
-            with Store(location, create=False) as store:
-                is_empty = store.is_empty()
+        if path and not before and os.path.isfile(path):
+            try:
+                with Store(location, create=False) as store:
+                    is_empty = store.is_empty()
+            except StoreError:  # it came to no tables
+                is_empty = True
             for end in ("", "-wal", "-shm") if is_empty else ():
-                Path(f"{location}{end}").unlink(missing_ok=True)
+                Path(f"{path}{end}").unlink(missing_ok=True)
             if is_empty and before == 0:
-                Path(location).touch()
+                path.touch()
         raise
 
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from trainless.cli.shared import Json, StoreArgument, interruptible
+from trainless.cli.shared import Json, StoreArgument, interruptible, new_store
 from trainless.terminal import print_json, print_rows, progress
 
 __all__ = ["stores"]
@@ -26,7 +26,7 @@ def copy(
     from trainless.store import Store
 
     advice = "What was copied stays: run the same command again to go on."
-    with Store(source, create=False) as read, Store(target) as written:
+    with new_store(target), Store(source, create=False) as read, Store(target) as written:
         with interruptible(advice), progress("copying") as update:
             copied = written.copy_from(read, update)
         facts = {

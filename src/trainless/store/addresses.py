@@ -13,11 +13,21 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from trainless.errors import StoreError
 from trainless.store.faults import explanation
 
-__all__ = ["BUSY_SECONDS", "check_path", "file_engine", "parse_url", "shown", "sqlite_path", "url_engine"]
+__all__ = [
+    "BUSY_SECONDS",
+    "check_path",
+    "file_engine",
+    "parse_url",
+    "shown",
+    "sqlite_path",
+    "url_engine",
+    "without_secrets",
+]
 
 BUSY_SECONDS = 60.0
 """How long a writer of an SQLite file waits for another."""
 
+_SECRET = ("password", "secret", "scram_")  # in names of what libpq takes
 # A server whose cable was pulled answers nothing: without these, a writer would wait for hours.
 _POSTGRESQL = {
     "connect_timeout": "10",
@@ -41,11 +51,25 @@ def parse_url(text: str) -> sql.URL:
     try:
         url = sql.make_url(text)
     except (ArgumentError, ValueError) as error:
-        hidden = re.sub(r"(password=)[^&]*", r"\1***", re.sub(r"(://[^:/]*):.*@", r"\1:***@", text))
         raise StoreError(
-            f"The store '{hidden}' is no database URL: give a path, or a URL such as postgresql://user@host/name."
+            f"The store '{without_secrets(text)}' is no database URL: give a path, or a URL such as postgresql://user@host/name."
         ) from error
+    if "@" in (url.host or ""):
+        raise StoreError(
+            f"The store '{without_secrets(text)}' has an @ within its user or password: write it as %40, a : as %3A."
+        )
     return url.set(drivername="postgresql+psycopg") if url.drivername in ("postgresql", "postgres") else url
+
+
+def without_secrets(text: str) -> str:
+    """Blot out what may be a password in a text with a URL, however it is written.
+
+    Example:
+        >>> without_secrets("postgresql://me:se@cret@host/scores?password=secret")
+        'postgresql://me:***@host/scores?password=***'
+    """
+    text = re.sub(r"(://[^:/]*):.*@", r"\1:***@", text)
+    return re.sub(rf"(\w*(?:{'|'.join(_SECRET)})\w*=)[^&\s]*", r"\1***", text)
 
 
 def shown(url: sql.URL) -> str:
@@ -55,7 +79,7 @@ def shown(url: sql.URL) -> str:
         >>> shown(parse_url("postgresql://me:secret@host/scores?sslpassword=secret"))
         'postgresql+psycopg://me:***@host/scores?sslpassword=***'
     """
-    hidden = {name: "***" for name in url.query if "password" in name}
+    hidden = {name: "***" for name in url.query if any(word in name for word in _SECRET)}
     return url.update_query_dict(hidden).render_as_string(hide_password=True).replace("%2A", "*")
 
 

@@ -60,7 +60,7 @@ def check(read: Reader, location: str, progress: Callable[[int, int], None] | No
         )
     total = read(queries.count) + read(queries.count_notes)
     faults = Counter[str](read(_faults_of_file))
-    runs = {row["id"]: row for row in read(lambda connection, _: connection.execute(sql.select(RUNS)).mappings().all())}
+    runs = read(_runs)
     faults.update(
         fault for row in runs.values() if row["hash"] != _run(row).hash for fault in ["runs with a wrong hash"]
     )
@@ -68,6 +68,8 @@ def check(read: Reader, location: str, progress: Callable[[int, int], None] | No
     for table in (SCORES, NOTES):
         last = 0
         while rows := read(partial(_rows_after, table, last)):
+            if table is SCORES and any(row["run"] not in runs for row in rows):  # others may be writing
+                runs = read(_runs)
             for row in rows:
                 if table is SCORES:
                     proxies.add(row["proxy"])
@@ -84,6 +86,10 @@ def check(read: Reader, location: str, progress: Callable[[int, int], None] | No
         spaces=sorted({row["space"] for row in runs.values()} - SEARCH_SPACES.keys()),
         proxies=sorted(proxies - PROXIES.keys()),
     )  # fmt: skip
+
+
+def _runs(connection: sql.Connection, _: Layout) -> dict[int, sql.RowMapping]:
+    return {row["id"]: row for row in connection.execute(sql.select(RUNS)).mappings()}
 
 
 def _rows_after(table: sql.Table, last: int, connection: sql.Connection, _: Layout) -> Any:
@@ -112,7 +118,8 @@ def _faults_of_score(row: sql.RowMapping, runs: Mapping[int, sql.RowMapping]) ->
     elif row["hash"] != hash_of(run["hash"], row["architecture"], row["proxy"], row["proxy_version"]):
         found.append("scores with a wrong hash")
     value, text = row["value"], row["value_text"]
-    if (value is None) == (text is None) or text not in {None, *_NOT_PLAIN} or not math.isfinite(value or 0.0):
+    is_number = value is None or (isinstance(value, int | float) and math.isfinite(value))
+    if (value is None) == (text is None) or text not in {None, *_NOT_PLAIN} or not is_number:
         found.append("scores without a plain value, or with two")
     if row["status"] not in _STATES:
         found.append("scores of an unknown status")

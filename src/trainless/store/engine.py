@@ -21,7 +21,7 @@ from trainless.store.faults import explanation, is_conflict, is_lost
 __all__ = ["Database"]
 
 _ATTEMPTS = 5
-_PATIENCE_SECONDS = 60.0  # with a server that was there before
+_PATIENCE_SECONDS = 300.0  # with a server that was there before, and may recover from a crash
 _LONGEST_PAUSE = 5.0
 
 _T = TypeVar("_T")

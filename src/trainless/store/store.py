@@ -146,7 +146,8 @@ class Store:
             ...         second.copy_from(first), second.copy_from(first).scores
             (Copied(scores=1, scores_there=0, notes=0, notes_there=0), 0)
         """
-        return copy(source._read, self._write, progress)
+        with source._decoded():
+            return copy(source._read, self._write, progress)
 
     def _write(self, change: Callable[[sql.Connection], _T]) -> _T:
         def checked(connection: sql.Connection) -> _T:
@@ -289,7 +290,8 @@ class Store:
             ...     store.check()
             Checked(scores=0, notes=0, failed=0, faults=[], spaces=[], proxies=[])
         """
-        return check(self._read, self.location, progress)
+        with self._decoded():
+            return check(self._read, self.location, progress)
 
     def statistics(self) -> Statistics:
         """Count what there is, and tell its size and time.

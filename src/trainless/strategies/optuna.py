@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 import warnings
 from abc import abstractmethod
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from trainless.errors import InputError
 from trainless.search_spaces.base import SearchSpace
+from trainless.store.addresses import without_secrets
 from trainless.strategies.base import Proposal, Result, Strategy
 from trainless.strategies.genotype_codes import GenotypeCodes
 from trainless.types import Architecture
@@ -314,7 +314,8 @@ def check_study(storage: str, study_name: str = "trainless") -> None:
     with _opened(storage) as opened:
         if opened.engine.url.database in (None, "", ":memory:"):
             raise InputError(
-                f"The storage '{_shown(storage)}' is in memory and gone at once: give a file, as in sqlite:///study.db."
+                f"The storage '{without_secrets(storage)}' is in memory and gone at once: give a file, as in "
+                "sqlite:///study.db."
             )
         _check_free(opened, storage, study_name)
         # That it can be opened does not say that it can be written.
@@ -337,8 +338,8 @@ def _opened(storage: str) -> Iterator[optuna.storages.RDBStorage]:
     # A wrong URL, a missing driver, tables of another version of Optuna, a database that cannot be written.
     except (SQLAlchemyError, ImportError, RuntimeError, optuna.exceptions.OptunaError) as error:
         raise InputError(
-            f"The storage '{_shown(storage)}' cannot be used ({_first_line(error)}): give a database URL that can be "
-            "written, such as sqlite:///search.db."
+            f"The storage '{without_secrets(storage)}' cannot be used ({_first_line(error)}): give a database URL that "
+            "can be written, such as sqlite:///search.db."
         ) from error
     finally:
         if opened is not None:
@@ -353,19 +354,15 @@ def _check_free(opened: optuna.storages.RDBStorage, storage: str, study_name: st
         study = optuna.load_study(study_name=study_name, storage=opened)
         if _MARK not in study.user_attrs:
             raise InputError(
-                f"The storage '{_shown(storage)}' has a study '{study_name}' that was not written by trainless: give "
-                "another name."
+                f"The storage '{without_secrets(storage)}' has a study '{study_name}' that was not written by "
+                "trainless: give another name."
             )
-
-
-def _shown(storage: str) -> str:
-    return re.sub(r"(://[^:/]*):.*@", r"\1:***@", storage)
 
 
 def _first_line(error: BaseException) -> str:
     while error.__cause__ is not None:  # Optuna's own sentences say less than the database's
         error = error.__cause__
-    return _shown(str(error).strip().partition("\n")[0].rstrip("."))
+    return without_secrets(str(error).strip().partition("\n")[0].rstrip("."))
 
 
 @contextmanager

@@ -77,7 +77,8 @@ def connect(address: str | None, most: int | None) -> ModuleType:
         else:
             _knock(address)
             start(address)
-    except (OSError, OverflowError, RuntimeError, ValueError) as error:  # of which one is a port beyond 65535
+    # Of which one is a port beyond 65535.
+    except (OSError, OverflowError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
         reason = " ".join(str(error).split())
         raise InputError(
             f"No cluster of Ray can be used at {address or 'this machine'} ({reason}): give the address that "

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import copy
+import faulthandler
 import math
 import os
 import platform
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from importlib.metadata import version
@@ -57,12 +57,12 @@ class RayWorkers:
 
     Example:
         >>> RayWorkers("auto", most=64)
-        RayWorkers(address='auto', most=64, patience=300.0, timeout=None)
+        RayWorkers(address='auto', most=64, patience=900.0, timeout=None)
     """
 
     address: str | None = None
     most: int | None = None
-    patience: float = 300.0
+    patience: float = 900.0
     timeout: float | None = None
 
     def __post_init__(self) -> None:
@@ -104,7 +104,13 @@ class RayWorkers:
 class _Pool:
     def __init__(self, workers: RayWorkers, function: Callable[..., Any], shared: Any) -> None:
         self.workers, self.ray = workers, workers.connect()
-        self.work = self.ray.put((function, shared))
+        try:
+            self.work = self.ray.put((function, shared))
+        except self.ray.exceptions.RayError as error:
+            raise ScoringError(
+                f"What workers share cannot be handed to the cluster ({_first_line(error)}): give its nodes more "
+                "memory for objects, or take a smaller batch."
+            ) from error
         # Modules of one's own are found where their folders are there too, as on a file system that all nodes share.
         folders = os.pathsep.join(["${PYTHONPATH}", *filter(None, sys.path)])
         environment = {"OMP_NUM_THREADS": "1", "GLIBC_TUNABLES": LARGE_PAGES, "PYTHONPATH": folders}
@@ -114,9 +120,10 @@ class _Pool:
         errors = self.ray.exceptions
         self.fatal: tuple[type[Exception], ...] = (
             errors.WorkerCrashedError, errors.NodeDiedError, errors.OutOfMemoryError, errors.ObjectLostError,
+            errors.RuntimeEnvSetupError,
         )  # fmt: skip
         self.unit_seconds = 0.0
-        self.deaths = 0  # in a row
+        self.deaths, self.most = 0, 0  # in a row, and the most chunks that were on their way at once
         self.cpus, self.looked, self.seen = 0, -math.inf, 0.0
 
     def run(self, units: Sequence[Any], lost: Callable[[Any, str], Any]) -> Iterator[tuple[Any, Any]]:
@@ -127,6 +134,7 @@ class _Pool:
         try:
             while waiting or again or flying:
                 limit = self._limit()
+                self.most = max(self.most, limit)
                 while (waiting or again) and len(flying) < limit:
                     # Alone, so that a unit that kills its worker takes no other along.
                     chunk = [again.popleft()] if again else self._chunk(waiting, limit)
@@ -135,7 +143,7 @@ class _Pool:
                     flying[sent] = chunk
                 for reference in self._ready(list(flying)):
                     chunk = flying.pop(reference)
-                    results = self._results(reference, limit)
+                    results = self._results(reference)
                     if not isinstance(results, Exception):
                         yield from zip((units[index] for index in chunk), results, strict=True)
                         continue
@@ -146,8 +154,9 @@ class _Pool:
                         else:
                             yield units[index], lost(units[index], self._reason(results))
         finally:
-            for reference in flying:
-                self.ray.cancel(reference, force=True)
+            with suppress(self.ray.exceptions.RayError):  # the cluster may be gone
+                for reference in flying:
+                    self.ray.cancel(reference, force=True)
 
     def _reason(self, error: Exception) -> str:
         """Why a unit was given up."""
@@ -181,7 +190,7 @@ class _Pool:
             ready, _ = self.ray.wait(references, num_returns=len(references), timeout=0)
         return list(ready)
 
-    def _results(self, reference: Any, limit: int) -> list[Any] | Exception:
+    def _results(self, reference: Any) -> list[Any] | Exception:
         """The results of a chunk, or what Ray says of the death of its worker or node.
 
         Raises:
@@ -191,7 +200,7 @@ class _Pool:
             kind, found, seconds = self.ray.get(reference)
         except self.fatal as error:
             self.deaths += 1
-            if self.deaths > _STARTS * limit and self.workers.timeout is None:
+            if self.deaths > _STARTS * self.most and self.workers.timeout is None:
                 raise ScoringError(f"Workers of the cluster die before they answer ({_first_line(error)}).") from error
             return error
         except self.ray.exceptions.RayError as error:
@@ -209,7 +218,13 @@ class _Pool:
 
 
 def _cpus(ray: ModuleType) -> int:
-    return int(ray.cluster_resources().get("CPU", 0))
+    try:
+        return int(ray.cluster_resources().get("CPU", 0))
+    except ray.exceptions.RayError as error:
+        raise ScoringError(
+            f"The head of the cluster does not answer ({_first_line(error)}): start it again, and run the same to go "
+            "on from what is stored."
+        ) from error
 
 
 def _first_line(error: Exception) -> str:
@@ -256,12 +271,13 @@ def _ended_after(seconds: float | None) -> Iterator[None]:
     if seconds is None:
         yield
         return
-    timer = threading.Timer(seconds, os._exit, (1,))
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
+    with open(os.devnull, "w", encoding="ascii") as nowhere:
+        # By a thread that needs no lock of Python's, which what hangs may hold.
+        faulthandler.dump_traceback_later(seconds, exit=True, file=nowhere)
+        try:
+            yield
+        finally:
+            faulthandler.cancel_dump_traceback_later()
 
 
 def _other_version(name: str, own: str, expected: str) -> str:
