@@ -67,14 +67,14 @@ def test_workers_that_never_begin_end_the_run() -> None:
 
 def test_unit_that_takes_too_long_is_ended_and_the_rest_goes_on() -> None:
     begun = time.monotonic()
-    results = dict(run_in_workers(worker_functions.hang, "", [1, 2, 3, 4], LocalWorkers(1, timeout=1.5), lost))
-    assert results == {1: 1, 2: "2: it took longer than the limit of 1.5 s", 3: 3, 4: 4}
-    assert time.monotonic() - begun >= 1.5
+    results = dict(run_in_workers(worker_functions.hang, "", [1, 2, 3, 4], LocalWorkers(1, timeout=3.0), lost))
+    assert results == {1: 1, 2: "2: it took longer than the limit of 3 s", 3: 3, 4: 4}
+    assert time.monotonic() - begun >= 3
 
 
 def test_time_counts_from_when_a_worker_is_ready() -> None:
     slow = worker_functions.Slow()
-    results = dict(run_in_workers(worker_functions.add, slow, [1, 2], LocalWorkers(2, timeout=1.0), lost))
+    results = dict(run_in_workers(worker_functions.add, slow, [1, 2], LocalWorkers(2, timeout=3.0), lost))
     assert results == {1: 11, 2: 12}
 
 

@@ -47,7 +47,7 @@ class Slow:
 
 
 def _slowly() -> int:
-    time.sleep(1.5)
+    time.sleep(4)
     return 10
 
 

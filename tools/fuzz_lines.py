@@ -19,8 +19,11 @@ import typer.main
 from trainless.cli import app
 
 ENDLESS = ("ui",)  # commands that serve until they are interrupted: they only get ports that there are not
-WRITTEN = ("out", "csv", "parquet", "figure", "figures", "checkpoint", "study", "store")
-READING = ("show", "evaluate", "report", "hybrid fit", "replay", "reproduce thesis")  # commands that only read a store
+WRITTEN = ("out", "csv", "parquet", "figure", "figures", "checkpoint", "study", "store", "target")
+# Commands that only read a store.
+READING = (
+    "show", "evaluate", "report", "hybrid fit", "replay", "reproduce thesis", "store check", "store stats",
+)  # fmt: skip
 
 _NUMBERS = (
     "0", "-1", "1", "2", "3", "4", "7", "-0", "+1", "1.5", "0.5", "1e3", "1e400", "-1e-300", "nan", "inf", "-inf",
@@ -248,7 +251,9 @@ class Writer:
         if name in ("proxy", "backbone"):
             return [f"{path}{rng.choice((':MINE', ':NONE', ''))}" for path in pools["files"]]
         if name == "source":
-            return [*pools["table"], "public"]
+            return pools["store"] if command == "store copy" else [*pools["table"], "public"]
+        if name == "target":
+            return ("out/scores.db", "out/copy.db")
         if name == "data" and command.startswith(("tables", "scores", "reproduce")):
             return ("public", "tables", "missing")
         return pools.get("out" if name in WRITTEN and name != "store" else name, ())
