@@ -71,10 +71,15 @@ FEATURES: Mapping[str, Feature] = {
 }
 """What the accuracy is explained by, of a network and the epochs of its training; amounts in logarithms."""
 
+_PRODUCT = list(FEATURES).index("multiply-adds by epochs")
+_FACTORS = [list(FEATURES).index(name) for name in ("multiply-adds", "epochs")]
+
 
 @dataclass(frozen=True)
 class Formula:
     """A sum of terms, one a feature, each linear in it between the least and the most that was seen, and flat beyond.
+
+    Of the term of multiply-adds by epochs that holds for each of the two.
 
     Args:
         mean: of each feature, where its term is 0.
@@ -120,7 +125,11 @@ class Formula:
         return predicted
 
     def _added(self, rows: Array) -> Array:
-        return self.slopes * (np.clip(rows, self.least, self.most) - self.mean)
+        within = np.clip(rows, self.least, self.most)
+        # Of the product each factor is within what was seen: heavy networks with many epochs are not in the table.
+        within[..., _PRODUCT] = within[..., _FACTORS].prod(axis=-1)
+        added: Array = self.slopes * (within - self.mean)
+        return added
 
 
 def samples(table: BenchmarkTable, dataset: str, scores: Sequence[str] = ()) -> tuple[list[str], Array, Array]:
