@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from trainless.data import ImageDataset, split
 from trainless.errors import DataError, InputError
@@ -132,7 +133,8 @@ class RunOff:
             seed: likewise.
         """
         winner, images = rows[0], len(split(self.drawn(data, seed), _VALIDATED, seed)[1])
-        first = min((row for row in rows if row.epochs == winner.epochs and not row.reason), default=winner, key=_rank)
+        last = [row for row in rows if row.epochs == winner.epochs and not row.reason]
+        first = min(last, default=winner, key=attrgetter("score_rank"))
         gain = winner.valid_accuracy - first.valid_accuracy
         if first == winner or math.isnan(gain):
             return "what won has the best score of the last ones"
@@ -142,7 +144,3 @@ class RunOff:
             f"what won is {gain:.2f} points ahead of the best-scored of the last ones, which is {size} one standard "
             f"error on {images:,} images{chance}"
         )
-
-
-def _rank(row: RunOffRow) -> int:
-    return row.score_rank
