@@ -199,18 +199,18 @@ def _better_route(course: Course, on_epoch: OnEpoch) -> Trained:
         return _further(course, start, on_epoch, is_over=True)
     course.notes.append(verdict)
     found = _further(course, start, on_epoch) if is_pretrained else _no_worse(course, choice, probe, on_epoch)
-    found = _better(course, found, probe if is_pretrained else in_closed_form(course, start))
+    left = probe if is_pretrained else in_closed_form(course, start)
+    said = f"What came of it validated worse than {left.architecture}, which was left for it: that is the network."
+    found = _better(course, found, left, said)
     return replace(found, protocol={**found.protocol, "taken": verdict})
 
 
-def _better(course: Course, found: Trained, left: Trained) -> Trained:
-    """What was trained for the time that there was, or what had been left for it, where that validates better."""
-    if left.training.worth <= found.training.worth:
+def _better(course: Course, found: Trained, other: Trained, said: str) -> Trained:
+    """What was found, unless something other validates better, which is said then."""
+    if found.training.worth >= other.training.worth:
         return found
-    course.notes.append(
-        f"What came of it validated worse than {left.architecture}, which was left for it: that is the network."
-    )
-    return left
+    course.notes.append(said)
+    return other
 
 
 def pretrained_beside(course: Course) -> tuple[Pretrained | None, str]:
@@ -326,7 +326,5 @@ def _no_worse(course: Course, choice: Choice, probe: Trained, on_epoch: OnEpoch)
     except KeyboardInterrupt:
         course.notes.append("It was interrupted before an epoch of the whole training: the network has the short one.")
         return probe
-    if found.training.worth >= probe.training.worth:
-        return found
-    course.notes.append("The whole training validated worse than the short one before it, whose network was kept.")
-    return probe
+    said = "The whole training validated worse than the short one before it, whose network was kept."
+    return _better(course, found, probe, said)
