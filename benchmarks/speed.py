@@ -73,10 +73,7 @@ def against_plain(cells: int, batch_size: int, precision: str, device: str, work
     options: dict[str, Any] = {
         "batch_size": batch_size, "precision": precision, "workers": workers, "device": device,
     }  # fmt: skip
-    scorers = {
-        label: Scorer(SPACE, names, data, store=Store("sqlite://"), **options)
-        for label, names in (("all", THESIS), ("all but grasp", [n for n in THESIS if n != "grasp"]))
-    }
+    scorers = {label: Scorer(SPACE, names, data, store=Store("sqlite://"), **options) for label, names in SETS.items()}
     taken = ", ".join(f"{scorer.protocol.precision} ({label})" for label, scorer in scorers.items())
     where = "" if device == "cpu" else f", {torch.cuda.get_device_name(device)}"
     print(f"{machine()}{where}; batch {batch_size} of CIFAR-10, {len(chosen)} NAS-Bench-201 cells")
@@ -90,7 +87,7 @@ def against_plain(cells: int, batch_size: int, precision: str, device: str, work
     peak = matrix_product_peak(cores, device)
     rows = []
     for label, scorer in scorers.items():
-        baseline = sum(value for name, value in plain.items() if label == "all" or name != "grasp")
+        baseline = sum(plain[name] for name in SETS[label])
         flop = _flop(scorer, chosen)
         share = flop / (ours[label] * peak)
         rows.append([label, baseline, ours[label], f"{baseline / ours[label]:.1f}x", flop / 1e9, f"{share:.0%}"])
