@@ -11,10 +11,10 @@ All are trained by the recipe of `trainless fit` before any tuning, and ResNet-2
 AdamW with shifted and mirrored images. The weights after the last epoch count, as in a fit.
 
 A time of training is turned into epochs, so that what else the machine does meanwhile decides nothing: the shortest
-step of each network is measured, on one thread and on all cores, the faster counts, and the network gets as many epochs
-as fit into the time. Then each training runs on one thread, several at a time. What is finished is kept in the folder
-of --out, and the same command goes on from there. At the end stands what the recipe, the space and the search add, seed
-by seed.
+step of each network is measured, on one thread and on all cores, in float32 and with products in bfloat16, the fastest
+counts, and the network gets as many epochs as fit into the time, in that precision. Then each training runs on one
+thread, several at a time; rows that came to the same network share it. What is finished is kept in the folder of --out,
+and the same command goes on from there. At the end stands what the recipe, the space and the search add, seed by seed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import multiprocessing
 import os
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from itertools import repeat
+from itertools import product, repeat
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +44,7 @@ from trainless.operations import MirrorAveraged, conv_bn_relu
 from trainless.search import Limits
 from trainless.search_spaces import search_space
 from trainless.seeding import derive_seed
-from trainless.training import Recipe, fit_recipe, train
+from trainless.training import Devices, Recipe, fit_recipe, train
 from trainless.training.batches import Batches
 from trainless.training.precision import step_seconds
 from trainless.types import Task
@@ -53,7 +53,8 @@ MOST_PARAMETERS = 300_000
 FORMER = "ResNet-20, former recipe"
 MOST_EPOCHS = 200
 SHARES = (0.72, 0.08, 0.2)  # of which test is given, so a tenth of the others validates
-MEASURED_SECONDS = 4.0
+MEASURED_SECONDS = 2.0  # of each precision and number of threads
+PRECISIONS = ("32-true", "bf16-mixed")
 EVALUATIONS = 500  # of the search in all of the space
 TRIES = 2000  # networks that are drawn until one is of the size
 ADDED = (
@@ -86,13 +87,13 @@ def main() -> None:
     rows = {
         (label, seed): kept(
             folder / f"{label}-{seed}.json",
-            lambda label=label, seed=seed: described(label, seed, splits, 60 * arguments.minutes),
+            lambda label=label, seed=seed: described(label, seed, splits, 60 * arguments.minutes, folder),
         )
         for seed in range(arguments.seeds)
         for label in arguments.only
     }
-    units = [(str(trained_file(folder, *key)), *key, row) for key, row in rows.items()]
-    waiting = [unit for unit in units if not Path(unit[0]).exists()]
+    units = {trained_file(folder, *key, row): (*key, row) for key, row in rows.items()}
+    waiting = [(str(path), *unit) for path, unit in units.items() if not path.exists()]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(arguments.workers, context, initializer=torch.set_num_threads, initargs=(1,)) as pool:
         for sentence in pool.map(trained, repeat(splits), waiting):
@@ -189,7 +190,12 @@ def by_hand(kind: str) -> Callable[[Splits, float, int], Row]:
 
 def named(name: str) -> Callable[[Splits, float, int], Row]:
     """A member of convnet."""
-    return lambda splits, seconds, seed: {"kind": "convnet", "architecture": name}
+
+    def give(splits: Splits, seconds: float, seed: int) -> Row:
+        space = search_space("convnet")
+        return {"kind": space.spec, "architecture": str(space.canonical(space.parse(name)))}
+
+    return give
 
 
 def found(evaluations: int | None = None) -> Callable[[Splits, float, int], Row]:
@@ -251,14 +257,18 @@ def recipe_of(label: str, images: int, epochs: float) -> Recipe:
 # Times and trainings.
 
 
-def described(label: str, seed: int, splits: Splits, seconds: float) -> Row:
+def described(label: str, seed: int, splits: Splits, seconds: float, folder: Path) -> Row:
     """A row with parameters, and the epochs that there is time for."""
-    row, task = NETWORKS[label](splits, seconds, seed), splits.train.task
-    network = build(row, task)
-    times = {threads: epoch_seconds(label, network, splits, threads) for threads in {1, os.cpu_count() or 1}}
-    threads = min(times, key=times.__getitem__)
-    epochs = min(MOST_EPOCHS, max(1, int(seconds / times[threads])))
-    return {**row, "parameters": parameters(network), "threads": threads, "epochs": epochs}
+    row = NETWORKS[label](splits, seconds, seed)
+    speed = kept(folder / f"{name_of(label, row)}-speed.json", lambda: fastest(label, row, splits))
+    epochs = min(MOST_EPOCHS, max(1, int(seconds / speed["epoch_seconds"])))
+    return {**row, **speed, "parameters": parameters(build(row, splits.train.task)), "epochs": epochs}
+
+
+def name_of(label: str, row: Row) -> str:
+    """One name for what is the same network and recipe."""
+    network = row.get("architecture") or f"{row['kind']}{row['width']}"
+    return f"{row['kind']} {network}".replace("|", "!") + (" former" if label == FORMER else "")
 
 
 def parameters(network: nn.Module) -> int:
@@ -266,14 +276,18 @@ def parameters(network: nn.Module) -> int:
     return sum(weight.numel() for weight in network.parameters())
 
 
-def epoch_seconds(label: str, network: nn.Module, splits: Splits, threads: int) -> float:
-    """Time of an epoch, from the shortest step."""
+def fastest(label: str, row: Row, splits: Splits) -> Row:
+    """Threads and precision in which an epoch takes the shortest time, and that time."""
+    network = build(row, splits.train.task).to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     recipe = recipe_of(label, len(splits.train), MOST_EPOCHS)
     batch = next(iter(Batches(splits.train, recipe.batch_size)))
-    with limited_threads(threads):
-        network = network.to(memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-        step = step_seconds(network, *batch, recipe, "32-true", most=MEASURED_SECONDS)
-    return step * len(splits.train) / recipe.batch_size
+    times = {}
+    for threads, precision in product({1, os.cpu_count() or 1}, PRECISIONS):
+        with limited_threads(threads):
+            step = step_seconds(network, *batch, recipe, precision, most=MEASURED_SECONDS)
+        times[threads, precision] = step * len(splits.train) / recipe.batch_size
+    threads, precision = min(times, key=times.__getitem__)
+    return {"threads": threads, "precision": precision, "epoch_seconds": times[threads, precision]}
 
 
 def trained(splits: Splits, unit: tuple[str, str, int, Row]) -> str:
@@ -282,7 +296,8 @@ def trained(splits: Splits, unit: tuple[str, str, int, Row]) -> str:
     network = build(row, splits.train.task)
     recipe = recipe_of(label, len(splits.train), row["epochs"])
     result = train(
-        network, splits.train, splits.valid, epochs=row["epochs"], seed=seed, recipe=recipe, prefer_last=True
+        network, splits.train, splits.valid, epochs=row["epochs"], seed=seed, recipe=recipe, prefer_last=True,
+        devices=Devices(precision=row["precision"]),
     )  # fmt: skip
     document = {"valid": result.valid_accuracy, "test": tested(network, splits.test),
                 "mirrored": tested(MirrorAveraged(network), splits.test), "seconds": result.seconds}  # fmt: skip
@@ -301,7 +316,7 @@ def print_results(rows: dict[tuple[str, int], Row], folder: Path) -> None:
     """Print what each came to, and what the parts of a fit add."""
     results: dict[str, dict[int, Row]] = {}
     for label, seed in rows:
-        path = trained_file(folder, label, seed)
+        path = trained_file(folder, label, seed, rows[label, seed])
         if path.exists():
             results.setdefault(label, {})[seed] = {
                 **rows[label, seed], **json.loads(path.read_text(encoding="utf-8"))
@@ -334,9 +349,9 @@ def spread(numbers: list[int]) -> str:
     return f"{min(numbers):,}" + (f" to {max(numbers):,}" if max(numbers) > min(numbers) else "")
 
 
-def trained_file(folder: Path, label: str, seed: int) -> Path:
+def trained_file(folder: Path, label: str, seed: int, row: Row) -> Path:
     """Where the result of a training is kept."""
-    return folder / f"{label}-{seed}-trained.json"
+    return folder / f"{name_of(label, row)}-{seed}-trained.json"
 
 
 if __name__ == "__main__":

@@ -498,7 +498,18 @@ class TestSmallTables:
         assert list(table.frame.index) == ["64-41414-1_00_210", "64-41414-0_00_333"]
         assert table.query("64-41414-1_00_210", "jigsaw", "test") == 53.0
 
-    @pytest.mark.parametrize("rows", [[[[1, 0, 0, 2, 1], 50.0]], [[[1, 0, 0, 2, 1, 4], 50.0]], [["64", 50.0]], [3]])
+    def test_transnas_micro_strings(self, tmp_path: Path) -> None:
+        folder = tmp_path / "transnas-micro"
+        folder.mkdir()
+        for task in TRANSNAS_TASKS:
+            (folder / f"accuracy_{task}.json").write_text('[["64-41414-0_00_000", 0.05], ["64-41414-3_21_333", 0.5]]')
+        table = benchmark_table("transnas-micro", tmp_path)
+        assert table.frame["normal.test"].to_dict() == {"64-41414-0_00_000": 0.05, "64-41414-3_21_333": 0.5}
+
+    @pytest.mark.parametrize(
+        "rows",
+        [[[[1, 0, 0, 2, 1], 50.0]], [[[1, 0, 0, 2, 1, 4], 50.0]], [["64", 50.0]], [["64-41414-4_00_000", 50.0]], [3]],
+    )
     def test_wrong_transnas_micro(self, tmp_path: Path, rows: list[Any]) -> None:
         folder = tmp_path / "transnas-micro"
         folder.mkdir()
@@ -556,6 +567,25 @@ class TestSmallTables:
         assert len(table.frame) == 2
         assert table.query(V1, "cifar10", "valid") == 95.0
         assert table.frame["cifar10.valid"].iloc[0] == pytest.approx(91.0)
+
+    def test_genotypes_without_names(self, tmp_path: Path) -> None:
+        """The file as it is published: no row of names, double inputs, operations that are none."""
+        path = tmp_path / "darts-swap" / "DARTS_archs_CIFAR10.csv"
+        path.parent.mkdir()
+        pairs = [
+            "('none', 0), ('dil_conv_5x5', 0), ('sep_conv_5x5', 0), ('sep_conv_3x3', 1), ('sep_conv_3x3', 1), "
+            "('dil_conv_5x5', 2), ('sep_conv_5x5', 3), ('skip_connect', 4)",
+            "('sep_conv_5x5', 0), ('sep_conv_3x3', 0), ('avg_pool_3x3', 2), ('sep_conv_3x3', 0), ('sep_conv_3x3', 3), "
+            "('avg_pool_3x3', 1), ('sep_conv_5x5', 0), ('sep_conv_5x5', 2)",
+        ]
+        whole = "normal_concat=[2, 3, 4, 5]", "reduce_concat=[2, 3, 4, 5]"
+        lines = [
+            f'"Genotype(normal=[{cell}], {whole[0]}, reduce=[{cell}], {whole[1]})",{accuracy}\n'
+            for cell, accuracy in zip(pairs, ("85.0", "85.23999786376953"), strict=True)
+        ]
+        path.write_text("".join(lines))
+        table = benchmark_table("darts-swap", tmp_path)
+        assert table.frame["cifar10.valid"].tolist() == [85.0, 85.23999786376953]
 
     @pytest.mark.parametrize(
         ("frame", "sentence"),

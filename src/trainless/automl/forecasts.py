@@ -21,6 +21,7 @@ from trainless.estimators.speeds import SpeedModel, seconds_an_image, work_of
 from trainless.search import Costs
 from trainless.search_spaces.pretrained import Pretrained
 from trainless.transfer.judging import JUDGED, counted_within
+from trainless.workers.process import keep_memory
 
 if TYPE_CHECKING:
     from trainless.automl.plans import Plan
@@ -88,6 +89,7 @@ def forecast(
         >>> [stage.stage for stage in stages], stages[4].what
         (['data', 'sizing', 'search', 'tuning', 'training', 'test and report'], '3 epochs of a heavy network')
     """
+    keep_memory()  # as a fit does: what is measured here is how fast it will be
     course = begin(splits, plan, audited=audited, begun=begun)
     course.lap("data")
     parts = ", ".join(f"{name} {len(part):,}" for name, part in splits.parts.items())

@@ -37,6 +37,7 @@ from trainless.search.journal import key_of
 from trainless.training import MEASURES, Devices, TrainingResult, TrainingState
 from trainless.training.measures import measure_named
 from trainless.training.scales import SCALES
+from trainless.workers.process import keep_memory
 
 __all__ = ["fit"]
 
@@ -72,6 +73,7 @@ def fit(
     """
     begun = time.monotonic() if begun is None else begun
     _check_alone(plan)
+    give_back = keep_memory()
     splits = source if isinstance(source, Splits) else plan.load(source)
     course = begin(
         splits, plan, audited=audited, begun=begun, folder=folder, progress=progress, go_on=go_on
@@ -107,6 +109,7 @@ def fit(
     if folder is not None and plan.start is None:
         EarlierRun.forget(folder)
     course.checkpoint.finish()
+    give_back()
     return written
 
 

@@ -18,7 +18,7 @@ from trainless.proxies.layers import LAYERS
 from trainless.proxies.transferability import TRANSFERABILITY
 from trainless.proxies.zen import ZEN
 
-__all__ = ["PROXIES", "Proxy", "proxies", "proxy"]
+__all__ = ["PROXIES", "Proxy", "by_image", "proxies", "proxy"]
 
 _BY_IMAGE = {Signal.TANGENT_KERNEL, Signal.GRADIENT_SIGNS, Signal.OUTPUT_JACOBIAN}
 
@@ -74,6 +74,16 @@ def proxies(names: str | Iterable[str | Proxy] = "all") -> list[Proxy]:
     return list(chosen.values())
 
 
+def by_image() -> list[Proxy]:
+    """List the proxies, without variants, that look at the gradients of each image.
+
+    Example:
+        >>> [record.name for record in by_image()]
+        ['gradsign', 'ntk_condition', 'vkdnw', 'vkdnw_entropy']
+    """
+    return [record for record in PROXIES.values() if ":" not in record.name and record.signals & _BY_IMAGE]
+
+
 def _usual() -> list[Proxy]:
-    named = [record for record in PROXIES.values() if record in TRANSFERABILITY or record.signals & _BY_IMAGE]
+    named = [*by_image(), *TRANSFERABILITY]
     return [record for record in PROXIES.values() if ":" not in record.name and record not in named]

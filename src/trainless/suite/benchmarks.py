@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ class Benchmark:
     Args:
         table: the accuracies.
         space: the space that its networks are built by.
+        name: what it is called; the table's name where none is given.
 
     Example:
         >>> import pandas as pd
@@ -37,6 +39,10 @@ class Benchmark:
 
     table: BenchmarkTable
     space: SearchSpace
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "name", self.name or self.table.name)
 
     @property
     def datasets(self) -> tuple[str, ...]:
@@ -55,13 +61,26 @@ class Benchmark:
         others = (name for name in self.table.splits(dataset) if name.startswith(kind) and _is_single(name))
         return None if _is_single(chosen) else next(others, None)
 
-    def sample(self, size: int | None) -> list[str]:
+    def sample(self, size: int | None, datasets: Iterable[str] | None = None) -> list[str]:
         """Draw architectures that have all accuracies, each another network; all of them where no number is given.
 
         The draw is the same wherever it is made, and a larger sample begins with a smaller one.
+
+        Args:
+            size: how many.
+            datasets: the data sets of which they have accuracies; None is all.
+
+        Raises:
+            TableError: no architecture has all of them.
         """
-        known = self.table.frame[[f"{name}.{self.split(name)}" for name in self.datasets]].notna().all(axis=1)
+        wanted = list(self.datasets if datasets is None else datasets)
+        known = self.table.frame[[f"{name}.{self.split(name)}" for name in wanted]].notna().all(axis=1)
         listed = sorted(self.table.frame.index[known])
+        if not listed:
+            raise TableError(
+                f"No architecture of the table '{self.name}' has accuracies of all of {', '.join(wanted)}: name some of "
+                "these data sets by --datasets."
+            )
         if size is None:
             return listed
         rng = np.random.default_rng(derive_seed(0, "suite", self.table.name))
@@ -87,7 +106,7 @@ def find_benchmarks(
 
     Args:
         spaces: names of search spaces, a list or text with commas; ``"all"`` stands for all that have a table here. Of
-            each the largest table counts.
+            each and each size of its networks the largest table counts.
         tables: further tables: names (`trainless.tables.TABLES`) or files in the plain format, each with the search
             space of another size behind an @ where its networks are not of the usual one, as in
             ``mine.csv@nats_size``.
@@ -95,31 +114,49 @@ def find_benchmarks(
 
     Raises:
         UnknownNameError: there is no such space.
-        InputError: there is no benchmark, or the space of a table is not known.
+        InputError: there is no benchmark, the space of a table is not known, or two tables have one name.
         TableError: a table cannot be read, or a space that was named has none here.
     """
     wanted = _names(spaces)
     public = None if folder is None else Path(folder)
     present = {row["table"]: row["space"] for row in table_listing(public) if row["present"] != "no"}
-    found = []
+    chosen: dict[tuple[str, str], None] = {}
     for space in SEARCH_SPACES if wanted is None else wanted:
         names = [name for name, own in present.items() if own == space and _has_accuracies(name)]
-        if names:
-            largest = max(names, key=lambda name: (TABLES[name].architectures, name == space))
-            found.append(_benchmark(largest, "", folder))
-        elif wanted is not None:
+        sizes = dict.fromkeys(TABLES[name].networks for name in names)
+        for size in sizes:
+            alike = [name for name in names if TABLES[name].networks == size]
+            chosen[max(alike, key=lambda name: (TABLES[name].architectures, name == space)), ""] = None
+        if not names and wanted is not None:
             known = ", ".join(name for name, source in TABLES.items() if source.space == space)
             raise TableError(
                 f"No table of {space} is here: "
                 + (f"`trainless tables get NAME` fetches one, NAME being one of {known}." if known else
                    "give one of your own by --table FILE.")
             )  # fmt: skip
-    for name in dict.fromkeys(map(str, tables)):
+    for name in map(str, tables):
         path, _, spec = name.partition("@")
-        found.append(_benchmark(path, spec, folder))
-    if not found:
+        chosen[path, spec] = None
+    if not chosen:
         raise InputError("No table of true accuracies is here: `trainless tables` tells how to get some.")
-    return found
+    return _told_apart([_benchmark(path, spec, folder) for path, spec in chosen])
+
+
+def _told_apart(found: Sequence[Benchmark]) -> list[Benchmark]:
+    """Add the search space to names that several have.
+
+    Raises:
+        InputError: that does not tell them apart.
+    """
+    often = Counter(benchmark.name for benchmark in found)
+    named = [
+        replace(benchmark, name=f"{benchmark.name} ({benchmark.space.spec})") if often[benchmark.name] > 1 else benchmark
+        for benchmark in found
+    ]
+    name, times = Counter(benchmark.name for benchmark in named).most_common(1)[0]
+    if times > 1:
+        raise InputError(f"{times} tables are called '{name}': give their files names of their own.")
+    return named
 
 
 def _names(spaces: str | Iterable[str]) -> list[str] | None:

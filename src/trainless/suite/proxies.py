@@ -7,8 +7,9 @@ import os
 import sys
 from pathlib import Path
 
+from trainless.aggregation import NAMED_AGGREGATES
 from trainless.errors import InputError
-from trainless.proxies import Proxy
+from trainless.proxies import PROXIES, Proxy
 
 __all__ = ["proxy_from_file"]
 
@@ -22,7 +23,8 @@ def proxy_from_file(where: str) -> Proxy:
         where: the file and, behind a colon, the name of the `Proxy` in it, as in ``my_proxy.py:MY_PROXY``.
 
     Raises:
-        InputError: there is no such file, it cannot be run, or the name is no `Proxy` in it.
+        InputError: there is no such file, it cannot be run, the name is no `Proxy` in it, or it is called like what
+            there is already.
 
     Example:
         >>> proxy_from_file("nowhere.py:MINE")
@@ -50,4 +52,6 @@ def proxy_from_file(where: str) -> Proxy:
         raise InputError(f"'{path}' has the name of another module, '{file.stem}': rename the file.")
     if not isinstance(found, Proxy):
         raise InputError(f"'{name}' in '{path}' is of type {type(found).__name__}, expected a trainless.proxies.Proxy.")
+    if found.name in PROXIES or found.name in NAMED_AGGREGATES:
+        raise InputError(f"The proxy in '{path}' is called '{found.name}', as one of trainless is: give it a name of its own.")
     return found

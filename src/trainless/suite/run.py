@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import operator
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +13,11 @@ import pandas as pd
 
 from trainless.aggregation import NAMED_AGGREGATES
 from trainless.data import ImageDataset
-from trainless.errors import InputError
+from trainless.errors import InputError, UnknownNameError
+from trainless.initialization import INITIALIZATIONS
 from trainless.metrics import spearman
 from trainless.precision import AUTO, check_precision
-from trainless.proxies import Proxy
+from trainless.proxies import Proxy, by_image
 from trainless.ranking import average_ranks, finite_last
 from trainless.scoring import Scorer, parts_of
 from trainless.study import make_study
@@ -41,7 +43,7 @@ class Suite:
 
     Args:
         proxies: names of proxies and aggregations or `Proxy` objects, a list or text with commas; ``"all"`` stands for
-            all of both.
+            all of both that are meant for untrained networks, without variants.
         data: as for `trainless.suite.suite_images`.
         sample: distinct networks of each benchmark; None takes every architecture of a table.
         seeds: how many times everything is scored: by the seeds 0, 1, ...
@@ -76,6 +78,10 @@ class Suite:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise InputError(f"The {name.replace('_', ' ')} is {value}, expected at least {least}.")
+        if operator.index(self.resamples) < 0:
+            raise InputError(f"resamples is {self.resamples}, expected a whole number of 0 or more, such as 200.")
+        if self.initialization not in INITIALIZATIONS:
+            raise UnknownNameError("initialization", self.initialization, INITIALIZATIONS)
         parts_of(self.names)
         check_precision(self.precision, others=(AUTO,))
 
@@ -84,7 +90,8 @@ class Suite:
         """What is asked for, with all aggregations where it is all."""
         given = self.proxies
         listed = [part.strip() for part in given.split(",") if part.strip()] if isinstance(given, str) else list(given)
-        return [name for part in listed for name in (("all", *NAMED_AGGREGATES) if part == "all" else (part,))]
+        everything = ("all", *(record.name for record in by_image()), *NAMED_AGGREGATES)
+        return [name for part in listed for name in (everything if part == "all" else (part,))]
 
     @property
     def columns(self) -> list[str]:
@@ -158,21 +165,24 @@ def run_suite(
         raise InputError(f"No benchmark here has the data set '{unknown[0]}', expected {', '.join(known)}.")
     rows: list[dict[str, object]] = []
     precisions: dict[str, None] = {}
-    for benchmark in benchmarks:
-        sample = benchmark.sample(suite.sample)
+    asked = [
+        (benchmark, [name for name in benchmark.datasets if suite.datasets is None or name in suite.datasets])
+        for benchmark in benchmarks
+    ]
+    samples = [(benchmark, named, benchmark.sample(suite.sample, named)) for benchmark, named in asked if named]
+    for benchmark, named, sample in samples:
         # Data sets that are scored on the same images have the same scores.
         images: dict[str, tuple[ImageDataset, list[str]]] = {}
-        for dataset in benchmark.datasets:
-            if suite.datasets is not None and dataset not in suite.datasets:
-                continue
+        for dataset in named:
             loaded = suite_images(dataset, suite.data)
             images.setdefault(loaded.task.name, (loaded, []))[1].append(dataset)
         for name, (loaded, datasets) in images.items():
             scores, costs, precision = _scored(suite, benchmark, loaded, sample, store, progress)
-            precisions[precision if suite.precision != AUTO else f"{benchmark.table.name}, {name}: {precision}"] = None
+            precisions[precision if suite.precision != AUTO else f"{benchmark.name}, {name}: {precision}"] = None
             for dataset in datasets:
-                rows += _rows(suite, benchmark, dataset, name, scores, costs)
-    return SuiteResult(pd.DataFrame(rows, columns=list(COLUMNS)), _protocol(suite, benchmarks, precisions))
+                rows += _rows(suite, benchmark, dataset, _described(loaded), scores, costs)
+    table = pd.DataFrame(rows, columns=list(COLUMNS))
+    return SuiteResult(table, _protocol(suite, table, [benchmark for benchmark, *_ in samples], precisions))
 
 
 def _scored(
@@ -188,10 +198,15 @@ def _scored(
             initialization=suite.initialization, precision=precision, workers=suite.workers, store=store,
         )  # fmt: skip
         precision = scorer.protocol.precision  # measured once, for all seeds
-        what = f"{benchmark.table.name}, seed {seed}"
+        what = f"{benchmark.name}, seed {seed}"
         tables.append(scorer.score(sample, _named(progress, what)))
         costs.append(scorer.costs)
     return tables, pd.concat(costs, axis=1).mean(axis=1), precision
+
+
+def _described(images: ImageDataset) -> str:
+    """Which images they are, and of what size."""
+    return f"{images.task.name} {' x '.join(map(str, images.task.input_shape))}"
 
 
 def _named(progress: Progress | None, what: str) -> Callable[[int, int], None] | None:
@@ -204,7 +219,7 @@ def _rows(
     split = benchmark.split(dataset)
     accuracies = benchmark.table.accuracies(dataset, split)
     columns, proxies, mixes = parts_of(suite.names)
-    title = f"{benchmark.table.name}, {dataset}"
+    title = f"{benchmark.name}, {dataset}"
     studies = [make_study(table, accuracies, title=title, seconds=costs, mixes=mixes, own=proxies) for table in scores]
     boards = [study.leaderboard(suite.resamples, min(_TOP, len(study.accuracies))) for study in studies]
     ceiling = _ceiling(benchmark, dataset, list(studies[0].scores.index))
@@ -215,7 +230,7 @@ def _rows(
         found = pd.DataFrame([board.loc[name] for board in boards if name in board.index])
         means = found.drop(columns=["kind", "nearest"]).astype(float).mean()
         rows.append({
-            "benchmark": benchmark.table.name, "dataset": dataset, "proxy": name,
+            "benchmark": benchmark.name, "dataset": dataset, "proxy": name,
             "spearman": means["spearman"], "kendall": means["kendall"],
             "low": means.get("spearman_low", np.nan), "high": means.get("spearman_high", np.nan),
             "best_of_top10": means["best_of_top"], "regret": means["regret"], "seconds": means["seconds"],
@@ -244,13 +259,20 @@ def _ceiling(benchmark: Benchmark, dataset: str, sample: Iterable[str]) -> float
     return spearman(once[both].to_numpy(), several[both].to_numpy()) if len(both) > 1 else np.nan
 
 
-def _protocol(suite: Suite, benchmarks: Sequence[Benchmark], precisions: Iterable[str]) -> dict[str, str]:
+def _protocol(
+    suite: Suite, rows: pd.DataFrame, benchmarks: Sequence[Benchmark], precisions: Iterable[str]
+) -> dict[str, str]:  # fmt: skip
     from trainless.ranking import NON_FINITE_POLICY
 
     population = "every architecture of a table" if suite.sample is None else f"{suite.sample:,} distinct networks"
+    held = rows.drop_duplicates(["benchmark", "dataset"])
     return {
-        "benchmarks": ", ".join(f"{benchmark.table.name} ({benchmark.space.spec})" for benchmark in benchmarks),
+        "benchmarks": ", ".join(f"{benchmark.name} ({benchmark.space.spec})" for benchmark in benchmarks),
         "population": population,
+        "accuracies": "; ".join(
+            f"{row.benchmark}, {row.dataset}: {row.split} of {row.networks:,} networks, scored on {row.images}"
+            for row in held.itertuples()
+        ),
         "seeds": ", ".join(map(str, range(suite.seeds))),
         "batch": f"{suite.batch_size} images, as many of each class",
         "initialization": suite.initialization,

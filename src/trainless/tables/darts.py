@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -15,6 +16,7 @@ from trainless.tables.plain import read_plain
 __all__ = ["genotype_string", "read_genotypes"]
 
 _ANY = DARTS(none=1)
+_GENOTYPE = r"Genotype\(|^\[\["
 
 
 def genotype_string(text: str) -> str:
@@ -37,7 +39,7 @@ def genotype_string(text: str) -> str:
 def read_genotypes(path: Path) -> BenchmarkTable:
     """Read trained genotypes: a CSV file with a column of genotypes and one of accuracies on CIFAR-10.
 
-    An accuracy of at most 1 is a share and becomes a percentage. Of a genotype that is there twice, as some are up to
+    Without a row of names, the first column has the genotypes and the second the accuracies. An accuracy of at most 1 is a share and becomes a percentage. Of a genotype that is there twice, as some are up to
     the order of a node's edges, the mean counts.
 
     Raises:
@@ -53,7 +55,9 @@ def read_genotypes(path: Path) -> BenchmarkTable:
         [97.0]
     """
     frame = read_plain(path)
-    texts = [name for name in frame.columns if frame[name].astype(str).str.contains(r"Genotype\(|^\[\[").all()]
+    if any(re.search(_GENOTYPE, str(name)) for name in frame.columns):  # as SWAP-NAS publishes them
+        frame = read_plain(path, ("genotype", "valid_acc"))
+    texts = [name for name in frame.columns if frame[name].astype(str).str.contains(_GENOTYPE).all()]
     numbers = [
         name for name in frame.columns if "acc" in str(name).lower() and pd.api.types.is_numeric_dtype(frame[name])
     ]

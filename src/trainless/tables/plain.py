@@ -7,7 +7,7 @@ import io
 import os
 import re
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,22 +121,26 @@ def write_table(table: BenchmarkTable, path: str | Path) -> None:
         raise TableError(f"'{path}' cannot be written ({reason(error)}): give another place.") from error
 
 
-def read_plain(path: Path) -> pd.DataFrame:
+def read_plain(path: Path, names: Sequence[str] | None = None) -> pd.DataFrame:
     """Read the rows of a CSV or Parquet file, by its ending; a column ``architecture`` of a CSV file stays text.
+
+    Args:
+        path: the file.
+        names: of the columns of a CSV file that does not begin with them.
 
     Raises:
         TableError: there is no such file, its ending is unknown, it is damaged, or two columns have one name.
     """
     ending = _ending(path)
     try:
-        return _read_parquet(path) if ending in _PARQUET else _read_csv(path)
+        return _read_parquet(path) if ending in _PARQUET else _read_csv(path, names)
     except FileNotFoundError as error:
         raise TableError(f"There is no file '{path}': give a table that exists.") from error
     except Exception as error:  # damaged files raise whatever their decoder does
         raise TableError(f"'{path}' cannot be read as a table ({reason(error)}): fetch or write it again.") from error
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
+def _read_csv(path: Path, given: Sequence[str] | None) -> pd.DataFrame:
     # What is small as a file may unpack to more than the memory holds.
     with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as file:
         content = file.read(_MOST_BYTES + 1)
@@ -148,6 +152,8 @@ def _read_csv(path: Path) -> pd.DataFrame:
     names = pd.read_csv(io.BytesIO(content), header=None, nrows=2, dtype=str).iloc[0].dropna()
     if names.duplicated().any():
         raise ValueError(f"it has the column {names[names.duplicated()].iloc[0]} more than once")
+    if given is not None:
+        return pd.read_csv(io.BytesIO(content), header=None, names=list(given), low_memory=False)
     return pd.read_csv(io.BytesIO(content), dtype={"architecture": str}, low_memory=False)
 
 

@@ -11,7 +11,7 @@ import pandas as pd
 from trainless.errors import TableError
 from trainless.tables.base import BenchmarkTable
 from trainless.tables.files import is_file, number, read_json, reason, shown
-from trainless.tables.plain import read_table
+from trainless.tables.plain import SPACE_STRINGS, read_table
 from trainless.tables.published import TRANSNAS_TASKS
 
 __all__ = ["read_transnas_macro", "read_transnas_micro"]
@@ -30,7 +30,9 @@ def read_transnas_macro(folder: Path) -> BenchmarkTable:
 
 
 def read_transnas_micro(folder: Path) -> BenchmarkTable:
-    """Read the test scores on all tasks: the JSON file of each, a list of the six operations of a cell with its score.
+    """Read the test scores on all tasks: the JSON file of each, a list of cells with their scores.
+
+    A cell is its string or a list of its six operations.
 
     Raises:
         TableError: a file is missing, damaged, or of another form.
@@ -39,6 +41,10 @@ def read_transnas_micro(folder: Path) -> BenchmarkTable:
 
 
 def _micro_string(operations: Any) -> str:
+    if isinstance(operations, str):
+        if not SPACE_STRINGS["transnas_micro"].fullmatch(operations):
+            raise ValueError(f"'{shown(operations)}' is no cell in a form like '64-41414-1_33_112'")
+        return operations
     a, b, c, d, e, f = map(int, operations)
     if not all(0 <= digit <= 3 for digit in (a, b, c, d, e, f)):
         raise ValueError(f"{operations} are no six operations from 0 to 3")

@@ -179,7 +179,8 @@ def keep_memory() -> Callable[[], object]:
     """Have glibc keep what is freed; give a function that hands it back once there is too much of it.
 
     A network's activations come and go by the hundred, and fetching each anew from the system costs a tenth of the
-    time. Kept for ever they would fall to pieces, and the process would grow from network to network.
+    time of scoring, and half of that of a network on large images. Kept for ever they would fall to pieces, and the
+    process would grow from network to network.
     """
     try:
         libc = ctypes.CDLL(None)
