@@ -118,10 +118,15 @@ def main() -> None:
         [(name, best[name], best.get(rest, np.nan), best.iloc[0]) for name, rest in without],
     )
     print("\nAll candidates, of which one counts less:\n")
-    print_table(
-        ("part", "counts", "mean", "mean of data sets", "least above flops", *by_benchmark.columns),
-        [row for name in names for row in weighed(cases, names, name)],
-    )
+    weights = [row for name in names for row in weighed(cases, names, name)]
+    print_table(("part", "counts", "mean", "mean of data sets", "least above flops", *by_benchmark.columns), weights)
+    print("\nWhich part counts less, chosen without a benchmark, and measured on it:\n")
+    frame = pd.DataFrame([row[5:] for row in weights], [row[:2] for row in weights], by_benchmark.columns, dtype=float)
+    rows = []
+    for left_out in frame.columns if len(frame) else ():
+        part, weight = frame.drop(columns=left_out).mean(axis=1).idxmax()
+        rows.append((left_out, part, weight, frame.loc[[(part, weight)], left_out].iloc[0]))
+    print_table(("left out", "part", "counts", "Spearman there"), rows)
 
 
 def store_parser(description: str | None) -> argparse.ArgumentParser:

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from trainless import cli
+from trainless.aggregation import NAMED_AGGREGATES
 from trainless.proxies import PROXIES, proxies
 from trainless.scoring import Scorer
 from trainless.search_spaces.mobile import Mobile
@@ -62,8 +63,9 @@ def test_spaces_and_proxies_are_listed(run: Run) -> None:
         "space": "nasbench201", "architectures": 15625, "options": "channels=16, cells=5", "summary": "",
     }  # fmt: skip
     rows = {row["proxy"]: row for row in document(run("proxies", "--json"))}
-    assert set(rows) == set(PROXIES)
-    assert {row["kind"] for row in rows.values()} == {"data-independent", "data-dependent"}
+    assert set(rows) == {*PROXIES, *NAMED_AGGREGATES}
+    assert {row["kind"] for row in rows.values()} == {"data-independent", "data-dependent", "mix"}
+    assert {name for name, row in rows.items() if row["kind"] == "mix"} == set(NAMED_AGGREGATES)
     assert [name for name, row in rows.items() if row["better"] == "lower"] == [
         "plain", "ntk_condition", "ntk_condition:published",
     ]  # fmt: skip
@@ -179,6 +181,27 @@ def test_show_orders_cuts_and_exports(run: Run, tmp_path: Path) -> None:
         assert table["nwot"].tolist() == [float(row["nwot"]) for row in everything]
     out = run("show", "scores.db")[1]
     assert "... and 20 more" in out
+
+
+def test_an_aggregation_by_a_reference_sample(run: Run) -> None:
+    sample = document(run("score", *SMALL, "--proxies", "flops_nwot,robust", "--sample", 8, "--json"))["scores"]
+    mix = ("--proxies", "robust")
+    code, out, _ = run("score", *SMALL, *mix, "--sample", 8, "--save-reference", "ref.json")
+    assert code == 0
+    assert "Reference of robust: ref.json, for `--reference ref.json` with the same options." in out
+    Path("one.txt").write_text(sample[3]["architecture"] + "\n")
+    (alone,) = document(
+        run("score", *SMALL, *mix, "--architectures", "one.txt", "--reference", "ref.json", "--json")
+    )["scores"]  # fmt: skip
+    assert alone["robust"] == sample[3]["robust"]
+    by = document(run("show", "scores.db", "--by", "robust", "--json"))
+    assert [row["robust"] for row in by] == sorted((row["robust"] for row in sample), reverse=True)
+    two = run("score", *SMALL, "--proxies", "robust,az_nas", "--sample", 8, "--save-reference", "ref.json")
+    assert two[0] == 2
+    assert "--save-reference is for one aggregation, and --proxies names robust, az_nas" in two[2]
+    other = run("score", *SMALL, *mix, "--sample", 8, "--seed", 1, "--reference", "ref.json")
+    assert other[0] == 2
+    assert "score both alike, or make another reference" in other[2]
 
 
 def test_show_asks_which_of_several_runs(run: Run) -> None:

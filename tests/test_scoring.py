@@ -360,6 +360,36 @@ class TestAggregations:
             trainless.score(SPACE.build(SPACE[100], Task("digits", 10, 1, 8, 8)), images, proxies="robust")
 
 
+class TestReference:
+    def test_one_network_by_itself(self, tmp_path: Path) -> None:
+        """By a stored reference sample a network has the score that it has among the sample, alone and with others."""
+        sample = Scorer(SPACE, "robust, flops", batch_size=8, workers=0)
+        among = sample.score(CELLS)["robust"]
+        sample.fitted("robust").save(tmp_path / "reference.json")
+        scorer = Scorer(SPACE, "robust", batch_size=8, workers=0, reference=tmp_path / "reference.json")
+        assert scorer.score([POOL])["robust"].tolist() == [among[POOL]]
+        assert scorer.score([DEAD, CONV])["robust"].tolist() == among[[DEAD, CONV]].tolist()
+
+    def test_without_one_a_single_network_has_no_score(self) -> None:
+        with pytest.warns(UserWarning, match="robust is relative to the architectures .* there is one: score more"):
+            table = Scorer(SPACE, "robust, flops_nwot", batch_size=8, workers=0).score([POOL])
+        assert math.isnan(table["robust"].iloc[0])
+        assert table["flops_nwot"].iloc[0] > 0
+
+    def test_refused(self) -> None:
+        sample = Scorer(SPACE, "az_nas", batch_size=8, workers=0)
+        with pytest.raises(InputError, match="Nothing was scored that 'az_nas' could refer to"):
+            sample.fitted("az_nas")
+        sample.score(CELLS)
+        reference = sample.fitted("az_nas")
+        with pytest.raises(InputError, match=r"The reference is one of log-rank\(.*\), which is none of robust"):
+            Scorer(SPACE, "robust", batch_size=8, workers=0, reference=reference)
+        with pytest.raises(InputError, match=r"The reference of az_nas is of nasbench201, .* seed 0, .* are scored as"):
+            Scorer(SPACE, "az_nas", batch_size=8, seed=1, workers=0, reference=reference)
+        with pytest.raises(UnknownNameError, match="There is no aggregation 'robust'"):
+            sample.fitted("robust")
+
+
 class TestWriting:
     """When finished scores are stored."""
 

@@ -171,6 +171,34 @@ class TestFromStore:
             with pytest.raises(InputError, match="no scores of snip, expected some of logsynflow, nwot, plain, params"):
                 study_from_store(store, TABLE, "digits", "test", proxies=["snip"])
 
+    def test_aggregations_stand_for_their_parts(self, tmp_path: Path) -> None:
+        with filled(tmp_path / "scores.db") as store:
+            study = study_from_store(store, TABLE, "digits", "test", proxies=["hybrid"])
+            assert [name for name in study.scores if study.kinds[name] != "mix"] == ["logsynflow", "nwot"]
+            assert "hybrid" in study.scores
+            with pytest.raises(InputError, match="no scores of flops, az_expressivity"):
+                study_from_store(store, TABLE, "digits", "test", proxies=["robust"])
+
+    def test_noise_by_other_seeds(self, tmp_path: Path) -> None:
+        """Of the seed asked for and those with the same images and protocol, on what all of them have scored."""
+        path = tmp_path / "scores.db"
+        alike = Run("toy", "digits:11", 4, "batch=64,dtype=float32")
+        others = [
+            Run("toy", "mnist:11", 5, "batch=64,dtype=float32"),
+            Run("toy", "digits:11", 6, "batch=8,dtype=float32"),
+        ]
+        turned = SCORES.iloc[:20].assign(nwot=2 * SCORES["nwot"].max() - SCORES["nwot"].iloc[:20])
+        with filled(path) as store, filled(path, turned, alike):
+            for other in others:
+                filled(path, SCORES, other).close()
+            first = next(run for run in store.runs() if run.seed == 3)
+            study = study_from_store(store, TABLE, "digits", "test", run=first)
+        board = study.leaderboard(resamples=0)
+        assert study.protocol["noise"] == "by 2 seeds"
+        assert board.loc["nwot", "noise"] == pytest.approx(-1)
+        assert board.loc["params", "noise"] == pytest.approx(1)
+        assert np.isfinite(board.loc["hybrid", "noise"])
+
     def test_splits_never_stand_in_for_one_another(self, tmp_path: Path) -> None:
         with filled(tmp_path / "scores.db") as store, pytest.raises(TableError, match="valid"):
             study_from_store(store, TABLE, "digits", "test_seed888")

@@ -16,10 +16,10 @@ from scipy.stats import spearmanr
 
 from trainless.aggregation import NAMED_AGGREGATES
 from trainless.errors import InputError, TableError, UnknownNameError
+from trainless.metrics import seed_agreement
 from trainless.proxies import PROXIES
 from trainless.scoring import Scorer
 from trainless.suite import Suite, find_benchmarks, proxy_from_file, run_suite, suite_images
-from trainless.suite.run import _noise
 from trainless.tables import read_table
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
@@ -90,7 +90,9 @@ class TestImages:
 class TestSuite:
     def test_all_are_proxies_and_aggregations(self) -> None:
         columns = Suite().columns
-        assert {"nwot", "zico", "az_trainability", *NAMED_AGGREGATES} <= set(columns)
+        assert {"nwot", "zico", "az_trainability", "gradsign", "ntk_condition", "vkdnw", *NAMED_AGGREGATES} <= set(
+            columns
+        )
         assert set(columns) <= {*PROXIES, *NAMED_AGGREGATES}
 
     @pytest.mark.parametrize(("option", "value"), [("sample", 1), ("seeds", 0), ("batch_size", 1)])
@@ -119,11 +121,51 @@ class TestSuite:
         assert list(result.heat.columns) == ["my_table, cifar10"]
         assert result.summary["mean_spearman"].equals(result.heat["my_table, cifar10"].rename("mean_spearman"))
 
+    def test_resamples_and_initialisations_that_cannot_be(self) -> None:
+        with pytest.raises(InputError, match="resamples is -1, expected a whole number of 0 or more"):
+            Suite(resamples=-1)
+        with pytest.raises(UnknownNameError, match="There is no initialization 'kaiming'"):
+            Suite(initialization="kaiming")
+
+    def test_tables_of_one_name(self, tmp_path: Path) -> None:
+        larger = TABLE.replace("channels=4", "channels=8")
+        result = run_suite(
+            replace(QUICK, proxies="params", seeds=1), find_benchmarks([], [TABLE, larger]), tmp_path / "s"
+        )
+        assert list(result.heat.columns) == [
+            f"my_table (nasbench201(channels={channels}, cells=1)), cifar10" for channels in (4, 8)
+        ]
+        assert (
+            "my_table (nasbench201(channels=8, cells=1)), cifar10: test of 6 networks, scored on digits 1 x 8 x 8"
+            in (result.protocol["accuracies"])
+        )
+        (tmp_path / "copy").mkdir()
+        shutil.copy(EXAMPLES / "my_table.csv", tmp_path / "copy")
+        copied = TABLE.replace(str(EXAMPLES), str(tmp_path / "copy"))
+        with pytest.raises(InputError, match=r"2 tables are called 'my_table .*': give their files names of their own"):
+            find_benchmarks([], [TABLE, copied])
+
+    def test_a_table_with_gaps(self, tmp_path: Path) -> None:
+        whole = pd.read_csv(EXAMPLES / "my_table.csv").set_index("architecture")["cifar10.test"]
+        gaps = pd.DataFrame({"cifar10.test": whole.where(np.arange(len(whole)) < 4),
+                             "other.test": whole.where(np.arange(len(whole)) >= 4)})  # fmt: skip
+        gaps.to_csv(tmp_path / "gaps.csv")
+        found = find_benchmarks([], [TABLE.replace(str(EXAMPLES / "my_table.csv"), str(tmp_path / "gaps.csv"))])
+        quick = replace(QUICK, proxies="params", seeds=1)
+        with pytest.raises(
+            TableError, match="No architecture of the table 'gaps' has accuracies of all of cifar10, other"
+        ):
+            run_suite(quick, found, tmp_path / "scores.db")
+        result = run_suite(replace(quick, datasets=["cifar10"]), found, tmp_path / "scores.db")
+        assert result.rows["networks"].tolist() == [4]
+
     def test_the_noise_of_scores_that_are_not_finite(self) -> None:
         first, second = pd.Series([1.0, 2.0, -np.inf, np.nan]), pd.Series([5.0, 7.0, np.nan, -np.inf])
-        assert _noise([first, second]) == pytest.approx(1)
-        assert _noise([first, -second]) == pytest.approx(spearmanr([3, 4, 1.5, 1.5], [4, 3, 1.5, 1.5]).statistic)
-        assert math.isnan(_noise([first]))
+        assert seed_agreement([first, second]) == pytest.approx(1)
+        assert seed_agreement([first, -second]) == pytest.approx(
+            spearmanr([3, 4, 1.5, 1.5], [4, 3, 1.5, 1.5]).statistic
+        )
+        assert math.isnan(seed_agreement([first]))
 
     def test_some_data_sets(self, tmp_path: Path) -> None:
         table = pd.read_csv(TABLE.partition("@")[0])
@@ -165,6 +207,11 @@ class TestOwnProxy:
             ("x = 1", "one_of_mine.py", "There is no file 'one_of_mine.py'"),
             ("x = 1", "one_of_mine.py:x", "'x' in 'one_of_mine.py' is of type int, expected a trainless.proxies.Proxy"),
             ("raise OSError('no')", "broken_of_mine.py:x", "cannot be imported \\(OSError: no\\): mend it"),
+            (
+                "from dataclasses import replace\nfrom trainless.proxies import PROXIES\nx = PROXIES['nwot']",
+                "own_nwot.py:x",
+                "The proxy in 'own_nwot.py' is called 'nwot', as one of trainless is",
+            ),
             ("x = 1", "json.py:x", "has the name of another module, 'json': rename the file"),
         ],
     )

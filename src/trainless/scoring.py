@@ -12,15 +12,16 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from trainless.aggregation import NAMED_AGGREGATES, Aggregate, named_aggregate
+from trainless.aggregation import NAMED_AGGREGATES, Aggregate, load_aggregate, named_aggregate
 from trainless.data import Batch, ImageDataset, load_data
-from trainless.errors import DataError, InputError, StoreError
+from trainless.errors import DataError, InputError, StoreError, UnknownNameError
 from trainless.evaluation import DTYPES, EquivalenceClass, ScoringSettings, score_class
 from trainless.hardware import usable_device
 from trainless.initialization import INITIALIZATIONS
@@ -77,6 +78,8 @@ class Scorer:
         memory_limit: most bytes of a worker process; a network that needs more has failed. None for no limit.
         repeats: over how many initialisations each score is averaged.
         store: a `Store`, a path or a URL; what it holds is not computed again and what is computed goes there.
+        reference: an aggregation that `fitted` gave, or the file in which it was saved: architectures get its score
+            relative to the sample that it was fitted to, each by itself. Its parts have to be scored alike.
 
     Attributes:
         proxies: what is scored.
@@ -113,6 +116,7 @@ class Scorer:
         memory_limit: int | None = None,
         repeats: int = 1,
         store: Store | str | Path | None = None,
+        reference: Aggregate | str | Path | None = None,
     ) -> None:
         self.space = search_space(space)
         self.columns, self.proxies, self.aggregates = parts_of(proxies)
@@ -141,6 +145,49 @@ class Scorer:
             warnings.warn(f"Precision: {self.protocol.precision}, {reason}.", stacklevel=2)
         self.failures: list[Score] = []
         self.costs: pd.Series = pd.Series(dtype=float)
+        self._scored = pd.DataFrame()
+        if reference is not None:
+            self._refer_to(reference if isinstance(reference, Aggregate) else load_aggregate(reference))
+
+    def fitted(self, name: str) -> Aggregate:
+        """Fit an aggregation to the architectures that were scored last, as the reference for others.
+
+        Args:
+            name: one of `aggregates`.
+
+        Raises:
+            UnknownNameError: it was not asked for.
+            InputError: nothing was scored, or too few architectures.
+
+        Example:
+            >>> networks = ["8:8:8:8:8", "8:16:16:16:8", "16:16:16:24:24"]
+            >>> scorer = Scorer("nats_size", "robust", "digits", batch_size=8, workers=0)
+            >>> table = scorer.score(networks)
+            >>> alone = Scorer("nats_size", "robust", batch_size=8, workers=0, reference=scorer.fitted("robust"))
+            >>> alone.score(networks[1:2])["robust"].tolist() == table["robust"].tolist()[1:2]
+            True
+        """
+        if name not in self.aggregates:
+            raise UnknownNameError("aggregation", name, self.aggregates)
+        if self._scored.empty:
+            raise InputError(f"Nothing was scored that '{name}' could refer to: call score with a sample first.")
+        return copy(self.aggregates[name]).fit(self._scored, f"{len(self._scored):,} architectures of {self.run}")
+
+    def _refer_to(self, reference: Aggregate) -> None:
+        """Score one of the aggregations by a reference."""
+        name = next((name for name, mix in self.aggregates.items() if mix.is_like(reference)), None)
+        if name is None:
+            raise InputError(
+                f"The reference is one of {reference.name}, which is none of {', '.join(self.aggregates) or 'no'} "
+                "aggregations that are asked for: name its own among the proxies."
+            )
+        origin = reference.origin.partition(" architectures of ")[2]
+        if origin != str(self.run):
+            raise InputError(
+                f"The reference of {name} is of {origin or 'an unknown origin'}, and these architectures are scored as "
+                f"{self.run}: score both alike, or make another reference."
+            )
+        self.aggregates[name] = reference
 
     @property
     def run(self) -> Run:
@@ -355,11 +402,20 @@ class Scorer:
         costs = frame[frame["status"] != "failed"].groupby("proxy")["seconds"].mean().reindex(scored)
         values = frame.pivot(index="architecture", columns="proxy", values="value")
         table: pd.DataFrame = values.reindex(index=index, columns=scored).astype(float)
+        self._scored = table[scored]
         for name, mix in self.aggregates.items():
             signs = [-1 if part in mix.lower_is_better else 1 for part in mix.proxies]
-            table[name] = mix.among(
-                [table[part].to_numpy() * sign for part, sign in zip(mix.proxies, signs, strict=True)]
-            )
+            columns = [table[part].to_numpy() * sign for part, sign in zip(mix.proxies, signs, strict=True)]
+            if mix.reference:
+                table[name] = mix.joined(columns)
+            elif mix.is_relative and len(table) == 1:
+                table[name] = math.nan
+                warnings.warn(
+                    f"{name} is relative to the architectures that are scored together, and there is one: score more, "
+                    "or give a reference.", stacklevel=3,
+                )  # fmt: skip
+            else:
+                table[name] = mix.among(columns)
             costs[name] = costs[list(mix.proxies)].sum(skipna=False)
         self.costs = costs.reindex(self.columns)
         return table[self.columns].rename_axis(columns=None)

@@ -7,6 +7,7 @@ scores came about is decided here, once.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -23,10 +24,20 @@ from trainless.aggregation import (
     RankSum,
     Sweep,
     ZScoreSum,
+    named_aggregate,
 )
 from trainless.aggregation import sweep as sweep_weights
 from trainless.errors import InputError, UnknownNameError
-from trainless.metrics import METRICS, agreement, best_of_top, cost_quality_front, costs_of, evaluate, redundancy
+from trainless.metrics import (
+    METRICS,
+    agreement,
+    best_of_top,
+    cost_quality_front,
+    costs_of,
+    evaluate,
+    redundancy,
+    seed_agreement,
+)
 from trainless.metrics.intervals import joined
 from trainless.proxies import PROXIES, Proxy
 from trainless.ranking import NON_FINITE_POLICY
@@ -62,6 +73,8 @@ class Study:
         memory: highest memory in MiB, by column; NaN where unknown.
         protocol: how all this came about, as name and value.
         sweep: the study of the Hybrid's weights, where asked for.
+        noise: how far the scores of several seeds agree, by column, where these are known: see
+            `trainless.metrics.seed_agreement`.
     """
 
     title: str
@@ -74,6 +87,7 @@ class Study:
     memory: pd.Series
     protocol: Mapping[str, str] = field(default_factory=dict)
     sweep: Sweep | None = None
+    noise: pd.Series | None = None
 
     @property
     def oriented(self) -> pd.DataFrame:
@@ -97,7 +111,8 @@ class Study:
             progress: as for `trainless.metrics.evaluate`.
 
         Returns:
-            What `trainless.metrics.evaluate` gives, with ``kind``, ``seconds``, ``memory``, and of each proxy what the
+            What `trainless.metrics.evaluate` gives, with ``kind``, ``seconds``, ``memory``, ``noise`` where several
+            seeds are known, and of each proxy what the
             others hold of it: ``nearest``, the one that it is most correlated with, and ``redundancy``, the R² by all
             others (`trainless.metrics.redundancy`); mixes are made of the others and have neither.
         """
@@ -107,6 +122,8 @@ class Study:
         table = metrics.assign(
             kind=kinds, seconds=self.seconds.reindex(metrics.index), memory=self.memory.reindex(metrics.index)
         )
+        if self.noise is not None:
+            table = table.assign(noise=self.noise.reindex(metrics.index))
         proxies = [name for name in self.scores.columns if self.kinds.get(str(name)) != "mix"]
         shared = redundancy(self.oriented[proxies]).reindex(table.index)
         table = table.assign(nearest=shared["nearest"].fillna(""), redundancy=shared["r_squared"])
@@ -159,6 +176,7 @@ def make_study(
     protocol: Mapping[str, str] | None = None,
     mixes: Mapping[str, Aggregate] | None = None,
     own: Iterable[Proxy] = (),
+    repeats: Sequence[pd.DataFrame] = (),
     with_sweep: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Study:
@@ -174,6 +192,7 @@ def make_study(
         protocol: how the scores came about.
         mixes: added where the scores allow it; None is `MIXES`.
         own: proxies of one's own among the columns, which tell kind and direction.
+        repeats: scores by other seeds, with the same columns, of at least some of the architectures.
         with_sweep: study the Hybrid's weights, where its two proxies are there.
         progress: called with steps done and all of that study.
 
@@ -228,6 +247,7 @@ def make_study(
             "equal scores": "keep the order of the scores where one has to be chosen",
         },
         sweep=weights,
+        noise=_noise(table, added, repeats) if repeats else None,
     )
 
 
@@ -253,7 +273,7 @@ def study_from_store(
         dataset: a data set of the table.
         split: one of its splits.
         run: the run of the store; None where it holds only one.
-        proxies: only these columns; None takes all there are.
+        proxies: only these columns, and the parts of aggregations that are among them; None takes all there are.
         with_sweep: as for `make_study`.
         progress: as for `make_study`.
 
@@ -265,7 +285,8 @@ def study_from_store(
     accuracies = table.accuracies(dataset, split)
     scores = store.table(run)
     chosen = run or store.runs()[0]
-    missing = [name for name in proxies or () if name not in scores.columns]
+    asked = None if proxies is None else parts_asked(proxies)
+    missing = [name for name in asked or () if name not in scores.columns]
     if missing:
         raise InputError(
             f"The store holds no scores of {', '.join(missing)}, expected some of "
@@ -273,8 +294,9 @@ def study_from_store(
         )
     rows = store.latest_rows(chosen)
     costs = costs_of(rows)
-    wanted = list(scores.columns if proxies is None else dict.fromkeys(proxies))
+    wanted = list(scores.columns) if asked is None else asked
     complete = _tried_by_all(rows, wanted)
+    repeats = _by_other_seeds(store, chosen, wanted)
     return make_study(
         scores.loc[complete, wanted],
         accuracies,
@@ -289,19 +311,50 @@ def study_from_store(
             "split": split,
             "scores": f"{chosen.space}, batch of {chosen.task}",
             "seed": str(chosen.seed),
+            **({"noise": f"by {len(repeats) + 1} seeds"} if repeats else {}),
             "fidelity": chosen.fidelity.replace(",", ", "),
             "left out": f"{len(scores) - len(complete):,} that not all proxies have tried",
             "versions": _versions(),
         },
+        repeats=repeats,
         with_sweep=with_sweep,
         progress=progress,
     )
 
 
+def _by_other_seeds(store: Store, run: Run, proxies: Sequence[str]) -> list[pd.DataFrame]:
+    """What a store holds of a run by other seeds: the scores of those architectures that all the proxies have tried."""
+
+    def alike(other: Run) -> tuple[str, str, str]:
+        return other.space, other.task.partition(":")[0], other.fidelity
+
+    tables = []
+    for other in store.runs():
+        if other.seed != run.seed and alike(other) == alike(run):
+            scores = store.table(other)
+            if set(proxies) <= set(scores.columns):
+                tables.append(scores.loc[_tried(store.latest_rows(other), proxies), list(proxies)])
+    return tables
+
+
+def parts_asked(names: Iterable[str]) -> list[str]:
+    """The proxies that are named, and those that named aggregations are made of.
+
+    Example:
+        >>> parts_asked(["hybrid", "flops"])
+        ['logsynflow', 'nwot', 'flops']
+    """
+    parts = (named_aggregate(name).proxies if name in NAMED_AGGREGATES else (name,) for name in names)
+    return list(dict.fromkeys(itertools.chain.from_iterable(parts)))
+
+
 def _tried_by_all(rows: pd.DataFrame, proxies: Sequence[str]) -> list[str]:
-    """Architectures for which there is a score of every proxy, also one that failed; in the order of the rows."""
-    tried = rows[rows["proxy"].isin(proxies)].groupby("architecture", sort=False)["proxy"].nunique()
-    complete = [str(architecture) for architecture in tried.index[tried == len(proxies)]]
+    """Architectures for which there is a score of every proxy, also one that failed; in the order of the rows.
+
+    Raises:
+        InputError: there are none.
+    """
+    complete = _tried(rows, proxies)
     if not complete:
         counts = rows.groupby("proxy")["architecture"].nunique().reindex(list(proxies))
         listed = ", ".join(f"{name} {count}" for name, count in counts.items())
@@ -310,6 +363,11 @@ def _tried_by_all(rows: pd.DataFrame, proxies: Sequence[str]) -> list[str]:
             "same architectures."
         )
     return complete
+
+
+def _tried(rows: pd.DataFrame, proxies: Sequence[str]) -> list[str]:
+    tried = rows[rows["proxy"].isin(proxies)].groupby("architecture", sort=False)["proxy"].nunique()
+    return [str(architecture) for architecture in tried.index[tried == len(proxies)]]
 
 
 def import_scores(published: PublishedScores, store: Store) -> Run:
@@ -359,6 +417,19 @@ def _fitted(mixes: Mapping[str, Aggregate], table: pd.DataFrame) -> dict[str, Ag
             with suppress(InputError):
                 fitted[name] = mix.fit(table)
     return fitted
+
+
+def _noise(table: pd.DataFrame, mixes: Mapping[str, Aggregate], repeats: Sequence[pd.DataFrame]) -> pd.Series:
+    """How far the seeds agree, by column, on the architectures that all of them have scored."""
+    shared = table.index
+    for other in repeats:
+        shared = shared.intersection(other.index)
+    by_seed = []
+    for scores in (table, *repeats):
+        known = scores.loc[shared, list(table.columns)]
+        by_seed.append(known.assign(**{name: mix.score(known) for name, mix in _fitted(mixes, known).items()}))
+    columns = [name for name in by_seed[0] if all(name in scores for scores in by_seed)]
+    return pd.Series({name: seed_agreement([scores[name] for scores in by_seed]) for name in columns}, dtype=float)
 
 
 def _of_mixes(

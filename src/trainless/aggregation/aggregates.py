@@ -156,6 +156,17 @@ class Aggregate(ABC):
         """
         return self._combine(list(columns))
 
+    def is_like(self, other: Aggregate) -> bool:
+        """Whether another one joins the same by the same formula, whatever their references.
+
+        Example:
+            >>> RankSum(["a", "b"]).is_like(RankSum(["a", "b"])), RankSum(["a", "b"]).is_like(LogRankSum(["a", "b"]))
+            (True, False)
+        """
+        return (self.kind, self.proxies, self.lower_is_better, self._options()) == (
+            other.kind, other.proxies, other.lower_is_better, other._options()
+        )  # fmt: skip
+
     def save(self, path: str | Path) -> None:
         """Write the aggregate with its reference as JSON.
 

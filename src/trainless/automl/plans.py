@@ -60,7 +60,7 @@ class Plan:
         backbone: where a network may start from pretrained features, as for `trainless.search_spaces.pretrained`.
         strategy: as for `trainless.Search`.
         score: as for `trainless.Search`; None is `trainless.estimators.AccuracyInTime` where it knows the space, and
-            else the log-rank sum of FLOPs and NWOT, the most robust that is known here.
+            else ``"robust"``, the one that holds on most benchmarks.
         measure: what the network shall be good at, a name of `trainless.training.MEASURES`; None is balanced accuracy
             where the classes are so unequal that `trainless.data.audit` advises it, and else accuracy.
         photographs: whether images may be mirrored; None decides by their number of channels.

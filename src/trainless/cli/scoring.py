@@ -25,6 +25,7 @@ from trainless.cli.shared import (
     Workers,
     asked_workers,
     cause,
+    check_places,
     chosen_run,
     find_data,
     first_line,
@@ -64,7 +65,9 @@ def spaces(as_json: Json = False) -> None:
 
 
 def proxies(as_json: Json = False) -> None:
-    """List the proxies with kind, direction and paper; a variant's name follows its proxy's after a colon."""
+    """List the proxies with kind, direction and paper, and the aggregations; a variant's name follows after a colon."""
+    from trainless.aggregation import NAMED_AGGREGATES
+    from trainless.aggregation.named import PAPERS
     from trainless.proxies import PROXIES
 
     rows = [
@@ -76,6 +79,9 @@ def proxies(as_json: Json = False) -> None:
             "paper": proxy.paper,
         }
         for proxy in PROXIES.values()
+    ] + [
+        {"proxy": name, "kind": "mix", "better": "higher", "measures": make().name, "paper": PAPERS[name]}
+        for name, make in NAMED_AGGREGATES.items()
     ]
     print_rows(rows, as_json)
 
@@ -134,6 +140,13 @@ def score(
     dtype: Annotated[str, typer.Option(help="float32, or float64 for exact work.")] = "float32",
     precision: ScorePrecision = "float32",
     device: Annotated[str, typer.Option(help="cpu, or cuda where there is one.")] = "cpu",
+    reference: Annotated[
+        Path | None, typer.Option(help="Score an aggregation by the reference sample in this file, each by itself.")
+    ] = None,
+    save_reference: Annotated[
+        Path | None,
+        typer.Option(help="Save these architectures as the reference of the one aggregation among --proxies."),
+    ] = None,
     workers: Workers = None,
     backend: Backend = "local",
     address: Address = None,
@@ -147,6 +160,8 @@ def score(
     from trainless.search_spaces import search_space
 
     _check_names(proxies)
+    mix = _only_aggregation(proxies) if save_reference else ""
+    check_places(save_reference)
     chosen_space = search_space(space)
     chosen = _architectures(chosen_space, architectures, sample, everything, seed)
     images = load_data(find_data(data), image_size=image_size)
@@ -155,10 +170,12 @@ def score(
         scorer = Scorer(
             chosen_space, proxies, images, seed=seed, batch_size=batch_size, balanced=balanced,
             initialization=initialization, dtype=dtype, precision=precision, device=device, repeats=repeats,
-            store=store, workers=where,
+            store=store, workers=where, reference=reference,
         )  # fmt: skip
     named = without_password(store)
     table, seconds = _scored(scorer, chosen, f"Finished scores are in {named}: run the same command again to go on.")
+    if save_reference:
+        write_file(save_reference, scorer.fitted(mix).save)
     failures = [{"architecture": f.architecture, "proxy": f.proxy, "reason": f.reason} for f in scorer.failures]
     if as_json:
         print_json({"protocol": _protocol(scorer), "seconds": seconds, "scores": records(table),
@@ -168,6 +185,8 @@ def score(
         if len(table) > MAXIMUM_ROWS:
             tell(f"... and {len(table) - MAXIMUM_ROWS} more: trainless show {named}")
         tell(f"{len(table)} architectures in {seconds:.1f} s, stored in {named}")
+        if save_reference:
+            tell(f"Reference of {mix}: {save_reference}, for `--reference {save_reference}` with the same options.")
         tell("; ".join(f"{key}: {value}" for key, value in _protocol(scorer).items()))
         for failure in failures[:MAXIMUM_ROWS]:
             tell("failed: {architecture} {proxy}: {reason}".format(**failure), err=True)
@@ -178,13 +197,16 @@ def score(
 def show(
     store: StoreArgument,
     top: Annotated[int | None, typer.Option(help="Only the best so many.")] = None,
-    by: Annotated[str | None, typer.Option(help="Order by this proxy, best first; what is not finite last.")] = None,
+    by: Annotated[
+        str | None, typer.Option(help="Order by this proxy or aggregation, best first; what is not finite last.")
+    ] = None,
     run: Annotated[int | None, typer.Option(help="Which run, where the store holds several.")] = None,
     csv: Annotated[Path | None, typer.Option(help="Write the table to this CSV file.")] = None,
     parquet: Annotated[Path | None, typer.Option(help="Write the table to this Parquet file.")] = None,
     as_json: Json = False,
 ) -> None:
     """Show the scores of a store, or write them to a file."""
+    from trainless.aggregation import NAMED_AGGREGATES
     from trainless.proxies import PROXIES
     from trainless.store import Store
 
@@ -194,9 +216,12 @@ def show(
         chosen = chosen_run(opened, run)
         if by is None:
             table = opened.table(chosen)
+        elif by in NAMED_AGGREGATES:
+            table = _ranked(opened.table(chosen), by)
         else:
             table = opened.best(chosen, by, top, highest=by not in PROXIES or PROXIES[by].higher_is_better)
-    table = table[in_listed_order(table.columns)].head(top or len(table))
+    mixed = [name for name in NAMED_AGGREGATES if name == by]
+    table = table[mixed + in_listed_order(table.columns.difference(mixed, sort=False))].head(top or len(table))
     for path, write in ((csv, table.to_csv), (parquet, table.to_parquet)):
         if path:
             write_file(path, write)
@@ -206,6 +231,20 @@ def show(
         print_rows(records(table if top else table.head(MAXIMUM_ROWS)))
         if not top and len(table) > MAXIMUM_ROWS:
             tell(f"... and {len(table) - MAXIMUM_ROWS} more: --top {len(table)} shows all, --csv FILE writes all")
+
+
+def _ranked(scores: pd.DataFrame, by: str) -> pd.DataFrame:
+    """The architectures that an aggregation can rank among each other, with its score, the best first."""
+    from trainless.aggregation import named_aggregate
+    from trainless.ranking import best_first
+
+    mix = named_aggregate(by)
+    missing = [name for name in mix.proxies if name not in scores.columns]
+    if missing:
+        raise InputError(f"--by is {by}, for which the store lacks {', '.join(missing)}: score with --proxies {by}.")
+    table = scores.dropna(subset=list(mix.proxies), how="all")
+    table.insert(0, by, mix.fit_score(table))
+    return table.iloc[best_first(table[by].to_numpy())]
 
 
 def quickstart(
@@ -253,6 +292,19 @@ def quickstart(
 
 
 # What the commands share.
+
+
+def _only_aggregation(names: str) -> str:
+    """The one aggregation among what is asked for, of which a reference can be saved."""
+    from trainless.scoring import parts_of
+
+    found = list(parts_of(names)[2])
+    if len(found) != 1:
+        raise InputError(
+            f"--save-reference is for one aggregation, and --proxies names {', '.join(found) or 'none'}: name one, as "
+            "in --proxies robust."
+        )
+    return found[0]
 
 
 def _check_names(names: str) -> None:

@@ -41,9 +41,9 @@ Resamples = Annotated[int, typer.Option(help="Bootstrap samples behind each inte
 
 _FEWEST = 20  # bootstrap samples of which percentiles can be taken
 # The first ones matter most: a narrow terminal shows no more.
-_SHOWN = ("kendall", "kendall_low", "kendall_high", "spearman", "best_of_top", "regret", "seconds", "argmax_accuracy",
-          "top_kendall", "weighted_kendall", "precision_at", "ndcg_at", "not_finite", "redundancy", "nearest",
-          "kind", "networks")  # fmt: skip
+_SHOWN = ("kendall", "kendall_low", "kendall_high", "spearman", "best_of_top", "regret", "seconds", "noise",
+          "argmax_accuracy", "top_kendall", "weighted_kendall", "precision_at", "ndcg_at", "not_finite", "redundancy",
+          "nearest", "kind", "networks")  # fmt: skip
 
 
 def evaluate(

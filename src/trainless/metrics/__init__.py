@@ -4,7 +4,7 @@ Nothing here looks at a network: columns of scores and of accuracies come in, bo
 """
 
 from trainless.metrics.base import Metric
-from trainless.metrics.comparison import agreement, cost_quality_front, costs_of, redundancy
+from trainless.metrics.comparison import agreement, cost_quality_front, costs_of, redundancy, seed_agreement
 from trainless.metrics.correlations import kendall, normal_scores, spearman, top_kendall, weighted_kendall
 from trainless.metrics.intervals import METRICS, difference_interval, evaluate
 from trainless.metrics.proportions import wilson_interval
@@ -26,6 +26,7 @@ __all__ = [
     "precision_at",
     "redundancy",
     "regret",
+    "seed_agreement",
     "spearman",
     "top_kendall",
     "weighted_kendall",

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from trainless.errors import InputError
 from trainless.metrics.base import Array
-from trainless.metrics.correlations import centred_ranks, correlation, normal_scores
-from trainless.ranking import column, finite_last
+from trainless.metrics.correlations import centred_ranks, correlation, normal_scores, spearman
+from trainless.ranking import average_ranks, column, finite_last
 
-__all__ = ["agreement", "cost_quality_front", "costs_of", "redundancy"]
+__all__ = ["agreement", "cost_quality_front", "costs_of", "redundancy", "seed_agreement"]
 
 
 def agreement(scores: pd.DataFrame) -> pd.DataFrame:
@@ -37,6 +40,26 @@ def agreement(scores: pd.DataFrame) -> pd.DataFrame:
     """
     ranks = [centred_ranks(finite_last(values)) for values in _columns(scores)]
     return _matrix(ranks, scores.columns)
+
+
+def seed_agreement(scores: Sequence[pd.Series]) -> float:
+    """Compute how far the scores of several seeds agree: the mean of Spearman's rho of each two of them.
+
+    What is not finite is in one tie below all else.
+
+    Args:
+        scores: of the same architectures in the same order, one column a seed.
+
+    Returns:
+        NaN for fewer than two seeds, or where all scores of one are tied.
+
+    Example:
+        >>> seed_agreement([pd.Series([1.0, 2.0, 3.0]), pd.Series([1.0, 2.0, 4.0]), pd.Series([1.0, 3.0, 2.0])])
+        0.6666666666666666
+    """
+    ranks = [average_ranks(finite_last(values.to_numpy(float))) for values in scores]
+    pairs = [spearman(a, b) for a, b in itertools.combinations(ranks, 2)]
+    return float(np.mean(pairs)) if pairs else np.nan
 
 
 def redundancy(scores: pd.DataFrame) -> pd.DataFrame:

@@ -78,8 +78,8 @@ class Benchmark:
         listed = sorted(self.table.frame.index[known])
         if not listed:
             raise TableError(
-                f"No architecture of the table '{self.name}' has accuracies of all of {', '.join(wanted)}: name some of "
-                "these data sets by --datasets."
+                f"No architecture of the table '{self.name}' has accuracies of all of {', '.join(wanted)}: name some "
+                "of these by --datasets."
             )
         if size is None:
             return listed
@@ -150,9 +150,8 @@ def _told_apart(found: Sequence[Benchmark]) -> list[Benchmark]:
     """
     often = Counter(benchmark.name for benchmark in found)
     named = [
-        replace(benchmark, name=f"{benchmark.name} ({benchmark.space.spec})") if often[benchmark.name] > 1 else benchmark
-        for benchmark in found
-    ]
+        replace(one, name=f"{one.name} ({one.space.spec})") if often[one.name] > 1 else one for one in found
+    ]  # fmt: skip
     name, times = Counter(benchmark.name for benchmark in named).most_common(1)[0]
     if times > 1:
         raise InputError(f"{times} tables are called '{name}': give their files names of their own.")

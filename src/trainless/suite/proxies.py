@@ -53,5 +53,7 @@ def proxy_from_file(where: str) -> Proxy:
     if not isinstance(found, Proxy):
         raise InputError(f"'{name}' in '{path}' is of type {type(found).__name__}, expected a trainless.proxies.Proxy.")
     if found.name in PROXIES or found.name in NAMED_AGGREGATES:
-        raise InputError(f"The proxy in '{path}' is called '{found.name}', as one of trainless is: give it a name of its own.")
+        raise InputError(
+            f"The proxy in '{path}' is called '{found.name}', as one of trainless is: give it a name of its own."
+        )
     return found

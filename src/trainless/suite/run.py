@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import operator
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -15,10 +14,9 @@ from trainless.aggregation import NAMED_AGGREGATES
 from trainless.data import ImageDataset
 from trainless.errors import InputError, UnknownNameError
 from trainless.initialization import INITIALIZATIONS
-from trainless.metrics import spearman
+from trainless.metrics import seed_agreement, spearman
 from trainless.precision import AUTO, check_precision
 from trainless.proxies import Proxy, by_image
-from trainless.ranking import average_ranks, finite_last
 from trainless.scoring import Scorer, parts_of
 from trainless.study import make_study
 from trainless.suite.benchmarks import Benchmark
@@ -235,18 +233,11 @@ def _rows(
             "low": means.get("spearman_low", np.nan), "high": means.get("spearman_high", np.nan),
             "best_of_top10": means["best_of_top"], "regret": means["regret"], "seconds": means["seconds"],
             "networks": int(means["networks"]), "seeds": len(found),
-            "noise": _noise([study.oriented[name] for study in studies if name in study.scores]),
+            "noise": seed_agreement([study.oriented[name] for study in studies if name in study.scores]),
             "not_finite": means["not_finite"], "split": split, "images": images, "kind": found["kind"].iloc[0],
             "ceiling": ceiling,
         })  # fmt: skip
     return rows
-
-
-def _noise(scores: Sequence[pd.Series]) -> float:
-    """Mean rank correlation of each two seeds, what is not finite in one tie below all else."""
-    ranks = [average_ranks(finite_last(column.to_numpy(float))) for column in scores]
-    pairs = [spearman(a, b) for a, b in itertools.combinations(ranks, 2)]
-    return float(np.mean(pairs)) if pairs else np.nan
 
 
 def _ceiling(benchmark: Benchmark, dataset: str, sample: Iterable[str]) -> float:

@@ -39,8 +39,9 @@ def genotype_string(text: str) -> str:
 def read_genotypes(path: Path) -> BenchmarkTable:
     """Read trained genotypes: a CSV file with a column of genotypes and one of accuracies on CIFAR-10.
 
-    Without a row of names, the first column has the genotypes and the second the accuracies. An accuracy of at most 1 is a share and becomes a percentage. Of a genotype that is there twice, as some are up to
-    the order of a node's edges, the mean counts.
+    Without a row of names, the first column has the genotypes and the second the accuracies. An accuracy of at most 1
+    is a share and becomes a percentage. Of a genotype that is there twice, as some are up to the order of a node's
+    edges, the mean counts.
 
     Raises:
         TableError: the file is missing, damaged, or has no such columns.

@@ -32,6 +32,7 @@ _KNOWN: dict[str, tuple[str, str, bool | None]] = {
     "ndcg_at": ("nDCG@{k}", ".3f", True),
     "seconds": ("seconds", "#.3g", False),
     "memory": ("memory, MiB", ",.0f", False),
+    "noise": ("seeds agree", ".3f", True),
     "networks": ("architectures", ",.0f", None),
     "not_finite": ("not finite", ",.0f", False),
     "nearest": ("nearest proxy", "", None),

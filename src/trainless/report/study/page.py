@@ -47,7 +47,7 @@ CAPTIONS = {
 
 _LEADERBOARD = (
     "kendall", "spearman", "argmax_accuracy", "regret", "best_of_top", "kind", "seconds", "precision_at", "ndcg_at",
-    "weighted_kendall", "top_kendall", "memory", "not_finite", "nearest", "redundancy",
+    "weighted_kendall", "top_kendall", "memory", "noise", "not_finite", "nearest", "redundancy",
 )  # fmt: skip
 
 
