@@ -11,8 +11,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from trainless import score
+from trainless.errors import NetworkError
 from trainless.evaluation import Scores
 from trainless.passes import PassSpec, Signal, Signals, plan_passes, run_passes
+from trainless.passes.recorders.blocks import _gain
 from trainless.proxies import proxy
 from trainless.search_spaces import SEARCH_SPACES, search_space
 from trainless.types import Task
@@ -166,6 +168,26 @@ class TestBlocks:
         assert found["az_trainability:published"] == -math.inf
         network.block_paths = ("0", "1")
         assert math.isnan(measured(network, "az_trainability")["az_trainability"])
+
+    @pytest.mark.parametrize(("rows", "kernel", "padding"), [(5, 3, 1), (5, 2, 0), (7, 3, 1), (6, 2, 0)])
+    def test_maps_that_are_no_whole_part(self, rows: int, kernel: int, padding: int) -> None:
+        """5 rows become 3 or 2: what lacks is 0, what is over is left out, and the rest stays where it is."""
+        before = torch.randn(4, 3, rows, rows, generator=torch.Generator().manual_seed(0)).requires_grad_()
+        after = F.conv2d(before, torch.ones(2, 3, kernel, kernel), stride=2, padding=padding)
+        found = _gain(before, after, torch.Generator().manual_seed(1))
+        signs = 2 * torch.bernoulli(torch.full(after.shape, 0.5), generator=torch.Generator().manual_seed(1)) - 1
+        (gradient,) = torch.autograd.grad(after, before, signs)
+        missing = 2 * after.shape[-1] - rows
+        parted = F.pixel_unshuffle(F.pad(gradient, (0, missing, 0, missing)), 2).movedim(1, -1).flatten(0, 2)
+        columns = signs.movedim(1, -1).flatten(0, 2)
+        expected = torch.linalg.matrix_norm(parted.T.double() @ columns.double() / len(columns), 2)
+        assert found == pytest.approx(float(expected), rel=1e-6)
+
+    def test_maps_of_a_size_that_no_block_makes(self) -> None:
+        before = torch.randn(4, 3, 5, 5).requires_grad_()
+        after = F.interpolate(before, size=(12, 12))
+        with pytest.raises(NetworkError, match=r"A block makes maps of \(12, 12\) of such of \(5, 5\)"):
+            _gain(before, after, torch.Generator().manual_seed(1))
 
     def test_a_block_that_lets_nothing_through(self, network: Small) -> None:
         network.block_paths = ("stem", "body")

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 import torch
 
+from trainless.passes import Signals
 from trainless.proxies import PROXIES, Proxy, proxy
 from trainless.testing import ProxyContract
+
+
+def test_a_gradient_that_is_no_number_is_no_zico() -> None:
+    """Equal gradients are left out, what is not finite is not: it would be a score of the rest."""
+    zico = PROXIES["zico"].formula
+    parts = [[torch.tensor([1.0, 2.0])], [torch.tensor([3.0, 2.0])]]
+    assert zico(Signals(part_gradients=parts)) == pytest.approx(math.log(2))
+    parts[0][0][1] = math.nan
+    assert math.isnan(zico(Signals(part_gradients=parts)))
 
 
 @pytest.mark.slow

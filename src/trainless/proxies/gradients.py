@@ -152,6 +152,8 @@ def zico(signals: Signals) -> float:
     sums = []
     for parts in zip(*signals.part_gradients, strict=True):
         doubles = [part.double() for part in parts]
+        if not all(bool(part.isfinite().all()) for part in doubles):
+            return math.nan
         mean = sum(doubles) / len(doubles)
         deviation = (sum((part - mean).square() for part in doubles) / len(doubles)).sqrt()
         ratio = sum(part.abs() for part in doubles) / len(doubles) / deviation

@@ -207,12 +207,13 @@ TABLES: dict[str, TableSource] = {
     ),
     "nasbench-macro": TableSource(
         "nasbench_macro",
-        "all 6,561 choices of layers: test; parameters",
+        "all 6,561 choices of layers: test, the first training alone; parameters, FLOPs",
         "NAS-Bench-Macro",
         "MIT",
         _plainly(lambda folder: read_nasbench_macro(folder / _MACRO)),
         (_MACRO,),
         architectures=6_561,
+        revision=2,
     ),
     "nasbench-nlp": TableSource(
         "nasbench_nlp",

@@ -149,12 +149,15 @@ def _gain(before: torch.Tensor, after: torch.Tensor, generator: torch.Generator)
         return float("inf")
     if gradient.shape[2:] != signs.shape[2:]:
         height, width = signs.shape[2:]
-        steps = gradient.shape[2] // height, gradient.shape[3] // width
-        if gradient.shape[2:] != (steps[0] * height, steps[1] * width):
+        steps = [round(before / after) for before, after in zip(gradient.shape[2:], signs.shape[2:], strict=True)]
+        missing = steps[0] * height - gradient.shape[2], steps[1] * width - gradient.shape[3]
+        if any(abs(rows) >= step for rows, step in zip(missing, steps, strict=True)):
             raise NetworkError(
                 f"A block makes maps of {tuple(signs.shape[2:])} of such of {tuple(gradient.shape[2:])}, expected the "
                 "same size or a whole part of it."
             )
+        # 25 rows become 13 or 12: pixels that are not there have no gradient, and what is over is left out.
+        gradient = torch.nn.functional.pad(gradient, (0, missing[1], 0, missing[0]))
         # As `pixel_unshuffle` has it, by steps that may differ: networks over time have maps of one row.
         parted = gradient.unflatten(3, (width, steps[1])).unflatten(2, (height, steps[0]))
         gradient = parted.permute(0, 1, 3, 5, 2, 4).flatten(1, 3)
