@@ -10,9 +10,23 @@ from dataclasses import replace
 import pytest
 import torch
 
+from trainless.errors import InputError, UnknownNameError
 from trainless.passes import Signals
 from trainless.proxies import PROXIES, Proxy, proxy
 from trainless.testing import ProxyContract
+
+
+def test_the_regularised_swap_has_a_name() -> None:
+    found = proxy("swap:0.3+-5e-05")
+    assert found.name == "swap:0.3±5e-05"
+    assert proxy(found.name).name == found.name
+    few, many = (found.formula(Signals(distinct_patterns=8, parameters=count)) for count in (300, 307))
+    assert few == 8
+    assert many == pytest.approx(8 * math.exp(-(0.007**2) / 5e-5))
+    with pytest.raises(InputError, match=r"The variance of a regularised SWAP score is 0\.0"):
+        proxy("swap:300±0")
+    with pytest.raises(UnknownNameError, match="There is no proxy 'swap:300±-1'"):
+        proxy("swap:300±-1")
 
 
 def test_a_gradient_that_is_no_number_is_no_zico() -> None:

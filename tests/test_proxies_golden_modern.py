@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -26,11 +27,12 @@ def case(request: pytest.FixtureRequest, golden_networks: Any, golden: Path) -> 
     return network, golden_networks.batch(128), scores
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(("key", "images"), [("swap", 64), ("swap@16", 16)])
-def test_swap(case: Any, key: str, images: int) -> None:
+def test_swap(case: Any, key: str, images: int, dtype: str) -> None:
     network, batch, golden = case
     some = (tensor[:images] for tensor in batch)
-    assert score(network, *some, proxies="swap")["swap"] == golden[key]["float32"]
+    assert score(network, *some, proxies="swap", dtype=getattr(torch, dtype))["swap"] == golden[key][dtype]
 
 
 # Few gradients that nearly agree carry a layer, so that single precision is 0.0013 off for public code too.
@@ -44,10 +46,11 @@ def test_zico(case: Any, dtype: str, tolerance: float) -> None:
     assert found == pytest.approx(golden["zico"][dtype], rel=tolerance)
 
 
-def test_gradsign(case: Any) -> None:
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-3), ("float64", 1e-6)])
+def test_gradsign(case: Any, dtype: str, tolerance: float) -> None:
     network, (images, labels), golden = case
-    found = score(network, images[:64], labels[:64], proxies="gradsign")["gradsign"]
-    assert found == pytest.approx(golden["gradsign"]["float32"], rel=1e-3)
+    found = score(network, images[:64], labels[:64], proxies="gradsign, params", dtype=getattr(torch, dtype))
+    assert found["gradsign"] == pytest.approx(golden["gradsign"][dtype], rel=tolerance)
 
 
 @pytest.mark.parametrize(
@@ -97,6 +100,56 @@ def measured(case: Any, golden_networks: Any) -> Any:
         return record.compute(result.signals)[0]
 
     return compute
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-3), ("float64", 1e-6)])
+@pytest.mark.parametrize(("ours", "theirs", "number"), [
+    ("meco:published", "meco@first_image", 1), ("ntk_condition:published", "ntk_cond@16", 16),
+])  # fmt: skip
+def test_of_fewer_images(
+    case: Any, ours: str, theirs: str, number: int, dtype: str, tolerance: float
+) -> None:  # fmt: skip
+    network, (images, labels), golden = case
+    if number == 1:  # scoring wants two images, and a pass does not
+        record = proxy(ours)
+        (result,) = run_passes(
+            network, images[:1], labels[:1], plan_passes([record]), dtype=getattr(torch, dtype)
+        ).values()
+        found = record.compute(result.signals)[0]
+    else:
+        found = score(network, images[:number], labels[:number], proxies=ours, dtype=getattr(torch, dtype))[ours]
+    assert found == pytest.approx(golden[theirs][dtype], rel=tolerance)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-3), ("float64", 1e-6)])
+def test_on_the_weights_and_images_that_public_code_draws(case: Any, dtype: str, tolerance: float) -> None:
+    """Weights by fan in, then Gaussian images, then signs: all from one stream, as AZ-NAS and VKDNW have it."""
+    network, (_, labels), golden = case
+    drawn = copy.deepcopy(network)
+    drawn.block_paths = BLOCKS["tiny" if len(list(network.parameters())) < 10 else "nb201_light"]
+    drawing = torch.Generator().manual_seed(0)
+    for module in drawn.modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+            torch.nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=drawing)
+            if module.bias is not None:
+                torch.nn.init.zeros_(module.bias)
+        elif isinstance(module, torch.nn.BatchNorm2d) and module.affine:
+            torch.nn.init.ones_(module.weight)
+            torch.nn.init.zeros_(module.bias)
+    images = torch.randn(64, 3, 32, 32, generator=drawing)
+    names = {
+        "az_trainability": "az_trainability:published", "az_expressivity": "az_expressivity",
+        "az_progressivity": "az_progressivity", "vkdnw_entropy": "vkdnw_entropy:published",
+        "vkdnw_single": "vkdnw:published",
+    }  # fmt: skip
+    for key, name in names.items():  # the first alone draws signs
+        record = proxy(name)
+        (result,) = run_passes(
+            drawn, images, labels[:64], plan_passes([record]), dtype=getattr(torch, dtype),
+            generators=lambda name: drawing,
+        ).values()  # fmt: skip
+        found = record.compute(result.signals)[0]
+        assert found == pytest.approx(float(golden[f"{key}@seed0"][dtype]), rel=tolerance, abs=1e-9), key
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [("float32", 1e-3), ("float64", 1e-6)])

@@ -250,6 +250,8 @@ class TestCommand:
         written = pd.read_csv("suite/results.csv")
         assert written["spearman"].tolist() == pytest.approx([row["spearman"] for row in rows])
         assert len(pd.read_parquet("suite/results.parquet")) == 3
+        protocol = json.loads(Path("suite/protocol.json").read_text(encoding="utf-8"))
+        assert protocol["accuracies"] == "my_table, cifar10: test of 6 networks, scored on digits 1 x 8 x 8"
         assert "evenness" in Path("suite/results.tex").read_text()
         assert "| evenness |" in Path("suite/results.md").read_text()
         page = Path("suite/suite.html").read_text(encoding="utf-8")

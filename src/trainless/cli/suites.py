@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -102,6 +103,7 @@ def _write(result: SuiteResult, out: Path) -> list[str]:
     heat = result.heat.round(3)
     write_file(out / "results.csv", lambda path: result.rows.to_csv(path, index=False))
     write_file(out / "results.parquet", lambda path: result.rows.to_parquet(path, index=False))
+    write_text(out / "protocol.json", json.dumps(result.protocol, indent=1, ensure_ascii=False) + "\n")
     write_text(out / "results.md", markdown_table(heat, index="proxy"))
     write_text(
         out / "results.tex", latex_table(heat, "Rank correlation of scores with accuracies", "tab:suite", index="proxy")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from trainless.errors import InputError, UnknownNameError
 from trainless.passes import Signal
-from trainless.proxies.activations import ACTIVATIONS
+from trainless.proxies.activations import ACTIVATIONS, regularised_swap
 from trainless.proxies.base import Proxy, with_uniform_weights
 from trainless.proxies.blocks import BLOCKS
 from trainless.proxies.counts import COUNTS
@@ -20,6 +21,7 @@ from trainless.proxies.zen import ZEN
 
 __all__ = ["PROXIES", "Proxy", "by_image", "proxies", "proxy"]
 
+_REGULARISED = re.compile(r"swap:(\d+\.?\d*(?:e[+-]?\d+)?)(?:±|\+-)(\d+\.?\d*(?:e[+-]?\d+)?)")
 _BY_IMAGE = {Signal.TANGENT_KERNEL, Signal.GRADIENT_SIGNS, Signal.OUTPUT_JACOBIAN}
 
 PROXIES: dict[str, Proxy] = {
@@ -36,8 +38,11 @@ PROXIES |= {record.name: record for record in (with_uniform_weights(PROXIES[name
 def proxy(name: str | Proxy) -> Proxy:
     """Look a proxy up by its full name, variant included; a `Proxy` is given back as it is.
 
+    A name like ``swap:300±50``, also written ``swap:300+-50``, is that of `regularised_swap`.
+
     Raises:
         UnknownNameError: no proxy has that name.
+        InputError: a size or a variance cannot be one.
 
     Example:
         >>> proxy("nwot").paper
@@ -45,6 +50,8 @@ def proxy(name: str | Proxy) -> Proxy:
     """
     if isinstance(name, Proxy):
         return name
+    if regularised := _REGULARISED.fullmatch(name):
+        return regularised_swap(*map(float, regularised.groups()))
     if name not in PROXIES:
         raise UnknownNameError("proxy", name, PROXIES)
     return PROXIES[name]
