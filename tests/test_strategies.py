@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from trainless.automl import Plan
 from trainless.errors import InputError, UnknownNameError
 from trainless.morphism import can_morph
+from trainless.search import Search
 from trainless.search_spaces import search_space
 from trainless.strategies import STRATEGIES, Proposal, Result, Strategy, strategy
 from trainless.types import Architecture, Task
@@ -45,6 +47,15 @@ def test_refuses_several_objectives_or_takes_them(name: str) -> None:
     else:
         with pytest.raises(InputError, match="maximises one objective and was given 2"):
             strategy(name, SPACE, objectives=2)
+
+
+def test_single_path_one_shot_goes_by_shared_weights_unless_told_otherwise() -> None:
+    spos = "spos(population=4, tournament=2)"
+    assert Search(SPACE, spos, workers=0).plan.score.name.startswith("one-shot(")
+    assert Search(SPACE, spos, "params", workers=0).plan.score.name == "params"
+    assert Search(SPACE, "evolution", workers=0).plan.score.name == "robust"
+    with pytest.raises(InputError, match=r"The score 'one-shot\(.*\)' trains before the first estimate"):
+        Plan(time=60, strategy="spos", space=SPACE)
 
 
 @pytest.mark.parametrize("name", ["local", "evolution", "freerea"])

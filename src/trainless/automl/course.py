@@ -22,7 +22,7 @@ from trainless.costs import Candidate
 from trainless.data import Splits
 from trainless.data.audits import Audit
 from trainless.estimators import AccuracyInTime
-from trainless.search import Costs
+from trainless.search import USUAL_SCORE, Costs
 from trainless.search_spaces.base import SearchSpace
 from trainless.training.recipes import batch_size_for
 from trainless.types import Architecture
@@ -47,7 +47,6 @@ _SCORED = 64  # images that architectures are scored on, or all where there are 
 _LEAST_SCORED = 16  # of them, where the time would not suffice for as many architectures otherwise
 _WANTED = 40  # architectures that the time of the search shall suffice for
 _FIRST_SECONDS = 60.0  # of a fit, in which an interrupt leaves no network before there is an epoch
-_USUAL_SCORE = "robust"  # of networks that are trained to the end, where nothing tells what the time comes to
 
 Progress = Callable[[str, int, int], None]
 """Called with the name of a stage, what is done of it and all of it, 0 where that is not known."""
@@ -132,7 +131,7 @@ class Course:
 
     def judges_time(self, space: SearchSpace) -> bool:
         """Whether the search itself judges how much a network can learn in the time."""
-        return self.plan.score is None and AccuracyInTime.knows(space)
+        return self.plan.searched_score is None and AccuracyInTime.knows(space)
 
     def evaluations(self, space: SearchSpace, latencies: LatencyModel | None = None) -> int:
         """How many architectures are scored at most; the arguments are those of `starts`."""
@@ -164,7 +163,7 @@ class Course:
     def score(self, size: Size) -> Any:
         """What the search maximises."""
         if not self.judges_time(size.space):
-            return self.plan.score or _USUAL_SCORE
+            return self.plan.searched_score or USUAL_SCORE
         if self.plan.epochs:
             return AccuracyInTime(epochs=self.plan.epochs)
         left = self.budget.training_end - time.monotonic() - self.budget.search

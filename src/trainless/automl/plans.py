@@ -20,7 +20,7 @@ from trainless.search import Budget, Limits, search_score
 from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
 from trainless.search_spaces.pretrained import Pretrained
-from trainless.strategies import strategy
+from trainless.strategies import strategy, usual_score
 from trainless.training import Devices
 from trainless.training.measures import measure_named
 from trainless.training.train import check_numbers
@@ -140,13 +140,18 @@ class Plan:
                 f"The strategy '{made}' learns as long as it takes, and a fit has a tenth of its time for the search: "
                 "take another, such as evolution, or search by `trainless search` first."
             )
-        if self.score is not None:
-            score = search_score(self.score)
+        if self.searched_score is not None:
+            score = search_score(self.searched_score)
             if self.time and score.source().is_taught:
                 raise InputError(
                     f"The score '{score.name}' trains before the first estimate, as long as it takes, and a fit has a "
                     "tenth of its time for the search: take another, or search by `trainless search` first."
                 )
+
+    @property
+    def searched_score(self) -> str | None:
+        """What the search is told to maximise: the score, or else what the strategy is made for."""
+        return self.score or usual_score(self.strategy)
 
     def _check_backbones(self) -> None:
         """Refuse a space whose weights are not there, and a backbone where none is asked for."""

@@ -43,8 +43,12 @@ def search(
         str, typer.Option(help="How architectures are proposed; `trainless strategies` lists them.")
     ] = ("freerea"),
     score: Annotated[
-        str, typer.Option(help="A proxy, an aggregation such as 'rank(flops, nwot)', or an estimator that trains.")
-    ] = ("robust"),
+        str | None,
+        typer.Option(
+            help="A proxy, an aggregation such as 'rank(flops, nwot)', or an estimator that trains; robust if left "
+            "out, one-shot for spos."
+        ),
+    ] = None,
     objective: Annotated[
         str, typer.Option(help="score, and beside it for a front: params, flops, latency, memory, a table's column.")
     ] = "score",
@@ -105,7 +109,8 @@ def search(
 
     check_places(csv, out)
     check_figure(figure)
-    search_score(score)  # what is wrong with an option is found before any data are read
+    if score is not None:
+        search_score(score)  # what is wrong with an option is found before any data are read
     is_timed = parse_budget(budget).seconds is not None
     if seeds < 1:
         raise InputError(f"--seeds is {seeds}, expected at least 1.")

@@ -11,6 +11,7 @@ from trainless.search.results import ReplayResult, SearchResult
 from trainless.search.run_off import RunOff
 from trainless.search.scores import (
     NAMED_SCORES,
+    USUAL_SCORE,
     EstimatorScore,
     RunningScore,
     SearchScore,
@@ -24,6 +25,7 @@ __all__ = [
     "COSTS",
     "NAMED_SCORES",
     "REFERENCE",
+    "USUAL_SCORE",
     "Budget",
     "Costs",
     "EstimatorScore",

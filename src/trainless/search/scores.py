@@ -12,7 +12,10 @@ from trainless.estimators.scores import NAMED_SCORES, RunningScore, SearchScore,
 from trainless.proxies import PROXIES
 from trainless.specs import parse_spec
 
-__all__ = ["NAMED_SCORES", "EstimatorScore", "RunningScore", "SearchScore", "search_score"]
+__all__ = ["NAMED_SCORES", "USUAL_SCORE", "EstimatorScore", "RunningScore", "SearchScore", "search_score"]
+
+USUAL_SCORE = "robust"
+"""What a search maximises unless it or its strategy is told otherwise."""
 
 
 @dataclass(frozen=True, eq=False)

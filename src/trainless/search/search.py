@@ -27,12 +27,12 @@ from trainless.search.loop import Loop
 from trainless.search.plan import SearchPlan, checked_fidelities, checked_objectives, checked_strategy
 from trainless.search.results import SearchResult, evaluation_table
 from trainless.search.run_off import RunOff
-from trainless.search.scores import search_score
+from trainless.search.scores import USUAL_SCORE, search_score
 from trainless.search.sessions import rung_sessions
 from trainless.search_spaces.base import SearchSpace
 from trainless.specs import parse_spec
 from trainless.store import Store
-from trainless.strategies import STRATEGIES, Strategy, SuccessiveHalving, strategy, strategy_spec
+from trainless.strategies import STRATEGIES, Strategy, SuccessiveHalving, strategy, strategy_spec, usual_score
 from trainless.tables import BenchmarkTable
 from trainless.types import Architecture
 from trainless.workers import WorkersChoice
@@ -57,7 +57,8 @@ class Search:
         space: a search space or its name.
         strategy: a name of `trainless.strategies.STRATEGIES`, with options or without; or a fresh `Strategy` of the
             same space and number of objectives.
-        score: what `trainless.search.search_score` takes: a proxy, an aggregation, or an estimator that trains.
+        score: what `trainless.search.search_score` takes: a proxy, an aggregation, or an estimator that trains; None is
+            ``"robust"``, or what the strategy is made for.
         data: what `trainless.data.load_data` takes.
         budget: what `trainless.search.parse_budget` takes, a number of evaluations, or a `Budget`. Cheaper evaluations
             of a strategy with several rungs and the run-off are not counted; their time is, but for the run-off's.
@@ -93,7 +94,7 @@ class Search:
         self,
         space: str | SearchSpace = "nasbench201",
         strategy: str | Strategy = "freerea",
-        score: Any = "robust",
+        score: Any = None,
         data: str | os.PathLike[str] | ImageDataset = "digits",
         *,
         budget: str | int | Budget = 200,
@@ -117,7 +118,7 @@ class Search:
         self.seed, self.objectives = seed, checked_objectives(objectives)
         if batch is not None and batch < 1:
             raise InputError(f"The batch of proposals is {batch}, expected at least 1.")
-        searched = search_score(score)
+        searched = search_score(score or usual_score(strategy) or USUAL_SCORE)
         if precision != "float32" and not searched.proxies:
             raise InputError(
                 f"The precision is '{precision}', which is of proxies, and the score '{searched.name}' an estimator "

@@ -7,7 +7,7 @@ from typing import Any
 from trainless.search_spaces.base import SearchSpace
 from trainless.specs import look_up, options_of, parse_spec, refuse_options, write_spec
 from trainless.strategies.base import CONTEXT, Proposal, Result, Strategy
-from trainless.strategies.evolution import FreeREA, RegularizedEvolution
+from trainless.strategies.evolution import FreeREA, RegularizedEvolution, SinglePathOneShot
 from trainless.strategies.gradients import GDAS, Darts, DrNAS, PCDarts, PDarts
 from trainless.strategies.halving import Hyperband, SuccessiveHalving
 from trainless.strategies.local import LocalSearch
@@ -20,7 +20,8 @@ from trainless.strategies.sampling import Grid, Random
 
 __all__ = [
     "CONTEXT", "STRATEGIES", "Proposal", "Result", "Strategy", "SuccessiveHalving", "check_study", "strategy",
-    "strategy_spec", "write_study",
+    "strategy_spec", "usual_score",
+    "write_study",
 ]  # fmt: skip
 
 STRATEGIES: dict[str, type[Strategy]] = {
@@ -28,7 +29,7 @@ STRATEGIES: dict[str, type[Strategy]] = {
     for kind in (
         Random, Grid, LocalSearch, Morph, RegularizedEvolution, FreeREA,
         TPE, GP, NSGA2, Reinforce, SuccessiveHalving, Hyperband, Darts, PCDarts,
-        PDarts, GDAS, DrNAS, ENAS, TENAS, ZeroCostPT,
+        PDarts, GDAS, DrNAS, ENAS, SinglePathOneShot, TENAS, ZeroCostPT,
     )
 }  # fmt: skip
 
@@ -60,6 +61,21 @@ def strategy(
         return name
     made = look_up("strategy", name, STRATEGIES, options, CONTEXT)
     return made(space, seed) if objectives is None else made(space, seed, objectives=objectives)
+
+
+def usual_score(name: str | Strategy) -> str | None:
+    """Tell what a search by a strategy maximises unless told otherwise; None for most, which do not care.
+
+    Raises:
+        UnknownNameError: no strategy has that name.
+
+    Example:
+        >>> usual_score("spos(population=20)"), usual_score("evolution")
+        ('one-shot', None)
+    """
+    if isinstance(name, Strategy):
+        return name.usual_score
+    return STRATEGIES[parse_spec(strategy_spec(name)).name].usual_score
 
 
 def strategy_spec(text: str) -> str:

@@ -80,6 +80,7 @@ class Strategy(ABC):
         batch: how many proposals it is best asked for at a time.
         several_objectives: whether it can maximise several objectives at once, towards their Pareto front.
         needs_images: whether it learns from images before it proposes, by `prepare`.
+        usual_score: what a search by it maximises unless told otherwise; None leaves that to the search.
         learnt: what `prepare` came to, which a search evaluates before all else.
         note: what is to be known of that; empty for nothing.
         space: the search space.
@@ -107,6 +108,7 @@ class Strategy(ABC):
     batch: ClassVar[int] = 1
     several_objectives: ClassVar[bool] = False
     needs_images: ClassVar[bool] = False
+    usual_score: ClassVar[str | None] = None
     learnt: tuple[Architecture, ...] = ()
     note: str = ""
     shares: pd.DataFrame | None = None

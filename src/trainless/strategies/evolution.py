@@ -9,7 +9,7 @@ from trainless.search_spaces.base import SearchSpace
 from trainless.strategies.base import Proposal, Result, Strategy
 from trainless.types import Architecture
 
-__all__ = ["FreeREA", "RegularizedEvolution"]
+__all__ = ["FreeREA", "RegularizedEvolution", "SinglePathOneShot"]
 
 
 class RegularizedEvolution(Strategy):
@@ -146,3 +146,27 @@ class FreeREA(RegularizedEvolution):
         worth = [self._value(architecture) for architecture in self.alive]
         best = sorted(range(len(worth)), key=worth.__getitem__, reverse=True)[: self.population]
         self.alive = [self.alive[index] for index in sorted(best)]
+
+
+class SinglePathOneShot(RegularizedEvolution):
+    """Single path one-shot: evolution by the accuracy of paths of a supernet, in which each step taught one at random.
+
+    Source: Guo et al., Single Path One-Shot Neural Architecture Search with Uniform Sampling, ECCV 2020. It is
+    `RegularizedEvolution` by the estimator ``one-shot``, unless another score is asked for.
+
+    Args:
+        space: the search space.
+        seed: decides all random choices.
+        objectives: one.
+        population: as for `RegularizedEvolution`.
+        tournament: as for `RegularizedEvolution`.
+
+    Example:
+        >>> from trainless.search_spaces import search_space
+        >>> search = SinglePathOneShot(search_space("nasbench201"), population=10, tournament=2)
+        >>> str(search), search.usual_score
+        ('spos(population=10, tournament=2)', 'one-shot')
+    """
+
+    name = "spos"
+    usual_score = "one-shot"
