@@ -20,29 +20,36 @@ SPACES = [
     "nasbench201(channels=4, cells=2)", "darts(channels=4, layers=3)", "nats_size(unit=2)", "mobile(width=4, depth=3)",
     "convnet(unit=2)", "nasbench_macro(width=4)", "transnas_micro(channels=4)", "transnas_macro(channels=4)",
     "nasbench101(channels=5, cells=1)", "chain(unit=2)", "mlp(unit=2)", "autoformer(unit=2)",
-    "hierarchical(channels=4)",
+    "hierarchical(channels=4)", "nasbench_asr(width=4)",
 ]  # fmt: skip
-TASK = Task("toy", 5, height=16, width=16)
-PATHS = 50
+TASK, SPOKEN = Task("toy", 5, height=16, width=16), Task("spoken", 5, channels=8, height=1, width=24)
+PATHS, PATHS_ROUNDED = 50, 10
 NB201 = "|nor_conv_3x3~0|+|none~0|nor_conv_1x1~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_3x3~2|"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("spec", SPACES)
 def test_paths_are_the_networks_taken_out(spec: str) -> None:
-    space = search_space(spec)
-    supernet, rng = Supernet(space, TASK).eval(), np.random.default_rng(0)
+    space, task = search_space(spec), SPOKEN if spec.startswith("nasbench_asr") else TASK
+    supernet, rng = Supernet(space, task).eval(), np.random.default_rng(0)
     # Statistics of batch normalisations that tell: those of the beginning hardly change anything.
     with torch.no_grad():
         for buffer in supernet.buffers():
             if buffer.is_floating_point():
                 buffer.uniform_(0.5, 1.5)
-    supernet.double()  # sums of convolutions on slices run in another order
-    images = torch.randn(2, *TASK.input_shape, generator=torch.Generator().manual_seed(0)).double()
+    images = torch.randn(2, *task.input_shape, generator=torch.Generator().manual_seed(0))
+    for _ in range(PATHS_ROUNDED):  # sums of convolutions on slices run in another order
+        architecture = space.sample(rng)
+        with torch.no_grad():
+            expected = supernet.subnetwork(architecture)(images)
+            scale = float(expected.abs().max())
+            torch.testing.assert_close(supernet(images, architecture), expected, rtol=0, atol=1e-5 * scale)
+    supernet.double()
+    images = images.double()
     for _ in range(PATHS):
         architecture = space.sample(rng)
         network = supernet.subnetwork(architecture).double()
-        assert sum(weight.numel() for weight in network.parameters()) == space.parameters(architecture, TASK)
+        assert sum(weight.numel() for weight in network.parameters()) == space.parameters(architecture, task)
         with torch.no_grad():
             torch.testing.assert_close(network(images), supernet(images, architecture), rtol=0, atol=1e-6)
         assert not {name for name, _ in network.named_parameters()} & {name for name, _ in supernet.named_parameters()}

@@ -70,6 +70,7 @@ class Course:
         is_interrupted: whether the training shall end where it stands, or be short where there is no epoch yet.
         finalists: the best few networks of the search, where a limit on the latency had them measured.
         candidates: different networks within the limits of which one is to be chosen; empty leaves it to the search.
+        most_epochs: that the training has at most, whatever time there is.
     """
 
     plan: Plan
@@ -85,6 +86,7 @@ class Course:
     is_interrupted: bool = False
     finalists: list[Finalist] = field(default_factory=list)
     candidates: Sequence[Architecture] = ()
+    most_epochs: int = MOST_EPOCHS
 
     def tell(self, stage: str, done: int, total: int) -> None:
         """Say what is being done, and how far it is."""
@@ -196,4 +198,4 @@ class Course:
             return self.plan.epochs
         epoch_seconds = size.seconds * len(self.splits.train)
         left = self.budget.training_end - (time.monotonic() if begun is None else begun)
-        return 0 if math.isnan(epoch_seconds) else max(1, min(MOST_EPOCHS, int(SPEED_KEPT * left / epoch_seconds)))
+        return 0 if math.isnan(epoch_seconds) else max(1, min(self.most_epochs, int(SPEED_KEPT * left / epoch_seconds)))

@@ -20,6 +20,7 @@ from trainless.errors import InputError
 from trainless.estimators.speeds import SpeedModel, seconds_an_image, work_of
 from trainless.search import Costs
 from trainless.search_spaces.pretrained import Pretrained
+from trainless.transfer import most_epochs
 from trainless.transfer.judging import JUDGED, counted_within
 from trainless.workers.process import keep_memory
 
@@ -160,11 +161,11 @@ def _judging(course: Course, space: Pretrained, judging: float, fitting: float) 
     seconds = min(judging * budget.seconds, JUDGING_SECONDS, whole)
     seconds += min(fitting * budget.seconds, FITTING_SECONDS, FORWARD * epoch_seconds)
     left = plan.epochs * epoch_seconds if plan.epochs else budget.training_end - time.monotonic() - seconds
-    epochs = plan.epochs or max(0, int(left / epoch_seconds))
+    epochs = plan.epochs or min(most_epochs(len(train_set)), max(0, int(left / epoch_seconds)))
     what = f"{epochs} epochs of {middle}, of as many multiply-adds as half of the candidates"
     return (
         Stage("judging", seconds, f"{len(within):,} pretrained candidates within the limits, the quickest first"),
-        _Training(left, epoch_seconds, what),
+        _Training(min(left, max(1, epochs) * epoch_seconds), epoch_seconds, what),
     )
 
 

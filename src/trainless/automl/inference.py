@@ -29,7 +29,9 @@ def compute_logits(network: torch.nn.Module, images: NDArray[np.uint8]) -> torch
     """
     with torch.inference_mode():
         batches = (torch.tensor(images[start : start + _BATCH]) for start in range(0, len(images), _BATCH))
-        return torch.cat([network(batch.float() / 255) for batch in batches])
+        # Channels last: up to three times as fast on a CPU, and the same numbers but for rounding.
+        laid_out = (batch.contiguous(memory_format=torch.channels_last) for batch in batches)
+        return torch.cat([network(batch.float() / 255) for batch in laid_out])
 
 
 def logits_of(network: torch.nn.Module, data: ImageDataset) -> torch.Tensor:

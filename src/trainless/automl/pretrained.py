@@ -21,7 +21,7 @@ from trainless.search import Costs, SearchResult
 from trainless.search_spaces.pretrained import Pretrained
 from trainless.training import Recipe, TrainingResult, TrainingState
 from trainless.training.measures import BALANCED
-from trainless.transfer import Start, fine_tuning_recipe, normalised, start_pretrained
+from trainless.transfer import Start, fine_tuning_recipe, most_epochs, normalised, start_pretrained
 from trainless.transfer.fitting import NO_TIME
 from trainless.transfer.judging import LEAST_EPOCH
 from trainless.types import Architecture
@@ -114,7 +114,9 @@ def fine_tuned(
         on_epoch: called with where the training stands after each epoch.
         is_over: leave the training out.
     """
-    tuning = replace(course, splits=normalised(course.splits, start.backbone))
+    tuning = replace(
+        course, splits=normalised(course.splits, start.backbone), most_epochs=most_epochs(len(course.splits.train))
+    )  # fmt: skip
     measure, recipe = course.measure, _recipe(course)
     settled, weights = start.result(measure), _UNTRAINED
     size = Size(start.space, 0, math.nan, 1) if is_over else _speed(course, start, recipe.batch_size)

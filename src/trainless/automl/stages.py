@@ -369,7 +369,7 @@ def train_network(
         if course.is_interrupted:
             deadline = min(budget.training_end, time.monotonic() + _SHORT_SECONDS)
         return train(
-            network, splits.train, splits.valid, epochs=done + (plan.epochs or MOST_EPOCHS), seed=plan.seed,
+            network, splits.train, splits.valid, epochs=done + (plan.epochs or course.most_epochs), seed=plan.seed,
             recipe=chosen, measure=course.measure, deadline=deadline,
             epoch_seconds=None if math.isnan(size.seconds) else size.seconds * len(splits.train),
             threads=size.threads, resume=last, on_epoch=report, devices=plan.devices, prefer_last=True,
@@ -403,7 +403,7 @@ def train_network(
 def _more_epochs(course: Course, state: TrainingState) -> int:
     """How many more epochs there will be after those of a state."""
     left = course.budget.training_end - time.monotonic()
-    return course.plan.epochs or max(1, min(MOST_EPOCHS, int(left / (state.seconds / state.epochs))))
+    return course.plan.epochs or max(1, min(course.most_epochs, int(left / (state.seconds / state.epochs))))
 
 
 def with_memory(recipe: Recipe, attempt: Callable[[Recipe], Any], notes: list[str]) -> Any:

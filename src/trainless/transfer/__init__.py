@@ -10,6 +10,7 @@ from trainless.transfer.fitting import (
     fine_tuning_recipe,
     fit_pretrained,
     in_closed_form,
+    most_epochs,
     normalised,
     start_pretrained,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "fit_pretrained",
     "in_closed_form",
     "judge",
+    "most_epochs",
     "normalised",
     "start_pretrained",
 ]
