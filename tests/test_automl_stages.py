@@ -255,6 +255,18 @@ class TestFinalists:
         assert [finalist.is_chosen for finalist in wide.finalists] == [True, *[False] * 4]
         assert len(times) == 5
 
+    @pytest.mark.parametrize(("seconds", "number"), [(3600.0, 5), (30.0, 0)])
+    def test_a_fit_of_a_minute_tells_of_the_best_few_anyway(self, seconds: float, number: int) -> None:
+        splits = load_splits("digits")
+        course = begin(splits, Plan(time=seconds, space=SPACE, workers=0, score="params"))
+        found = Search(SPACE, "random", "params", splits.train, budget=12, workers=0).run()
+        chosen = choose_network(course, Size(SPACE, 0, 1e-9, 1), found)
+        rows = found.evaluations.sort_values("score", ascending=False, kind="stable").iloc[:number]
+        assert [finalist.architecture for finalist in course.finalists] == list(rows["architecture"])
+        assert [str(chosen)] * bool(number) == [one.architecture for one in course.finalists if one.is_chosen]
+        assert all(finalist.predicted_latency_ms is None for finalist in course.finalists)
+        assert all(0 < finalist.latency_ms <= finalist.latency_high_ms for finalist in course.finalists)
+
 
 class TestChoice:
     def test_of_those_that_are_alike_the_one_with_the_most_multiply_adds(self) -> None:

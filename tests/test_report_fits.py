@@ -220,6 +220,15 @@ class TestFitPage:
             "yes", "12.000", "3,210", "900,000", "0.75", "0.5", "0.625", "81.25", "|skip_connect~0|"
         ]  # fmt: skip
 
+    def test_finalists_where_the_latency_is_not_limited(self) -> None:
+        first = Finalist("|none~0|", 12.5, 4_321, 1_000_000, None, 1.25, 1.5, True, 0.75)
+        made = make_fitted()
+        page = read(fit_page(replace(made, finalists=(first,), limits=Limits())))
+        assert "The first was trained; the others were not" in page.text
+        assert page.rows(1)[2][4] == "–"
+        limited = read(fit_page(replace(made, finalists=(first,), limits=Limits(latency=2))))
+        assert "The first whose upper quartile keeps the limit on the latency" in limited.text
+
     def test_without_recipes_epochs_notes_and_protocol(self) -> None:
         training = TrainingResult(80.0, 3, 2, 9.0)
         fitted = replace(make_fitted(), trials=[], notes=(), protocol={}, training=training, seconds={})

@@ -68,7 +68,7 @@ class Course:
         seconds: by stage, the time it took.
         rivals: by name, what simple classifiers say of the test images.
         is_interrupted: whether the training shall end where it stands, or be short where there is no epoch yet.
-        finalists: the best few networks of the search, where a limit on the latency had them measured.
+        finalists: the best few networks of the search, measured; none in short fits that do not limit the latency.
         candidates: different networks within the limits of which one is to be chosen; empty leaves it to the search.
         most_epochs: that the training has at most, whatever time there is.
     """

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -25,7 +27,7 @@ class Finalist:
         score: by which the search ranked it.
         parameters: their number.
         flops: multiply-adds for one image.
-        predicted_latency_ms: milliseconds for one image, as the search reckoned with.
+        predicted_latency_ms: milliseconds for one image, as the search reckoned with; None where it did not.
         latency_ms: the same as it was measured, the median.
         latency_high_ms: the upper quartile, which with a margin keeps the limit or does not.
         is_chosen: whether it is the one that was trained.
@@ -36,7 +38,7 @@ class Finalist:
     score: float
     parameters: int
     flops: int
-    predicted_latency_ms: float
+    predicted_latency_ms: float | None
     latency_ms: float
     latency_high_ms: float
     is_chosen: bool
@@ -44,8 +46,9 @@ class Finalist:
 
 
 def finalists(
-    evaluations: pd.DataFrame, best_first: Iterable[Candidate], measured: Mapping[Candidate, Latency], chosen: Candidate
-) -> list[Finalist]:
+    evaluations: pd.DataFrame, best_first: Iterable[Candidate], measured: Mapping[Candidate, Latency],
+    chosen: Candidate, *, deadline: float = math.inf,
+) -> list[Finalist]:  # fmt: skip
     """Describe the best few networks of a search, and all others that were measured; the former are measured if needed.
 
     Args:
@@ -53,17 +56,19 @@ def finalists(
         best_first: the networks, the best-scored first.
         measured: what is known of them.
         chosen: the one that is trained.
+        deadline: value of `time.monotonic` from which on no other is measured.
     """
     rows = {str(row["architecture"]): row for row in evaluations.to_dict("records")}
-    found = []
+    found = list[Finalist]()
     for number, candidate in enumerate(best_first):
-        if number >= _BEST and candidate not in measured:
+        is_late = found and time.monotonic() > deadline
+        if candidate not in measured and (number >= _BEST or is_late):
             continue
         name, latency = str(candidate.architecture), measured.get(candidate) or measured_latency(candidate)
         row = rows[name]
         found.append(
             Finalist(
-                name, float(row["score"]), int(row["parameters"]), int(row["flops"]), float(row["latency_ms"]),
+                name, float(row["score"]), int(row["parameters"]), int(row["flops"]), row.get("latency_ms"),
                 latency.milliseconds, latency.high, candidate == chosen,
             )
         )  # fmt: skip

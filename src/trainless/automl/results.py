@@ -126,7 +126,7 @@ class Fitted:
         costs: by name all of `trainless.costs.COSTS`, measured on this machine where they are measured.
         limits: what the network may cost.
         seconds: by stage, the time it took: ``data``, ``search``, ``tuning``, ``training``, ``test``.
-        finalists: the best few networks that it found, measured; empty where the latency is not limited.
+        finalists: the best few networks that it found, measured; empty in short fits that do not limit the latency.
         weights: origin and licence of the pretrained weights that it starts from; empty where there are none.
         notes: what happened that one should know, as sentences.
         protocol: how all this came about, as name and value.

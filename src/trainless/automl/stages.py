@@ -61,6 +61,7 @@ _FORMULA_SECONDS = 0.005  # for an architecture, with all that the search does a
 # quick network of 275,738 parameters came to no more than 26 of the same.
 _ALIKE = 2.0  # points of accuracy in time below the best, from which the network with the most multiply-adds is taken
 _FINALISTS = 10  # that are measured at most, before the fastest is taken
+_TABLED_SECONDS, _TABLED = 60.0, 0.02  # a fit of this time tells of the latency of the best few anyway, in this share
 
 
 def fit_size(course: Course, latencies: LatencyModel, *, is_measured: bool = False) -> Size:
@@ -203,6 +204,10 @@ def choose_network(course: Course, size: Size, found: SearchResult) -> Architect
                 f"margin, they are above the limit of {most:g} ms."
             )
         course.finalists = finalists(found.evaluations, candidates, dict(measured), chosen)
+    elif course.plan.time and course.plan.time >= _TABLED_SECONDS:
+        candidates = [course.candidate(space, space.parse(name)) for name in ranked["architecture"].head(_FINALISTS)]
+        until = time.monotonic() + _TABLED * course.plan.time
+        course.finalists = finalists(found.evaluations, candidates, {}, candidates[0], deadline=until)
     rows = [asdict(finalist) for finalist in course.finalists]
     course.checkpoint.keep(architecture=str(best), finalists=rows, elapsed=course.budget.elapsed)
     return best

@@ -301,7 +301,7 @@ def _tell(written: Fitted, out: Path) -> None:
     for said in written.held():
         tell(f"Limit: {said}")
     if written.finalists:
-        tell("Finalists, by score; latency in ms is predicted, measured (median), and its upper quartile:")
+        tell("Finalists, by score; latency in ms is predicted where it is limited, measured (median), its quartile:")
         print_rows([_finalist(finalist) for finalist in written.finalists])
     tell(f"{written.architecture} of {written.space}")
     tell(f"Search: {written.protocol['scored']}.")
@@ -312,11 +312,12 @@ def _tell(written: Fitted, out: Path) -> None:
 
 
 def _finalist(finalist: Finalist) -> dict[str, Any]:
-    accuracy = finalist.valid_accuracy
+    accuracy, predicted = finalist.valid_accuracy, finalist.predicted_latency_ms
     return {
         "": "chosen" if finalist.is_chosen else "", "score": finalist.score, "parameters": finalist.parameters,
-        "multiply-adds": finalist.flops, "predicted": finalist.predicted_latency_ms, "measured": finalist.latency_ms,
-        "quartile": finalist.latency_high_ms, "validation": "" if accuracy is None else f"{accuracy:.2%}",
+        "multiply-adds": finalist.flops, "predicted": "" if predicted is None else predicted,
+        "measured": finalist.latency_ms, "quartile": finalist.latency_high_ms,
+        "validation": "" if accuracy is None else f"{accuracy:.2%}",
         "architecture": finalist.architecture,
     }  # fmt: skip
 

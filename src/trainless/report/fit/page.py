@@ -62,6 +62,7 @@ def fit_page(fitted: Fitted) -> str:
         training=_training(fitted.training),
         confusion=_confusion(fitted.test),
         finalists=table_of(finalist_table(fitted), _FINALISTS, "by score") if fitted.finalists else None,
+        limits_latency="latency" in fitted.limits.most,
         trials=_trials(fitted),
         search=search_context(fitted.search),
         advice=fitted.audit.advice(),
