@@ -1,11 +1,11 @@
 """Train networks from pretrained features further, for the same time, and print what it adds to a head in closed form.
 
     python benchmarks/further_training.py [--set cifar10-1000] [--seconds 60] [--rates 0.001] [--seeds 0] [--threads 2]
-                                          [--architectures lite0-b12-r32-linear lite0-b12-r64-linear ...]
+                                          [--epochs 6 20 60] [--architectures lite0-b12-r32-linear ...]
 
 The images are those of `benchmarks/few_images.py`, of which a fifth validates. Printed is also the share of what was
-wrong on the test images that is left by weights that are drawn back to those before it. Give it a machine that does
-nothing else.
+wrong on the test images that is left by weights that are drawn back to those before it, and the mean of each setting.
+With --epochs each training has so many, whatever the time; without, give it a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import time
 from dataclasses import replace
 from itertools import product
 
+import pandas as pd
 import torch
 from common import machine, print_table
 from few_images import SETS, drawn, tested
@@ -25,6 +26,7 @@ from trainless.search_spaces.pretrained import Pretrained
 from trainless.training import train
 from trainless.training.batches import Batches
 from trainless.transfer import draw_back, fine_tuning_recipe, in_closed_form, normalised
+from trainless.workers.process import keep_memory
 
 BACKWARD = 3.0  # times the seconds of features, a guess for the first epoch
 ARCHITECTURES = [f"lite0-b12-r{pixels}-linear" for pixels in (32, 48, 64, 96, 128)]
@@ -38,22 +40,34 @@ def main() -> None:
     parser.add_argument("--rates", nargs="+", type=float, default=[1e-3])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--epochs", nargs="+", type=int, default=[0], help="of each training; 0 is by the time")
     parser.add_argument("--architectures", nargs="+", default=ARCHITECTURES)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    print(f"{machine()}; {arguments.set}, {arguments.seconds:g} s of {arguments.threads} threads\n")
+    keep_memory()  # as a fit does
+    time_said = "" if any(arguments.epochs) else f", {arguments.seconds:g} s"
+    print(f"{machine()}; {arguments.set}{time_said}, {arguments.threads} threads\n")
     rows = []
     for seed in arguments.seeds:
         splits = drawn(arguments.set, seed)
-        for name, rate in product(arguments.architectures, arguments.rates):
-            rows.append((name, f"{rate:g}", seed, *trained(name, rate, seed, splits, arguments)))
+        for name, rate, epochs in product(arguments.architectures, arguments.rates, arguments.epochs):
+            row = trained(name, rate, epochs, seed, splits, arguments)
+            rows.append((name, rate, epochs or "", seed, *row))
+    columns = ["network", "rate", "of", "seed", "in closed form %", "trained further %", "drawn back %", "left wrong",
+               "epochs"]  # fmt: skip
     print_table(
-        ("network", "rate", "seed", "in closed form %", "trained further %", "drawn back %", "left wrong", "epochs"),
-        rows,
+        columns, [tuple(f"{value:.4g}" if isinstance(value, float) else value for value in row) for row in rows]
+    )
+    means = pd.DataFrame(rows, columns=columns).groupby(["network", "rate", "of"], sort=False)["drawn back %"]
+    print()
+    print_table(
+        ("network", "rate", "of", "drawn back %, mean"), [(*key, f"{mean:.2f}") for key, mean in means.mean().items()]
     )
 
 
-def trained(name: str, rate: float, seed: int, splits: Splits, arguments: argparse.Namespace) -> tuple[str, ...]:
+def trained(
+    name: str, rate: float, most: int, seed: int, splits: Splits, arguments: argparse.Namespace
+) -> tuple[float, ...]:  # fmt: skip
     """Train one, and give the rest of its row."""
     space = Pretrained()
     architecture = space.parse(name)
@@ -64,15 +78,15 @@ def trained(name: str, rate: float, seed: int, splits: Splits, arguments: argpar
     epoch_seconds, before = BACKWARD * (time.monotonic() - start), accuracy(network, parts.test)
     recipe = replace(fine_tuning_recipe(len(parts.train), photographs=True), learning_rate=rate)
     result = train(
-        network, parts.train, parts.valid, epochs=50, seed=seed, recipe=recipe, threads=arguments.threads,
-        deadline=time.monotonic() + arguments.seconds, epoch_seconds=epoch_seconds, prefer_last=True,
+        network, parts.train, parts.valid, epochs=most or 50, seed=seed, recipe=recipe, threads=arguments.threads,
+        deadline=None if most else time.monotonic() + arguments.seconds, epoch_seconds=epoch_seconds, prefer_last=True,
         keep_weights=True,
     )  # fmt: skip
     after, epochs = accuracy(network, parts.test), result.epochs - 1 + result.part
     draw_back(network, weights)
     drawn_back = accuracy(network, parts.test)
     left = (100 - drawn_back) / (100 - before)
-    return f"{before:.2f}", f"{after:.2f}", f"{drawn_back:.2f}", f"{left:.2f}", f"{epochs:.1f}"
+    return before, after, drawn_back, left, epochs
 
 
 def accuracy(network: nn.Module, data: ImageDataset) -> float:

@@ -305,8 +305,15 @@ class TestSearchFigure:
 def test_shares_of_options_have_a_panel_a_choice(tmp_path: Path) -> None:
     columns = pd.MultiIndex.from_tuples([(choice, option) for choice in ("a to b", ODD) for option in ("conv", ODD)])
     shares = pd.DataFrame(np.full((3, 4), [0.25, 0.75, 0.5, 0.5]), columns=columns, index=[1, 2, 3])
-    result = replace(make_search(), shares=shares)
+    by_epoch = pd.DataFrame(
+        {"skips": [1, 2, 4], "eigenvalue": [0.25, 0.5, 1.5], "architecture": ["a", "b", ODD]}, [1, 2, 3]
+    )
+    result = replace(make_search(), shares=shares, by_epoch=by_epoch)
     page = read(search_page(result, GRAPH))
+    assert page.rows(0) == (
+        ["epoch", "skip connections", "eigenvalue", "architecture"], ["1", "2", "3"],
+        ["1", "0.25", "a", "2", "0.5", "b", "4", "1.5", ODD],
+    )  # fmt: skip
     plot = block(page, "shares")
     assert [trace["y"] for trace in plot["data"]] == [[0.25] * 3, [0.75] * 3, [0.5] * 3, [0.5] * 3]
     assert [trace["yaxis"] for trace in plot["data"]] == ["y", "y", "y2", "y2"]

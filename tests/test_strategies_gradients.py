@@ -13,7 +13,7 @@ from trainless.errors import InputError
 from trainless.search import Search, replay
 from trainless.search_spaces import search_space
 from trainless.store import Store
-from trainless.strategies import STRATEGIES, strategy
+from trainless.strategies import STRATEGIES, strategy, strategy_spec
 
 SPACE = search_space("nasbench201(channels=2, cells=1)")
 OPTIONS = {
@@ -62,11 +62,28 @@ def test_a_search_begins_with_what_was_learnt(name: str, tmp_path: Path, monkeyp
     assert again.protocol["learnt"] == found.protocol["learnt"]
     if (shares := found.shares) is not None:
         assert list(shares.index) == list(range(1, total + 1))
+        assert found.by_epoch is not None
+        assert list(found.by_epoch.columns) == ["skips", "architecture"]
+        assert list(found.by_epoch.index) == list(shares.index)
+        assert f"its skip connections are {found.by_epoch['skips'].iloc[-1]}" in found.protocol["learnt"]
         assert list(shares.columns)[3:6] == [
             ("input to 1", "nor_conv_3x3"),
             ("input to 1", "avg_pool_3x3"),
             ("input to 2", "none"),
         ]
+
+
+def test_eigenvalues_and_paths_left_out_are_options() -> None:
+    text = "darts(epochs=2, eigenvalues=yes, drop_path=0.2)"
+    found = Search(SPACE, text, "params", some_digits(), budget=2, workers=0).run()
+    assert found.by_epoch is not None
+    assert list(found.by_epoch.columns) == ["skips", "eigenvalue", "architecture"]
+    assert np.isfinite(found.by_epoch["eigenvalue"]).all()
+    assert strategy_spec(text) == "darts(epochs=2, eigenvalues=True, drop_path=0.2)"
+    plain = Search(SPACE, "darts(epochs=2, eigenvalues=yes)", "params", some_digits(), budget=2, workers=0).run()
+    assert plain.shares is not None
+    assert found.shares is not None
+    assert not plain.shares.equals(found.shares)
 
 
 def test_draws_follow_the_shares() -> None:
@@ -100,3 +117,5 @@ def test_where_there_is_nothing_to_learn_from(name: str) -> None:
 def test_wrong_options() -> None:
     with pytest.raises(InputError, match="The order of darts is 3, expected 1 or 2"):
         strategy("darts(order=3)", SPACE)
+    with pytest.raises(InputError, match=r"The drop_path of gdas is 1\.0, expected a number from 0 to below 1"):
+        strategy("gdas(drop_path=1)", SPACE)

@@ -39,6 +39,8 @@ class SearchResult:
         protocol: how all this came about, as name and value.
         shares: None, or of a strategy that mixes operations the share of each option after each epoch: one row an
             epoch, one column an option, named by its choice and itself.
+        by_epoch: None, or of the same what the mixture led to after each epoch: ``skips``, ``eigenvalue`` where it was
+            asked for, ``architecture``.
     """
 
     title: str
@@ -52,6 +54,7 @@ class SearchResult:
     run_off: pd.DataFrame | None = None
     protocol: Mapping[str, str] = field(default_factory=dict)
     shares: pd.DataFrame | None = None
+    by_epoch: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True, eq=False)

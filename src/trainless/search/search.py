@@ -215,7 +215,7 @@ class Search:
             evaluations=evaluation_table(loop, plan, told, estimates),
             front=tuple(front) if len(plan.objectives) > 1 else (best,), rejected=dict(loop.rejected), stopped=stopped,
             run_off=trained, protocol=plan.protocol(loop.history, list(sessions.notes), made.note, verdict),
-            shares=made.shares,
+            shares=made.shares, by_epoch=made.by_epoch,
         )  # fmt: skip
 
     def _explore(

@@ -83,6 +83,8 @@ class Strategy(ABC):
         usual_score: what a search by it maximises unless told otherwise; None leaves that to the search.
         learnt: what `prepare` came to, which a search evaluates before all else.
         note: what is to be known of that; empty for nothing.
+        shares: of a strategy that mixes operations the share of each option after each epoch.
+        by_epoch: of the same what the mixture led to after each epoch, and how many skip connections that has.
         space: the search space.
         objectives: number of values in each result.
 
@@ -112,6 +114,7 @@ class Strategy(ABC):
     learnt: tuple[Architecture, ...] = ()
     note: str = ""
     shares: pd.DataFrame | None = None
+    by_epoch: pd.DataFrame | None = None
 
     def __init__(self, space: SearchSpace, seed: int = 0, *, objectives: int = 1) -> None:
         if objectives > 1 and not self.several_objectives:

@@ -32,6 +32,8 @@ class GradientBased(Taught):
         epochs: of the mixed network.
         rate: learning rate of the preferences.
         early_stop: whether a rise of the Hessian's dominant eigenvalue ends it, as for `search_by_gradients`.
+        eigenvalues: whether that eigenvalue is computed after each epoch, to be shown.
+        drop_path: probability by which an operation is left out for an image.
 
     Raises:
         InputError: the operations of the space cannot be mixed.
@@ -41,10 +43,13 @@ class GradientBased(Taught):
 
     def __init__(
         self, space: SearchSpace, seed: int = 0, *, objectives: int = 1, epochs: int = 50, rate: float = 3e-4,
-        early_stop: bool = False,
+        early_stop: bool = False, eigenvalues: bool = False, drop_path: float = 0.0,
     ) -> None:  # fmt: skip
         super().__init__(space, seed, objectives=objectives)
         self.epochs, self.rate, self.early_stop = epochs, rate, early_stop
+        self.eigenvalues, self.drop_path = eigenvalues, drop_path
+        if not 0 <= drop_path < 1:
+            raise InputError(f"The drop_path of {self.name} is {drop_path}, expected a number from 0 to below 1.")
         self._relaxation: Relaxation = space.relaxation(ANY_TASK)
         self._shares = [np.full(len(options), 1 / len(options)) for options in self._relaxation.choices]
 
@@ -53,12 +58,13 @@ class GradientBased(Taught):
 
         found = search_by_gradients(
             self.space, *self._split(images), method=self.method, epochs=self.epochs, seed=self.seed,
-            preference_rate=self.rate, early_stop=self.early_stop, resume=kept.training(),
+            preference_rate=self.rate, early_stop=self.early_stop, has_eigenvalues=self.eigenvalues,
+            drop_path=self.drop_path, resume=kept.training(),
             on_epoch=kept.keeper(told, self.epochs),
         )  # fmt: skip
         ends = np.cumsum([len(options) for options in self._relaxation.choices])[:-1]
         self._shares = np.split(np.array(found.shares[-1]), ends)
-        self.learnt, self.shares = (found.architecture,), found.table()
+        self.learnt, self.shares, self.by_epoch = (found.architecture,), found.table(), found.by_epoch()
         skips = len(self.space.skip_spans(found.architecture))
         ended = f", which the rise of the eigenvalue ended at {found.eigenvalues[-1]:.3g}" if found.is_stopped else ""
         self.note = (
@@ -85,6 +91,8 @@ class Darts(GradientBased):
         epochs: of the mixed network.
         rate: learning rate of the preferences.
         early_stop: as for `GradientBased`.
+        eigenvalues: as for `GradientBased`.
+        drop_path: as for `GradientBased`.
         order: 1, or 2 for gradients after the step that the weights are about to take, at four times the cost.
 
     Raises:
@@ -100,9 +108,12 @@ class Darts(GradientBased):
 
     def __init__(
         self, space: SearchSpace, seed: int = 0, *, objectives: int = 1, epochs: int = 50, rate: float = 3e-4,
-        early_stop: bool = False, order: int = 1,
+        early_stop: bool = False, eigenvalues: bool = False, drop_path: float = 0.0, order: int = 1,
     ) -> None:  # fmt: skip
-        super().__init__(space, seed, objectives=objectives, epochs=epochs, rate=rate, early_stop=early_stop)
+        super().__init__(
+            space, seed, objectives=objectives, epochs=epochs, rate=rate, early_stop=early_stop,
+            eigenvalues=eigenvalues, drop_path=drop_path,
+        )  # fmt: skip
         if order not in (1, 2):
             raise InputError(f"The order of darts is {order}, expected 1 or 2.")
         self.order, self.method = order, "darts" if order == 1 else "darts-2"
@@ -113,9 +124,12 @@ class _AtTwiceTheRate(GradientBased):
 
     def __init__(
         self, space: SearchSpace, seed: int = 0, *, objectives: int = 1, epochs: int = 50, rate: float = 6e-4,
-        early_stop: bool = False,
+        early_stop: bool = False, eigenvalues: bool = False, drop_path: float = 0.0,
     ) -> None:  # fmt: skip
-        super().__init__(space, seed, objectives=objectives, epochs=epochs, rate=rate, early_stop=early_stop)
+        super().__init__(
+            space, seed, objectives=objectives, epochs=epochs, rate=rate, early_stop=early_stop,
+            eigenvalues=eigenvalues, drop_path=drop_path,
+        )  # fmt: skip
 
 
 class PCDarts(_AtTwiceTheRate):

@@ -65,6 +65,15 @@ class GradientSearch:
         columns = pd.MultiIndex.from_tuples(self.labels)
         return pd.DataFrame(self.shares, columns=columns, index=range(1, len(self.shares) + 1))
 
+    def by_epoch(self) -> pd.DataFrame:
+        """Give ``skips``, ``eigenvalue`` where these were asked for, and ``architecture``: one row an epoch from 1."""
+        columns: dict[str, Sequence[object]] = {"skips": self.skips}
+        if self.eigenvalues:
+            columns["eigenvalue"] = self.eigenvalues
+        return pd.DataFrame(
+            {**columns, "architecture": list(map(str, self.found))}, index=range(1, len(self.found) + 1)
+        )
+
 
 def search_by_gradients(
     space: SearchSpace,

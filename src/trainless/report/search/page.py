@@ -90,12 +90,22 @@ def search_context(result: SearchResult, others: Sequence[SearchResult] = ()) ->
         "below": shown(result).below,
         "curve": curve_plot(result, others),
         "shares": None if result.shares is None else shares_plot(result.shares),
+        "by_epoch": _by_epoch(result),
         "fronts": fronts,
         "members": _members(result),
         "candidates": _candidates(result),
         "run_off": _run_off(result),
         "limits": _limits(result),
     }
+
+
+def _by_epoch(result: SearchResult) -> Table | None:
+    """What a mixture led to after each epoch."""
+    if result.by_epoch is None:
+        return None
+    columns = [Column("skips", "skip connections", ",.0f", None), Column("eigenvalue", "eigenvalue", ".3g", None),
+               Column("architecture", "architecture", "", None)]  # fmt: skip
+    return table_of(result.by_epoch, [column for column in columns if column.name in result.by_epoch], "epoch")
 
 
 def _found(result: SearchResult) -> dict[str, Any] | None:
