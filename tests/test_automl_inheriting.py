@@ -104,6 +104,14 @@ class TestFrom:
         assert all(torch.equal(value, before[name]) for name, value in begun[0].items() if name not in head)
         assert 0.5 < fitted.start["taken_over"] < 1
 
+    def test_its_cell_is_stacked_larger_where_another_size_is_asked_for(
+        self, run: tuple[Fitted, Path], digits: Splits
+    ) -> None:
+        fitted = fit(digits, plan("from", run[1], space="nats_size(unit=2)", limits=Limits()))
+        assert (fitted.architecture, fitted.space) == (MIDDLE, "nats_size, unit=2")
+        assert 0 < fitted.start["taken_over"] < 1
+        assert any("The architecture is that of the earlier run" in note for note in fitted.notes)
+
     def test_limits_that_it_breaks_have_another_network_searched(
         self, run: tuple[Fitted, Path], digits: Splits
     ) -> None:

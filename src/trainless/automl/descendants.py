@@ -33,7 +33,8 @@ def larger_networks(
     """List different networks that another one can grow to without changing what it computes, within limits.
 
     Some are those with names, others are found by walks of mutations that make it larger, to at most four times its
-    parameters and multiply-adds. Where there are any of at least a quarter more of either, these only.
+    parameters and multiply-adds; in a larger size of the space the same architecture is one, however large. Where there
+    are any of at least a quarter more of either, these only.
 
     Args:
         space: the search space, maybe in a larger size than that of the network.
@@ -51,13 +52,16 @@ def larger_networks(
         >>> found = larger_networks(space, small, space.blueprint(small, task), task, lambda _: True)
         >>> min(space.parameters(network, task) for network in found) > space.parameters(small, task)
         True
+        >>> stacked = search_space("nats_size", unit=24)
+        >>> small in larger_networks(stacked, small, space.blueprint(small, task), task, lambda _: True)
+        True
     """
-    family = _Family(space, task, before)
+    family, own = _Family(space, task, before), space.canonical(architecture)
 
     @cache
     def is_member(network: Architecture) -> bool:
         return (
-            1 < max(family.ratios(network)) <= _MOST_GROWN
+            1 < max(family.ratios(network)) <= (math.inf if network == own else _MOST_GROWN)
             and is_within(network)
             and can_morph(before, family.blueprint(network))
         )

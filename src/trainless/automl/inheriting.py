@@ -19,7 +19,7 @@ from trainless.automl.latencies import LatencyModel, first_within
 from trainless.automl.results import Trained
 from trainless.automl.routes import Choice, choose_from_scratch, found_by
 from trainless.automl.stages import calibrate, train_network, tune_recipe
-from trainless.errors import InputError
+from trainless.errors import ArchitectureError, InputError
 from trainless.initialization import derive_from_data
 from trainless.morphism import inherit, morph, shrink
 from trainless.operations import MirrorAveraged, Whitening
@@ -82,13 +82,17 @@ def _start(course: Course) -> EarlierRun:
 
 
 def _own(course: Course, start: EarlierRun, latencies: LatencyModel) -> Sequence[Architecture]:
-    """The network of the run, of which all fits but where images or classes are others, if it is within the limits."""
+    """The architecture of the run, if it is one of the space, maybe in another size, and within the limits."""
     space, most = course.plan.scratch_space, course.plan.limits.most.get("latency")
-    if space.label != start.space.label or not course.is_within(space, latencies)(start.architecture):
+    try:
+        own = space.parse(str(start.architecture))
+    except ArchitectureError:  # a width that the other size has not
         return ()
-    if most is not None and first_within([course.candidate(space, start.architecture)], most)[0] is None:
+    if not course.is_within(space, latencies)(own):
         return ()
-    return (start.architecture,)
+    if most is not None and first_within([course.candidate(space, own)], most)[0] is None:
+        return ()
+    return (own,)
 
 
 def _others(course: Course, start: EarlierRun, latencies: LatencyModel) -> Sequence[Architecture]:
@@ -136,8 +140,8 @@ def _inherited(course: Course, start: EarlierRun, choice: Choice, on_epoch: OnEp
     course.notes.append(f"The training started from an earlier run: {said}.")
     if course.candidates:
         course.notes.append(
-            "The network is that of the earlier run, whatever scores higher: it is within the limits, and no other "
-            "could take over as much of what was learnt."
+            "The architecture is that of the earlier run, whatever scores higher: it is within the limits, and no "
+            "other could take over as much of what was learnt."
         )
     result, recipe = train_network(course, choice.size, network, recipe, on_epoch, **_ALL_LEARN)
     course.lap("training")
