@@ -57,6 +57,8 @@ def main() -> None:
     parser.add_argument("--before", type=Path, metavar="PATH", help="another checkout to compare with")
     parser.add_argument("--rounds", type=int, default=3, help="of fresh processes, with --before")
     arguments = parser.parse_args()
+    if arguments.cells < 2:
+        parser.error(f"--cells is {arguments.cells}, expected at least 2")
     if arguments.before:
         compare(arguments.before, arguments.cells, arguments.batch_size, arguments.rounds, arguments.precision)
     else:

@@ -72,7 +72,7 @@ def test_what_is_clearly_larger_is_preferred_to_what_is_hardly() -> None:
     assert ratios(parameters) == []
 
 
-@pytest.mark.parametrize("size", ["channels=4, cells=1", "channels=8, cells=2"])  # the second is 24 times as large
+@pytest.mark.parametrize("size", ["channels=4, cells=1", "channels=8, cells=1"])  # the second is many times as large
 def test_a_space_of_one_width_grows_in_a_larger_size(size: str) -> None:
     small, large = search_space("nasbench201(channels=2, cells=1)"), search_space(f"nasbench201({size})")
     cell = small.make(["nor_conv_3x3"] * 6)

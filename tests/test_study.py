@@ -199,6 +199,16 @@ class TestFromStore:
         assert board.loc["params", "noise"] == pytest.approx(1)
         assert np.isfinite(board.loc["hybrid", "noise"])
 
+    def test_other_seeds_on_other_architectures_tell_nothing(self, tmp_path: Path) -> None:
+        path, alike = tmp_path / "scores.db", Run("toy", "digits:11", 4, "batch=64,dtype=float32")
+        others = SCORES.set_axis([f"other{number}" for number in range(len(SCORES))])
+        with filled(path) as store, filled(path, others, alike):
+            first = next(run for run in store.runs() if run.seed == 3)
+            study = study_from_store(store, TABLE, "digits", "test", run=first)
+        assert study.noise is None
+        assert "noise" not in study.protocol
+        assert "noise" not in study.leaderboard(resamples=0)
+
     def test_splits_never_stand_in_for_one_another(self, tmp_path: Path) -> None:
         with filled(tmp_path / "scores.db") as store, pytest.raises(TableError, match="valid"):
             study_from_store(store, TABLE, "digits", "test_seed888")

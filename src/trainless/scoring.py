@@ -171,7 +171,13 @@ class Scorer:
             raise UnknownNameError("aggregation", name, self.aggregates)
         if self._scored.empty:
             raise InputError(f"Nothing was scored that '{name}' could refer to: call score with a sample first.")
-        return copy(self.aggregates[name]).fit(self._scored, f"{len(self._scored):,} architectures of {self.run}")
+        mix = copy(self.aggregates[name])
+        return mix.fit(self._scored, f"{len(self._scored):,} architectures of {self._origin(mix)}")
+
+    def _origin(self, mix: Aggregate) -> str:
+        """How the parts of an aggregation are scored."""
+        versions = [f"{name} {self._versions[name]}" for name in mix.proxies if self._versions[name] > 1]
+        return f"{self.run}" + (f", versions {', '.join(versions)}" if versions else "")
 
     def _refer_to(self, reference: Aggregate) -> None:
         """Score one of the aggregations by a reference."""
@@ -182,10 +188,10 @@ class Scorer:
                 "aggregations that are asked for: name its own among the proxies."
             )
         origin = reference.origin.partition(" architectures of ")[2]
-        if origin != str(self.run):
+        if origin != self._origin(reference):
             raise InputError(
                 f"The reference of {name} is of {origin or 'an unknown origin'}, and these architectures are scored as "
-                f"{self.run}: score both alike, or make another reference."
+                f"{self._origin(reference)}: score both alike, or make another reference."
             )
         self.aggregates[name] = reference
 
@@ -396,6 +402,7 @@ class Scorer:
         index = pd.Index([str(architecture) for architecture in wanted], name="architecture", dtype="str")
         frame = self._stored_rows(self.store) if self.store else pd.DataFrame(map(asdict, results))
         scored = list(self._versions)
+        self._scored = pd.DataFrame()
         if frame.empty:
             return pd.DataFrame(np.nan, index=index, columns=self.columns)
         frame = frame[frame["architecture"].isin(index)]

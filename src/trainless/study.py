@@ -8,8 +8,9 @@ scores came about is decided here, once.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,7 +46,7 @@ from trainless.store import Run, Store
 from trainless.tables import BenchmarkTable, PublishedScores
 from trainless.types import Score
 
-__all__ = ["MIXES", "Study", "import_scores", "make_study", "study_from_store"]
+__all__ = ["MIXES", "Study", "import_scores", "make_study", "parts_asked", "study_from_store", "tried_by"]
 
 MIXES: dict[str, Aggregate] = {
     **{name: make() for name, make in NAMED_AGGREGATES.items()},
@@ -56,6 +57,9 @@ MIXES: dict[str, Aggregate] = {
     "log-rank(jacov, logsynflow)": LogRankSum(("jacov", "logsynflow")),
 }
 """The mixes that are added to every study whose scores allow it; `docs/reproduction.md` compares many more."""
+
+
+_SHARED = 0.5  # of the architectures of a run, those of the same by another seed that tell how far seeds agree
 
 
 @dataclass(frozen=True, eq=False)
@@ -225,6 +229,9 @@ def make_study(
     if with_sweep and set(HYBRID_PAIR) <= set(table):
         weights = sweep_weights(table[HYBRID_PAIR[0]], table[HYBRID_PAIR[1]], truth, progress=progress)
     known = {**PROXIES, **{proxy.name: proxy for proxy in own}}
+    lower = frozenset(
+        str(name) for name in table.columns if name in known and not known[str(name)].higher_is_better
+    )  # fmt: skip
     return Study(
         title=title,
         scores=mixed,
@@ -233,9 +240,7 @@ def make_study(
             str(name): "mix" if name in added else known[str(name)].kind if name in known else "unknown"
             for name in mixed.columns
         },
-        lower_is_better=frozenset(
-            str(name) for name in table.columns if name in known and not known[str(name)].higher_is_better
-        ),
+        lower_is_better=lower,
         parameters=None if parameters is None else parameters.reindex(common),
         seconds=_of_mixes(seconds, mixed.columns, added, sum),
         memory=_of_mixes(memory, mixed.columns, added, max),
@@ -247,7 +252,7 @@ def make_study(
             "equal scores": "keep the order of the scores where one has to be chosen",
         },
         sweep=weights,
-        noise=_noise(table, added, repeats) if repeats else None,
+        noise=_noise(table, added, repeats, lower),
     )
 
 
@@ -296,7 +301,7 @@ def study_from_store(
     costs = costs_of(rows)
     wanted = list(scores.columns) if asked is None else asked
     complete = _tried_by_all(rows, wanted)
-    repeats = _by_other_seeds(store, chosen, wanted)
+    repeats = _by_other_seeds(store, chosen, wanted, complete)
     return make_study(
         scores.loc[complete, wanted],
         accuracies,
@@ -322,8 +327,8 @@ def study_from_store(
     )
 
 
-def _by_other_seeds(store: Store, run: Run, proxies: Sequence[str]) -> list[pd.DataFrame]:
-    """What a store holds of a run by other seeds: the scores of those architectures that all the proxies have tried."""
+def _by_other_seeds(store: Store, run: Run, proxies: Sequence[str], scored: Sequence[str]) -> list[pd.DataFrame]:
+    """What a store holds of a run by other seeds, where that is most of the same architectures."""
 
     def alike(other: Run) -> tuple[str, str, str]:
         return other.space, other.task.partition(":")[0], other.fidelity
@@ -332,8 +337,9 @@ def _by_other_seeds(store: Store, run: Run, proxies: Sequence[str]) -> list[pd.D
     for other in store.runs():
         if other.seed != run.seed and alike(other) == alike(run):
             scores = store.table(other)
-            if set(proxies) <= set(scores.columns):
-                tables.append(scores.loc[_tried(store.latest_rows(other), proxies), list(proxies)])
+            tried = tried_by(store.latest_rows(other), proxies) if set(proxies) <= set(scores.columns) else []
+            if len(set(tried) & set(scored)) >= _SHARED * len(scored):  # other seeds draw other samples
+                tables.append(scores.loc[tried, list(proxies)])
     return tables
 
 
@@ -354,7 +360,7 @@ def _tried_by_all(rows: pd.DataFrame, proxies: Sequence[str]) -> list[str]:
     Raises:
         InputError: there are none.
     """
-    complete = _tried(rows, proxies)
+    complete = tried_by(rows, proxies)
     if not complete:
         counts = rows.groupby("proxy")["architecture"].nunique().reindex(list(proxies))
         listed = ", ".join(f"{name} {count}" for name, count in counts.items())
@@ -365,7 +371,8 @@ def _tried_by_all(rows: pd.DataFrame, proxies: Sequence[str]) -> list[str]:
     return complete
 
 
-def _tried(rows: pd.DataFrame, proxies: Sequence[str]) -> list[str]:
+def tried_by(rows: pd.DataFrame, proxies: Sequence[str]) -> list[str]:
+    """List the architectures of stored rows that all of some proxies have tried, in the order of the rows."""
     tried = rows[rows["proxy"].isin(proxies)].groupby("architecture", sort=False)["proxy"].nunique()
     return [str(architecture) for architecture in tried.index[tried == len(proxies)]]
 
@@ -415,19 +422,25 @@ def _fitted(mixes: Mapping[str, Aggregate], table: pd.DataFrame) -> dict[str, Ag
     for name, mix in mixes.items():
         if set(mix.proxies) <= set(table):
             with suppress(InputError):
-                fitted[name] = mix.fit(table)
+                fitted[name] = copy(mix).fit(table)
     return fitted
 
 
-def _noise(table: pd.DataFrame, mixes: Mapping[str, Aggregate], repeats: Sequence[pd.DataFrame]) -> pd.Series:
-    """How far the seeds agree, by column, on the architectures that all of them have scored."""
+def _noise(
+    table: pd.DataFrame, mixes: Mapping[str, Aggregate], repeats: Sequence[pd.DataFrame], turned: Collection[str]
+) -> pd.Series | None:
+    """How far the seeds agree, by column, on the architectures that all of them have scored; None for too few."""
     shared = table.index
     for other in repeats:
         shared = shared.intersection(other.index)
+    if not repeats or len(shared) < 2:
+        return None
     by_seed = []
     for scores in (table, *repeats):
         known = scores.loc[shared, list(table.columns)]
-        by_seed.append(known.assign(**{name: mix.score(known) for name, mix in _fitted(mixes, known).items()}))
+        added = {name: mix.score(known) for name, mix in _fitted(mixes, known).items()}
+        signs = [-1.0 if name in turned else 1.0 for name in known.columns]
+        by_seed.append((known * signs).assign(**added))
     columns = [name for name in by_seed[0] if all(name in scores for scores in by_seed)]
     return pd.Series({name: seed_agreement([scores[name] for scores in by_seed]) for name in columns}, dtype=float)
 

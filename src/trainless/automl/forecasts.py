@@ -22,7 +22,7 @@ from trainless.search import Costs
 from trainless.search_spaces.pretrained import Pretrained
 from trainless.transfer import most_epochs
 from trainless.transfer.judging import JUDGED, counted_within
-from trainless.workers.process import keep_memory
+from trainless.workers.process import memory_kept
 
 if TYPE_CHECKING:
     from trainless.automl.plans import Plan
@@ -68,6 +68,7 @@ class _Training:
     what: str
 
 
+@memory_kept()  # as a fit does: what is measured here is how fast it will be
 def forecast(
     splits: Splits, plan: Plan, *, audited: Audit | None = None, begun: float | None = None
 ) -> Forecast:  # fmt: skip
@@ -90,7 +91,6 @@ def forecast(
         >>> [stage.stage for stage in stages], stages[4].what
         (['data', 'sizing', 'search', 'tuning', 'training', 'test and report'], '3 epochs of a heavy network')
     """
-    keep_memory()  # as a fit does: what is measured here is how fast it will be
     course = begin(splits, plan, audited=audited, begun=begun)
     course.lap("data")
     parts = ", ".join(f"{name} {len(part):,}" for name, part in splits.parts.items())

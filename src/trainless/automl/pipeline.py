@@ -37,13 +37,14 @@ from trainless.search.journal import key_of
 from trainless.training import MEASURES, Devices, TrainingResult, TrainingState
 from trainless.training.measures import measure_named
 from trainless.training.scales import SCALES
-from trainless.workers.process import keep_memory
+from trainless.workers.process import memory_kept
 
 __all__ = ["fit"]
 
 _MIRRORED = "the mean of the logits for the image and its mirror image, in all figures but the curves of the training"
 
 
+@memory_kept()
 def fit(
     source: str | os.PathLike[str] | ImageDataset | Splits | None, plan: Plan, *, audited: Audit | None = None,
     folder: Path | None = None, go_on: bool = False, begun: float | None = None, progress: Progress | None = None,
@@ -73,7 +74,6 @@ def fit(
     """
     begun = time.monotonic() if begun is None else begun
     _check_alone(plan)
-    give_back = keep_memory()
     splits = source if isinstance(source, Splits) else plan.load(source)
     course = begin(
         splits, plan, audited=audited, begun=begun, folder=folder, progress=progress, go_on=go_on
@@ -109,7 +109,6 @@ def fit(
     if folder is not None and plan.start is None:
         EarlierRun.forget(folder)
     course.checkpoint.finish()
-    give_back()
     return written
 
 

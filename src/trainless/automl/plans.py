@@ -151,7 +151,7 @@ class Plan:
     @property
     def searched_score(self) -> str | None:
         """What the search is told to maximise: the score, or else what the strategy is made for."""
-        return self.score or usual_score(self.strategy)
+        return usual_score(self.strategy) if self.score is None else self.score
 
     def _check_backbones(self) -> None:
         """Refuse a space whose weights are not there, and a backbone where none is asked for."""

@@ -202,6 +202,8 @@ def _better_route(course: Course, on_epoch: OnEpoch) -> Trained:
     left = probe if is_pretrained else in_closed_form(course, start)
     said = f"What came of it validated worse than {left.architecture}, which was left for it: that is the network."
     found = _better(course, found, left, said)
+    if found is left:
+        course.finalists = []  # of the networks from scratch, of which it is none or another training
     return replace(found, protocol={**found.protocol, "taken": verdict})
 
 

@@ -204,7 +204,7 @@ def choose_network(course: Course, size: Size, found: SearchResult) -> Architect
                 f"margin, they are above the limit of {most:g} ms."
             )
         course.finalists = finalists(found.evaluations, candidates, dict(measured), chosen)
-    elif course.plan.time and course.plan.time >= _TABLED_SECONDS:
+    elif course.plan.time and course.plan.time >= _TABLED_SECONDS and not course.is_interrupted:
         candidates = [course.candidate(space, space.parse(name)) for name in ranked["architecture"].head(_FINALISTS)]
         until = time.monotonic() + _TABLED * course.plan.time
         course.finalists = finalists(found.evaluations, candidates, {}, candidates[0], deadline=until)

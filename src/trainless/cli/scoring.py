@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
     from trainless.scoring import Scorer
     from trainless.search_spaces.base import SearchSpace
+    from trainless.store import Run, Store
     from trainless.types import Architecture
 
 __all__ = ["describe", "proxies", "quickstart", "score", "show", "spaces"]
@@ -217,7 +218,7 @@ def show(
         if by is None:
             table = opened.table(chosen)
         elif by in NAMED_AGGREGATES:
-            table = _ranked(opened.table(chosen), by)
+            table = _ranked(opened, chosen, by)
         else:
             table = opened.best(chosen, by, top, highest=by not in PROXIES or PROXIES[by].higher_is_better)
     mixed = [name for name in NAMED_AGGREGATES if name == by]
@@ -233,16 +234,19 @@ def show(
             tell(f"... and {len(table) - MAXIMUM_ROWS} more: --top {len(table)} shows all, --csv FILE writes all")
 
 
-def _ranked(scores: pd.DataFrame, by: str) -> pd.DataFrame:
-    """The architectures that an aggregation can rank among each other, with its score, the best first."""
+def _ranked(store: Store, run: Run | None, by: str) -> pd.DataFrame:
+    """The architectures that all parts of an aggregation have tried, with its score among them, the best first."""
     from trainless.aggregation import named_aggregate
     from trainless.ranking import best_first
+    from trainless.study import tried_by
 
-    mix = named_aggregate(by)
+    scores, mix = store.table(run), named_aggregate(by)
     missing = [name for name in mix.proxies if name not in scores.columns]
-    if missing:
-        raise InputError(f"--by is {by}, for which the store lacks {', '.join(missing)}: score with --proxies {by}.")
-    table = scores.dropna(subset=list(mix.proxies), how="all")
+    tried = [] if missing else tried_by(store.latest_rows(run or store.runs()[0]), mix.proxies)
+    if not tried:
+        lacking = ", ".join(missing) or "an architecture with all of its parts"
+        raise InputError(f"--by is {by}, for which the store lacks {lacking}: score with --proxies {by}.")
+    table = scores.loc[tried].copy()
     table.insert(0, by, mix.fit_score(table))
     return table.iloc[best_first(table[by].to_numpy())]
 

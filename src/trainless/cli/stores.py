@@ -80,7 +80,5 @@ def stats(store: StoreArgument, as_json: Json = False) -> None:
     print_rows(found.proxies)
     architectures = ", ".join(f"{count:,} of {space}" for space, count in found.architectures.items()) or "none"
     typer.echo(f"{opened.location}: schema {found.schema}, {found.size:,} bytes")
-    typer.echo(
-        f"{found.scores:,} scores in {found.runs:,} runs, {found.failed:,} of them failed; {found.notes:,} notes"
-    )
+    typer.echo(f"scores {found.scores:,}, of them failed {found.failed:,}; runs {found.runs:,}; notes {found.notes:,}")
     typer.echo(f"architectures: {architectures}; first score {found.first or 'none'}, last {found.last or 'none'}")

@@ -101,10 +101,15 @@ def regularised_swap(mean: float, variance: float) -> Proxy:
         raise InputError(f"The variance of a regularised SWAP score is {variance}, expected a number above 0.")
     return replace(
         next(record for record in ACTIVATIONS if record.name == "swap"),
-        name=f"swap:{mean:g}±{variance:g}", formula=partial(_regularised, mean=mean, variance=variance),
+        name=f"swap:{_short(mean)}±{_short(variance)}", formula=partial(_regularised, mean=mean, variance=variance),
         signals=frozenset({Signal.DISTINCT_PATTERNS, Signal.PARAMETERS}),
         summary=f"swap, less the further from {mean:g} thousand parameters",
     )  # fmt: skip
+
+
+def _short(number: float) -> str:
+    """A number that reads back as it is, without the zero of a whole one."""
+    return repr(float(number)).removesuffix(".0")
 
 
 def _regularised(signals: Signals, mean: float, variance: float) -> float:

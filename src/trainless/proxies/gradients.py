@@ -220,7 +220,8 @@ GRADIENTS = (
         data_independent=False,
         paper="Li et al., ZiCo: Zero-shot NAS via Inverse Coefficient of Variation on Gradients, ICLR 2023",
         summary="how alike the gradients of both halves of the batch are, in logarithms and summed over layers",
-        when_not_finite="no gradient differs between the halves of the batch",
+        when_not_finite="no gradient differs between the halves of the batch, or one is not finite",
+        version=2,
         bfloat16=True,
     ),
     Proxy(

@@ -118,7 +118,7 @@ class Search:
         self.seed, self.objectives = seed, checked_objectives(objectives)
         if batch is not None and batch < 1:
             raise InputError(f"The batch of proposals is {batch}, expected at least 1.")
-        searched = search_score(score or usual_score(strategy) or USUAL_SCORE)
+        searched = search_score((usual_score(strategy) or USUAL_SCORE) if score is None else score)
         if precision != "float32" and not searched.proxies:
             raise InputError(
                 f"The precision is '{precision}', which is of proxies, and the score '{searched.name}' an estimator "

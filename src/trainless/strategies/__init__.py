@@ -20,8 +20,7 @@ from trainless.strategies.sampling import Grid, Random
 
 __all__ = [
     "CONTEXT", "STRATEGIES", "Proposal", "Result", "Strategy", "SuccessiveHalving", "check_study", "strategy",
-    "strategy_spec", "usual_score",
-    "write_study",
+    "strategy_spec", "usual_score", "write_study",
 ]  # fmt: skip
 
 STRATEGIES: dict[str, type[Strategy]] = {

@@ -148,10 +148,13 @@ def _told_apart(found: Sequence[Benchmark]) -> list[Benchmark]:
     Raises:
         InputError: that does not tell them apart.
     """
-    often = Counter(benchmark.name for benchmark in found)
+    times_named = Counter(benchmark.name for benchmark in found)
     named = [
-        replace(one, name=f"{one.name} ({one.space.spec})") if often[one.name] > 1 else one for one in found
-    ]  # fmt: skip
+        benchmark
+        if times_named[benchmark.name] == 1
+        else replace(benchmark, name=f"{benchmark.name} ({benchmark.space.spec})")
+        for benchmark in found
+    ]
     name, times = Counter(benchmark.name for benchmark in named).most_common(1)[0]
     if times > 1:
         raise InputError(f"{times} tables are called '{name}': give their files names of their own.")

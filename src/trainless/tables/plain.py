@@ -153,6 +153,8 @@ def _read_csv(path: Path, given: Sequence[str] | None) -> pd.DataFrame:
     if names.duplicated().any():
         raise ValueError(f"it has the column {names[names.duplicated()].iloc[0]} more than once")
     if given is not None:
+        if len(names) != len(given):
+            raise ValueError(f"it has {len(names)} columns without names, expected {len(given)}")
         return pd.read_csv(io.BytesIO(content), header=None, names=list(given), low_memory=False)
     return pd.read_csv(io.BytesIO(content), dtype={"architecture": str}, low_memory=False)
 

@@ -22,8 +22,8 @@ from typing import Any
 from trainless.errors import InputError
 
 __all__ = [
-    "LARGE_PAGES", "LEAST_MEMORY", "answer", "check_timeout", "keep_memory", "limit_memory", "prepare_processes",
-    "process_context", "process_start",
+    "LARGE_PAGES", "LEAST_MEMORY", "answer", "check_timeout", "keep_memory", "limit_memory", "memory_kept",
+    "prepare_processes", "process_context", "process_start",
 ]  # fmt: skip
 
 LEAST_MEMORY = 500 << 20
@@ -191,6 +191,16 @@ def keep_memory() -> Callable[[], object]:
     except (OSError, AttributeError, TypeError):  # another C library, or Windows
         return lambda: None
     return lambda: trim(0) if _resident_bytes() > _KEPT_BYTES else None
+
+
+@contextmanager
+def memory_kept() -> Iterator[None]:
+    """Have glibc keep what is freed for a while, and hand it back in the end, whatever happens; also a decorator."""
+    give_back = keep_memory()
+    try:
+        yield
+    finally:
+        give_back()
 
 
 def _resident_bytes() -> int:

@@ -67,6 +67,7 @@ def finalist_table(fitted: Fitted) -> pd.DataFrame:
     """Describe the finalists, the best-scored first: the fields of `trainless.automl.finalists.Finalist`, percent."""
     table = pd.DataFrame([asdict(finalist) for finalist in fitted.finalists])
     table["valid_accuracy"] = 100 * table["valid_accuracy"].astype(float)
+    table["predicted_latency_ms"] = table["predicted_latency_ms"].astype(float)  # None where it was not predicted
     table["course"] = table["is_chosen"].map({True: "yes", False: ""})
     return table.set_axis(pd.RangeIndex(1, len(table) + 1))
 
