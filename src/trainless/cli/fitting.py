@@ -301,7 +301,7 @@ def _tell(written: Fitted, out: Path) -> None:
     for said in written.held():
         tell(f"Limit: {said}")
     if written.finalists:
-        tell("Finalists, by score; latency in ms is predicted where it is limited, measured (median), its quartile:")
+        tell("Finalists, the first to be taken first; latency in ms, measured (median) with its upper quartile:")
         print_rows([_finalist(finalist) for finalist in written.finalists])
     tell(f"{written.architecture} of {written.space}")
     tell(f"Search: {written.protocol['scored']}.")
@@ -315,7 +315,7 @@ def _finalist(finalist: Finalist) -> dict[str, Any]:
     accuracy, predicted = finalist.valid_accuracy, finalist.predicted_latency_ms
     return {
         "": "chosen" if finalist.is_chosen else "", "score": finalist.score, "parameters": finalist.parameters,
-        "multiply-adds": finalist.flops, "predicted": "" if predicted is None else predicted,
+        "multiply-adds": finalist.flops, **({} if predicted is None else {"predicted": predicted}),
         "measured": finalist.latency_ms, "quartile": finalist.latency_high_ms,
         "validation": "" if accuracy is None else f"{accuracy:.2%}",
         "architecture": finalist.architecture,

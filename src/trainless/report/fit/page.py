@@ -61,13 +61,21 @@ def fit_page(fitted: Fitted) -> str:
         graph=graph_context(fitted.graph),
         training=_training(fitted.training),
         confusion=_confusion(fitted.test),
-        finalists=table_of(finalist_table(fitted), _FINALISTS, "by score") if fitted.finalists else None,
+        finalists=_finalists(fitted) if fitted.finalists else None,
         limits_latency="latency" in fitted.limits.most,
         trials=_trials(fitted),
         search=search_context(fitted.search),
         advice=fitted.audit.advice(),
         stages=table_of(stage_table(fitted), stages, "stage"),
     )
+
+
+def _finalists(fitted: Fitted) -> Table:
+    """The finalists in the order in which they would be taken."""
+    table = finalist_table(fitted)
+    is_predicted = table["predicted_latency_ms"].notna().any()
+    columns = [column for column in _FINALISTS if is_predicted or column.name != "predicted_latency_ms"]
+    return table_of(table, columns, "turn")
 
 
 def _training(result: TrainingResult) -> dict[str, Any] | None:
