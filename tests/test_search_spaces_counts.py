@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from test_search_spaces_darts import A, B, D
 from torch import nn
 
 from trainless.search_spaces import SearchSpace, search_space
@@ -21,9 +22,6 @@ from trainless.types import Architecture, Task
 
 CIFAR10, SCENE = Task("cifar10", 10), Task("class_scene", 63, height=256, width=256)
 SUITE_ZERO = "darts(affine=0, pool_norm=1)"
-A = "[[(0,0),(1,5),(1,1),(0,1),(1,3),(0,3),(1,3),(3,2)],[(1,0),(0,2),(1,3),(0,3),(3,0),(0,1),(2,0),(3,6)]]"
-B = "[[(0,5),(1,0),(2,1),(0,2),(3,2),(0,3),(1,0),(3,5)],[(1,1),(0,2),(0,5),(1,0),(0,6),(2,2),(4,6),(0,0)]]"
-D = "[[(1,6),(0,3),(1,1),(0,2),(3,5),(1,5),(0,3),(2,1)],[(1,5),(0,6),(1,0),(0,2),(1,3),(0,5),(3,5),(0,1)]]"
 
 
 @pytest.mark.parametrize(

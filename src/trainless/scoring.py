@@ -411,10 +411,8 @@ class Scorer:
         table: pd.DataFrame = values.reindex(index=index, columns=scored).astype(float)
         self._scored = table[scored]
         for name, mix in self.aggregates.items():
-            signs = [-1 if part in mix.lower_is_better else 1 for part in mix.proxies]
-            columns = [table[part].to_numpy() * sign for part, sign in zip(mix.proxies, signs, strict=True)]
             if mix.reference:
-                table[name] = mix.joined(columns)
+                table[name] = mix.score(table)
             elif mix.is_relative and len(table) == 1:
                 table[name] = math.nan
                 warnings.warn(
@@ -422,7 +420,10 @@ class Scorer:
                     "or give a reference.", stacklevel=3,
                 )  # fmt: skip
             else:
-                table[name] = mix.among(columns)
+                signs = [-1 if part in mix.lower_is_better else 1 for part in mix.proxies]
+                table[name] = mix.among(
+                    [table[part].to_numpy() * sign for part, sign in zip(mix.proxies, signs, strict=True)]
+                )
             costs[name] = costs[list(mix.proxies)].sum(skipna=False)
         self.costs = costs.reindex(self.columns)
         return table[self.columns].rename_axis(columns=None)

@@ -96,8 +96,7 @@ class Study:
     @property
     def oriented(self) -> pd.DataFrame:
         """The scores with the sign of each lower-is-better proxy turned, so that higher is better."""
-        signs = [-1.0 if name in self.lower_is_better else 1.0 for name in self.scores.columns]
-        return self.scores * signs
+        return _oriented(self.scores, self.lower_is_better)
 
     def leaderboard(
         self,
@@ -116,9 +115,9 @@ class Study:
 
         Returns:
             What `trainless.metrics.evaluate` gives, with ``kind``, ``seconds``, ``memory``, ``noise`` where several
-            seeds are known, and of each proxy what the
-            others hold of it: ``nearest``, the one that it is most correlated with, and ``redundancy``, the R² by all
-            others (`trainless.metrics.redundancy`); mixes are made of the others and have neither.
+            seeds are known, and of each proxy what the others hold of it: ``nearest``, the one that it is most
+            correlated with, and ``redundancy``, the R² by all others (`trainless.metrics.redundancy`); mixes are made
+            of the others and have neither.
         """
         found = min(k, len(self.accuracies))
         metrics = evaluate(self.oriented, self.accuracies, k=found, resamples=resamples, seed=seed, progress=progress)
@@ -426,6 +425,10 @@ def _fitted(mixes: Mapping[str, Aggregate], table: pd.DataFrame) -> dict[str, Ag
     return fitted
 
 
+def _oriented(scores: pd.DataFrame, turned: Collection[str]) -> pd.DataFrame:
+    return scores * [-1.0 if name in turned else 1.0 for name in scores.columns]
+
+
 def _noise(
     table: pd.DataFrame, mixes: Mapping[str, Aggregate], repeats: Sequence[pd.DataFrame], turned: Collection[str]
 ) -> pd.Series | None:
@@ -439,8 +442,7 @@ def _noise(
     for scores in (table, *repeats):
         known = scores.loc[shared, list(table.columns)]
         added = {name: mix.score(known) for name, mix in _fitted(mixes, known).items()}
-        signs = [-1.0 if name in turned else 1.0 for name in known.columns]
-        by_seed.append((known * signs).assign(**added))
+        by_seed.append(_oriented(known, turned).assign(**added))
     columns = [name for name in by_seed[0] if all(name in scores for scores in by_seed)]
     return pd.Series({name: seed_agreement([scores[name] for scores in by_seed]) for name in columns}, dtype=float)
 

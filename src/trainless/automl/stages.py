@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from trainless.automl.course import FORWARD, MOST_EPOCHS, SPEED_KEPT, TELLING, Course
+from trainless.automl.course import FORWARD, SPEED_KEPT, TELLING, Course
 from trainless.automl.finalists import Finalist, finalists
 from trainless.automl.latencies import WHOLE, LatencyModel, first_within
 from trainless.automl.sizes import CostOf, Size, choose_size, time_networks, timed_size
@@ -313,7 +313,7 @@ def trials_affordable(course: Course, size: Size, begun: float) -> int:
 
 def _end_of_tuning(course: Course, size: Size) -> float:
     """Value of `time.monotonic` at which the tuning has to end: it has the time that the training can do without."""
-    training = MOST_EPOCHS * size.seconds * len(course.splits.train) / SPEED_KEPT
+    training = course.most_epochs * size.seconds * len(course.splits.train) / SPEED_KEPT
     return min(course.budget.tuning_end, course.budget.training_end - training)
 
 
