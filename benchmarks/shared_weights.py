@@ -1,18 +1,22 @@
 """Hold searches by gradients, shared weights and scored mixtures against the table of NAS-Bench-201 and other searches.
 
-    python benchmarks/shared_weights.py [--seeds 3] [--epochs 20] [--images 3000] [--rate 0.01] [--out shared_weights]
-                                        [--only darts gdas ...] [--rank] [--cells 200] [--workers 2]
-                                        [--picture supernets.png]
+    python benchmarks/shared_weights.py [--seeds 3] [--minutes 30] [--epochs 1000] [--images 9000] [--rate 0.01]
+                                        [--out shared_weights] [--only darts gdas ...] [--rank] [--cells 200]
+                                        [--workers 2] [--picture supernets.png]
 
-The supernets have 8 channels and 2 cells a stage, and learn from CIFAR-10 images in TRAINLESS_DATA. What a search finds
-is looked up: the mean test accuracy of its cell on CIFAR-10 after 200 epochs, which no search has seen. Beside them
+The supernets have 8 channels and 2 cells a stage, and learn from CIFAR-10 images in TRAINLESS_DATA, for so many minutes
+of one thread or, if that is sooner, epochs. `te-nas` and `zero-cost-pt`, which learn nothing, take as long as they
+take. `spos` searches by evolution, for 250 evaluations, on the shared weights of `one-shot`. What a search finds is
+looked up: the mean test accuracy of its cell on CIFAR-10 after 200 epochs, which no search has seen. Beside them
 stand one cell at random, the best of 250 by the score `robust`, and FreeREA's search of 250 by its own score. A rate of
 0.01 lets preferences go in some hundred steps as far as they go in the papers' some ten thousand. Seconds are of one
 thread.
 
 With --rank the supernet of `one-shot` is trained once uniformly and once guided by a zero-cost score in the first half
-of as many epochs, and the accuracies of its paths are correlated with the table over cells that are different
-networks, beside zero-cost scores of the networks in their own size. Intervals are of 1,000 bootstrap samples of cells.
+of the same time, which the seconds of that score are a part of, and the accuracies of its paths are correlated with the
+table over cells that are different networks, beside zero-cost scores of the networks in their own size. Intervals are
+of 1,000 bootstrap samples of cells; that of what the guide adds is of the seeds, each of whose two supernets are held
+against one another.
 
 With --picture the shares of options in DARTS's search of the first seed are drawn, and nothing else is done.
 
@@ -47,11 +51,12 @@ from trainless.tables import BenchmarkTable, benchmark_table
 SPACE, WHOLE = search_space("nasbench201(channels=8, cells=2)"), search_space("nasbench201")
 BY_GRADIENTS = ("darts", "pc-darts", "p-darts", "gdas", "drnas")
 LEARNING = {
-    **{name: f"{name}(epochs={{epochs}}, rate={{rate}})" for name in BY_GRADIENTS},
-    "darts-2": "darts(epochs={epochs}, rate={rate}, order=2)",
-    "enas": "enas(epochs={epochs})", "te-nas": "te-nas", "zero-cost-pt": "zero-cost-pt",
+    **{name: f"{name}(epochs={{epochs}}, minutes={{minutes}}, rate={{rate}})" for name in BY_GRADIENTS},
+    "darts-2": "darts(epochs={epochs}, minutes={minutes}, rate={rate}, order=2)",
+    "enas": "enas(epochs={epochs}, minutes={minutes})", "te-nas": "te-nas", "zero-cost-pt": "zero-cost-pt",
 }  # fmt: skip
 OTHERS = {"random": "", "robust": "random", "freerea": "freerea"}
+SHARED = "spos"
 BUDGET = 250  # evaluations of the other searches
 ONE_SHOT = {"one-shot": "none", "one-shot, guided": "flops_nwot"}
 ZERO_COST = ("robust", "freerea", "nwot", "logsynflow", "flops")
@@ -70,13 +75,15 @@ def main() -> None:
         return
     arguments.out.mkdir(parents=True, exist_ok=True)
     path = arguments.out / ("ranks.csv" if arguments.rank else "searches.csv")
-    setting = f"{arguments.epochs} epochs, {arguments.images} images, rate {arguments.rate}"
+    setting = (
+        f"{arguments.minutes:g} minutes, {arguments.epochs} epochs, {arguments.images} images, rate {arguments.rate}"
+    )
     print(f"{machine()}; one thread each; {SPACE.spec}, {setting}\n", flush=True)
     done = {(row["what"], row["seed"]): row for row in read_rows(path) if row["setting"] == setting}
     units = [
         (what, seed)
         for seed in range(arguments.seeds)
-        for what in arguments.only or ((*ONE_SHOT, *ZERO_COST) if arguments.rank else (*OTHERS, *LEARNING))
+        for what in arguments.only or ((*ONE_SHOT, *ZERO_COST) if arguments.rank else (*OTHERS, SHARED, *LEARNING))
     ]
     try:
         with multiprocessing.get_context("spawn").Pool(arguments.workers, initializer=prepare) as pool:
@@ -104,8 +111,9 @@ def parsed() -> argparse.Namespace:
     """What was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--images", type=int, default=3000)
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--epochs", type=int, default=1000)
+    parser.add_argument("--images", type=int, default=9000)
     parser.add_argument("--rate", type=float, default=0.01)
     parser.add_argument("--only", nargs="+")
     parser.add_argument("--rank", action="store_true")
@@ -131,7 +139,12 @@ def images(count: int, seed: int) -> ImageDataset:
 
 def learning(what: str, seed: int, arguments: argparse.Namespace) -> Strategy:
     """A strategy that learns from images."""
-    return strategy(LEARNING[what].format(epochs=arguments.epochs, rate=arguments.rate), SPACE, seed)
+    return strategy(LEARNING[what].format(**vars(arguments)), SPACE, seed)
+
+
+def one_shot(arguments: argparse.Namespace, guide: str = "none") -> str:
+    """The estimator by shared weights."""
+    return f"one-shot(epochs={arguments.epochs}, minutes={arguments.minutes}, guide={guide})"
 
 
 def searched(unit: tuple[str, int], arguments: argparse.Namespace) -> dict[str, Any]:
@@ -142,6 +155,9 @@ def searched(unit: tuple[str, int], arguments: argparse.Namespace) -> dict[str, 
         cell = WHOLE.sample(np.random.default_rng(seed))
     elif what in OTHERS:
         found = Search(WHOLE, OTHERS[what], what, data, budget=BUDGET, seed=seed, workers=0).run()
+        cell = WHOLE.parse(found.best)
+    elif what == SHARED:
+        found = Search(SPACE, SHARED, one_shot(arguments), data, budget=BUDGET, seed=seed, workers=0).run()
         cell = WHOLE.parse(found.best)
     else:
         made = learning(what, seed, arguments)
@@ -158,7 +174,7 @@ def ranked(unit: tuple[str, int], arguments: argparse.Namespace) -> dict[str, An
     what, seed = unit
     cells = distinct_sample(WHOLE, arguments.cells, seed, "ranked")
     shares = what in ONE_SHOT
-    spec = f"one-shot(epochs={arguments.epochs}, guide={ONE_SHOT[what]})" if shares else f"zero-cost({what})"
+    spec = one_shot(arguments, ONE_SHOT[what]) if shares else f"zero-cost({what})"
     made, data = estimator(spec), images(arguments.images, seed)
     setting = Setting(SPACE if shares else WHOLE, data, seed, workers=0)
     begin = time.perf_counter()
@@ -208,6 +224,10 @@ def print_ranks(rows: list[dict[str, str]]) -> None:
           f"{np.mean([float(row['seconds']) for row in own]):.0f}")
          for what, own in grouped(rows).items()],
     )  # fmt: skip
+    plain, guided = ({row["seed"]: float(row["value"]) for row in rows if row["what"] == what} for what in ONE_SHOT)
+    both = sorted(plain.keys() & guided.keys())
+    if len(both) > 1:
+        print(f"\nThe guide adds {interval([guided[seed] - plain[seed] for seed in both])} to Spearman's correlation.")
 
 
 if __name__ == "__main__":

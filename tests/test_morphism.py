@@ -229,6 +229,8 @@ def test_a_trained_network_keeps_what_it_learnt() -> None:
     assert learnt > 50
     morphed = morph(network, before, after)
     assert difference(network, morphed, train_set.task) < 1e-5
+    exact = copy.deepcopy(network).double()
+    assert difference(exact, morph(exact, before, after), train_set.task) < 1e-10
     further = train(morphed, train_set, valid_set, epochs=1, recipe=recipe, keep_weights=True).valid_accuracy
     fresh = train(space.build(space.parse("conv24-k5w32d3.pool.res-k3w64d4.pool.res-k3w96d2-avg1"), train_set.task),
                   train_set, valid_set, epochs=1, recipe=recipe).valid_accuracy  # fmt: skip

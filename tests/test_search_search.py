@@ -21,8 +21,9 @@ from commands import Command
 from trainless import PassSpec, Proxy, Signal
 from trainless.aggregation import ROBUST, aggregate
 from trainless.costs import COSTS
-from trainless.data import load_data
-from trainless.errors import InputError, StoreError
+from trainless.data import load_data, split
+from trainless.errors import InputError, StoreError, UnknownNameError
+from trainless.estimators import Setting, estimator
 from trainless.search import Fidelity, Limits, RunOff, Search, save_study
 from trainless.search_spaces import search_space
 from trainless.store import Store
@@ -130,6 +131,28 @@ class TestSearch:
         ]
         assert histories[0] == histories[2][:3]
         assert histories[1] == histories[2][:7]
+
+    def test_a_run_off_by_an_estimator_takes_what_it_values_most(self, tmp_path: Path) -> None:
+        options = {**OPTIONS, "data": split(load_data("digits"), 0.1)[1], "store": tmp_path / "search.db"}
+        final = RunOff(3, by="inherited(epochs=1, shared=2)")
+        result = Search(SMALL, "random", "params", budget=5, run_off=final, **options).run()  # type: ignore[arg-type]
+        assert result.run_off is not None
+        names = result.run_off["architecture"].tolist()
+        measured = estimator("inherited(epochs=1, shared=2)").estimate(
+            [SMALL.parse(name) for name in names], Setting(SMALL, options["data"], 0, 0)
+        )
+        assert result.run_off["valid_accuracy"].tolist() == [estimate.value for estimate in measured]
+        assert result.run_off["valid_accuracy"].is_monotonic_decreasing
+        assert (result.best, result.run_off["epochs"].tolist()) == (names[0], [1, 1, 1])
+        assert "3 candidates, 2,500 images, by a training of 1 epoch from the weights of" in result.protocol["run-off"]
+
+    def test_run_offs_by_what_measures_no_accuracy_are_refused(self) -> None:
+        with pytest.raises(InputError, match="by 'zero-cost', which measures no accuracy"):
+            RunOff(by="zero-cost")
+        with pytest.raises(InputError, match="by 'full', which has a recipe of its own"):
+            RunOff(by="full", augment=True)
+        with pytest.raises(UnknownNameError):
+            RunOff(by="no_such")
 
     @pytest.mark.slow
     def test_memory_and_latency_are_columns_and_limits(self) -> None:

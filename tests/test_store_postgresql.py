@@ -19,6 +19,7 @@ from commands import CELLS
 from trainless.errors import StoreError
 from trainless.scoring import Scorer
 from trainless.store import Run, Store, engine
+from trainless.supernets.keeping import KeptState
 from trainless.types import Score
 
 if TYPE_CHECKING:
@@ -74,6 +75,20 @@ def test_processes_that_write_the_same_at_once(url: str) -> None:
         assert sorted(run.seed for run in store.runs()) == [0, 1]
         assert len(store.notes("shared")) == 4 * 50
         assert store.check().faults == []
+
+
+def test_what_is_learnt_is_kept_on_this_machine(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A database has no folder beside it."""
+    monkeypatch.setenv("TRAINLESS_CACHE", str(tmp_path / "caches"))
+    with Store(url) as store:
+        kept = KeptState(store, {"seed": "0"})
+        assert kept.read() is None
+        kept.write({"epochs": 3})
+        assert KeptState(store, {"seed": "0"}).read() == {"epochs": 3}
+        assert KeptState(store, {"seed": "1"}).read() is None
+    (folder,) = (tmp_path / "caches" / "supernets").iterdir()
+    assert len(list(folder.iterdir())) == 1
+    assert "postgres" not in folder.name
 
 
 def test_no_writer_waits_for_one_that_waits_for_it(url: str, postgresql: Server) -> None:

@@ -104,11 +104,14 @@ def test_what_is_kept_is_of_these_images_and_options(tmp_path: Path) -> None:
 def test_where_there_is_nothing_to_learn_from(name: str) -> None:
     with pytest.raises(InputError, match=f"'{name}' learns from images, of which a replay has none"):
         replay(None, {}, strategies=[name])  # type: ignore[arg-type]
-    with pytest.raises(InputError, match=f"'{name}' .*learns as long as it takes"):
+    with pytest.raises(InputError, match=f"'{name}' learns from images, as long as it takes"):
         Plan(time=60, space=SPACE, strategy=name)
     with pytest.raises(InputError, match="trains before the first estimate, as long as it takes"):
         Plan(time=60, space=SPACE, score="one-shot(epochs=2)")
     Plan(epochs=2, space=SPACE, score="one-shot(epochs=2)")
+    with pytest.raises(InputError, match=r"the first estimate, for 2 minutes, .*: give it minutes=0\.\d+ at most"):
+        Plan(time=60, space=SPACE, score="one-shot(minutes=2)")
+    assert Plan(time=600, space=SPACE, score="one-shot(minutes=0.5)").taught_seconds == 30
     space, why = ("nasbench_nlp", "has no choices") if name == "enas" else ("mobile", "cannot be mixed")
     with pytest.raises(InputError, match=why):
         strategy(name, search_space(space))

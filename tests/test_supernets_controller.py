@@ -68,6 +68,12 @@ def test_a_search_goes_on_where_it_stopped() -> None:
 
 
 @pytest.mark.slow
+def test_a_time_ends_a_search() -> None:
+    found = search_by_controller(SPACE, *sets(120), epochs=5000, steps=1, minutes=0.03)
+    assert 0 < len(found.rewards) == found.state.epochs < 5000
+
+
+@pytest.mark.slow
 def test_spaces_of_sizes_have_a_controller_too() -> None:
     space = search_space("nats_size(unit=2)")
     found = search_by_controller(space, *sets(120), epochs=1, steps=1)

@@ -49,6 +49,27 @@ def test_a_search_finds_a_member_and_goes_on_where_it_stopped(method: str) -> No
     assert whole.skips[-1] == str(whole.architecture).count("skip_connect")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["darts", "p-darts"])
+def test_a_time_ends_a_search_for_good(method: str) -> None:
+    options = {"method": method, "epochs": 3000, "preference_rate": 0.1, "minutes": 0.1}
+    found = search_by_gradients(SPACE, *sets(), **options)
+    assert 3 <= len(found.found) < 3000
+    assert found.shares[-1] != found.shares[-2]
+    begins = found.state.weights["begins"].tolist()
+    assert begins == sorted(begins)
+    assert len(set(begins)) == (3 if method == "p-darts" else 1)
+    again = search_by_gradients(SPACE, *sets(), **options, resume=found.state)
+    assert (again.shares, again.found) == (found.shares, found.found)
+
+
+def test_a_time_in_which_no_preference_is_learnt_is_refused() -> None:
+    with pytest.raises(InputError, match=r"The 1e-05 minutes of p-darts are over before preferences are learnt"):
+        search_by_gradients(SPACE, *sets(), method="p-darts", epochs=6, minutes=1e-5)
+    with pytest.raises(InputError, match="minutes is -1, expected a number above 0"):
+        search_by_gradients(SPACE, *sets(), minutes=-1)
+
+
 def test_a_sample_is_one_option_whose_gradient_is_that_of_the_softmax() -> None:
     preferences, stream = torch.zeros(5, requires_grad=True), torch.Generator().manual_seed(0)
     found = torch.stack([sampled(preferences, 1.0, stream) for _ in range(400)])

@@ -9,13 +9,17 @@ import pytest
 import torch
 
 from trainless.data import ImageDataset, load_data, split
-from trainless.errors import UnknownNameError
+from trainless.errors import InputError, UnknownNameError
+from trainless.initialization import initialize
 from trainless.search_spaces import search_space
 from trainless.search_spaces.nats_size import NATSSize
+from trainless.seeding import generator
 from trainless.supernets import Supernet, calibration_images, path_accuracy, train_supernet
 from trainless.supernets.paths import Paths
 from trainless.training import TrainingState
+from trainless.training.batches import batch_count
 from trainless.training.recipes import SHARED_RECIPE
+from trainless.types import Architecture
 
 SPACE = NATSSize(unit=2)
 CELL = "|nor_conv_3x3~0|+|skip_connect~0|nor_conv_1x1~1|+|skip_connect~0|avg_pool_3x3~1|nor_conv_3x3~2|"
@@ -65,18 +69,47 @@ def test_a_training_goes_on_where_it_stopped() -> None:
     assert torch.equal(weights_of(whole), weights_of(resumed))
 
 
+def test_a_time_ends_the_training_for_good() -> None:
+    train_set, valid_set = sets(80)
+    options = {"epochs": 5000, "seed": 3, "minutes": 0.02}
+    state = train_supernet(Supernet(SPACE, train_set.task), train_set, valid_set, **options)
+    assert 0 < state.epochs < 5000
+    assert state.progress == 1
+    again = train_supernet(Supernet(SPACE, train_set.task), train_set, valid_set, **options, resume=state)
+    assert again.epochs == state.epochs
+    with pytest.raises(InputError, match="minutes is 0, expected a number above 0"):
+        train_supernet(Supernet(SPACE, train_set.task), train_set, valid_set, epochs=1, minutes=0)
+
+
+def test_paths_are_guided_in_the_first_half_of_the_schedule(monkeypatch: pytest.MonkeyPatch) -> None:
+    train_set, valid_set = sets(80)
+    guided, drawn = list[bool](), Paths.drawn
+
+    def noted(paths: Paths, epoch: int, step: int) -> list[Architecture]:
+        if step == 0:
+            guided.append(paths.is_guided)
+        return drawn(paths, epoch, step)
+
+    monkeypatch.setattr(Paths, "drawn", noted)
+    train_supernet(Supernet(SPACE, train_set.task), train_set, valid_set, epochs=6, guide=[SPACE.parse("8:8:8:8:8")])
+    assert guided == [True] * 3 + [False] * 3
+
+
 def test_what_no_path_of_a_step_has_stays_as_it_is() -> None:
     train_set, valid_set = sets(80)
     space = search_space("nasbench201(channels=2, cells=1)")
-    supernet = Supernet(space, train_set.task)
-    paths = Paths(supernet, "uniform", 0, calibration_images(train_set))
-    drawn = [path for step in range(4) for path in paths.drawn(0, step)]
-    used = {tensor.data_ptr() for path in drawn for tensor in supernet.tensors(path).values()}
+    supernet, fresh = (Supernet(space, train_set.task) for _ in range(2))
+    paths = Paths(fresh, "uniform", 0, calibration_images(train_set))
+    initialize(paths, generator=generator(0, "weights"))
+    before = {name: weight.detach().clone() for name, weight in fresh.named_parameters()}
+    steps = batch_count(len(train_set), SHARED_RECIPE.batch_size)
+    drawn = [path for step in range(steps) for path in paths.drawn(0, step)]
+    used = {tensor.data_ptr() for path in drawn for tensor in fresh.tensors(path).values()}
+    others = {name for name, weight in fresh.named_parameters() if weight.data_ptr() not in used}
     train_supernet(supernet, train_set, valid_set, epochs=1)
-    fresh = Supernet(space, train_set.task)
-    paths_of_fresh = Paths(fresh, "uniform", 0, [])
-    assert [str(path) for step in range(4) for path in paths_of_fresh.drawn(0, step)] == list(map(str, drawn))
-    assert len(used) < len(supernet.state_dict())
+    changed = {name for name, weight in supernet.named_parameters() if not torch.equal(weight, before[name])}
+    assert others
+    assert changed == before.keys() - others
 
 
 def test_a_sandwich_has_the_largest_and_the_smallest() -> None:
@@ -110,8 +143,9 @@ def test_a_guide_draws_paths_in_its_epochs() -> None:
     train_set, _ = sets()
     guide = [SPACE.sample(np.random.default_rng(seed)) for seed in range(2)]
     for sampling, drawn in (("uniform", slice(0, None)), ("sandwich", slice(2, None))):
-        paths = Paths(Supernet(SPACE, train_set.task), sampling, 0, [], guide, 2)
+        paths = Paths(Supernet(SPACE, train_set.task), sampling, 0, [], guide)
         early = {path for epoch in range(2) for step in range(10) for path in paths.drawn(epoch, step)[drawn]}
+        paths.is_guided = False
         late = {path for step in range(20) for path in paths.drawn(2, step)[drawn]}
         assert early == set(guide)
         assert len(late) > 10

@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from trainless.automl.earlier import EarlierRun
 from trainless.automl.time_budget import TimeBudget
@@ -134,24 +135,42 @@ class Plan:
         self._check_backbones()
         # What a search would refuse, before time goes into measuring how large networks may be.
         check_run(self.seed, self.workers)
-        made = strategy(self.strategy, self.scratch_space, self.seed)
-        if made.needs_images and self.time:
-            raise InputError(
-                f"The strategy '{made}' learns as long as it takes, and a fit has a tenth of its time for the search: "
-                "take another, such as evolution, or search by `trainless search` first."
-            )
-        if self.searched_score is not None:
-            score = search_score(self.searched_score)
-            if self.time and score.source().is_taught:
-                raise InputError(
-                    f"The score '{score.name}' trains before the first estimate, as long as it takes, and a fit has a "
-                    "tenth of its time for the search: take another, or search by `trainless search` first."
-                )
+        self._check_taught()
 
     @property
     def searched_score(self) -> str | None:
         """What the search is told to maximise: the score, or else what the strategy is made for."""
         return usual_score(self.strategy) if self.score is None else self.score
+
+    def _check_taught(self) -> None:
+        """Refuse a strategy or a score that learns from images for longer than the search has time."""
+        taught = self._taught
+        most = math.inf if self.time is None else TimeBudget(self.time).search / 60
+        if sum(taught.values()) <= most:
+            return
+        what, minutes = max(taught.items(), key=itemgetter(1))
+        long = "as long as it takes" if math.isinf(minutes) else f"for {minutes:g} minutes"
+        raise InputError(
+            f"The {what}, {long}, and a fit has a tenth of its time for the search: give it "
+            f"minutes={math.floor(100 * most) / 100:g} at most where it has that option, take another, or search by "
+            "`trainless search` first."
+        )
+
+    @property
+    def _taught(self) -> dict[str, float]:
+        """What learns from images before the first estimate, as it is told, and for how many minutes at most."""
+        made = strategy(self.strategy, self.scratch_space, self.seed)
+        found = {f"strategy '{made}' learns from images": made.minutes} if made.needs_images else {}
+        if self.searched_score is not None:
+            score = search_score(self.searched_score)
+            if score.source().is_taught:
+                found[f"score '{score.name}' trains before the first estimate"] = score.source().minutes
+        return found
+
+    @property
+    def taught_seconds(self) -> float:
+        """Seconds of the search in which a strategy or a score learns from images."""
+        return 60 * sum(self._taught.values())
 
     def _check_backbones(self) -> None:
         """Refuse a space whose weights are not there, and a backbone where none is asked for."""

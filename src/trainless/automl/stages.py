@@ -51,6 +51,7 @@ _TRIAL_EPOCHS = 9
 _LEAST_TRIALS = 5  # fewer than these say little: the time is better spent on the training
 _OVERHEAD = 0.05  # seconds that scoring an architecture takes whatever it is
 _WORKER_SECONDS = 15.0  # a search of fewer is done before other processes have begun
+_LEAST_SECONDS = 1.0  # of a search, beside what learns before it
 _ENDLESS = 1e12  # seconds: time for whatever size
 _TIMED = 4  # of given candidates, from the lightest to the heaviest
 _CALIBRATED = 3  # networks that are measured whole, so that sums of operations can follow them
@@ -152,7 +153,7 @@ def search(course: Course, size: Size, latencies: LatencyModel) -> SearchResult:
     course.checkpoint.keep(evaluations=most)
     made = Search(
         size.space, plan.strategy, score, train_set, limits=plan.limits, seed=plan.seed,
-        budget=Budget(most, seconds if math.isfinite(seconds) else None),
+        budget=Budget(most, max(_LEAST_SECONDS, seconds - plan.taught_seconds) if math.isfinite(seconds) else None),
         workers=0 if seconds < _WORKER_SECONDS else plan.workers, batch_size=scored,
         store=None if course.folder is None else course.folder / "search.db",
         predicted={"latency": partial(latencies.predict, size.space)} if is_timed else {},

@@ -67,6 +67,10 @@ def search(
     run_off: Annotated[int, typer.Option(help="Train so many of the best-scored briefly; 10 do well, 0 none.")] = 0,
     run_off_epochs: Annotated[int, typer.Option(help="Epochs of the longest of these trainings.")] = 12,
     run_off_images: Annotated[int, typer.Option(help="Most images for these trainings.")] = 2500,
+    run_off_by: Annotated[
+        str | None,
+        typer.Option(help="Compare them by an estimator such as inherited or one-shot instead, with its own epochs."),
+    ] = None,
     augment: Annotated[bool, typer.Option(help="Mirror and shift images in the run-off; for photographs.")] = False,
     reduced: Annotated[
         list[str] | None,
@@ -117,7 +121,15 @@ def search(
     objectives = split_names(objective)
     columns = parse_limits(limit or ())
     limits = Limits({**most, **columns})
-    final = RunOff(run_off, epochs=run_off_epochs, images=run_off_images, augment=augment) if run_off else None
+    if run_off_by and not run_off:
+        raise InputError(
+            f"--run-off-by is '{run_off_by}' and there is no run-off: say of how many, as --run-off 10 does."
+        )
+    final = (
+        RunOff(run_off, epochs=run_off_epochs, images=run_off_images, augment=augment, by=run_off_by)
+        if run_off
+        else None
+    )
     chosen = search_space(space)
     images = load_data(find_data(data), image_size=image_size)
     known = _table_of_costs(table, [*columns, *objectives])

@@ -126,7 +126,8 @@ class Estimator(ABC):
     Attributes:
         name: what it is asked for by.
         sees_all_images: whether an estimate depends on all images of the setting, and not on a batch of them alone.
-        is_taught: whether a session trains something before its first estimate, which takes as long as it takes.
+        is_taught: whether a session trains something before its first estimate.
+        minutes: how long that may take; infinite for as long as it takes.
 
     Example:
         >>> from contextlib import contextmanager
@@ -147,6 +148,7 @@ class Estimator(ABC):
     name: ClassVar[str]
     sees_all_images: ClassVar[bool] = True
     is_taught: ClassVar[bool] = False
+    minutes: float = math.inf
 
     @property
     @abstractmethod

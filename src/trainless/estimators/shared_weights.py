@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from trainless.data import ImageDataset, split
-from trainless.errors import UnknownNameError
+from trainless.errors import InputError, UnknownNameError
 from trainless.estimators.base import Ask, Estimate, Estimator, Setting, distinct_sample
 from trainless.estimators.scores import proxy_score
 from trainless.estimators.trained import VALID, Trained
@@ -51,15 +51,16 @@ class OneShot(Estimator):
     Path One-Shot Neural Architecture Search with Uniform Sampling, ECCV 2020.
 
     Args:
-        epochs: of the supernet.
+        epochs: of the supernet, at most.
         sampling: which paths learn in a step: ``uniform``, one that is drawn; ``sandwich``, the largest, and by its
             answers the smallest and two that are drawn.
         guide: a zero-cost score, by whose best quarter of 256 architectures paths are drawn in the first half of the
             epochs; ``none`` draws from the whole space.
+        minutes: most time, with that of the guide's scores; how far it comes depends on the machine then.
         recipe: how it is trained.
 
     Raises:
-        InputError: there is no epoch.
+        InputError: there is no epoch or no time.
         UnknownNameError: there is no such sampling, or no such score.
 
     Example:
@@ -77,10 +78,13 @@ class OneShot(Estimator):
     epochs: int = 30
     sampling: str = "uniform"
     guide: str = NO_GUIDE
+    minutes: float = math.inf
     recipe: Recipe = SHARED_RECIPE
 
     def __post_init__(self) -> None:
         check_numbers(epochs=self.epochs, patience=None)
+        if not self.minutes > 0:
+            raise InputError(f"The minutes of shared weights are {self.minutes:g}, expected a number above 0.")
         if self.guide != NO_GUIDE:
             proxy_score(self.guide)
         if self.sampling not in SAMPLINGS:
@@ -98,7 +102,8 @@ class OneShot(Estimator):
     def weights(self) -> str:
         """What weights there are, in words."""
         guided = "" if self.guide == NO_GUIDE else f", guided by {self.guide}"
-        return f"the weights of a supernet of {self.epochs} epochs ({self.sampling} sampling{guided})"
+        timed = "" if math.isinf(self.minutes) else f", at most {self.minutes:g} minutes"
+        return f"the weights of a supernet of {self.epochs} epochs{timed} ({self.sampling} sampling{guided})"
 
     @contextmanager
     def session(self, setting: Setting) -> Iterator[Ask]:
@@ -145,14 +150,15 @@ class Inherited(Trained):
         recipe: how supernet and networks are trained.
         shared: epochs of the supernet.
         sampling: as for `OneShot`.
+        minutes: likewise, of the supernet.
 
     Raises:
-        InputError: there is no epoch.
+        InputError: there is no epoch or no time.
         UnknownNameError: there is no such sampling.
 
     Example:
         >>> print(Inherited(epochs=1, shared=20))
-        inherited(epochs=1, shared=20, sampling=uniform)
+        inherited(epochs=1, shared=20, sampling=uniform, minutes=inf)
     """
 
     name = "inherited"
@@ -161,6 +167,7 @@ class Inherited(Trained):
     recipe: Recipe = SHARED_RECIPE
     shared: int = 30
     sampling: str = "uniform"
+    minutes: float = math.inf
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -173,7 +180,7 @@ class Inherited(Trained):
         return f"a training of {self.epochs} epoch{plural} from {self._one_shot().weights}"
 
     def _one_shot(self) -> OneShot:
-        return OneShot(self.shared, self.sampling, recipe=self.recipe)
+        return OneShot(self.shared, self.sampling, minutes=self.minutes, recipe=self.recipe)
 
     def _options(self) -> Mapping[str, Any]:
         return {"keep_weights": True}
@@ -210,17 +217,23 @@ def trained_supernet(
 ) -> tuple[Supernet, float]:  # fmt: skip
     """Give the trained supernet of a setting, and the seconds that it took."""
     from trainless.supernets import Supernet, train_supernet
-    from trainless.supernets.keeping import KeptState
+    from trainless.supernets.keeping import KeptState, standing
 
     supernet = Supernet(setting.space, train_set.task, seed=setting.seed)
     guide, seconds = _guide(estimator.guide, setting)
     kept = KeptState.on_images(setting.store, setting.space, setting.data, setting.seed, estimator=str(estimator))
     state, progress = kept.training(), setting.progress or (lambda done, total: None)
-
-    progress(state.epochs if state else 0, estimator.epochs)
+    minutes = estimator.minutes - seconds / 60
+    if minutes <= 0:
+        raise InputError(
+            f"The scores that guide {estimator.name} take {seconds:.0f} s and the minutes are {estimator.minutes:g}: "
+            "give more, or another guide."
+        )
+    progress(*standing(state, estimator.epochs, minutes))
     state = train_supernet(
-        supernet, train_set, valid_set, epochs=estimator.epochs, seed=setting.seed, recipe=estimator.recipe,
-        sampling=estimator.sampling, guide=guide, resume=state, on_epoch=kept.keeper(progress, estimator.epochs),
+        supernet, train_set, valid_set, epochs=estimator.epochs, minutes=minutes, seed=setting.seed,
+        recipe=estimator.recipe, sampling=estimator.sampling, guide=guide, resume=state,
+        on_epoch=kept.keeper(progress, estimator.epochs, minutes),
     )  # fmt: skip
     return supernet, seconds + state.seconds
 

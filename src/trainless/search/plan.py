@@ -48,6 +48,7 @@ class SearchPlan:
         run_off: the run-off; None for none.
         first: architectures that are scored before the strategy proposes any.
         learns_from_images: whether the strategy does, before it proposes any.
+        minutes: the least of what it may take for that, the estimator before the first estimate and the run-off.
     """
 
     strategy: str
@@ -65,6 +66,7 @@ class SearchPlan:
     run_off: RunOff | None
     first: tuple[Architecture, ...] = ()
     learns_from_images: bool = False
+    minutes: float = math.inf
 
     @property
     def title(self) -> str:
@@ -180,6 +182,8 @@ class SearchPlan:
     def _repeatable(self) -> str:
         if self.budget.seconds is not None:
             return "no: how far a budget of time reaches depends on the machine"
+        if not math.isinf(self.minutes):
+            return f"no: how much is learnt in {self.minutes:g} minutes depends on the machine"
         if self.measured_costs:
             return f"with this store only: {' and '.join(self.measured_costs)} was measured"
         if self._predicted_costs:

@@ -1,4 +1,4 @@
-"""The run-off of a search: the best-scored few are trained briefly on the real data, and the best validated wins."""
+"""The run-off of a search: the best-scored few are trained or measured on the real data, the best validated wins."""
 
 from __future__ import annotations
 
@@ -7,10 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
+import numpy as np
+
 from trainless.data import ImageDataset, split
 from trainless.errors import DataError, InputError
+from trainless.estimators import AccuracyInTime, Estimator, Setting, ZeroCost, estimator
 from trainless.estimators.training_cache import TrainingCache
 from trainless.estimators.trainings import Progress
+from trainless.ranking import finite_last
 from trainless.search.halving import RunOffRow, run_off
 from trainless.search_spaces.base import SearchSpace
 from trainless.store import Store
@@ -35,13 +39,19 @@ class RunOff:
         eta: the part of the candidates that goes on is 1/eta, the epochs grow by the factor eta.
         images: most images to train and validate on, drawn with the same share of every class.
         augment: mirror and shift the training images at random; for photographs.
+        by: an estimator that all candidates are compared by in place of the halving, such as ``inherited`` or
+            ``one-shot``, with epochs and recipe of its own.
 
     Raises:
-        InputError: there is less than one candidate, epoch or image, or eta is below 2.
+        InputError: there is less than one candidate, epoch or image, eta is below 2, the estimator measures no
+            accuracy, or images shall be augmented beside it, which has a recipe of its own.
+        UnknownNameError: there is no such estimator.
 
     Example:
         >>> str(RunOff(candidates=5, epochs=4))
         '5 candidates, up to 4 epochs of 2,500 images, 1 in 3 goes on'
+        >>> str(RunOff(candidates=5, by="full(epochs=8)"))
+        '5 candidates, 2,500 images, by a whole training of 8 epochs'
     """
 
     candidates: int = 10
@@ -49,6 +59,7 @@ class RunOff:
     eta: int = 3
     images: int = 2500
     augment: bool = False
+    by: str | Estimator | None = None
 
     def __post_init__(self) -> None:
         for name in ("candidates", "epochs", "images"):
@@ -56,8 +67,32 @@ class RunOff:
                 raise InputError(f"The {name} of the run-off are {getattr(self, name)}, expected at least 1.")
         if self.eta < 2:
             raise InputError(f"The eta of the run-off is {self.eta}, expected at least 2: 1 in eta candidates goes on.")
+        if self.by is None:
+            return
+        if isinstance(self._estimator, ZeroCost | AccuracyInTime):
+            raise InputError(
+                f"The run-off is by '{self.by}', which measures no accuracy: take an estimator that does, such as "
+                "inherited or full."
+            )
+        if self.augment:
+            raise InputError(
+                f"The run-off is by '{self.by}', which has a recipe of its own, and images shall be mirrored and "
+                "shifted: say that there, as in full(mirror=yes, shift=0.125)."
+            )
+
+    @property
+    def _estimator(self) -> Estimator:
+        assert self.by is not None
+        return estimator(self.by)
+
+    @property
+    def minutes(self) -> float:
+        """How long it may be taught before the first candidate is measured; infinite for as long as it takes."""
+        return math.inf if self.by is None else self._estimator.minutes
 
     def __str__(self) -> str:
+        if self.by is not None:
+            return f"{self.candidates} candidates, {self.images:,} images, by {self._estimator.fidelity}"
         mirrored = ", mirrored and shifted" if self.augment else ""
         return (
             f"{self.candidates} candidates, up to {self.epochs} epochs of {self.images:,} images{mirrored}, "
@@ -115,14 +150,27 @@ class RunOff:
         distinct: dict[Architecture, Architecture] = {}
         for candidate in candidates:
             distinct.setdefault(space.canonical(candidate), candidate)
-        drawn = self.drawn(data, seed)
+        chosen, drawn = list(distinct.values())[: self.candidates], self.drawn(data, seed)
+        if self.by is not None:
+            return self._measured(chosen, Setting(space, drawn, seed, workers, store, progress))
         recipe = Recipe(mirror=True, shift=1 / 8) if self.augment else Recipe()
         cache = TrainingCache(store, space, drawn, seed, recipe)
         return run_off(
-            list(distinct.values())[: self.candidates], space, drawn, epochs=self.epochs, eta=self.eta, seed=seed,
+            chosen, space, drawn, epochs=self.epochs, eta=self.eta, seed=seed,
             fraction=_VALIDATED, recipe=recipe, workers=workers, done=cache.found, on_result=cache.keep,
             progress=progress,
         )  # fmt: skip
+
+    def _measured(self, candidates: Sequence[Architecture], setting: Setting) -> list[RunOffRow]:
+        """The candidates by what the estimator makes of them, the best first."""
+        rows = [
+            RunOffRow(str(candidate), rank, estimate.epochs, estimate.value, estimate.seconds, estimate.reason)
+            for rank, (candidate, estimate) in enumerate(
+                zip(candidates, self._estimator.estimate(candidates, setting), strict=True), 1
+            )
+        ]
+        values = finite_last(np.array([row.valid_accuracy for row in rows]))
+        return [rows[number] for number in np.argsort(-values, kind="stable")]
 
     def verdict(self, rows: Sequence[RunOffRow], data: ImageDataset, seed: int = 0) -> str:
         """Say whether the winner can be told from the one with the best score among those that were trained as long.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import time
@@ -75,7 +76,8 @@ class Search:
         table: where limits and objectives named ``<data set>.<column>`` are read.
         fidelities: the reduced evaluations of a strategy with several rungs, the cheapest first; they decide the number
             of rungs of one that is named. None halves width, depth and batch from rung to rung.
-        run_off: trains the best-scored few in the end, and the best validated one is what is found; None does not.
+        run_off: trains the best-scored few in the end, or measures them by an estimator, and the best validated one is
+            what is found; None does not.
         predicted: costs that are told by a function of the architecture in place of being measured, by name.
         mirror_average: count and measure costs of networks that average over each image and its mirror image.
         first: architectures that are scored before the strategy proposes any.
@@ -135,17 +137,18 @@ class Search:
             run_off.check(setting.data, seed)
         self.space, self.store, self.strategy = setting.space, setting.store, strategy
         self._rungs = None if fidelities is None else len(fidelities) + 1
-        made = self._strategy()
+        made, source = self._strategy(), searched.source(batch_size, device, self.precision)
         costs = Costs(
             setting.space, scorer.batch.task, table=table, device=device, predicted=predicted,
             mirror_average=mirror_average,
         )  # fmt: skip
         self.plan = SearchPlan(
             strategy=self._written_strategy(), proposals=batch or made.batch, score=searched,
-            estimator=searched.source(batch_size, device, self.precision), setting=setting, run=scorer.run,
+            estimator=source, setting=setting, run=scorer.run,
             batch=scorer.batch, costs=costs, limits=limits or Limits(), objectives=self.objectives,
             fidelities=checked_fidelities(fidelities, made), budget=budget, run_off=run_off, first=tuple(first),
             learns_from_images=made.needs_images,
+            minutes=min(made.minutes, source.minutes, run_off.minutes if run_off else math.inf),
         )  # fmt: skip
         costs.check([*self.plan.limits.most, *self.objectives[1:]])
 

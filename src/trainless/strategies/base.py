@@ -7,6 +7,7 @@ no trace; `Strategy.tell` alone learns.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator
 from typing import ClassVar, NamedTuple
@@ -80,6 +81,7 @@ class Strategy(ABC):
         batch: how many proposals it is best asked for at a time.
         several_objectives: whether it can maximise several objectives at once, towards their Pareto front.
         needs_images: whether it learns from images before it proposes, by `prepare`.
+        minutes: how long that may take; infinite for as long as it takes.
         usual_score: what a search by it maximises unless told otherwise; None leaves that to the search.
         learnt: what `prepare` came to, which a search evaluates before all else.
         note: what is to be known of that; empty for nothing.
@@ -110,6 +112,7 @@ class Strategy(ABC):
     batch: ClassVar[int] = 1
     several_objectives: ClassVar[bool] = False
     needs_images: ClassVar[bool] = False
+    minutes: float = math.inf
     usual_score: ClassVar[str | None] = None
     learnt: tuple[Architecture, ...] = ()
     note: str = ""

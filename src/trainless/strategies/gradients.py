@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -34,6 +35,7 @@ class GradientBased(Taught):
         early_stop: whether a rise of the Hessian's dominant eigenvalue ends it, as for `search_by_gradients`.
         eigenvalues: whether that eigenvalue is computed after each epoch, to be shown.
         drop_path: probability by which an operation is left out for an image.
+        minutes: most time that it learns; how far it comes depends on the machine then.
 
     Raises:
         InputError: the operations of the space cannot be mixed.
@@ -43,9 +45,9 @@ class GradientBased(Taught):
 
     def __init__(
         self, space: SearchSpace, seed: int = 0, *, objectives: int = 1, epochs: int = 50, rate: float = 3e-4,
-        early_stop: bool = False, eigenvalues: bool = False, drop_path: float = 0.0,
+        early_stop: bool = False, eigenvalues: bool = False, drop_path: float = 0.0, minutes: float = math.inf,
     ) -> None:  # fmt: skip
-        super().__init__(space, seed, objectives=objectives)
+        super().__init__(space, seed, objectives=objectives, minutes=minutes)
         self.epochs, self.rate, self.early_stop = epochs, rate, early_stop
         self.eigenvalues, self.drop_path = eigenvalues, drop_path
         if not 0 <= drop_path < 1:
@@ -59,8 +61,8 @@ class GradientBased(Taught):
         found = search_by_gradients(
             self.space, *self._split(images), method=self.method, epochs=self.epochs, seed=self.seed,
             preference_rate=self.rate, early_stop=self.early_stop, has_eigenvalues=self.eigenvalues,
-            drop_path=self.drop_path, resume=kept.training(),
-            on_epoch=kept.keeper(told, self.epochs),
+            drop_path=self.drop_path, minutes=self.minutes, resume=kept.training(),
+            on_epoch=kept.keeper(told, self.epochs, self.minutes),
         )  # fmt: skip
         ends = np.cumsum([len(options) for options in self._relaxation.choices])[:-1]
         self._shares = np.split(np.array(found.shares[-1]), ends)
@@ -93,6 +95,7 @@ class Darts(GradientBased):
         early_stop: as for `GradientBased`.
         eigenvalues: as for `GradientBased`.
         drop_path: as for `GradientBased`.
+        minutes: as for `GradientBased`.
         order: 1, or 2 for gradients after the step that the weights are about to take, at four times the cost.
 
     Raises:
@@ -108,11 +111,12 @@ class Darts(GradientBased):
 
     def __init__(
         self, space: SearchSpace, seed: int = 0, *, objectives: int = 1, epochs: int = 50, rate: float = 3e-4,
-        early_stop: bool = False, eigenvalues: bool = False, drop_path: float = 0.0, order: int = 1,
+        early_stop: bool = False, eigenvalues: bool = False, drop_path: float = 0.0, minutes: float = math.inf,
+        order: int = 1,
     ) -> None:  # fmt: skip
         super().__init__(
             space, seed, objectives=objectives, epochs=epochs, rate=rate, early_stop=early_stop,
-            eigenvalues=eigenvalues, drop_path=drop_path,
+            eigenvalues=eigenvalues, drop_path=drop_path, minutes=minutes,
         )  # fmt: skip
         if order not in (1, 2):
             raise InputError(f"The order of darts is {order}, expected 1 or 2.")
@@ -124,11 +128,11 @@ class _AtTwiceTheRate(GradientBased):
 
     def __init__(
         self, space: SearchSpace, seed: int = 0, *, objectives: int = 1, epochs: int = 50, rate: float = 6e-4,
-        early_stop: bool = False, eigenvalues: bool = False, drop_path: float = 0.0,
+        early_stop: bool = False, eigenvalues: bool = False, drop_path: float = 0.0, minutes: float = math.inf,
     ) -> None:  # fmt: skip
         super().__init__(
             space, seed, objectives=objectives, epochs=epochs, rate=rate, early_stop=early_stop,
-            eigenvalues=eigenvalues, drop_path=drop_path,
+            eigenvalues=eigenvalues, drop_path=drop_path, minutes=minutes,
         )  # fmt: skip
 
 

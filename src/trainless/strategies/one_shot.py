@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,7 @@ class ENAS(Taught):
         objectives: 1.
         epochs: of the shared weights.
         steps: of the controller after each epoch.
+        minutes: most time that both learn; how far they come depends on the machine then.
 
     Raises:
         InputError: the space has no choices.
@@ -46,9 +48,10 @@ class ENAS(Taught):
     name = "enas"
 
     def __init__(
-        self, space: SearchSpace, seed: int = 0, *, objectives: int = 1, epochs: int = 50, steps: int = 50
-    ) -> None:
-        super().__init__(space, seed, objectives=objectives)
+        self, space: SearchSpace, seed: int = 0, *, objectives: int = 1, epochs: int = 50, steps: int = 50,
+        minutes: float = math.inf,
+    ) -> None:  # fmt: skip
+        super().__init__(space, seed, objectives=objectives, minutes=minutes)
         GenotypeCodes(space)  # refuses a space without choices
         self.epochs, self.steps = epochs, steps
         self._policy: Callable[[torch.Generator], Architecture] | None = None
@@ -58,13 +61,13 @@ class ENAS(Taught):
 
         found = search_by_controller(
             self.space, *self._split(images), epochs=self.epochs, steps=self.steps, seed=self.seed,
-            resume=kept.training(), on_epoch=kept.keeper(told, self.epochs),
+            minutes=self.minutes, resume=kept.training(), on_epoch=kept.keeper(told, self.epochs, self.minutes),
         )  # fmt: skip
         self.learnt, self._policy = found.found, found.draw
         first, last = found.rewards[0], found.rewards[-1]
         self.note = (
-            f"{found.found[0]} after {self.epochs} epochs of enas: {found.accuracies[0]:.2f} % with shared weights; "
-            f"what the controller drew had {first:.2f} % in the first epoch and {last:.2f} % in the last"
+            f"{found.found[0]} after {len(found.rewards)} epochs of enas: {found.accuracies[0]:.2f} % with shared "
+            f"weights; what the controller drew had {first:.2f} % in the first epoch and {last:.2f} % in the last"
         )
 
     def _draw(self) -> Architecture:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from trainless.data import ImageDataset, split
+from trainless.errors import InputError
 from trainless.search_spaces.base import SearchSpace
 from trainless.seeding import derive_seed
 from trainless.specs import spec_of
@@ -30,9 +32,13 @@ class Taught(Strategy):
     batch = 8
     needs_images = True
 
-    def __init__(self, space: SearchSpace, seed: int = 0, *, objectives: int = 1) -> None:
+    def __init__(
+        self, space: SearchSpace, seed: int = 0, *, objectives: int = 1, minutes: float = math.inf
+    ) -> None:  # fmt: skip
         super().__init__(space, seed, objectives=objectives)
-        self.seed = seed
+        self.seed, self.minutes = seed, minutes
+        if not minutes > 0:
+            raise InputError(f"The minutes of {self.name} are {minutes:g}, expected a number above 0.")
 
     def prepare(self, images: ImageDataset, store: Store | None = None, progress: Told | None = None) -> None:
         """Learn from images, or take what is kept beside the store."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +15,7 @@ from trainless.data import ImageDataset, split
 from trainless.errors import InputError
 from trainless.search_spaces.base import SearchSpace
 from trainless.seeding import derive_seed, generator, preserve_rng_state
-from trainless.supernets.keeping import last_state
+from trainless.supernets.keeping import check_minutes, last_state
 from trainless.supernets.paths import PathLoop, Paths, calibration_images, path_accuracy
 from trainless.supernets.supernet import Supernet
 from trainless.training import Recipe, TrainingState
@@ -96,6 +97,7 @@ def search_by_controller(
     steps: int = 50,
     seed: int = 0,
     recipe: Recipe = SHARED_RECIPE,
+    minutes: float = math.inf,
     threads: int = 1,
     resume: TrainingState | None = None,
     on_epoch: Callable[[TrainingState], None] | None = None,
@@ -112,10 +114,12 @@ def search_by_controller(
         space: whose architectures are put together of choices.
         train_set: images to learn from; a fifth of them is set aside.
         valid_set: images by which the last paths are told apart.
-        epochs: passes over the images.
+        epochs: most passes over the images.
         steps: of the controller after each epoch.
         seed: decides everything random.
         recipe: of the shared weights.
+        minutes: most time, without that for the last paths; the schedule is laid over the epochs there is time for, so
+            what is found depends on the machine.
         threads: as for `trainless.training.train`.
         resume: where an earlier call with the same arguments stood.
         on_epoch: called after each epoch with the state.
@@ -134,12 +138,13 @@ def search_by_controller(
     """
     if steps < 1:
         raise InputError(f"The controller has {steps} steps an epoch, expected at least 1.")
+    check_minutes(minutes)
     learnt, choosing = split(train_set, _SHARE, derive_seed(seed, "controller"))
     calibration = calibration_images(learnt, seed)
     paths = _Controlled(Supernet(space, train_set.task, seed=seed), seed, calibration, choosing, recipe, epochs, steps)
     state = last_state(
-        paths, learnt, valid_set, epochs=epochs, seed=seed, recipe=recipe, threads=threads, resume=resume,
-        on_epoch=on_epoch, loop=_ControllerLoop,
+        paths, learnt, valid_set, epochs=epochs, minutes=minutes, seed=seed, recipe=recipe, threads=threads,
+        resume=resume, on_epoch=on_epoch, loop=_ControllerLoop,
     )  # fmt: skip
     paths.load_state_dict(state.weights)
     stream = generator(seed, "derived")
@@ -149,7 +154,7 @@ def search_by_controller(
     return ControllerSearch(
         tuple(drawn[number] for number in order),
         tuple(accuracies[number] for number in order),
-        tuple(paths.get_buffer("rewards").tolist()),
+        tuple(paths.get_buffer("rewards")[: state.epochs].tolist()),
         paths.draw,
         state,
     )

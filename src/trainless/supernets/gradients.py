@@ -18,7 +18,7 @@ from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
 from trainless.seeding import derive_seed, generator
 from trainless.supernets.curvature import dominant_eigenvalue, gradients, second_order_gradient
-from trainless.supernets.keeping import last_state
+from trainless.supernets.keeping import check_minutes, last_state
 from trainless.supernets.methods import METHODS, Method, Stage
 from trainless.supernets.mixed import MixedNetwork
 from trainless.training import Recipe, TrainingState
@@ -32,6 +32,7 @@ _RECIPE = Recipe(optimizer="sgd", learning_rate=0.025, weight_decay=3e-4, schedu
 _SHARE = 0.5  # of the images, by which preferences are learnt
 _DECAY, _BETAS = 1e-3, (0.5, 0.999)  # of the preferences, as all these papers have them
 _WINDOW, _RISE = 5, 0.75  # epochs over which eigenvalues are compared, and the ratio below which they rise too fast
+_ALMOST = 1e-9  # what shares of epochs add up to may be too little by
 _DEPTHS = {"cells": 1, "layers": 3}  # options that say how deep networks of a space are, and the least of each
 
 
@@ -88,6 +89,7 @@ def search_by_gradients(
     drop_path: float = 0.0,
     has_eigenvalues: bool = False,
     early_stop: bool = False,
+    minutes: float = math.inf,
     threads: int = 1,
     resume: TrainingState | None = None,
     on_epoch: Callable[[TrainingState], None] | None = None,
@@ -101,7 +103,7 @@ def search_by_gradients(
         train_set: images to learn from.
         valid_set: images on which the mixed network is measured after each epoch.
         method: a name of `METHODS`.
-        epochs: passes over the images that teach the weights, those of all stages together.
+        epochs: most passes over the images that teach the weights, those of all stages together.
         seed: decides everything random.
         recipe: of the weights.
         preference_rate: learning rate of the preferences; None takes the method's.
@@ -110,13 +112,16 @@ def search_by_gradients(
         early_stop: whether the search ends where the mean eigenvalue of five epochs is more than a third above that
             of the five before, and takes what the preferences led to then. Source: Zela et al., Understanding and
             Robustifying Differentiable Architecture Search, ICLR 2020.
+        minutes: most time, of which each stage has the same part; the schedule is laid over the epochs there is time
+            for. How many these are, and so what is found, depends on the machine.
         threads: as for `trainless.training.train`.
         resume: where an earlier call with the same arguments stood.
         on_epoch: called after each epoch with the state.
 
     Raises:
         UnknownNameError: there is no such method.
-        InputError: the operations of the space cannot be mixed, or an argument cannot be used.
+        InputError: the operations of the space cannot be mixed, an argument cannot be used, or the time is over before
+            preferences are learnt.
 
     Example:
         >>> from trainless.data import load_data
@@ -132,29 +137,38 @@ def search_by_gradients(
     chosen = METHODS[method]
     if preference_rate is not None:
         chosen = replace(chosen, rate=preference_rate)
-    _check(chosen, method, epochs, drop_path)
+    _check(chosen, method, epochs, drop_path, minutes)
     learnt, choosing = split(train_set, _SHARE, derive_seed(seed, "preferences"))
-    images, state, begin = Batches(choosing, recipe.batch_size), resume, 0
-    for number, stage in enumerate(chosen.stages, 1):
-        end = round(epochs * number / len(chosen.stages))
-        if state is None or state.epochs <= end:
-            mixed = _mixed(_of_depth(space, stage.depth), chosen, stage, begin, state, train_set, seed)
-            mixed.drop_path = drop_path
-            watches = has_eigenvalues or early_stop
-            searched = _Searched(mixed, chosen, stage, images, recipe, (begin, end, epochs), watches, early_stop)
-            start = state if state is None or state.epochs > begin else searched.after(state)
-            state = last_state(
-                searched, learnt, valid_set, epochs=end, seed=seed, recipe=recipe, threads=threads, resume=start,
-                on_epoch=on_epoch, loop=_PreferenceLoop,
-            )  # fmt: skip
-            if searched.has_collapsed(state):
-                break
-        begin = end
+    images, state = Batches(choosing, recipe.batch_size), resume
+    # The epoch that each stage began with; what a state stands in is the last of them.
+    begins: list[int] = [begin for begin in state.weights["begins"].tolist() if begin >= 0] if state else []
+    for number, stage in enumerate(chosen.stages[max(0, len(begins) - 1) :], max(1, len(begins))):
+        is_begun, share = number == len(begins), number / len(chosen.stages)
+        if not is_begun:
+            begins.append(state.epochs if state else 0)
+        mixed = _mixed(_of_depth(space, stage.depth), chosen, stage, is_begun, state, train_set, seed)
+        mixed.drop_path = drop_path
+        watches = has_eigenvalues or early_stop
+        searched = _Searched(mixed, chosen, stage, images, recipe, begins, epochs, watches, early_stop)
+        start = state if state is None or is_begun else searched.after(state)
+        state = last_state(
+            searched, learnt, valid_set, epochs=round(epochs * share), minutes=minutes * share, seed=seed,
+            recipe=recipe, threads=threads, resume=start, on_epoch=on_epoch, loop=_PreferenceLoop,
+        )  # fmt: skip
+        searched.load_state_dict(state.weights)
+        if not int(searched.get_buffer("preferred")):
+            raise InputError(
+                f"The {minutes:g} minutes of {method} are over before preferences are learnt, after {state.epochs} "
+                f"epochs in {number} of {len(chosen.stages)} stages: give more, or fewer images."
+            )
+        if searched.has_collapsed(state):
+            break
     assert state is not None
     return searched.result(space, state)
 
 
-def _check(method: Method, name: str, epochs: int, drop_path: float) -> None:
+def _check(method: Method, name: str, epochs: int, drop_path: float, minutes: float) -> None:
+    check_minutes(minutes)
     if not method.rate > 0:
         raise InputError(f"The learning rate of the preferences is {method.rate}, expected one above 0.")
     if not 0 <= drop_path < 1:
@@ -180,15 +194,16 @@ def _of_depth(space: SearchSpace, share: float) -> SearchSpace:
 
 
 def _mixed(
-    space: SearchSpace, method: Method, stage: Stage, begin: int, state: TrainingState | None, images: ImageDataset,
+    space: SearchSpace, method: Method, stage: Stage, is_begun: bool, state: TrainingState | None, images: ImageDataset,
     seed: int,
 ) -> MixedNetwork:  # fmt: skip
     """The mixed network of a stage, with the options that an earlier one left."""
     kept: Sequence[int] | None = None
-    if state is not None and state.epochs > begin:
+    if state is not None and is_begun:
         kept = state.weights["kept"].nonzero().flatten().tolist()
     elif state is not None:
-        kept = _strongest(state.weights["trace"][begin - 1], space.relaxation(images.task).numbers, stage.options)
+        shares = state.weights["trace"][state.epochs - 1]
+        kept = _strongest(shares, space.relaxation(images.task).numbers, stage.options)
     return MixedNetwork(
         space, images.task, seed=seed, kept=kept, partial=stage.partial, weighs_edges=method.weighs_edges
     )
@@ -208,15 +223,17 @@ class _Searched(torch.nn.Module):
 
     def __init__(
         self, mixed: MixedNetwork, method: Method, stage: Stage, images: Batches, recipe: Recipe,
-        epochs: tuple[int, int, int], has_eigenvalues: bool, early_stop: bool,
+        begins: Sequence[int], epochs: int, has_eigenvalues: bool, early_stop: bool,
     ) -> None:  # fmt: skip
         super().__init__()
         self.mixed, self.method, self.stage, self.images, self.recipe = mixed, method, stage, images, recipe
-        self.begin, self.end, whole = epochs
+        self.begin = begins[-1]
         self.has_eigenvalues, self.early_stop = has_eigenvalues, early_stop
         self.adam = torch.optim.Adam(mixed.learnt, method.rate, betas=_BETAS, weight_decay=_DECAY)
-        self.register_buffer("trace", torch.zeros(whole, len(mixed.preferences)))
-        self.register_buffer("eigenvalues", torch.zeros(whole, dtype=torch.float64))
+        self.register_buffer("trace", torch.zeros(epochs, len(mixed.preferences)))
+        self.register_buffer("eigenvalues", torch.zeros(epochs, dtype=torch.float64))
+        self.register_buffer("begins", torch.tensor([*begins, *[-1] * (len(method.stages) - len(begins))]))
+        self.register_buffer("preferred", torch.tensor(0))  # steps of the preferences in this stage
         self.register_buffer("kept", torch.tensor([number in mixed.kept for number in range(len(mixed.preferences))]))
 
     def forward(self, images: torch.Tensor, shares: torch.Tensor | None = None) -> torch.Tensor:
@@ -301,7 +318,7 @@ class _PreferenceLoop(Loop):
         searched = self.network
         self.chosen = self._choosing()
         self.stream = generator(self.seed, "shares", self.done)
-        self.part = (self.done - searched.begin) / (searched.end - searched.begin)
+        self.part = self.standing.progress + _ALMOST
         searched.mixed.drop_skips = searched.stage.drop_skips * 0.1**self.part
 
     def _choosing(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -334,6 +351,7 @@ class _PreferenceLoop(Loop):
             parameter.grad = gradient
         adam.step()
         adam.zero_grad()
+        self.network.get_buffer("preferred").add_(1)
 
     def _shares(self) -> torch.Tensor:
         return self.network.method.weigh(self.network.mixed, self._progress, self.stream)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from trainless.data import ImageDataset, fingerprint
+from trainless.errors import InputError
 from trainless.files import read_state, write_file
 from trainless.search_spaces.base import SearchSpace
 from trainless.store import Store, key_of
+from trainless.tables.downloads import cache_folder
 from trainless.training import TrainingState, train
 
-__all__ = ["KeptState", "last_state"]
+__all__ = ["KeptState", "check_minutes", "last_state", "standing"]
 
 
 class KeptState:
@@ -24,8 +29,9 @@ class KeptState:
     It is plain data, which worker processes can be given.
 
     Args:
-        store: beside whose file the folder is, ``scores.db.supernets`` for ``scores.db``; where there is none, or it is
-            no file, or this machine has not its folder, nothing is kept.
+        store: beside whose file the folder is, ``scores.db.supernets`` for ``scores.db``; of a database that is no file
+            it is in `trainless.tables.cache_folder`, for this machine. Where there is no store, or this machine has not
+            the folder of its file, nothing is kept.
         settings: what decides it, by name.
 
     Example:
@@ -35,7 +41,11 @@ class KeptState:
 
     def __init__(self, store: Store | None, settings: Mapping[str, str]) -> None:
         location = store.location if store else ""
-        self._folder = Path(f"{location}.supernets") if location and "://" not in location else None
+        is_file = "://" not in location
+        self._folder = Path(f"{location}.supernets") if location and is_file else None
+        if not is_file:
+            self._folder = cache_folder() / "supernets" / key_of({"store": location})
+            self._folder.mkdir(parents=True, exist_ok=True)
         self._settings = dict(settings)
 
     @classmethod
@@ -78,21 +88,58 @@ class KeptState:
             path.parent.mkdir(exist_ok=True)
             write_file(path, lambda path: torch.save(dict(state), path), is_shared=True)
 
-    def keeper(self, told: Callable[[int, int], None], epochs: int) -> Callable[[TrainingState], None]:
-        """Give what keeps each state of a training, and tells of its epochs and all of them."""
+    def keeper(
+        self, told: Callable[[int, int], None], epochs: int, minutes: float = math.inf
+    ) -> Callable[[TrainingState], None]:  # fmt: skip
+        """Give what keeps each state of a training, and tells of what is done and all of it: epochs, or seconds."""
 
         def keep(state: TrainingState) -> None:
             self.write(vars(state))
-            told(state.epochs, epochs)
+            told(*standing(state, epochs, minutes))
 
         return keep
 
 
+def standing(state: TrainingState | None, epochs: int, minutes: float) -> tuple[int, int]:
+    """Say what of a training is done, and all of it: in epochs, or in seconds where a time ends it.
+
+    Example:
+        >>> standing(None, 50, math.inf), standing(None, 50, 2.5)
+        ((0, 50), (0, 150))
+    """
+    if math.isinf(minutes):
+        return (state.epochs if state else 0), epochs
+    return (int(state.seconds) if state else 0), int(60 * minutes)
+
+
+def check_minutes(minutes: float) -> None:
+    """Refuse a time in which nothing can be learnt.
+
+    Raises:
+        InputError: it is not above 0.
+
+    Example:
+        >>> check_minutes(math.inf)
+    """
+    if not minutes > 0:
+        raise InputError(f"minutes is {minutes:g}, expected a number above 0, or inf for as long as it takes.")
+
+
 def last_state(
     network: torch.nn.Module, train_set: ImageDataset, valid_set: ImageDataset, *, resume: TrainingState | None,
-    on_epoch: Callable[[TrainingState], None] | None, **options: Any,
+    on_epoch: Callable[[TrainingState], None] | None, minutes: float = math.inf, **options: Any,
 ) -> TrainingState:  # fmt: skip
-    """Train a network as `trainless.training.train` does, and give the state after the last epoch, not the best."""
+    """Train a network as `trainless.training.train` does, and give the state after the last epoch, not the best.
+
+    Args:
+        network: as for `train`, as all that is not named here.
+        train_set: likewise.
+        valid_set: likewise.
+        resume: likewise.
+        on_epoch: likewise.
+        minutes: of the training, with what it took before it is resumed, after which no epoch shall end.
+        options: further arguments of `train`.
+    """
     states: list[TrainingState] = [resume] if resume else []
 
     def keep(state: TrainingState) -> None:
@@ -100,5 +147,10 @@ def last_state(
         if on_epoch:
             on_epoch(state)
 
-    train(network, train_set, valid_set, resume=resume, on_epoch=keep, **options)
+    taken = resume.seconds if resume else 0.0
+    deadline = None if math.isinf(minutes) else time.monotonic() + 60 * minutes - taken
+    train(network, train_set, valid_set, resume=resume, on_epoch=keep, deadline=deadline, **options)
+    if states[-1].progress < 1 and deadline is not None:
+        # It ends here for good: resumed, it could else go on for what is left of the time.
+        keep(replace(states[-1], progress=1.0))
     return states[-1]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -13,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from trainless.data import ImageDataset
 from trainless.errors import UnknownNameError
 from trainless.seeding import derive_seed
-from trainless.supernets.keeping import last_state
+from trainless.supernets.keeping import check_minutes, last_state
 from trainless.supernets.supernet import Supernet, recalibrate
 from trainless.training import Recipe, TrainingState
 from trainless.training.batches import Batches
@@ -26,6 +27,7 @@ __all__ = ["PathLoop", "Paths", "calibration_images", "path_accuracy", "train_su
 _DRAWN = 2  # paths of a sandwich beside the largest and the smallest
 _COMPARED = 64  # paths among which these are looked for
 _CALIBRATION = (8, 64)  # batches of images from which a path has its statistics, and images of each
+_GUIDED = 0.5 - 1e-9  # share of the schedule in which a guide counts, but for what rounding adds to it
 _JUDGED = 4  # paths that are validated after an epoch
 _VALID_BATCH = 256
 
@@ -40,6 +42,7 @@ def train_supernet(
     recipe: Recipe = SHARED_RECIPE,
     sampling: str = "uniform",
     guide: Sequence[Architecture] = (),
+    minutes: float = math.inf,
     threads: int = 1,
     resume: TrainingState | None = None,
     on_epoch: Callable[[TrainingState], None] | None = None,
@@ -53,12 +56,14 @@ def train_supernet(
         supernet: left with the weights of the last epoch, in evaluation mode.
         train_set: images to learn from.
         valid_set: images on which some paths are measured after each epoch; nothing is chosen by that.
-        epochs: passes over the training images.
+        epochs: most passes over the training images.
         seed: decides weights, paths, order of the images and augmentation.
         recipe: as for `trainless.training.train`.
         sampling: one of `trainless.training.recipes.SAMPLINGS`.
-        guide: architectures among which paths are drawn in the first half of the epochs, such as those that score well
-            untrained; none draws from the whole space.
+        guide: architectures among which paths are drawn in the first half of the schedule, such as those that score
+            well untrained; none draws from the whole space.
+        minutes: most time; the schedule is laid over the epochs there is time for, so what is learnt depends on the
+            machine.
         threads: as for `trainless.training.train`.
         resume: where an earlier call with the same arguments stood.
         on_epoch: called after each epoch with the state, from which the same call can go on.
@@ -82,10 +87,11 @@ def train_supernet(
     """
     if sampling not in SAMPLINGS:
         raise UnknownNameError("sampling of paths", sampling, SAMPLINGS)
-    paths = Paths(supernet, sampling, seed, calibration_images(train_set, seed), guide, epochs // 2)
+    check_minutes(minutes)
+    paths = Paths(supernet, sampling, seed, calibration_images(train_set, seed), guide)
     state = last_state(
-        paths, train_set, valid_set, epochs=epochs, seed=seed, recipe=recipe, threads=threads, resume=resume,
-        on_epoch=on_epoch, loop=PathLoop,
+        paths, train_set, valid_set, epochs=epochs, minutes=minutes, seed=seed, recipe=recipe, threads=threads,
+        resume=resume, on_epoch=on_epoch, loop=PathLoop,
     )  # fmt: skip
     paths.load_state_dict(state.weights)
     return state
@@ -137,10 +143,10 @@ class Paths(nn.Module):
 
     def __init__(
         self, supernet: Supernet, sampling: str, seed: int, calibration: list[torch.Tensor],
-        guide: Sequence[Architecture] = (), guided: int = 0,
+        guide: Sequence[Architecture] = (),
     ) -> None:  # fmt: skip
         super().__init__()
-        self.guide, self.guided = guide, guided  # architectures, and the epochs in which paths are drawn among them
+        self.guide, self.is_guided = guide, True  # among which paths are drawn, as long as they are guided
         self.supernet, self.sampling, self.seed, self.calibration = supernet, sampling, seed, calibration
         rng, space, task = np.random.default_rng(derive_seed(seed, "paths")), supernet.space, supernet.task
         drawn = [space.sample(rng) for _ in range(_COMPARED)]
@@ -156,7 +162,7 @@ class Paths(nn.Module):
     def drawn(self, epoch: int, step: int) -> list[Architecture]:
         """Draw the paths of a step; the first one learns from the labels."""
         rng, space = np.random.default_rng(derive_seed(self.seed, "paths", epoch, step)), self.supernet.space
-        among = self.guide if epoch < self.guided else ()
+        among = self.guide if self.is_guided else ()
         count = 1 if self.sampling == "uniform" else _DRAWN
         drawn = [among[int(rng.integers(len(among)))] if among else space.sample(rng) for _ in range(count)]
         return drawn if self.sampling == "uniform" else [self.largest, self.smallest, *drawn]
@@ -166,6 +172,10 @@ class PathLoop(Loop):
     """Learns the paths that are drawn for each step."""
 
     network: Paths
+
+    def _begin_epoch(self) -> None:
+        super()._begin_epoch()
+        self.network.is_guided = self.standing.progress < _GUIDED
 
     def _loss(self, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         first, *others = self.network.drawn(self.done, self.steps)
