@@ -3,6 +3,7 @@
     python benchmarks/ablation.py [--seconds 120 | --epochs 16] [--seeds 3] [--out ablation] [--workers 2]
                                   [--data cifar10 cifar100 digits photographs] [--networks strided-resnet resnet9 cell]
                                   [--only recipe "without average" ...] [--images 9000] [--bfloat16]
+                                  [--precision bf16-mixed]
 
 Three networks may be trained, none of them searched for: the members `strided-resnet` and `resnet9` of the space
 `convnet`, and a cell of NAS-Bench-201 with 16 channels. The images are CIFAR-10's in TRAINLESS_DATA (9,000 to train
@@ -43,6 +44,7 @@ from trainless.training.batches import Batches, batch_count
 from trainless.training.precision import step_seconds
 from trainless.training.recipes import fit_recipe
 from trainless.types import Task
+from trainless.workers.process import keep_memory
 
 MOST_EPOCHS = 200
 CELL = "|nor_conv_3x3~0|+|nor_conv_3x3~0|skip_connect~1|+|skip_connect~0|nor_conv_1x1~1|nor_conv_3x3~2|"
@@ -80,6 +82,9 @@ VARIANTS: dict[str, Change] = {
     "shifted, zeros": changed(shift=1 / 8, reflected=False),
     "shifted, reflected": changed(shift=1 / 8, reflected=True),
     "neither erased nor mixed": changed(cutout=0.0, cutmix=0.0, mixup=0.0),
+    "turned and sheared": changed(affine=0.15),
+    "colour jitter": changed(colour_jitter=0.4),
+    "turned, sheared, colour jitter": changed(affine=0.15, colour_jitter=0.4),
     "cutout": changed(cutout=0.25, cutmix=0.0, mixup=0.0),
     "CutMix": changed(cutout=0.0, cutmix=1.0, mixup=0.0),
     "mixup": changed(cutout=0.0, cutmix=0.0, mixup=0.2),
@@ -113,8 +118,9 @@ def main() -> None:
 
 
 def prepare() -> None:
-    """Compute with one thread, and leave an interrupt to the process that all are of."""
+    """Compute with one thread and memory as in a fit, and leave an interrupt to the process that all are of."""
     torch.set_num_threads(1)
+    keep_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
@@ -130,6 +136,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", default=list(VARIANTS), choices=[*VARIANTS, "bfloat16"])
     parser.add_argument("--images", type=int, default=9000, help="most to train on, with a part to validate")
     parser.add_argument("--bfloat16", action="store_true", help="also the recipe in bfloat16, slow where emulated")
+    parser.add_argument("--precision", default="32-true", choices=("32-true", "bf16-mixed"), help="of all variants")
     parser.add_argument("--out", type=Path, default=Path("ablation"))
     parser.add_argument("--workers", type=int, default=os.cpu_count())
     return parser.parse_args()
@@ -171,7 +178,7 @@ def trained(unit: dict[str, Any], arguments: argparse.Namespace) -> dict[str, An
     splits = images_of(unit["data"], unit["seed"], arguments.images, arguments.out)
     usual, task = recipe_for(unit["data"], arguments), splits.train.task
     recipe, network = variant(unit["variant"], usual), NETWORKS[unit["network"]](task)
-    precision = "bf16-mixed" if unit["variant"] == "bfloat16" else "32-true"
+    precision = "bf16-mixed" if unit["variant"] == "bfloat16" else arguments.precision
     epochs = arguments.epochs
     if arguments.seconds:
         epochs = epochs_within(arguments.seconds, network, splits.train, recipe, precision)

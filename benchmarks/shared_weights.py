@@ -6,11 +6,11 @@
 
 The supernets have 8 channels and 2 cells a stage, and learn from CIFAR-10 images in TRAINLESS_DATA, for so many minutes
 of one thread or, if that is sooner, epochs. `te-nas` and `zero-cost-pt`, which learn nothing, take as long as they
-take. `spos` searches by evolution, for 250 evaluations, on the shared weights of `one-shot`. What a search finds is
-looked up: the mean test accuracy of its cell on CIFAR-10 after 200 epochs, which no search has seen. Beside them
-stand one cell at random, the best of 250 by the score `robust`, and FreeREA's search of 250 by its own score. A rate of
-0.01 lets preferences go in some hundred steps as far as they go in the papers' some ten thousand. Seconds are of one
-thread.
+take. `spos` searches by evolution, for 250 evaluations that come on top, on the shared weights of `one-shot`; `enas`
+measures twenty paths in the end. What a search finds is looked up: the mean test accuracy of its cell on CIFAR-10 after
+200 epochs, which no search has seen. Beside them stand one cell at random, the best of 250 by the score `robust`, and
+FreeREA's search of 250 by its own score. A rate of 0.01 lets preferences go in some hundred steps as far as they go in
+the papers' some ten thousand. Seconds are of one thread.
 
 With --rank the supernet of `one-shot` is trained once uniformly and once guided by a zero-cost score in the first half
 of the same time, which the seconds of that score are a part of, and the accuracies of its paths are correlated with the
@@ -18,7 +18,8 @@ table over cells that are different networks, beside zero-cost scores of the net
 of 1,000 bootstrap samples of cells; that of what the guide adds is of the seeds, each of whose two supernets are held
 against one another.
 
-With --picture the shares of options in DARTS's search of the first seed are drawn, and nothing else is done.
+With --picture the shares of options in DARTS's search of the first seed are drawn, and nothing else is done. A search
+that fails, for the time is over before it learnt anything, is said and left out.
 
 What is finished is a line of a file in the folder of --out, and the same command goes on from there.
 """
@@ -42,6 +43,7 @@ from scipy.stats import bootstrap, spearmanr
 
 from trainless import Search
 from trainless.data import ImageDataset, load_data, split
+from trainless.errors import InputError
 from trainless.estimators import Setting, distinct_sample, estimator
 from trainless.report import shares_figure
 from trainless.search_spaces import search_space
@@ -92,6 +94,9 @@ def main() -> None:
                 ranked if arguments.rank else searched, arguments=arguments
             )
             for row in pool.imap_unordered(work, left):
+                if "failed" in row:
+                    print(f"{row['what']}, seed {row['seed']}: {row['failed']}", flush=True)
+                    continue
                 append_row(path, {"setting": setting, **row})
                 done[row["what"], str(row["seed"])] = {name: str(value) for name, value in row.items()}
                 print(f"{row['what']}, seed {row['seed']}: {row['value']:.3f}, {row['seconds']:.0f} s, "
@@ -161,7 +166,10 @@ def searched(unit: tuple[str, int], arguments: argparse.Namespace) -> dict[str, 
         cell = WHOLE.parse(found.best)
     else:
         made = learning(what, seed, arguments)
-        made.prepare(data)
+        try:
+            made.prepare(data)
+        except InputError as error:
+            return {"what": what, "seed": seed, "failed": str(error)}
         cell = made.learnt[0]
     return {
         "what": what, "seed": seed, "value": table().query(str(cell), "cifar10", "test"),

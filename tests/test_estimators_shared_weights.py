@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -77,14 +78,15 @@ def test_equal_networks_have_one_estimate() -> None:
 
 def test_options() -> None:
     made = estimator("one-shot(epochs=5, sampling=sandwich, learning_rate=0.02)")
-    assert str(made) == "one-shot(epochs=5, sampling=sandwich, guide=none, minutes=inf, learning_rate=0.02)"
+    assert str(made) == "one-shot(epochs=5, sampling=sandwich, guide=none, learning_rate=0.02)"
+    assert str(estimator("inherited(minutes=2.5)")).endswith("sampling=uniform, minutes=2.5)")
     assert made.fidelity == "the accuracy of a path with the weights of a supernet of 5 epochs (sandwich sampling)"
     with pytest.raises(UnknownNameError, match="sampling of paths"):
         OneShot(sampling="fair")
     assert ", at most 2.5 minutes (" in estimator("inherited(minutes=2.5)").fidelity
     with pytest.raises(InputError):
         OneShot(epochs=0)
-    with pytest.raises(InputError, match="The minutes of shared weights are -1, expected a number above 0"):
+    with pytest.raises(InputError, match="minutes is -1, expected a number above 0"):
         estimator("inherited(minutes=-1)")
     with pytest.raises(InputError, match="cannot share weights"):
         OneShot(epochs=1).estimate([], Setting(search_space("nasbench_nlp"), some_digits(), workers=0))
@@ -111,7 +113,7 @@ def test_a_guide_scores_before_the_supernet_learns() -> None:
     assert "guided by nwot" in OneShot(guide="nwot").fidelity
     with pytest.raises(UnknownNameError, match="no_such"):
         OneShot(guide="no_such")
-    with pytest.raises(InputError, match=r"The scores that guide one-shot take \d+ s and the minutes are 1e-05"):
+    with pytest.raises(InputError, match=r"guide one-shot take \d+ s and more, and the minutes are 1e-05"):
         OneShot(guide="nwot", minutes=1e-5).estimate(cells, setting)
 
 
@@ -126,6 +128,18 @@ def test_a_time_bounds_what_is_taught_and_the_protocol_says_so(tmp_path: Path) -
     assert found.protocol["repeatable"] == "no: how much is learnt in 0.05 minutes depends on the machine"
     again = search.run()
     assert list(again.evaluations["score"]) == list(found.evaluations["score"])
+
+
+def test_heirs_of_another_supernet_are_other_trainings(tmp_path: Path) -> None:
+    """Where a time ended what was taught, the same words stand for other weights."""
+    made, cell = estimator("inherited(epochs=1, shared=5000, minutes=0.02)"), [SPACE[5]]
+    with Store(tmp_path / "scores.db") as store:
+        setting = Setting(SPACE, some_digits(), workers=0, store=store)
+        (first,), (again,) = made.estimate(cell, setting), made.estimate(cell, setting)
+        assert (again.value, again.seconds) == (first.value, first.seconds)
+        shutil.rmtree(tmp_path / "scores.db.supernets")
+        (other,) = made.estimate(cell, setting)
+        assert other.seconds != first.seconds
 
 
 def test_a_search_tells_of_the_supernet_and_refuses_before_it(tmp_path: Path) -> None:

@@ -265,5 +265,11 @@ class TestVerdict:
     def test_a_lead_above_it_is_told(self) -> None:
         assert self.said((3, 91.0), (2, 80.0)).endswith("which is more than one standard error on 200 images")
 
+    def test_by_an_estimator_all_are_compared_whatever_epochs_they_came_to(self) -> None:
+        rows = [RunOffRow(str(rank), rank, epochs, accuracy, 1.0) for rank, epochs, accuracy in
+                ((3, 7, 91.0), (2, 5, 90.0), (1, 9, 80.0))]  # fmt: skip
+        said = RunOff(images=1000, by="early-stopping").verdict(rows, self.DIGITS)
+        assert said.startswith("what won is 11.00 points ahead of the best-scored of the candidates, which is more")
+
     def test_the_best_scored_may_win(self) -> None:
         assert self.said((2, 91.0), (3, 90.5)) == "what won has the best score of the last ones"

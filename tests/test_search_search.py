@@ -144,15 +144,20 @@ class TestSearch:
         assert result.run_off["valid_accuracy"].tolist() == [estimate.value for estimate in measured]
         assert result.run_off["valid_accuracy"].is_monotonic_decreasing
         assert (result.best, result.run_off["epochs"].tolist()) == (names[0], [1, 1, 1])
-        assert "3 candidates, 2,500 images, by a training of 1 epoch from the weights of" in result.protocol["run-off"]
+        said = "3 candidates, at most 2,500 images, by a training of 1 epoch from the weights of"
+        assert said in result.protocol["run-off"]
 
     def test_run_offs_by_what_measures_no_accuracy_are_refused(self) -> None:
         with pytest.raises(InputError, match="by 'zero-cost', which measures no accuracy"):
             RunOff(by="zero-cost")
         with pytest.raises(InputError, match="by 'full', which has a recipe of its own"):
             RunOff(by="full", augment=True)
+        with pytest.raises(InputError, match="by 'learning-curve', which measures no accuracy"):
+            RunOff(by="learning-curve")
         with pytest.raises(UnknownNameError):
             RunOff(by="no_such")
+        with pytest.raises(InputError, match="The networks of 'nasbench_nlp' cannot share weights"):
+            Search("nasbench_nlp", run_off=RunOff(by="one-shot"))
 
     @pytest.mark.slow
     def test_memory_and_latency_are_columns_and_limits(self) -> None:

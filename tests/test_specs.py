@@ -46,6 +46,8 @@ COUNTS, SHARES = some.integers(5, 10**6), some.floats(0, 1, exclude_min=True, ex
 
 def values(name: str, usual: Any) -> some.SearchStrategy[Any]:
     by_type = {bool: some.booleans(), int: COUNTS, float: SHARES}
+    if name == "affine" and isinstance(usual, float):  # of a recipe; that of a space says whether
+        return some.floats(0, 0.5)
     return CHOSEN[name] if name in CHOSEN else by_type[type(usual)]
 
 

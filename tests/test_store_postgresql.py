@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 from commands import CELLS
 
-from trainless.errors import StoreError
+from trainless.errors import InputError, StoreError
 from trainless.scoring import Scorer
 from trainless.store import Run, Store, engine
 from trainless.supernets.keeping import KeptState
@@ -86,9 +86,11 @@ def test_what_is_learnt_is_kept_on_this_machine(url: str, tmp_path: Path, monkey
         kept.write({"epochs": 3})
         assert KeptState(store, {"seed": "0"}).read() == {"epochs": 3}
         assert KeptState(store, {"seed": "1"}).read() is None
-    (folder,) = (tmp_path / "caches" / "supernets").iterdir()
-    assert len(list(folder.iterdir())) == 1
-    assert "postgres" not in folder.name
+        (folder,) = (tmp_path / "caches" / "supernets").iterdir()
+        assert len(list(folder.iterdir())) == 1
+        monkeypatch.setenv("TRAINLESS_CACHE", str(next(folder.iterdir())))  # a file
+        with pytest.raises(InputError, match=r"What is learnt cannot be kept in .* by TRAINLESS_CACHE"):
+            KeptState(store, {"seed": "0"}).write({"epochs": 3})
 
 
 def test_no_writer_waits_for_one_that_waits_for_it(url: str, postgresql: Server) -> None:

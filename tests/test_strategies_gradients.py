@@ -109,9 +109,13 @@ def test_where_there_is_nothing_to_learn_from(name: str) -> None:
     with pytest.raises(InputError, match="trains before the first estimate, as long as it takes"):
         Plan(time=60, space=SPACE, score="one-shot(epochs=2)")
     Plan(epochs=2, space=SPACE, score="one-shot(epochs=2)")
-    with pytest.raises(InputError, match=r"the first estimate, for 2 minutes, .*: give it minutes=0\.\d+ at most"):
+    with pytest.raises(InputError, match=r"the first estimate, for up to 2 minutes, .*: give minutes=0\.05 in all"):
         Plan(time=60, space=SPACE, score="one-shot(minutes=2)")
     assert Plan(time=600, space=SPACE, score="one-shot(minutes=0.5)").taught_seconds == 30
+    with pytest.raises(InputError, match=r"for up to 1 minutes, .*: give minutes=0\.5 in all"):  # one for each rung
+        Plan(time=600, space=SPACE, strategy="hyperband", score="one-shot(minutes=0.5)")
+    with pytest.raises(InputError, match=r"'gdas.*for up to 0\.4 minutes and the score 'one-shot.*for up to 0\.2"):
+        Plan(time=600, space=SPACE, strategy="gdas(minutes=0.4)", score="one-shot(minutes=0.2)")
     space, why = ("nasbench_nlp", "has no choices") if name == "enas" else ("mobile", "cannot be mixed")
     with pytest.raises(InputError, match=why):
         strategy(name, search_space(space))

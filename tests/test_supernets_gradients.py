@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -49,18 +51,49 @@ def test_a_search_finds_a_member_and_goes_on_where_it_stopped(method: str) -> No
     assert whole.skips[-1] == str(whole.architecture).count("skip_connect")
 
 
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every look at the clock takes a tenth of a second."""
+    moments = itertools.count()
+    ticking = SimpleNamespace(monotonic=lambda: next(moments) / 10)
+    for module in ("trainless.training.loop", "trainless.supernets.keeping"):
+        monkeypatch.setattr(f"{module}.time", ticking)
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["darts", "p-darts"])
-def test_a_time_ends_a_search_for_good(method: str) -> None:
-    options = {"method": method, "epochs": 3000, "preference_rate": 0.1, "minutes": 0.1}
-    found = search_by_gradients(SPACE, *sets(), **options)
-    assert 3 <= len(found.found) < 3000
+@pytest.mark.parametrize(("method", "stages"), [("darts", 1), ("pc-darts", 1), ("p-darts", 3), ("drnas", 2)])
+@pytest.mark.usefixtures("clock")
+def test_a_time_ends_a_search_for_good(method: str, stages: int) -> None:
+    states: list[TrainingState] = []
+    options = {"method": method, "epochs": 3000, "preference_rate": 0.1, "minutes": 0.2}
+    found = search_by_gradients(SPACE, *sets(), **options, on_epoch=states.append)
+    assert 3 <= len(found.found) < 50
+    assert found.state.seconds < 13
     assert found.shares[-1] != found.shares[-2]
     begins = found.state.weights["begins"].tolist()
-    assert begins == sorted(begins)
-    assert len(set(begins)) == (3 if method == "p-darts" else 1)
+    assert begins[0] == 0
+    assert len({*begins, len(found.found)}) == stages + 1  # each stage has an epoch
     again = search_by_gradients(SPACE, *sets(), **options, resume=found.state)
     assert (again.shares, again.found) == (found.shares, found.found)
+    # Interrupted after its first epoch or at the end of a stage, it goes on to its end within what time is left.
+    for state in (states[0], states[begins[-1] - 1]) if stages > 1 else (states[0],):
+        resumed = search_by_gradients(SPACE, *sets(), **options, resume=state)
+        assert resumed.state.progress == 1
+        assert resumed.state.seconds < 13
+        assert resumed.shares[: state.epochs] == found.shares[: state.epochs]
+        assert -1 not in resumed.state.weights["begins"].tolist()
+
+
+@pytest.mark.usefixtures("clock")
+def test_a_stage_has_learnt_something_or_the_search_is_refused() -> None:
+    """However short the time, no stage hands on what an earlier one came to."""
+    options = {"method": "drnas", "epochs": 3000, "preference_rate": 0.1}
+    found = search_by_gradients(SPACE, *sets(), **options, minutes=0.025)
+    begin = found.state.weights["begins"].tolist()[1]
+    assert len(found.shares) == begin + 1 == 2
+    assert found.shares[1] != found.shares[0]
+    with pytest.raises(InputError, match="over before preferences are learnt, after 1 epochs in 2 of 2 stages"):
+        search_by_gradients(SPACE, *sets(), **options, minutes=0.015)
 
 
 def test_a_time_in_which_no_preference_is_learnt_is_refused() -> None:

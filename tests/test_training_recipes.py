@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,8 +24,10 @@ from trainless.training.batches import (
     alternately_mirrored,
     cut_and_mixed,
     erased,
+    jittered,
     mirrored_and_shifted,
     mixed,
+    warped,
 )
 from trainless.training.loop import Loop
 from trainless.training.measures import measure_named
@@ -43,6 +47,51 @@ def toy(labels: list[int], classes: int = 3) -> ImageDataset:
 
 def linear(classes: int = 3) -> torch.nn.Module:
     return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, classes))
+
+
+class TestWarped:
+    def test_without_strength_nothing_changes(self) -> None:
+        images = torch.randn(4, 3, 8, 12, generator=torch.Generator().manual_seed(1))
+        torch.testing.assert_close(warped(images, torch.Generator(), 0.0), images, atol=1e-5, rtol=0)
+
+    @pytest.mark.parametrize("shape", [(33, 33), (33, 49)])
+    def test_a_bar_is_turned_as_far_as_its_strength_says_and_no_further(self, shape: tuple[int, int]) -> None:
+        height, width = shape
+        images = torch.zeros(400, 1, height, width)
+        images[:, :, height // 2, width // 2 - 10 : width // 2 + 11] = 1.0
+        found = warped(images, torch.Generator().manual_seed(0), 0.2)[:, 0]
+        y, x = (axis.double() for axis in torch.meshgrid(
+            torch.arange(height) - height // 2, torch.arange(width) - width // 2, indexing="ij"
+        ))  # fmt: skip
+        weights = found.double() / found.double().sum((1, 2), keepdim=True)
+        across, turned = ((weights * product).sum((1, 2)) for product in (x * x, x * y))
+        angles = torch.atan2(turned, across).abs() * 180 / math.pi  # of a bar: its slope
+        assert 14 < float(angles.max()) < 25  # 18 degrees, and the shear of a fifth
+        lengths = (across / across.median()).sqrt()
+        assert 1.1 < float(lengths.max() / lengths.min()) < 1.8
+
+    def test_each_image_has_a_change_of_its_own(self) -> None:
+        images = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(1)).expand(5, -1, -1, -1)
+        found = warped(images, torch.Generator().manual_seed(0), 0.2)
+        assert len({float(image.sum()) for image in found}) == 5
+        assert float(found.abs().max()) <= float(images.abs().max()) + 1e-5
+
+
+class TestJittered:
+    def test_without_strength_nothing_changes(self) -> None:
+        images = torch.randn(4, 3, 8, 12)
+        torch.testing.assert_close(jittered(images, torch.Generator(), 0.0), images, atol=1e-5, rtol=0)
+
+    def test_brightness_contrast_and_saturation_stay_within_the_strength(self) -> None:
+        images = torch.randn(1, 3, 8, 8, generator=torch.Generator().manual_seed(1)).expand(500, -1, -1, -1)
+        found = jittered(images, torch.Generator().manual_seed(0), 0.4)
+        brighter = (found.mean((1, 2, 3)) - images.mean((1, 2, 3))).abs()
+        assert 0.3 < float(brighter.max()) <= 0.4001
+        greys = found.mean(1).flatten(1).std(1) / images.mean(1).flatten(1).std(1)
+        assert (0.6 - 1e-4 <= float(greys.min()) < 0.65, 1.35 < float(greys.max()) <= 1.4 + 1e-4) == (True, True)
+        colours = (found - found.mean(1, keepdim=True)).flatten(1).std(1) / greys
+        colours = colours / (images - images.mean(1, keepdim=True)).flatten(1).std(1)
+        assert (0.6 - 1e-4 <= float(colours.min()) < 0.65, 1.35 < float(colours.max()) <= 1.4 + 1e-4) == (True, True)
 
 
 class TestErased:
@@ -213,6 +262,7 @@ class TestTraining:
     @pytest.mark.slow
     @pytest.mark.parametrize("recipe", [
         Recipe(mixup=0.4, cutout=0.25, batch_size=16),
+        Recipe(affine=0.1, colour_jitter=0.3, batch_size=16),
         Recipe(shift=0.125, balanced=True, label_smoothing=0.1, batch_size=16),
     ])  # fmt: skip
     def test_augmented_it_still_learns_and_repeats(self, recipe: Recipe) -> None:
@@ -233,6 +283,17 @@ class TestTraining:
         assert result.valid_measure == max(measures)
         assert result.valid_accuracy == states[-1].valid_accuracies[result.best_epoch - 1]
         assert measures != list(states[-1].valid_accuracies)
+
+    def test_the_first_steps_tell_how_long_an_epoch_takes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Every look at the clock takes a tenth of a second: an epoch of ten steps takes one and some more."""
+        moments, states, data = itertools.count(), list[TrainingState](), toy([0, 1, 2] * 30)
+        monkeypatch.setattr("trainless.training.loop.time", SimpleNamespace(monotonic=lambda: next(moments) / 10))
+        recipe = Recipe(batch_size=9)
+        train(linear(), data, data, epochs=1000, recipe=recipe, deadline=8.0, on_epoch=states.append)
+        assert states[0].progress > 0.1  # not a thousandth
+        assert 3 <= len(states) <= 6
+        assert states[-1].progress == pytest.approx(1)
+        assert states[-1].seconds <= 8.5
 
     def test_a_deadline_ends_it_before_not_after(self) -> None:
         data = toy([0, 1, 2] * 30)
@@ -275,6 +336,8 @@ class TestRecipe:
             ({"batch_size": 1}, "batch size is 1, expected at least 2"),
             ({"weight_decay": -1}, "weight_decay of the training is -1, expected a number from 0"),
             ({"shift": 0.6}, "shift of the training is 0.6, expected a number from 0 to 0.5"),
+            ({"affine": 0.6}, "affine of the training is 0.6, expected a number from 0 to 0.5"),
+            ({"colour_jitter": -1}, "colour_jitter of the training is -1"),
             ({"cutout": 1.5}, "cutout of the training is 1.5"),
             ({"mixup": float("inf")}, "mixup of the training is inf"),
             ({"label_smoothing": 2}, "label_smoothing of the training is 2"),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import is_dataclass, replace
@@ -196,7 +197,8 @@ def spec_of(thing: Any, context: Collection[str] = (), *, usual: bool = True) ->
     Args:
         thing: what is written.
         context: parameters that are no options.
-        usual: write options that are as usual too; of a dataclass among them they never are.
+        usual: write options that are as usual too, but for limits that there are not; those of a dataclass among them
+            never are.
 
     Raises:
         InputError: there is no attribute of an option's name.
@@ -211,7 +213,11 @@ def spec_of(thing: Any, context: Collection[str] = (), *, usual: bool = True) ->
         raise InputError(
             f"'{thing.name}' has no attribute that tells its option '{unknown[0]}': set self.{unknown[0]}."
         )
-    options = {name: value for name, default in own.items() if (value := getattr(thing, name)) != default or usual}
+    # That there is no limit says nothing.
+    options = {
+        name: value for name, default in own.items()
+        if (value := getattr(thing, name)) != default or (usual and default != math.inf)
+    }  # fmt: skip
     for name, default in groups.items():
         group = getattr(thing, name)
         options |= {name: value for name, value in vars(group).items() if value != getattr(default, name)}

@@ -179,7 +179,8 @@ def _from_scratch(course: Course, before: float) -> tuple[list[Stage], _Training
     course.lap("sizing")
     scoring = scoring_seconds(course, size)
     evaluations = course.evaluations(size.space)
-    search = min(budget.search, evaluations * scoring)
+    taught = plan.taught_seconds if plan.time else 0.0
+    search = taught + min(max(0.0, budget.search - taught), evaluations * scoring)
     begun = time.monotonic() + aside + search
     trials = trials_affordable(course, size, begun)
     tuning = budget.tuning_end - begun if trials else 0.0
@@ -192,7 +193,7 @@ def _from_scratch(course: Course, before: float) -> tuple[list[Stage], _Training
     what = f"{counted} of a heavy network" + (", more of a lighter one" if plan.time else "")
     stages = [
         Stage("sizing", course.seconds["sizing"], f"{size.space.label}; {speed}"),
-        Stage("search", search, f"about {int(search / scoring):,} of at most {evaluations:,} architectures"),
+        Stage("search", search, f"about {int((search - taught) / scoring):,} of at most {evaluations:,} architectures"),
         Stage("tuning", tuning, f"about {trials} recipes" if trials else untuned),
     ]
     if before:

@@ -6,7 +6,6 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
 
 from trainless.automl.earlier import EarlierRun
 from trainless.automl.time_budget import TimeBudget
@@ -70,7 +69,8 @@ class Plan:
         workers: processes of the search, and most threads of the training; 0 is one thread of this process, None one a
             core; or `trainless.workers.Workers` for the search, while the training has all cores of this machine.
         epochs: of the training, instead of a time: then networks are as large as the space says, nothing is tuned, and
-            the same seed gives the same network, trained on one thread, unless latency is limited, which is measured.
+            the same seed gives the same network, trained on one thread, unless latency is limited, which is measured,
+            or a strategy or a score learns for some minutes.
         evaluations: most architectures that the search scores; None is 200, and where the accuracy after the time
             decides as many as `trainless.search_spaces.base.SearchSpace.starts` has.
         devices: where the network is trained; recipes are tried in one process there. The search is on the CPU.
@@ -145,26 +145,32 @@ class Plan:
     def _check_taught(self) -> None:
         """Refuse a strategy or a score that learns from images for longer than the search has time."""
         taught = self._taught
-        most = math.inf if self.time is None else TimeBudget(self.time).search / 60
+        # Half of it is for scores.
+        most = math.inf if self.time is None else TimeBudget(self.time).search / 2 / 60
         if sum(taught.values()) <= most:
             return
-        what, minutes = max(taught.items(), key=itemgetter(1))
-        long = "as long as it takes" if math.isinf(minutes) else f"for {minutes:g} minutes"
+        long = {
+            what: "as long as it takes" if math.isinf(minutes) else f"for up to {minutes:g} minutes"
+            for what, minutes in taught.items()
+        }
         raise InputError(
-            f"The {what}, {long}, and a fit has a tenth of its time for the search: give it "
-            f"minutes={math.floor(100 * most) / 100:g} at most where it has that option, take another, or search by "
-            "`trainless search` first."
+            f"The {' and the '.join(f'{what}, {long[what]}' for what in taught)}, and a fit has half of a tenth of its "
+            f"time for that: give minutes={math.floor(1000 * most) / 1000:g} in all where there is that option, take "
+            "another, or search by `trainless search` first."
         )
 
     @property
     def _taught(self) -> dict[str, float]:
-        """What learns from images before the first estimate, as it is told, and for how many minutes at most."""
+        """What learns from images before the first estimate, as it is told, and for how many minutes at most.
+
+        Each rung of a strategy has a session of its own, in which a score is taught anew.
+        """
         made = strategy(self.strategy, self.scratch_space, self.seed)
         found = {f"strategy '{made}' learns from images": made.minutes} if made.needs_images else {}
         if self.searched_score is not None:
             score = search_score(self.searched_score)
             if score.source().is_taught:
-                found[f"score '{score.name}' trains before the first estimate"] = score.source().minutes
+                found[f"score '{score.name}' trains before the first estimate"] = made.rungs * score.source().minutes
         return found
 
     @property

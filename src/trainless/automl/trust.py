@@ -104,7 +104,7 @@ def trust(
     kept = Store(store) if isinstance(store, str | Path) else store
     whole = Full(epochs, Recipe(mirror=True, shift=1 / 8) if augment else Recipe())
     images_of = RunOff(train, epochs=epochs, images=images)
-    images_of.check(dataset, seed)
+    images_of.check(chosen, dataset, seed)
     setting = Setting(chosen, images_of.drawn(dataset, seed), seed, workers, kept, progress)
     scorer = Scorer(chosen, proxies, dataset, seed=seed, precision=precision, workers=workers, store=kept)
     sample = distinct_sample(chosen, train, seed, "trust")

@@ -65,7 +65,9 @@ def search(
     store: Annotated[str, typer.Option(help="Score store: a file, or a database URL.")] = "search.db",
     resume: Annotated[bool, typer.Option(help="Go on with a search in the store; its time counts on.")] = False,
     run_off: Annotated[int, typer.Option(help="Train so many of the best-scored briefly; 10 do well, 0 none.")] = 0,
-    run_off_epochs: Annotated[int, typer.Option(help="Epochs of the longest of these trainings.")] = 12,
+    run_off_epochs: Annotated[
+        int | None, typer.Option(help="Epochs of the longest of these trainings; 12 if left out.")
+    ] = None,
     run_off_images: Annotated[int, typer.Option(help="Most images for these trainings.")] = 2500,
     run_off_by: Annotated[
         str | None,
@@ -99,7 +101,6 @@ def search(
     from trainless.data import load_data
     from trainless.search import (
         Limits,
-        RunOff,
         Search,
         parse_budget,
         parse_fidelity,
@@ -121,15 +122,7 @@ def search(
     objectives = split_names(objective)
     columns = parse_limits(limit or ())
     limits = Limits({**most, **columns})
-    if run_off_by and not run_off:
-        raise InputError(
-            f"--run-off-by is '{run_off_by}' and there is no run-off: say of how many, as --run-off 10 does."
-        )
-    final = (
-        RunOff(run_off, epochs=run_off_epochs, images=run_off_images, augment=augment, by=run_off_by)
-        if run_off
-        else None
-    )
+    final = _run_off(run_off, run_off_epochs, run_off_images, augment, run_off_by)
     chosen = search_space(space)
     images = load_data(find_data(data), image_size=image_size)
     known = _table_of_costs(table, [*columns, *objectives])
@@ -182,6 +175,21 @@ def search(
         return
     _print_search(found, others, seed, location)
     tell(f"\nBest: {found.best}\n{chosen.draw(chosen.parse(found.best))}")
+
+
+def _run_off(candidates: int, epochs: int | None, images: int, augment: bool, by: str | None) -> Any:
+    """The run-off that is asked for, if there is one."""
+    from trainless.search import RunOff
+
+    if by and not candidates:
+        raise InputError(f"--run-off-by is '{by}' and there is no run-off: say of how many, as --run-off 10 does.")
+    if by and epochs is not None:
+        raise InputError(
+            f"--run-off-epochs is {epochs} and --run-off-by '{by}', which has epochs of its own: say them there, as in "
+            f"'inherited(epochs={epochs})'."
+        )
+    usual = {} if epochs is None else {"epochs": epochs}
+    return RunOff(candidates, **usual, images=images, augment=augment, by=by) if candidates else None
 
 
 def _study_name(title: str, seed: int) -> str:

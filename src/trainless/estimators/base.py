@@ -114,7 +114,8 @@ class Estimator(ABC):
     An estimator is a value: its options, no state. The state is that of a session, from the first batch of
     architectures to the last of one search or study: worker processes, a fitted model, a sample that was trained. An
     estimate depends on the estimator, the architecture, and the space, data and seed of the setting. It does not depend
-    on the order, on other architectures that are asked for, on the number of workers, or on interruptions.
+    on the order, on other architectures that are asked for, on the number of workers, or on interruptions; where a time
+    ends what is taught before, though, on how fast the machine is.
 
     Whatever implements `session` can be used wherever an estimator's name can, without being registered. Weight sharing
     fits so: the session trains the supernet of `setting.space` (kept with the store, for it is what must not be lost),
@@ -126,8 +127,9 @@ class Estimator(ABC):
     Attributes:
         name: what it is asked for by.
         sees_all_images: whether an estimate depends on all images of the setting, and not on a batch of them alone.
+        measures_accuracy: whether its values are accuracies on validation images in percent, not scores or predictions.
         is_taught: whether a session trains something before its first estimate.
-        minutes: how long that may take; infinite for as long as it takes.
+        minutes: how long that may take, in each session; infinite for as long as it takes.
 
     Example:
         >>> from contextlib import contextmanager
@@ -147,6 +149,7 @@ class Estimator(ABC):
 
     name: ClassVar[str]
     sees_all_images: ClassVar[bool] = True
+    measures_accuracy: ClassVar[bool] = False
     is_taught: ClassVar[bool] = False
     minutes: float = math.inf
 
@@ -163,6 +166,13 @@ class Estimator(ABC):
 
         Raises:
             InputError: the estimator cannot be used in this setting.
+        """
+
+    def check(self, setting: Setting) -> None:  # noqa: B027  most can be used wherever networks can be built
+        """Refuse a setting that the estimator cannot be used in, before time goes into anything.
+
+        Raises:
+            InputError: it cannot.
         """
 
     def reduced_session(self, setting: Setting, fidelity: Fidelity) -> AbstractContextManager[Ask]:

@@ -41,6 +41,7 @@ class LearningCurve(Trained):
     """
 
     name = "learning-curve"
+    measures_accuracy = False
     share: float = 0.4
 
     def __post_init__(self) -> None:

@@ -34,7 +34,7 @@ class Morphed(Trained):
     The smaller one is its `ancestor`: half as far up all options that are numbers, as far as the function can be kept.
     That one was trained in the same way, and so on down to one that has no ancestor, which is trained from drawn
     weights. So an estimate depends on nothing but its architecture, and architectures that are near to each other have
-    ancestors in common, which a process trains once, and keeps for others beside a store that is a file.
+    ancestors in common, which a process trains once, and keeps for others where a store is.
 
     Source: Elsken et al., Simple and Efficient Architecture Search for Convolutional Neural Networks, 2017, for the
     short trainings; there the parent is the best network so far, and estimates depend on the order.
@@ -72,7 +72,7 @@ class Morphed(Trained):
     def _options(self) -> Mapping[str, Any]:
         return {"keep_weights": True, "adapt_statistics": True}
 
-    def _others(self) -> dict[str, str]:
+    def _others(self, start: Start | None) -> dict[str, str]:
         return {"ancestors": f"first={self.first}"}
 
     def _start(

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from trainless.ranking import finite_last
 from trainless.specs import spec_of
 from trainless.training import Recipe
 from trainless.training.recipes import SAMPLINGS, SHARED_RECIPE
-from trainless.training.train import check_numbers
+from trainless.training.train import check_minutes, check_numbers
 from trainless.types import Architecture
 from trainless.workers import worker_pool
 
@@ -37,6 +38,7 @@ NO_GUIDE = "none"
 """The guide of a supernet whose paths are drawn from the whole space."""
 
 _POOL, _BEST = 256, 4  # architectures that a guide scores, of which one part guides
+_CHUNK = 32  # of them between two looks at the clock
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,10 @@ class OneShot(Estimator):
         sampling: which paths learn in a step: ``uniform``, one that is drawn; ``sandwich``, the largest, and by its
             answers the smallest and two that are drawn.
         guide: a zero-cost score, by whose best quarter of 256 architectures paths are drawn in the first half of the
-            epochs; ``none`` draws from the whole space.
-        minutes: most time, with that of the guide's scores; how far it comes depends on the machine then.
+            schedule; ``none`` draws from the whole space.
         recipe: how it is trained.
+        minutes: most time; how far it comes depends on the machine then. A guide scores fewer than 256 where that takes
+            more than half of it.
 
     Raises:
         InputError: there is no epoch or no time.
@@ -74,17 +77,17 @@ class OneShot(Estimator):
     """
 
     name = "one-shot"
+    measures_accuracy = True
     is_taught = True
     epochs: int = 30
     sampling: str = "uniform"
     guide: str = NO_GUIDE
-    minutes: float = math.inf
     recipe: Recipe = SHARED_RECIPE
+    minutes: float = math.inf
 
     def __post_init__(self) -> None:
         check_numbers(epochs=self.epochs, patience=None)
-        if not self.minutes > 0:
-            raise InputError(f"The minutes of shared weights are {self.minutes:g}, expected a number above 0.")
+        check_minutes(self.minutes)
         if self.guide != NO_GUIDE:
             proxy_score(self.guide)
         if self.sampling not in SAMPLINGS:
@@ -104,6 +107,12 @@ class OneShot(Estimator):
         guided = "" if self.guide == NO_GUIDE else f", guided by {self.guide}"
         timed = "" if math.isinf(self.minutes) else f", at most {self.minutes:g} minutes"
         return f"the weights of a supernet of {self.epochs} epochs{timed} ({self.sampling} sampling{guided})"
+
+    def check(self, setting: Setting) -> None:
+        """Refuse a space whose networks cannot share weights."""
+        from trainless.supernets import Supernet
+
+        Supernet(setting.space, setting.data.task)
 
     @contextmanager
     def session(self, setting: Setting) -> Iterator[Ask]:
@@ -158,7 +167,7 @@ class Inherited(Trained):
 
     Example:
         >>> print(Inherited(epochs=1, shared=20))
-        inherited(epochs=1, shared=20, sampling=uniform, minutes=inf)
+        inherited(epochs=1, shared=20, sampling=uniform)
     """
 
     name = "inherited"
@@ -180,13 +189,22 @@ class Inherited(Trained):
         return f"a training of {self.epochs} epoch{plural} from {self._one_shot().weights}"
 
     def _one_shot(self) -> OneShot:
-        return OneShot(self.shared, self.sampling, minutes=self.minutes, recipe=self.recipe)
+        return OneShot(self.shared, self.sampling, recipe=self.recipe, minutes=self.minutes)
+
+    def check(self, setting: Setting) -> None:
+        """Refuse a space whose networks cannot share weights."""
+        self._one_shot().check(setting)
 
     def _options(self) -> Mapping[str, Any]:
         return {"keep_weights": True}
 
-    def _others(self) -> dict[str, str]:
-        return {"supernet": str(self._one_shot())}
+    def _others(self, start: Start | None) -> dict[str, str]:
+        others = {"supernet": str(self._one_shot())}
+        if not math.isinf(self.minutes):
+            # How far it was taught is not in what it was asked for.
+            assert isinstance(start, _Heirs)
+            others["weights"] = start.fingerprint
+        return others
 
     def _start(
         self, setting: Setting, train_set: ImageDataset, valid_set: ImageDataset
@@ -204,6 +222,12 @@ class _Heirs:
     supernet: Supernet
     calibration: list[torch.Tensor]
 
+    @property
+    def fingerprint(self) -> str:
+        """Tells these weights from others."""
+        weights = self.supernet.state_dict().values()
+        return sha256(b"".join(weight.contiguous().numpy().tobytes() for weight in weights)).hexdigest()
+
     def __call__(self, architecture: Architecture) -> torch.nn.Module:
         from trainless.supernets import recalibrate
 
@@ -220,14 +244,14 @@ def trained_supernet(
     from trainless.supernets.keeping import KeptState, standing
 
     supernet = Supernet(setting.space, train_set.task, seed=setting.seed)
-    guide, seconds = _guide(estimator.guide, setting)
+    guide, seconds, passed = _guide(estimator, setting)
     kept = KeptState.on_images(setting.store, setting.space, setting.data, setting.seed, estimator=str(estimator))
     state, progress = kept.training(), setting.progress or (lambda done, total: None)
-    minutes = estimator.minutes - seconds / 60
+    minutes = estimator.minutes - passed / 60
     if minutes <= 0:
         raise InputError(
-            f"The scores that guide {estimator.name} take {seconds:.0f} s and the minutes are {estimator.minutes:g}: "
-            "give more, or another guide."
+            f"The scores that guide {estimator.name} take {passed:.0f} s and more, and the minutes are "
+            f"{estimator.minutes:g}: give more, or another guide."
         )
     progress(*standing(state, estimator.epochs, minutes))
     state = train_supernet(
@@ -238,16 +262,21 @@ def trained_supernet(
     return supernet, seconds + state.seconds
 
 
-def _guide(score: str, setting: Setting) -> tuple[list[Architecture], float]:
-    """The architectures that score best among some, and the seconds that it took to find them."""
-    if score == NO_GUIDE:
-        return [], 0.0
-    pool = distinct_sample(setting.space, _POOL, setting.seed, "guide")
-    estimates = ZeroCost(score).estimate(pool, setting)
+def _guide(estimator: OneShot, setting: Setting) -> tuple[list[Architecture], float, float]:
+    """The architectures that score best among some, what their scores cost in seconds, and how long it took here."""
+    if estimator.guide == NO_GUIDE:
+        return [], 0.0, 0.0
+    begin, pool = time.monotonic(), distinct_sample(setting.space, _POOL, setting.seed, "guide")
+    estimates = list[Estimate]()
+    with ZeroCost(estimator.guide).session(setting) as ask:
+        for start in range(0, len(pool), _CHUNK):
+            estimates += ask(pool[start : start + _CHUNK])
+            if time.monotonic() - begin > 60 * estimator.minutes / 2:
+                break
     values = finite_last(np.array([estimate.value for estimate in estimates]))
-    best = np.argsort(-values, kind="stable")[: max(1, len(pool) // _BEST)]
+    best = np.argsort(-values, kind="stable")[: max(1, len(values) // _BEST)]
     seconds = sum(estimate.seconds for estimate in estimates) + estimates[0].shared_seconds
-    return [pool[number] for number in best], seconds
+    return [pool[number] for number in best], seconds, time.monotonic() - begin
 
 
 @dataclass(frozen=True)

@@ -102,6 +102,11 @@ class Surrogate(Estimator):
         """Say in words what is done for an estimate."""
         return f"{self.model} predicts from {self.sample} others, each by {self._base().fidelity}"
 
+    @property
+    def minutes(self) -> float:  # type: ignore[override]  # read only, as in all that are frozen
+        """How long what its base is taught may take."""
+        return self._base().minutes
+
     def _base(self) -> Estimator:
         if isinstance(self.base, Estimator):
             return self.base

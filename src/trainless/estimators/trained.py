@@ -37,6 +37,7 @@ class Trained(Estimator):
         recipe: how it is trained.
     """
 
+    measures_accuracy = True
     epochs: int = 12
     recipe: Recipe = _USUAL
 
@@ -56,8 +57,8 @@ class Trained(Estimator):
         """Further arguments of a training; they are part of the key under which it is kept."""
         return {}
 
-    def _others(self) -> dict[str, str]:
-        """What else decides a training; part of that key too."""
+    def _others(self, start: Start | None) -> dict[str, str]:
+        """What else decides a training that begins like that; part of that key too."""
         return {}
 
     def _start(
@@ -74,12 +75,13 @@ class Trained(Estimator):
         """Keep workers that train."""
         scaled, share = self._scaled(setting)
         train_set, valid_set = split(scaled.data, VALID, scaled.seed)
-        others = {name: str(value) for name, value in self._options().items()} | self._others()
         if share < 1:
             train_set = split(train_set, share, scaled.seed)[1]
+        start, seconds = self._start(scaled, train_set, valid_set)
+        others = {name: str(value) for name, value in self._options().items()} | self._others(start)
+        if share < 1:
             others["images"] = str(share)
         cache = TrainingCache(scaled.store, scaled.space, scaled.data, scaled.seed, self.recipe, others)
-        start, seconds = self._start(scaled, train_set, valid_set)
         with training_session(
             scaled.space, train_set, valid_set, seed=scaled.seed, workers=scaled.workers, done=cache.found,
             on_result=cache.keep, start=start, recipe=self.recipe, **self._options(),

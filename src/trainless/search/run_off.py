@@ -11,7 +11,7 @@ import numpy as np
 
 from trainless.data import ImageDataset, split
 from trainless.errors import DataError, InputError
-from trainless.estimators import AccuracyInTime, Estimator, Setting, ZeroCost, estimator
+from trainless.estimators import Estimator, Setting, estimator
 from trainless.estimators.training_cache import TrainingCache
 from trainless.estimators.trainings import Progress
 from trainless.ranking import finite_last
@@ -51,7 +51,7 @@ class RunOff:
         >>> str(RunOff(candidates=5, epochs=4))
         '5 candidates, up to 4 epochs of 2,500 images, 1 in 3 goes on'
         >>> str(RunOff(candidates=5, by="full(epochs=8)"))
-        '5 candidates, 2,500 images, by a whole training of 8 epochs'
+        '5 candidates, at most 2,500 images, by a whole training of 8 epochs'
     """
 
     candidates: int = 10
@@ -69,7 +69,7 @@ class RunOff:
             raise InputError(f"The eta of the run-off is {self.eta}, expected at least 2: 1 in eta candidates goes on.")
         if self.by is None:
             return
-        if isinstance(self._estimator, ZeroCost | AccuracyInTime):
+        if not self._estimator.measures_accuracy:
             raise InputError(
                 f"The run-off is by '{self.by}', which measures no accuracy: take an estimator that does, such as "
                 "inherited or full."
@@ -92,20 +92,23 @@ class RunOff:
 
     def __str__(self) -> str:
         if self.by is not None:
-            return f"{self.candidates} candidates, {self.images:,} images, by {self._estimator.fidelity}"
+            return f"{self.candidates} candidates, at most {self.images:,} images, by {self._estimator.fidelity}"
         mirrored = ", mirrored and shifted" if self.augment else ""
         return (
             f"{self.candidates} candidates, up to {self.epochs} epochs of {self.images:,} images{mirrored}, "
             f"1 in {self.eta} goes on"
         )
 
-    def check(self, data: ImageDataset, seed: int = 0) -> None:
-        """Refuse images that cannot be trained and validated on.
+    def check(self, space: SearchSpace, data: ImageDataset, seed: int = 0) -> None:
+        """Refuse images that cannot be trained and validated on, and a space that the estimator cannot be used in.
 
         Raises:
-            DataError: too few of them, or of a class.
+            DataError: too few images, or of a class.
+            InputError: the estimator cannot be used.
         """
         drawn = self.drawn(data, seed)
+        if self.by is not None:
+            self._estimator.check(Setting(space, drawn, seed))
         try:
             split(drawn, _VALIDATED, seed)
         except DataError as error:
@@ -131,7 +134,7 @@ class RunOff:
         store: Store | None = None,
         progress: Progress | None = None,
     ) -> list[RunOffRow]:
-        """Train the first `candidates` of some architectures; what the store holds of it is not trained again.
+        """Train or measure the first `candidates` of some architectures; what the store holds is not trained again.
 
         Of architectures that amount to the same network the first stands for all.
 
@@ -181,14 +184,16 @@ class RunOff:
             seed: likewise.
         """
         winner, images = rows[0], len(split(self.drawn(data, seed), _VALIDATED, seed)[1])
-        last = [row for row in rows if row.epochs == winner.epochs and not row.reason]
-        first = min(last, default=winner, key=attrgetter("score_rank"))
+        # An estimator does the same for all, whatever the epochs come to.
+        compared = [row for row in rows if (self.by or row.epochs == winner.epochs) and not row.reason]
+        ones = "candidates" if self.by else "last ones"
+        first = min(compared, default=winner, key=attrgetter("score_rank"))
         gain = winner.valid_accuracy - first.valid_accuracy
         if first == winner or math.isnan(gain):
-            return "what won has the best score of the last ones"
+            return f"what won has the best score of the {ones}"
         is_alike = first.valid_accuracy >= nearly_as_good(winner.valid_accuracy, "accuracy", images)
         size, chance = ("within", ": it cannot be told from chance") if is_alike else ("more than", "")
         return (
-            f"what won is {gain:.2f} points ahead of the best-scored of the last ones, which is {size} one standard "
+            f"what won is {gain:.2f} points ahead of the best-scored of the {ones}, which is {size} one standard "
             f"error on {images:,} images{chance}"
         )

@@ -49,7 +49,8 @@ class Search:
     With a budget of evaluations the same seed gives the same history, whatever the number of workers and however often
     it was interrupted: scores, and latencies that were measured, are in the store as soon as they are known, so that
     the same search run again reads them and goes on. Not so between two machines or stores where latency is a limit or
-    an objective, for it is measured; nor with a budget of time, for how far it comes depends on the machine.
+    an objective, for it is measured; nor with a budget of time, or a time for what is learnt before, for how far that
+    comes depends on the machine.
 
     Where the score is an estimator that trains, a search is the same in all else; trainings are kept one by one, and a
     budget of time may be exceeded by those that were begun.
@@ -134,7 +135,7 @@ class Search:
         self.precision = scorer.protocol.precision
         setting = Setting(scorer.space, scorer.dataset, seed, workers, scorer.store)
         if run_off:
-            run_off.check(setting.data, seed)
+            run_off.check(setting.space, setting.data, seed)
         self.space, self.store, self.strategy = setting.space, setting.store, strategy
         self._rungs = None if fidelities is None else len(fidelities) + 1
         made, source = self._strategy(), searched.source(batch_size, device, self.precision)
@@ -182,10 +183,10 @@ class Search:
 
         Args:
             progress: called with the evaluations done and the budget (or the seconds, where that is all there is), and
-                before that with the epochs of what is taught first, if there are any.
+                before that with the epochs, or seconds, of what is taught first, if there is any.
             resume: go on with the same search in the store, and count the time that it had used; without, the time
                 begins anew. In neither case anything stored is computed again.
-            run_off_progress: called with the epochs of the run-off done and those planned.
+            run_off_progress: called with what is done of the run-off and all of it.
             on_interrupt: asked at an interrupt whether the search ends with what was found by then, where that is
                 something; otherwise, and without it, the interrupt is raised.
 

@@ -52,7 +52,8 @@ def rung_sessions(plan: SearchPlan, progress: Progress | None = None) -> Iterato
 
     Args:
         plan: of the search.
-        progress: called with the epochs of what is taught before the first estimate, such as shared weights.
+        progress: called with what is done, and all of it, of what is taught before the first estimate, such as shared
+            weights.
     """
     is_begun = False
 

@@ -8,12 +8,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from trainless.data import ImageDataset, split
-from trainless.errors import InputError
 from trainless.search_spaces.base import SearchSpace
 from trainless.seeding import derive_seed
 from trainless.specs import spec_of
 from trainless.store import Store
 from trainless.strategies.base import CONTEXT, Proposal, Strategy
+from trainless.training.train import check_minutes
 from trainless.types import Architecture
 
 if TYPE_CHECKING:
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Taught"]
 
+_LAYOUT = "2"  # of the states that are kept; those of another are not read
 _VALID = 0.2  # share of the images by which shared weights are measured
 
 Told = Callable[[int, int], None]
@@ -36,15 +37,15 @@ class Taught(Strategy):
         self, space: SearchSpace, seed: int = 0, *, objectives: int = 1, minutes: float = math.inf
     ) -> None:  # fmt: skip
         super().__init__(space, seed, objectives=objectives)
+        check_minutes(minutes)
         self.seed, self.minutes = seed, minutes
-        if not minutes > 0:
-            raise InputError(f"The minutes of {self.name} are {minutes:g}, expected a number above 0.")
 
     def prepare(self, images: ImageDataset, store: Store | None = None, progress: Told | None = None) -> None:
         """Learn from images, or take what is kept beside the store."""
         from trainless.supernets.keeping import KeptState
 
-        kept = KeptState.on_images(store, self.space, images, self.seed, strategy=spec_of(self, CONTEXT))
+        spec = spec_of(self, CONTEXT)
+        kept = KeptState.on_images(store, self.space, images, self.seed, strategy=spec, layout=_LAYOUT)
         self._study(images, kept, progress or (lambda done, total: None))
 
     @abstractmethod

@@ -15,12 +15,13 @@ from trainless.data import ImageDataset, split
 from trainless.errors import InputError
 from trainless.search_spaces.base import SearchSpace
 from trainless.seeding import derive_seed, generator, preserve_rng_state
-from trainless.supernets.keeping import check_minutes, last_state
+from trainless.supernets.keeping import last_state
 from trainless.supernets.paths import PathLoop, Paths, calibration_images, path_accuracy
 from trainless.supernets.supernet import Supernet
 from trainless.training import Recipe, TrainingState
 from trainless.training.batches import Batches
 from trainless.training.recipes import SHARED_RECIPE
+from trainless.training.train import check_minutes
 from trainless.types import Architecture
 
 __all__ = ["Controller", "ControllerSearch", "search_by_controller"]
@@ -209,11 +210,7 @@ class _ControllerLoop(PathLoop):
         """The shared weights alone."""
         return self.network.supernet
 
-    def _end_epoch(self, is_left: bool) -> bool:
-        self._teach()
-        return super()._end_epoch(is_left)
-
-    def _teach(self) -> None:
+    def _note_epoch(self) -> None:
         """Take the steps of the controller, by images set aside."""
         paths, baseline, rewards = self.network, self.network.get_buffer("baseline"), list[float]()
         stream = generator(self.seed, "controller", self.done)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,12 +19,13 @@ from trainless.search_spaces import search_space
 from trainless.search_spaces.base import SearchSpace
 from trainless.seeding import derive_seed, generator
 from trainless.supernets.curvature import dominant_eigenvalue, gradients, second_order_gradient
-from trainless.supernets.keeping import check_minutes, last_state
+from trainless.supernets.keeping import last_state
 from trainless.supernets.methods import METHODS, Method, Stage
 from trainless.supernets.mixed import MixedNetwork
 from trainless.training import Recipe, TrainingState
 from trainless.training.batches import Batches
 from trainless.training.loop import Loop
+from trainless.training.train import check_minutes
 from trainless.types import Architecture
 
 __all__ = ["GradientSearch", "search_by_gradients"]
@@ -253,8 +255,10 @@ class _Searched(torch.nn.Module):
         """The state from which this stage begins, after that at the end of another."""
         for name in ("trace", "eigenvalues"):
             self.get_buffer(name).copy_(state.weights[name])
+        # A copy: what the network learns is not to change the state that it began with.
+        weights = copy.deepcopy(self.state_dict())
         return replace(
-            state, weights=self.state_dict(), best_weights=self.state_dict(), progress=0.0,
+            state, weights=weights, best_weights=weights, progress=0.0,
             optimizer=self.recipe.make_optimizer(self.mixed.network).state_dict(),
         )  # fmt: skip
 
@@ -313,13 +317,17 @@ class _PreferenceLoop(Loop):
         """Whether all epochs are done, or eigenvalues rose."""
         return super().finished or self.network.has_collapsed(self.standing)
 
+    @property
+    def _is_first(self) -> bool:
+        """Whether no epoch of the stage is done."""
+        return not self.standing.progress
+
     def _begin_epoch(self) -> None:
         super()._begin_epoch()
         searched = self.network
         self.chosen = self._choosing()
         self.stream = generator(self.seed, "shares", self.done)
-        self.part = self.standing.progress + _ALMOST
-        searched.mixed.drop_skips = searched.stage.drop_skips * 0.1**self.part
+        searched.mixed.drop_skips = searched.stage.drop_skips * 0.1**self.standing.progress
 
     def _choosing(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         """Batches of the images by which preferences are learnt, again and again."""
@@ -334,7 +342,9 @@ class _PreferenceLoop(Loop):
         return min(1.0, done)
 
     def _step(self, number: int, images: torch.Tensor, targets: torch.Tensor) -> None:
-        if self.part >= self.network.method.waits:
+        # With a time an epoch may be a large part of the stage; without, preferences wait for whole epochs.
+        part = self.standing.progress if self.deadline is None else self._progress
+        if part + _ALMOST >= self.network.method.waits:
             self._prefer(images, targets)
         super()._step(number, images, targets)
 
@@ -367,7 +377,7 @@ class _PreferenceLoop(Loop):
                 self.network.mixed
             )
 
-    def _end_epoch(self, is_left: bool) -> bool:
+    def _note_epoch(self) -> None:
         searched = self.network
         searched.get_buffer("trace")[self.done] = searched.mixed.shares().detach()
         if searched.has_eigenvalues:
@@ -376,4 +386,3 @@ class _PreferenceLoop(Loop):
                 loss = cross_entropy(self.shared(images, searched.mixed.shares()), targets)
                 value = dominant_eigenvalue(loss, searched.mixed.preferences)
             searched.get_buffer("eigenvalues")[self.done] = value
-        return super()._end_epoch(is_left)

@@ -20,7 +20,7 @@ from trainless.store import Store, key_of
 from trainless.tables.downloads import cache_folder
 from trainless.training import TrainingState, train
 
-__all__ = ["KeptState", "check_minutes", "last_state", "standing"]
+__all__ = ["KeptState", "last_state", "standing"]
 
 
 class KeptState:
@@ -29,8 +29,8 @@ class KeptState:
     It is plain data, which worker processes can be given.
 
     Args:
-        store: beside whose file the folder is, ``scores.db.supernets`` for ``scores.db``; of a database that is no file
-            it is in `trainless.tables.cache_folder`, for this machine. Where there is no store, or this machine has not
+        store: beside whose file the folder is, ``scores.db.supernets`` for ``scores.db``; of a database on a server it
+            is in `trainless.tables.cache_folder`, for this machine. Where there is no store, or this machine has not
             the folder of its file, nothing is kept.
         settings: what decides it, by name.
 
@@ -41,11 +41,10 @@ class KeptState:
 
     def __init__(self, store: Store | None, settings: Mapping[str, str]) -> None:
         location = store.location if store else ""
-        is_file = "://" not in location
-        self._folder = Path(f"{location}.supernets") if location and is_file else None
-        if not is_file:
+        self._folder = Path(f"{location}.supernets") if location and "://" not in location else None
+        self._is_beside = self._folder is not None
+        if location.startswith("postgresql"):
             self._folder = cache_folder() / "supernets" / key_of({"store": location})
-            self._folder.mkdir(parents=True, exist_ok=True)
         self._settings = dict(settings)
 
     @classmethod
@@ -58,7 +57,7 @@ class KeptState:
 
     @property
     def _path(self) -> Path | None:
-        if self._folder is None or not self._folder.parent.is_dir():
+        if self._folder is None or (self._is_beside and not self._folder.parent.is_dir()):
             return None
         return self._folder / f"{key_of(self._settings)}.pt"
 
@@ -85,7 +84,13 @@ class KeptState:
     def write(self, state: Mapping[str, Any]) -> None:
         """Keep a state, of tensors, numbers and plain containers, in place of the one before."""
         if path := self._path:
-            path.parent.mkdir(exist_ok=True)
+            try:
+                path.parent.mkdir(parents=not self._is_beside, exist_ok=True)
+            except OSError as error:
+                raise InputError(
+                    f"What is learnt cannot be kept in '{path.parent}' ({error.strerror}): name a folder that can be "
+                    "written to by TRAINLESS_CACHE, or take a store that is a file in one."
+                ) from error
             write_file(path, lambda path: torch.save(dict(state), path), is_shared=True)
 
     def keeper(
@@ -109,20 +114,10 @@ def standing(state: TrainingState | None, epochs: int, minutes: float) -> tuple[
     """
     if math.isinf(minutes):
         return (state.epochs if state else 0), epochs
-    return (int(state.seconds) if state else 0), int(60 * minutes)
-
-
-def check_minutes(minutes: float) -> None:
-    """Refuse a time in which nothing can be learnt.
-
-    Raises:
-        InputError: it is not above 0.
-
-    Example:
-        >>> check_minutes(math.inf)
-    """
-    if not minutes > 0:
-        raise InputError(f"minutes is {minutes:g}, expected a number above 0, or inf for as long as it takes.")
+    seconds = math.ceil(60 * minutes)
+    if state is None:
+        return 0, seconds
+    return (seconds if state.progress == 1 else min(seconds, int(state.seconds))), seconds
 
 
 def last_state(
@@ -147,10 +142,11 @@ def last_state(
         if on_epoch:
             on_epoch(state)
 
-    taken = resume.seconds if resume else 0.0
-    deadline = None if math.isinf(minutes) else time.monotonic() + 60 * minutes - taken
+    taken, begin = resume.seconds if resume else 0.0, time.monotonic()
+    deadline = None if math.isinf(minutes) else begin + 60 * minutes - taken
     train(network, train_set, valid_set, resume=resume, on_epoch=keep, deadline=deadline, **options)
     if states[-1].progress < 1 and deadline is not None:
-        # It ends here for good: resumed, it could else go on for what is left of the time.
-        keep(replace(states[-1], progress=1.0))
+        # It ends here for good: resumed, it could else go on for what is left of the time. An epoch that was left took
+        # some of it too.
+        keep(replace(states[-1], progress=1.0, seconds=taken + time.monotonic() - begin))
     return states[-1]

@@ -14,12 +14,13 @@ from torch.nn.functional import cross_entropy
 from trainless.data import ImageDataset
 from trainless.errors import UnknownNameError
 from trainless.seeding import derive_seed
-from trainless.supernets.keeping import check_minutes, last_state
+from trainless.supernets.keeping import last_state
 from trainless.supernets.supernet import Supernet, recalibrate
 from trainless.training import Recipe, TrainingState
 from trainless.training.batches import Batches
 from trainless.training.loop import Loop, evaluated
 from trainless.training.recipes import SAMPLINGS, SHARED_RECIPE
+from trainless.training.train import check_minutes
 from trainless.types import Architecture
 
 __all__ = ["PathLoop", "Paths", "calibration_images", "path_accuracy", "train_supernet"]
@@ -173,11 +174,9 @@ class PathLoop(Loop):
 
     network: Paths
 
-    def _begin_epoch(self) -> None:
-        super()._begin_epoch()
-        self.network.is_guided = self.standing.progress < _GUIDED
-
     def _loss(self, images: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        done = self.standing.progress + self.share * self.steps / len(self.train_images)
+        self.network.is_guided = done < _GUIDED
         first, *others = self.network.drawn(self.done, self.steps)
         logits = self.shared(images, first)
         total = self._loss_of(logits, images, targets, self.weights)

@@ -1,4 +1,4 @@
-"""Normalised batches of images in memory, with augmentation: mirroring, shifts, cutout, mixup, CutMix."""
+"""Normalised batches of images in memory, with augmentation: in place, shape and colour, cutout, mixup, CutMix."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from trainless.seeding import generator
 from trainless.training.recipes import Recipe
 
 __all__ = [
-    "Batches", "alternately_mirrored", "batch_count", "cut_and_mixed", "erased", "mirrored_and_shifted", "mixed",
+    "Batches", "alternately_mirrored", "batch_count", "cut_and_mixed", "erased", "jittered", "mirrored_and_shifted",
+    "mixed", "warped",
 ]  # fmt: skip
 
 
@@ -66,6 +67,10 @@ class Batches:
     ) -> tuple[torch.Tensor, torch.Tensor]:  # fmt: skip
         if recipe.mirror or recipe.shift:
             images = mirrored_and_shifted(images, stream, mirror, recipe.shift, recipe.reflected)
+        if recipe.affine:
+            images = warped(images, stream, recipe.affine)
+        if recipe.colour_jitter:
+            images = jittered(images, stream, recipe.colour_jitter)
         if recipe.cutout:
             images = erased(images, stream, recipe.cutout)
         if not (recipe.mixup or recipe.cutmix):
@@ -151,6 +156,58 @@ def mirrored_and_shifted(
     padded = torch.nn.functional.pad(images, (across, across, down, down), mode="reflect" if reflected else "constant")
     numbers = torch.arange(count)[:, None, None]
     return padded[numbers, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
+
+
+def warped(images: torch.Tensor, stream: torch.Generator, strength: float) -> torch.Tensor:
+    """Turn, scale and shear each image at random; what comes in from outside is its reflection at the border.
+
+    Args:
+        images: shape ``(images, channels, height, width)``.
+        stream: the source of all randomness.
+        strength: most turn either way, as a share of a right angle, and most scaling and shear.
+
+    Example:
+        >>> image = torch.arange(64.0).view(1, 1, 8, 8)
+        >>> found = warped(image, torch.Generator().manual_seed(0), 0.2)
+        >>> found.shape == image.shape, bool((found - image).abs().max() > 1)
+        (True, True)
+    """
+    count, _, height, width = images.shape
+    drawn = strength * (2 * torch.rand(3, count, generator=stream) - 1)
+    angle, scale, shear = drawn[0] * math.pi / 2, drawn[1].exp(), drawn[2]
+    # Where each pixel comes from, in halves of the image's width and height.
+    matrices = torch.zeros(count, 2, 3)
+    matrices[:, 0, 0] = scale * angle.cos()
+    matrices[:, 0, 1] = scale * (shear * angle.cos() - angle.sin()) * (height / width)
+    matrices[:, 1, 0] = scale * angle.sin() * (width / height)
+    matrices[:, 1, 1] = scale * (shear * angle.sin() + angle.cos())
+    grid = torch.nn.functional.affine_grid(matrices, list(images.shape), align_corners=False)
+    sampled: torch.Tensor = torch.nn.functional.grid_sample(
+        images.contiguous(), grid, mode="bilinear", padding_mode="reflection", align_corners=False
+    )
+    return sampled
+
+
+def jittered(images: torch.Tensor, stream: torch.Generator, strength: float) -> torch.Tensor:
+    """Change brightness, contrast and saturation of each image at random.
+
+    Args:
+        images: normalised, shape ``(images, channels, height, width)``.
+        stream: the source of all randomness.
+        strength: most change of contrast and saturation, as a share, and of brightness, in standard deviations.
+
+    Example:
+        >>> grey = torch.zeros(2, 3, 4, 4)
+        >>> found = jittered(grey, torch.Generator().manual_seed(0), 0.4)
+        >>> len(found[0].unique()), bool((found.abs() <= 0.4).all())
+        (1, True)
+    """
+    brightness, contrast, saturation = strength * (2 * torch.rand(3, len(images), 1, 1, 1, generator=stream) - 1)
+    grey = images.mean(1, keepdim=True)
+    images = grey + (1 + saturation) * (images - grey)
+    middle = images.mean((1, 2, 3), keepdim=True)
+    changed: torch.Tensor = middle + (1 + contrast) * (images - middle) + brightness
+    return changed
 
 
 def erased(images: torch.Tensor, stream: torch.Generator, side: float) -> torch.Tensor:

@@ -33,6 +33,7 @@ _RECENT = 3  # epochs whose time says how long the next ones take
 _KEPT = 0.95  # share of the time that is planned for: the last epoch, at the lowest rates, is not to be late
 _GRACE = 0.25  # of an epoch, which it may be late before it is left
 _PART = 0.25  # of an epoch, from which on it is worth its validation
+_TELLING = 4  # steps of the first epoch that tell how long it takes, where nothing else does; the very first is slower
 _WHOLE = 1 - 1e-9  # a schedule of so much is done
 
 
@@ -113,13 +114,27 @@ class Loop:
             epoch_seconds = self.standing.seconds / self.done if self.done else self.epoch_seconds or 0.0
         return math.inf if self.deadline is None or not epoch_seconds else (self.deadline - now) / epoch_seconds
 
-    def _share_of_epoch(self) -> float:
+    def _share_of_epoch(self, affordable: float) -> float:
         """Which share of the schedule all images are next, so that it is done with the last there is time for."""
-        affordable = max(_PART, _KEPT * self._affordable())
+        affordable = max(_PART, _KEPT * affordable)
         left = min(self.epochs - self.done, affordable)
         if left > 1 and left % 1 < _PART:
             left = int(left)
         return (1 - self.standing.progress) / left
+
+    @property
+    def _is_first(self) -> bool:
+        """Whether no epoch of the schedule is done."""
+        return not self.done
+
+    def _reckon(self, number: int) -> None:
+        """Lay the schedule over what there is time for by the first steps, where nothing told how long they take."""
+        if number == 0:
+            self.first_step = time.monotonic()
+        elif number == _TELLING:
+            step = (time.monotonic() - self.first_step) / _TELLING
+            left = ((self.deadline or math.inf) - self.begun[-1]) / (step * len(self.train_images))
+            self.share = self._agreed(self._share_of_epoch(left))
 
     def _is_whole(self, number: int) -> bool:
         """Whether the schedule ends before a step of this epoch."""
@@ -156,17 +171,20 @@ class Loop:
         """Set the global random state, from which dropout draws, and all counts of the epoch."""
         process = [self.fabric.global_rank] if self.fabric.global_rank else []  # the first one draws as one alone
         torch.manual_seed(derive_seed(self.seed, "dropout", self.done, *process))
-        self.share = self._agreed(self._share_of_epoch())
+        self.share = self._agreed(self._share_of_epoch(self._affordable()))
         self.begun.append(time.monotonic())
         self.loss, self.learned, self.steps = 0.0, 0, 0
 
     def _learn(self) -> bool:
         """Take the steps of an epoch; tell whether it was left where the time or the schedule is over."""
+        is_reckoning = self._is_first and self.deadline is not None and self.epoch_seconds is None
         with torch.enable_grad():
             for number, (images, targets) in enumerate(self._ordered()):
                 if self._is_over() or self._is_whole(number):
                     return True
                 self._step(number, *self.fabric.to_device((images, targets)))
+                if is_reckoning:
+                    self._reckon(number)
         return False
 
     def _ordered(self) -> Batches:
@@ -239,8 +257,9 @@ class Loop:
 
     def _end_epoch(self, is_left: bool) -> bool:
         """Validate, note where the training stands and hand it on; tell whether enough is done."""
-        if is_left and self.done and not self._is_whole(self.steps):
+        if is_left and not self._is_first and not self._is_whole(self.steps):
             return True  # left in its midst: the training stands where the last epoch ended
+        self._note_epoch()
         before, (logits, labels) = self.standing, self._validate()
         accuracy = 100 * float((logits.argmax(1) == labels).double().mean())
         accuracy, measured = self._agreed((accuracy, self.measure(logits, labels)))
@@ -263,6 +282,9 @@ class Loop:
         if self.on_epoch and self.fabric.global_rank == 0:
             self.on_epoch(self.standing)
         return bool(self._agreed(self.finished))
+
+    def _note_epoch(self) -> None:
+        """Do what else belongs to an epoch that counts, before it is validated."""
 
     def _mean_loss(self) -> float:
         mean = self.loss / self.learned

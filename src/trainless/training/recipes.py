@@ -43,6 +43,9 @@ class Recipe:
             epochs show both (Jordan 2024, "94% on CIFAR-10 in 3.29 Seconds on a Single GPU").
         shift: shift each training image by up to this share of its height and width.
         reflected: fill what is shifted in by reflection at the border, in place of the mean colour.
+        affine: turn each training image by up to this share of a right angle either way, and scale and shear it by as
+            much.
+        colour_jitter: change brightness, contrast and saturation of each training image by up to this share.
         cutout: side of a square at a random place that is erased, as a share of the image's (DeVries and Taylor 2017).
         mixup: parameter of the Beta distribution from which the share of two mixed images is drawn (Zhang et al. 2018,
             "mixup"); 0 mixes none.
@@ -72,6 +75,8 @@ class Recipe:
     alternating: bool = False
     shift: float = 0.0
     reflected: bool = False
+    affine: float = 0.0
+    colour_jitter: float = 0.0
     cutout: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
@@ -92,7 +97,8 @@ class Recipe:
                 f"The batch size is {self.batch_size}, expected at least 2: batch normalisation compares images."
             )
         for name, most in {"weight_decay": math.inf, "mixup": math.inf, "cutmix": math.inf, "shift": 0.5,
-                           "cutout": 1.0, "label_smoothing": 1.0, "average": 1.0}.items():  # fmt: skip
+                           "affine": 0.5, "colour_jitter": 1.0, "cutout": 1.0, "label_smoothing": 1.0,
+                           "average": 1.0}.items():  # fmt: skip
             if not (0 <= getattr(self, name) <= most and getattr(self, name) < math.inf):
                 raise InputError(
                     f"The {name} of the training is {getattr(self, name)}, expected a number from 0"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from trainless.training.loop import Loop
 
-__all__ = ["check_numbers", "finished", "nearly_as_good", "train"]
+__all__ = ["check_minutes", "check_numbers", "finished", "nearly_as_good", "train"]
 
 _VALID_BATCH = 256
 
@@ -67,7 +67,7 @@ def train(
         deadline: value of `time.monotonic` after which no epoch shall end. Before each epoch the schedule of the
             learning rate is laid over what there is still time for, at most `epochs` in all, so it is done in time;
             the last epoch may be of fewer images, and so may be the first and only one.
-        epoch_seconds: how long an epoch may take, as a guess before the first one tells; None plans for `epochs`.
+        epoch_seconds: how long an epoch may take, as a guess before the first one tells; None lets its first steps do.
         until: leave after this many epochs, those with which a training of all `epochs` begins; None runs all.
         threads: threads that PyTorch may use for one operation, of each process; another number may change the last
             digits.
@@ -218,6 +218,19 @@ def check_numbers(*, epochs: int, patience: int | None) -> None:
     for name, value in numbers.items():
         if value is not None and not 0 < value < math.inf:
             raise InputError(f"{name} is {value}, expected a finite number above 0.")
+
+
+def check_minutes(minutes: float) -> None:
+    """Refuse a time in which nothing can be learnt.
+
+    Raises:
+        InputError: it is not above 0.
+
+    Example:
+        >>> check_minutes(math.inf)
+    """
+    if not minutes > 0:
+        raise InputError(f"minutes is {minutes:g}, expected a number above 0, or inf for as long as it takes.")
 
 
 def _freeze_statistics(network: torch.nn.Module) -> None:
