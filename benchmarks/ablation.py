@@ -82,6 +82,8 @@ VARIANTS: dict[str, Change] = {
     "shifted, zeros": changed(shift=1 / 8, reflected=False),
     "shifted, reflected": changed(shift=1 / 8, reflected=True),
     "neither erased nor mixed": changed(cutout=0.0, cutmix=0.0, mixup=0.0),
+    "a rate that falls to 0": changed(final_rate=0.0, average=0.05),
+    "a rate that falls to a fifth": changed(final_rate=0.2, average=0.1),
     "turned and sheared": changed(affine=0.15),
     "colour jitter": changed(colour_jitter=0.4),
     "turned, sheared, colour jitter": changed(affine=0.15, colour_jitter=0.4),

@@ -326,6 +326,16 @@ class TestRecipe:
         assert Recipe(schedule="cosine", learning_rate=0.2).rate_at(0, 10) == 0.2
         assert Recipe(learning_rate=0.2).rate_at(0, 10) == learning_rate_at(0, 10, 0.2) == 0.1
 
+    @pytest.mark.parametrize("schedule", ["cosine", "one-cycle"])
+    def test_rates_fall_to_a_share_of_the_highest(self, schedule: str) -> None:
+        usual, held = (Recipe(schedule=schedule, learning_rate=0.2, final_rate=share) for share in (0.0, 0.25))
+        rates = [[recipe.rate_at(step, 1000) for step in range(1000)] for recipe in (usual, held)]
+        assert [max(own) for own in rates] == [0.2, 0.2]
+        assert rates[1][-1] == pytest.approx(0.05, abs=1e-5)
+        assert rates[0][-1] == pytest.approx(0, abs=1e-5)
+        falling = [(low, high) for low, high in zip(*rates, strict=True)][200:]
+        assert all(high == pytest.approx(0.05 + 0.75 * low) for low, high in falling)
+
     @pytest.mark.parametrize(
         ("options", "message"),
         [
@@ -336,6 +346,7 @@ class TestRecipe:
             ({"batch_size": 1}, "batch size is 1, expected at least 2"),
             ({"weight_decay": -1}, "weight_decay of the training is -1, expected a number from 0"),
             ({"shift": 0.6}, "shift of the training is 0.6, expected a number from 0 to 0.5"),
+            ({"final_rate": 1.5}, "final_rate of the training is 1.5, expected a number from 0 to 1"),
             ({"affine": 0.6}, "affine of the training is 0.6, expected a number from 0 to 0.5"),
             ({"colour_jitter": -1}, "colour_jitter of the training is -1"),
             ({"cutout": 1.5}, "cutout of the training is 1.5"),
@@ -355,6 +366,12 @@ class TestFitRecipe:
         recipe = fit_recipe(300, photographs=False, epochs=100)
         assert (recipe.mirror, recipe.shift, recipe.cutout, recipe.cutmix, recipe.mixup) == (False, 0.0, 0.0, 0.0, 0.0)
         assert recipe.batch_size == 16
+
+    def test_long_trainings_do_not_end_at_no_rate(self) -> None:
+        short, long = (fit_recipe(9000, photographs=True, epochs=epochs) for epochs in (60, 100))
+        assert (short.final_rate, long.final_rate, long.average > short.average) == (0.0, 0.2, True)
+        assert fit_recipe(9000, photographs=False, epochs=100).final_rate == 0
+        assert fit_recipe(1000, photographs=True, epochs=100).final_rate == 0
 
     def test_many_epochs_mix_images(self) -> None:
         short, long = (fit_recipe(9000, photographs=True, epochs=epochs, balanced=True) for epochs in (8, 60))

@@ -177,7 +177,8 @@ class Loop:
 
     def _learn(self) -> bool:
         """Take the steps of an epoch; tell whether it was left where the time or the schedule is over."""
-        is_reckoning = self._is_first and self.deadline is not None and self.epoch_seconds is None
+        is_timed = self.deadline is not None and not math.isinf(self.deadline)
+        is_reckoning = is_timed and self._is_first and self.epoch_seconds is None
         with torch.enable_grad():
             for number, (images, targets) in enumerate(self._ordered()):
                 if self._is_over() or self._is_whole(number):
