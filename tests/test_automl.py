@@ -293,9 +293,12 @@ class TestParts:
 
         monkeypatch.setattr("trainless.automl.tuning.train", trained)
         network = SMALL.build(SMALL[15_000], digits.train.task)
-        recipe, rows = tune(lambda: network, digits.train, digits.valid, first=Recipe(), epochs=1, deadline=deadline)
+        first = Recipe(final_rate=0.2)
+        recipe, rows = tune(lambda: network, digits.train, digits.valid, first=first, epochs=1, deadline=deadline)
         assert [row["measure"] for row in rows] == [50.0, best]
-        assert (recipe != Recipe()) == is_taken
+        assert (recipe != first) == is_taken
+        # Short trainings end at no rate, whatever the long one does.
+        assert (recipe.final_rate, {row["recipe"]["final_rate"] for row in rows}) == (0.2, {0.0})
         # What hides and mixes images is not for short trainings to decide.
         kept = ("shift", "cutout", "mixup", "cutmix", "label_smoothing", "mirror")
         assert all(row["recipe"][name] == getattr(Recipe(), name) for row in rows for name in kept)

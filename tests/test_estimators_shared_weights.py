@@ -10,10 +10,11 @@ import pytest
 from trainless.data import ImageDataset, load_data, split
 from trainless.errors import InputError, UnknownNameError
 from trainless.estimators import Setting, estimator
-from trainless.estimators.shared_weights import OneShot
+from trainless.estimators.shared_weights import OneShot, _Heirs
 from trainless.search import Search
 from trainless.search_spaces import search_space
 from trainless.store import Store
+from trainless.supernets import Supernet
 from trainless.testing import EstimatorContract
 
 SPACE = search_space("nasbench201(channels=2, cells=1)")
@@ -140,6 +141,18 @@ def test_heirs_of_another_supernet_are_other_trainings(tmp_path: Path) -> None:
         shutil.rmtree(tmp_path / "scores.db.supernets")
         (other,) = made.estimate(cell, setting)
         assert other.seconds != first.seconds
+    fingerprints = {_Heirs(Supernet(SPACE, some_digits().task, seed=seed), []).fingerprint for seed in (0, 0, 1)}
+    assert len(fingerprints) == 2
+
+
+def test_what_a_guide_scored_is_kept_with_what_it_took(tmp_path: Path) -> None:
+    made = OneShot(epochs=2, guide="nwot", minutes=60)
+    with Store(tmp_path / "scores.db") as store:
+        setting = Setting(SPACE, some_digits(), workers=0, store=store)
+        (first,) = made.estimate([SPACE[5]], setting)
+        assert len(list((tmp_path / "scores.db.supernets").iterdir())) == 2
+        (again,) = made.estimate([SPACE[5]], setting)
+    assert (again.value, again.shared_seconds) == (first.value, first.shared_seconds)
 
 
 def test_a_search_tells_of_the_supernet_and_refuses_before_it(tmp_path: Path) -> None:

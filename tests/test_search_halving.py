@@ -18,6 +18,7 @@ from toy_space import ToySpace
 
 from trainless.data import ImageDataset, load_data, split
 from trainless.errors import InputError
+from trainless.estimators.training_cache import _written
 from trainless.search import RunOff
 from trainless.search.halving import RunOffRow, run_off, rungs
 from trainless.training import Recipe, TrainingResult, train
@@ -243,6 +244,16 @@ class TestRunOff:
     def test_refuses(self, given: list[int], options: dict[str, Any], message: str) -> None:
         with pytest.raises(InputError, match=message):
             run_off([ToySpace()[number] for number in given], **{"space": ToySpace(), "dataset": toy()} | options)
+
+
+def test_trainings_are_known_as_in_the_first_stores() -> None:
+    """Parts of a recipe that came later are written where they are not as usual."""
+    written = _written(Recipe())
+    assert not any(name in written for name in ("final_rate", "affine", "colour_jitter"))
+    assert written.startswith(
+        "Recipe(optimizer='adamw', learning_rate=0.003, weight_decay=0.05, schedule='one-cycle', "
+    )
+    assert "affine=0.1" in _written(Recipe(affine=0.1))
 
 
 class TestVerdict:

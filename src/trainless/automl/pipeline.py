@@ -247,6 +247,6 @@ def _repeatable(plan: Plan) -> str:
         return "no: how far the time reaches, and with it the schedule of the training, depends on the machine"
     if measured := [name for name in plan.limits.most if cost_named(name).is_measured]:
         return f"no: {' and '.join(measured)} is measured, and decides which networks are within the limits"
-    if 0 < plan.taught_seconds < math.inf:
+    if plan.learns_for_minutes:
         return "no: how much is learnt in the minutes before the search depends on the machine"
     return "yes, on the same machine, with as many threads and the same versions"

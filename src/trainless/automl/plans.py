@@ -174,6 +174,11 @@ class Plan:
         return found
 
     @property
+    def learns_for_minutes(self) -> bool:
+        """Whether a time ends what is learnt before the search."""
+        return any(not math.isinf(minutes) for minutes in self._taught.values())
+
+    @property
     def taught_seconds(self) -> float:
         """Seconds of the search in which a strategy or a score learns from images."""
         return 60 * sum(self._taught.values())

@@ -94,7 +94,8 @@ def tune(
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
-    start = time.monotonic()
+    # Short trainings end at no rate: a higher one would let low rates look good, that learn too little in all epochs.
+    start, whole, first = time.monotonic(), first, replace(first, final_rate=0.0)
     with quiet():
         study = optuna.create_study(
             storage=None if kept is None else JournalStorage(JournalFileBackend(str(kept))),
@@ -154,7 +155,7 @@ def tune(
          "epochs": trial.user_attrs.get("epochs", 0), "state": trial.state.name.lower()}
         for number, trial in enumerate(tried)
     ]  # fmt: skip
-    return first, rows
+    return replace(first, final_rate=whole.final_rate), rows
 
 
 def _value(trial: optuna.trial.FrozenTrial) -> float:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import torch
 
     from trainless.supernets import Supernet
+    from trainless.supernets.keeping import KeptState
 
 __all__ = ["NO_GUIDE", "Inherited", "OneShot"]
 
@@ -38,6 +39,7 @@ NO_GUIDE = "none"
 """The guide of a supernet whose paths are drawn from the whole space."""
 
 _POOL, _BEST = 256, 4  # architectures that a guide scores, of which one part guides
+_LAYOUT = "2"  # of kept supernets that were guided
 _CHUNK = 32  # of them between two looks at the clock
 
 
@@ -110,9 +112,9 @@ class OneShot(Estimator):
 
     def check(self, setting: Setting) -> None:
         """Refuse a space whose networks cannot share weights."""
-        from trainless.supernets import Supernet
+        from trainless.supernets.supernet import check_shareable
 
-        Supernet(setting.space, setting.data.task)
+        check_shareable(setting.space)
 
     @contextmanager
     def session(self, setting: Setting) -> Iterator[Ask]:
@@ -244,13 +246,16 @@ def trained_supernet(
     from trainless.supernets.keeping import KeptState, standing
 
     supernet = Supernet(setting.space, train_set.task, seed=setting.seed)
-    guide, seconds, passed = _guide(estimator, setting)
-    kept = KeptState.on_images(setting.store, setting.space, setting.data, setting.seed, estimator=str(estimator))
+    kept = KeptState.on_images(
+        setting.store, setting.space, setting.data, setting.seed, estimator=str(estimator),
+        **({} if estimator.guide == NO_GUIDE else {"layout": _LAYOUT}),
+    )  # fmt: skip
     state, progress = kept.training(), setting.progress or (lambda done, total: None)
-    minutes = estimator.minutes - passed / 60
-    if minutes <= 0:
+    guide, guided = _guide(estimator, setting, kept.part(of="guide"), is_needed=not (state and state.progress == 1))
+    minutes = estimator.minutes - guided.passed / 60
+    if minutes <= 0 and state is None:
         raise InputError(
-            f"The scores that guide {estimator.name} take {passed:.0f} s and more, and the minutes are "
+            f"The scores that guide {estimator.name} take {guided.passed:.0f} s and more, and the minutes are "
             f"{estimator.minutes:g}: give more, or another guide."
         )
     progress(*standing(state, estimator.epochs, minutes))
@@ -259,24 +264,40 @@ def trained_supernet(
         recipe=estimator.recipe, sampling=estimator.sampling, guide=guide, resume=state,
         on_epoch=kept.keeper(progress, estimator.epochs, minutes),
     )  # fmt: skip
-    return supernet, seconds + state.seconds
+    return supernet, guided.seconds + state.seconds
 
 
-def _guide(estimator: OneShot, setting: Setting) -> tuple[list[Architecture], float, float]:
-    """The architectures that score best among some, what their scores cost in seconds, and how long it took here."""
+class _Guided(NamedTuple):
+    """How many architectures a guide scored, what that costs in seconds of processors, and how long it took."""
+
+    scored: int = 0
+    seconds: float = 0.0
+    passed: float = 0.0
+
+
+def _guide(
+    estimator: OneShot, setting: Setting, kept: KeptState, *, is_needed: bool
+) -> tuple[list[Architecture], _Guided]:  # fmt: skip
+    """The architectures that score best among some, as many as there was time for at first."""
     if estimator.guide == NO_GUIDE:
-        return [], 0.0, 0.0
+        return [], _Guided()
+    known = _Guided(**found) if (found := kept.read()) else None
+    if known and not is_needed:
+        return [], known
     begin, pool = time.monotonic(), distinct_sample(setting.space, _POOL, setting.seed, "guide")
-    estimates = list[Estimate]()
+    pool, estimates = pool[: known.scored] if known else pool, list[Estimate]()
     with ZeroCost(estimator.guide).session(setting) as ask:
         for start in range(0, len(pool), _CHUNK):
             estimates += ask(pool[start : start + _CHUNK])
-            if time.monotonic() - begin > 60 * estimator.minutes / 2:
+            if known is None and time.monotonic() - begin > 60 * estimator.minutes / 2:
                 break
     values = finite_last(np.array([estimate.value for estimate in estimates]))
     best = np.argsort(-values, kind="stable")[: max(1, len(values) // _BEST)]
-    seconds = sum(estimate.seconds for estimate in estimates) + estimates[0].shared_seconds
-    return [pool[number] for number in best], seconds, time.monotonic() - begin
+    if known is None:
+        seconds = sum(estimate.seconds for estimate in estimates) + estimates[0].shared_seconds
+        known = _Guided(len(estimates), seconds, time.monotonic() - begin)
+        kept.write(known._asdict())
+    return [pool[number] for number in best], known
 
 
 @dataclass(frozen=True)

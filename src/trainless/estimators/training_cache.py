@@ -14,6 +14,9 @@ from trainless.training import Recipe, TrainingResult
 __all__ = ["TrainingCache"]
 
 
+_LATER = ("final_rate", "affine", "colour_jitter")  # parts of a recipe that the first stores knew nothing of
+
+
 class TrainingCache:
     """The trainings in a store that share all but the architecture and the epochs.
 
@@ -46,7 +49,7 @@ class TrainingCache:
     ) -> None:  # fmt: skip
         # The name and the options, as they stood in the first stores.
         settings = {"space": f"{space.name} {dict(space.options)}", "data": f"{data.task} {fingerprint(data)}",
-                    "seed": str(seed), "recipe": str(recipe), **(others or {})}  # fmt: skip
+                    "seed": str(seed), "recipe": _written(recipe), **(others or {})}  # fmt: skip
         self._store, self._topic = store, f"trainings of {key_of(settings)}"
         self.found: dict[tuple[str, int], TrainingResult] = {}
         for name, value in store.notes(self._topic).items() if store else ():
@@ -60,3 +63,12 @@ class TrainingCache:
         """Store a training that has ended."""
         if self._store:
             self._store.note(self._topic, {f"{architecture} {epochs}": asdict(result)})
+
+
+def _written(recipe: Recipe) -> str:
+    """The recipe as it stood in the first stores; later parts where they are not as usual."""
+    usual = Recipe()
+    parts = {
+        name: value for name, value in vars(recipe).items() if name not in _LATER or value != getattr(usual, name)
+    }  # fmt: skip
+    return f"Recipe({', '.join(f'{name}={value!r}' for name, value in parts.items())})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -183,7 +184,7 @@ class _Controlled(Paths):
 
     def set_extra_state(self, state: Mapping[str, Any]) -> None:
         """Go on with such moments."""
-        self.adam.load_state_dict(dict(state))
+        self.adam.load_state_dict(copy.deepcopy(dict(state)))
 
     def made(self, codes: Sequence[int]) -> Architecture:
         """The architecture of such options."""

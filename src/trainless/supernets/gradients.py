@@ -249,7 +249,7 @@ class _Searched(torch.nn.Module):
 
     def set_extra_state(self, state: Mapping[str, Any]) -> None:
         """Go on with such moments."""
-        self.adam.load_state_dict(dict(state))
+        self.adam.load_state_dict(copy.deepcopy(dict(state)))
 
     def after(self, state: TrainingState) -> TrainingState:
         """The state from which this stage begins, after that at the end of another."""

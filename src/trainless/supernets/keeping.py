@@ -82,16 +82,23 @@ class KeptState:
         return None if found is None else TrainingState(**found)
 
     def write(self, state: Mapping[str, Any]) -> None:
-        """Keep a state, of tensors, numbers and plain containers, in place of the one before."""
-        if path := self._path:
-            try:
-                path.parent.mkdir(parents=not self._is_beside, exist_ok=True)
-            except OSError as error:
-                raise InputError(
-                    f"What is learnt cannot be kept in '{path.parent}' ({error.strerror}): name a folder that can be "
-                    "written to by TRAINLESS_CACHE, or take a store that is a file in one."
-                ) from error
+        """Keep a state, of tensors, numbers and plain containers, in place of the one before.
+
+        Raises:
+            InputError: it cannot be written.
+        """
+        path = self._path
+        if path is None:
+            return
+        try:
+            path.parent.mkdir(parents=not self._is_beside, exist_ok=True)
             write_file(path, lambda path: torch.save(dict(state), path), is_shared=True)
+        except OSError as error:
+            elsewhere = "" if self._is_beside else ", or name another by TRAINLESS_CACHE"
+            raise InputError(
+                f"What is learnt cannot be kept in '{path.parent}' ({error.strerror}): make the folder one that can be "
+                f"written to{elsewhere}."
+            ) from error
 
     def keeper(
         self, told: Callable[[int, int], None], epochs: int, minutes: float = math.inf
@@ -115,9 +122,7 @@ def standing(state: TrainingState | None, epochs: int, minutes: float) -> tuple[
     if math.isinf(minutes):
         return (state.epochs if state else 0), epochs
     seconds = math.ceil(60 * minutes)
-    if state is None:
-        return 0, seconds
-    return (seconds if state.progress == 1 else min(seconds, int(state.seconds))), seconds
+    return (min(seconds, int(state.seconds)) if state else 0), seconds
 
 
 def last_state(

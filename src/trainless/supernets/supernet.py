@@ -61,9 +61,7 @@ class Supernet(nn.Module):
 
     def __init__(self, space: SearchSpace, task: Task, *, seed: int = 0) -> None:
         super().__init__()
-        if not space.choices or space.is_pretrained:
-            why = "its networks start from weights of their own" if space.is_pretrained else "it has no choices"
-            raise InputError(f"The networks of '{space.name}' cannot share weights: {why}. Choose another space.")
+        check_shareable(space)
         self.space, self.task = space, task
         self.layers = nn.ModuleDict()
         for key, node in _largest_nodes(space, task).items():
@@ -141,6 +139,21 @@ class _Path:
     def tensors(self, layers: nn.ModuleDict) -> dict[str, torch.Tensor]:
         states = {key: _tensors_of(layers, key) for key in {key for key, _, _ in self.sources.values()}}
         return {name: _slice(states[key][own], shape) for name, (key, own, shape) in self.sources.items()}
+
+
+def check_shareable(space: SearchSpace) -> None:
+    """Refuse a space whose networks cannot share weights.
+
+    Raises:
+        InputError: it has no choices, or its networks start from weights of their own.
+
+    Example:
+        >>> from trainless.search_spaces import search_space
+        >>> check_shareable(search_space("nasbench201"))
+    """
+    if not space.choices or space.is_pretrained:
+        why = "its networks start from weights of their own" if space.is_pretrained else "it has no choices"
+        raise InputError(f"The networks of '{space.name}' cannot share weights: {why}. Choose another space.")
 
 
 def _tensors_of(layers: nn.ModuleDict, key: str) -> dict[str, torch.Tensor]:

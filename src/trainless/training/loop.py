@@ -54,7 +54,8 @@ class Loop:
         deadline: value of `time.monotonic` after which no epoch shall end; None never stops for it. With one, the
             schedule of the learning rate is laid anew before each epoch over as many as there is time for, of which
             the last may be a part of one.
-        epoch_seconds: how long an epoch may take, as a guess before the first one tells; None plans for `epochs`.
+        epoch_seconds: how long an epoch may take, as a guess before the first one tells; None lets its first steps do,
+            where there are more than a few.
         patience: stop after this many epochs without a higher measure.
         until: stop after this many epochs of the schedule for all.
         resume: where an earlier training stood.
@@ -128,7 +129,10 @@ class Loop:
         return not self.done
 
     def _reckon(self, number: int) -> None:
-        """Lay the schedule over what there is time for by the first steps, where nothing told how long they take."""
+        """Lay the schedule over what there is time for by the first steps, where nothing told how long they take.
+
+        Validation comes on top, which the next epochs reckon with.
+        """
         if number == 0:
             self.first_step = time.monotonic()
         elif number == _TELLING:

@@ -76,20 +76,20 @@ class Recipe:
     learning_rate: float = 0.003
     weight_decay: float = 0.05
     schedule: str = "one-cycle"
-    final_rate: float = 0.0
     batch_size: int = 64
     mirror: bool = False
     alternating: bool = False
     shift: float = 0.0
     reflected: bool = False
-    affine: float = 0.0
-    colour_jitter: float = 0.0
     cutout: float = 0.0
     mixup: float = 0.0
     cutmix: float = 0.0
     label_smoothing: float = 0.0
     average: float = 0.0
     balanced: bool = False
+    final_rate: float = 0.0
+    affine: float = 0.0
+    colour_jitter: float = 0.0
 
     def __post_init__(self) -> None:
         for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):

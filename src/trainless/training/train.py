@@ -67,7 +67,8 @@ def train(
         deadline: value of `time.monotonic` after which no epoch shall end. Before each epoch the schedule of the
             learning rate is laid over what there is still time for, at most `epochs` in all, so it is done in time;
             the last epoch may be of fewer images, and so may be the first and only one.
-        epoch_seconds: how long an epoch may take, as a guess before the first one tells; None lets its first steps do.
+        epoch_seconds: how long an epoch may take, as a guess before the first one tells; None lets its first steps do,
+            where there are more than a few.
         until: leave after this many epochs, those with which a training of all `epochs` begins; None runs all.
         threads: threads that PyTorch may use for one operation, of each process; another number may change the last
             digits.
