@@ -1,11 +1,13 @@
 """Fit networks to six small folders of images, and print what came out, what was warned of, and the time that it took.
 
     python benchmarks/small_folders.py [--minutes 1,2,5] [--folders large,unequal,few,single,grey,wide] [--seed 0]
+                                       [--out small_folders]
 
 The images show a disc, a square, a triangle or a cross of some size and colour on an uneven ground, anywhere in the
 picture, so that a linear classifier of pixels learns little from them. The folders are those that people begin with: of
 224 pixels, of classes as 1 to 50, of 60 images in all, with a class of a single image, grey, wide. Give it a machine
-that does nothing else.
+that does nothing else. What is finished is a line of fits.csv in the folder of --out, and the same command goes on from
+there.
 """
 
 from __future__ import annotations
@@ -21,12 +23,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from common import machine, print_table
+from common import append_row, machine, print_table, read_rows
 from PIL import Image, ImageDraw
 
 from trainless.training.scales import SCALES
 
 SHAPES = ("disc", "square", "triangle", "cross")
+COLUMNS = ("measure", "network", "commonest", "linear", "warned", "epochs", "seconds over", "kept")
 OVER = 0.1  # share of the time that a fit may take more
 
 
@@ -62,19 +65,28 @@ def main() -> None:
     parser.add_argument("--minutes", default="1,2,5")
     parser.add_argument("--folders", default=",".join(FOLDERS))
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("small_folders"))
     arguments = parser.parse_args()
-    print(f"{machine()}\n")
-    rows = []
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    path = arguments.out / "fits.csv"
+    print(f"{machine()}\n", flush=True)
+    done = {(row["folder"], row["minutes"]): row for row in read_rows(path) if row["seed"] == str(arguments.seed)}
+    asked = [(name, minutes) for name in arguments.folders.split(",") for minutes in arguments.minutes.split(",")]
     with tempfile.TemporaryDirectory() as temporary:
-        for name in arguments.folders.split(","):
-            make(Path(temporary) / name, FOLDERS[name], arguments.seed)
-            for minutes in map(float, arguments.minutes.split(",")):
-                run = Path(temporary) / f"{name} {minutes}"
-                rows.append([name, f"{minutes:g}", *fitted(Path(temporary) / name, run, minutes, arguments.seed)])
-    print_table(
-        ("folder", "minutes", "measure", "network", "commonest", "linear", "warned", "epochs", "seconds over", "kept"),
-        rows,
-    )
+        for name, minutes in asked:
+            if (name, minutes) in done:
+                continue
+            images = Path(temporary) / name
+            if not images.exists():
+                make(images, FOLDERS[name], arguments.seed)
+            found = fitted(images, Path(temporary) / f"{name} {minutes}", float(minutes), arguments.seed)
+            values = (name, minutes, str(arguments.seed), *map(str, found))
+            done[name, minutes] = dict(zip(("folder", "minutes", "seed", *COLUMNS), values, strict=True))
+            append_row(path, done[name, minutes])
+            print(f"{name}, {minutes} minutes: {found[1]}", flush=True)
+    print()
+    shown = ("folder", "minutes", *COLUMNS)
+    print_table(shown, [[done[unit][name] for name in shown] for unit in asked])
 
 
 def make(folder: Path, wanted: Folder, seed: int) -> None:
