@@ -61,11 +61,11 @@ def score_timed(protocol: ScoringSettings, unit: EquivalenceClass) -> tuple[floa
     return time.perf_counter() - start, time.thread_time() - before
 
 
-def matrix_product_peak(threads: int, device: str = "cpu") -> float:
-    """FLOP a second of a float32 product of matrices, of 2,048 x 2,048 on the CPU, a multiply-add counting two."""
+def matrix_product_peak(threads: int, device: str = "cpu", dtype: torch.dtype = torch.float32) -> float:
+    """FLOP a second of a product of matrices, of 2,048 x 2,048 on the CPU, a multiply-add counting two."""
     before, size = torch.get_num_threads(), 2048 if device == "cpu" else 8192
     torch.set_num_threads(threads)
-    a = torch.randn(size, size, device=device)
+    a = torch.randn(size, size, device=device).to(dtype)
     peak = 2 * size**3 / seconds(lambda: (a @ a)[0, 0].item(), 5)  # a number that is read is there
     torch.set_num_threads(before)
     return peak

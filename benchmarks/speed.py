@@ -21,7 +21,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import mean, median
 from typing import Any
@@ -86,18 +86,31 @@ def against_plain(cells: int, batch_size: int, precision: str, device: str, work
     print_table(["proxy, plain way", "seconds a network"], [[name, value] for name, value in plain.items()])
     print(f"\nlargest relative difference between the two ways, grasp left out: {difference:.1e}\n")
 
-    peak = matrix_product_peak(cores, device)
+    peaks = _peaks(cores, device)
     rows = []
     for label, scorer in scorers.items():
         baseline = sum(plain[name] for name in SETS[label])
         flop = _flop(scorer, chosen)
-        share = flop / (ours[label] * peak)
+        share = flop / (ours[label] * peaks[scorer.protocol.precision.partition("-")[0]])
         rows.append([label, baseline, ours[label], f"{baseline / ours[label]:.1f}x", flop / 1e9, f"{share:.0%}"])
     print_table(["proxies", "plain, s", "ours, s", "faster", "GFLOP a network", "share of peak"], rows)
     assert scorers["all"].store is not None
     memory = scorers["all"].store.rows()["peak_memory"].max()
     print(f"\nhighest peak memory of a worker: {memory:.0f} MiB")
-    print(f"matrix-product peak: {peak / 1e9:.0f} GFLOP/s on {device} with {cores} threads, float32")
+    _tell_peaks(peaks, device, cores)
+
+
+def _peaks(threads: int, device: str = "cpu") -> dict[str, float]:
+    """FLOP a second of products of matrices, by the precision of scores that they limit."""
+    return {
+        name: matrix_product_peak(threads, device, dtype)
+        for name, dtype in (("float32", torch.float32), ("bfloat16", torch.bfloat16))
+    }
+
+
+def _tell_peaks(peaks: Mapping[str, float], device: str, threads: int) -> None:
+    told = ", ".join(f"{peak / 1e9:.0f} GFLOP/s in {name}" for name, peak in peaks.items())
+    print(f"matrix-product peak on {device} with {threads} thread(s): {told}; shares are of that of the scores")
 
 
 def compare(before: Path, cells: int, batch_size: int, rounds: int, precision: str) -> None:
@@ -122,14 +135,22 @@ def compare(before: Path, cells: int, batch_size: int, rounds: int, precision: s
                     least[key] = min(seconds, least.get(key, seconds))
         for process in processes.values():
             process.communicate()
-    rows = []
-    for proxies in SETS:
+    peaks, rows = _peaks(1), []
+    for proxies, names in SETS.items():
+        scorer = Scorer(
+            SPACE, names, data_folder() / "cifar-10-batches-bin", batch_size=batch_size, precision=precision, workers=0
+        )
+        limits = (peaks["float32"], peaks[scorer.protocol.precision.partition("-")[0]])
+        flop = _flop(scorer, sample(cells))
         earlier, now = ([least[label, proxies, cell] for cell in chosen] for label in checkouts)
         ratios = [new / old for old, new in zip(earlier, now, strict=True)]
+        shares = [f"{flop / (mean(own) * peak):.0%}" for own, peak in zip((earlier, now), limits, strict=True)]
         rows.append(
-            [proxies, mean(earlier), mean(now), f"{sum(now) / sum(earlier):.3f}", f"{median(ratios):.3f}"],
+            [proxies, mean(earlier), mean(now), f"{sum(now) / sum(earlier):.3f}", f"{median(ratios):.3f}", *shares],
         )
-    print_table(["proxies", "before, s", "now, s", "ratio", "median ratio"], rows)
+    print_table(["proxies", "before, s", "now, s", "ratio", "median ratio", "share before", "share now"], rows)
+    print("\nshares count the operations that the passes do now")
+    _tell_peaks(peaks, "cpu", 1)
 
 
 def _process(checkout: Path, batch_size: int, precision: str) -> subprocess.Popen[str]:

@@ -33,6 +33,7 @@ from trainless.training import Devices, Recipe, TrainingResult
 from trainless.training.train import nearly_as_good
 from trainless.types import Task
 from trainless.ui.candidates import candidates
+from trainless.workers import LocalWorkers
 
 SMALL = search_space("nasbench201", channels=4, cells=1)
 
@@ -278,6 +279,22 @@ class TestParts:
         best = max(rows, key=lambda row: row["measure"])
         is_better = nearly_as_good(best["measure"], "accuracy", len(digits.valid)) > rows[0]["measure"]
         assert asdict(recipe) == (best if is_better else rows[0])["recipe"]
+
+    def test_workers_that_somebody_chose_are_taken_for_a_short_search_too(
+        self, digits: Splits, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Asked(Exception):  # noqa: N818  no error
+            pass
+
+        def ask(*_: Any, workers: Any, **__: Any) -> None:
+            raise Asked(workers)
+
+        monkeypatch.setattr("trainless.automl.stages.Search", ask)
+        limited = LocalWorkers(1, timeout=60.0)
+        for workers, expected in ((2, 0), (None, 0), (limited, limited)):
+            with pytest.raises(Asked) as found:
+                fit(digits, Plan(time=12, limits=Limits(parameters=6000), space=SMALL, workers=workers))
+            assert found.value.args == (expected,)
 
     @pytest.mark.parametrize(("best", "is_taken"), [(49.0, False), (51.0, False), (80.0, True)])
     def test_another_recipe_is_taken_where_it_is_better_by_more_than_luck(

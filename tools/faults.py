@@ -5,6 +5,7 @@
 Each fault is a run of the program in a process of its own with small settings; then the same command runs again.
 What came out has to be the result of a run that was left alone, to the last digit; what was stored before has to be
 there as it was, each score once; exit codes are those of docs/reliability.md, with one sentence and no traceback.
+A fault that found its run over is drawn again, up to five times; one that never struck counts as none.
 Prints how many faults of each kind came to what; ends with exit code 1 where a promise was broken, with the commands
 that led there.
 """
@@ -31,6 +32,8 @@ import fault_files
 import fault_kinds
 import fault_servers
 from fault_runs import BrokenPromiseError, Trial, Undisturbed
+
+_DRAWS = 5  # of the moment of a fault, until it strikes
 
 
 @dataclass(frozen=True)
@@ -82,6 +85,7 @@ class Outcome:
         is_broken: whether one was.
         log: what was run.
         seconds: how long all of it took.
+        is_inflicted: whether it struck: its run was not over before.
     """
 
     fault: str
@@ -89,6 +93,7 @@ class Outcome:
     is_broken: bool
     log: Sequence[str]
     seconds: float
+    is_inflicted: bool = True
 
     @property
     def kind(self) -> str:
@@ -107,7 +112,15 @@ def planned(count: int, kinds: Sequence[str]) -> list[str]:
 
 def outcome(fault: str, seed: int, folder: Path, undisturbed: Undisturbed) -> Outcome:
     """Inflict one fault, which its name and the seed decide, and tell what came of it."""
-    trial = Trial(folder / fault.replace(":", "-"), random.Random(f"{seed} {fault}"), undisturbed)
+    for draw in range(_DRAWS):
+        found = _attempt(fault, f"{seed} {fault}" + (f" {draw}" if draw else ""), folder, undisturbed)
+        if found.is_broken or found.is_inflicted:
+            break
+    return found
+
+
+def _attempt(fault: str, drawn: str, folder: Path, undisturbed: Undisturbed) -> Outcome:
+    trial = Trial(folder / fault.replace(":", "-"), random.Random(drawn), undisturbed)
     begun = time.monotonic()
     try:
         text, is_broken = KINDS[fault.partition(":")[0]].inflict(trial), False
@@ -118,21 +131,24 @@ def outcome(fault: str, seed: int, folder: Path, undisturbed: Undisturbed) -> Ou
         trial.log.append(traceback.format_exc())
     if not is_broken:
         shutil.rmtree(trial.root)
-    return Outcome(fault, text, is_broken, trial.log, time.monotonic() - begun)
+    return Outcome(fault, text, is_broken, trial.log, time.monotonic() - begun, "was over before" not in text)
 
 
 def report(outcomes: Sequence[Outcome], skipped: dict[str, str], seed: int) -> None:
     """Print the table of kinds, and what leads to each broken promise again."""
-    print("| fault | number | kept | what came out |\n|---|---|---|---|")
+    print("| fault | inflicted | kept | what came out |\n|---|---|---|---|")
     for kind in dict.fromkeys(outcome.kind for outcome in outcomes):
         own = [outcome for outcome in outcomes if outcome.kind == kind]
         texts = Counter(outcome.text for outcome in own).most_common()
         told = "; ".join(f"{text} ({count})" for text, count in texts)
-        print(f"| {kind} | {len(own)} | {sum(not outcome.is_broken for outcome in own)} | {told} |")
+        inflicted = [outcome for outcome in own if outcome.is_inflicted or outcome.is_broken]
+        kept = sum(not outcome.is_broken for outcome in inflicted)
+        print(f"| {kind} | {len(inflicted)} | {kept} | {told} |")
     for kind, reason in skipped.items():
         print(f"| {kind} | 0 | | skipped: {reason} |")
     broken = [outcome for outcome in outcomes if outcome.is_broken]
-    print(f"\n{len(outcomes)} faults, {len(broken)} broken promises")
+    count = sum(outcome.is_inflicted or outcome.is_broken for outcome in outcomes)
+    print(f"\n{count} faults inflicted of {len(outcomes)}, {len(broken)} broken promises")
     for failure in broken:
         print(f"\n{failure.fault}: {failure.text}\npython tools/faults.py --seed {seed} --only {failure.fault}")
         print("\n".join(failure.log))

@@ -1,6 +1,7 @@
 """Run random inputs through every parser of trainless: each is read, or refused by an exception that says why.
 
     python tools/fuzz_parsers.py [--inputs 1000000] [--parser NAME ...] [--seconds N] [--seed N] [--out FOLDER]
+                                 [--jobs N]
 
 Inputs are mutations of a small corpus for each parser, by atheris, which follows what they reach in the code, where
 that is installed (``pip install 'trainless[fuzz]'``, Linux), and by seeded mutations of our own otherwise. Each parser
@@ -25,12 +26,14 @@ import sys
 import tempfile
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from fuzz_corpus import PARSERS, Parser
 
 MEMORY = 12 << 30  # address space, of which PyTorch's libraries take some; an input that needs more is a fault
 LONGEST = 1 << 16  # bytes of an input
+_MOST, _ENDLESS = 10**9, 1e9  # inputs and seconds, where the other ends it
 _EDGES = (
     b"0",
     b"-1",
@@ -175,16 +178,24 @@ def run_parser(name: str, inputs: int, seconds: float, seed: int, folder: Path, 
 def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--inputs", type=int, default=1_000_000, help="for each parser")
+    parser.add_argument(
+        "--inputs", type=int, default=None, help="for each parser; default as many as there is time for"
+    )
     parser.add_argument(
         "--parser", nargs="*", choices=sorted(PARSERS), default=sorted(PARSERS), help="which; default all"
     )
-    parser.add_argument("--seconds", type=float, default=600, help="most for each parser")
+    parser.add_argument(
+        "--seconds", type=float, default=None, help="most for each parser; default 600, or any where --inputs are given"
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="parsers at a time")
     parser.add_argument("--seed", type=int, default=None, help="default a fresh one, which is printed")
     parser.add_argument("--out", type=Path, default=None, help="folder for inputs that were faults")
     parser.add_argument("--plain", action="store_true", help="take seeded mutations of our own though atheris is there")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    if arguments.seconds is None:
+        arguments.seconds = 600.0 if arguments.inputs is None else _ENDLESS
+    arguments.inputs = arguments.inputs or _MOST
     seed = secrets.randbelow(10**6) if arguments.seed is None else arguments.seed
     folder = arguments.out or Path(tempfile.mkdtemp(prefix="trainless-parsers-"))
     if arguments.here:
@@ -192,8 +203,8 @@ def main() -> None:
         run_parser(name, arguments.inputs, arguments.seconds, seed, folder, arguments.plain)
         return
     print(f"seed {seed}, in {folder}", flush=True)
-    broken = 0
-    for name in arguments.parser:
+
+    def checked(name: str) -> int:
         own = folder / name
         own.mkdir(parents=True, exist_ok=True)
         command = [
@@ -210,15 +221,13 @@ def main() -> None:
             json.loads(report.read_text(encoding="utf-8")) if report.exists() else {"inputs": 0, "read": 0, "kinds": {}}
         )
         faults = {**found["kinds"], **({f"the process ended with {done.returncode}": "log"} if done.returncode else {})}
-        broken += len(faults)
         seconds = time.monotonic() - begun
-        print(
-            f"{name}: {found['inputs']:,} inputs in {seconds:.0f} s, {found['read']:,} read, {len(faults)} faults",
-            flush=True,
-        )
-        for kind, file in faults.items():
-            print(f"  {kind} ({file})", flush=True)
-    sys.exit(bool(broken))
+        told = f"{found['inputs']:,} inputs in {seconds:.0f} s, {found['read']:,} read, {len(faults)} faults"
+        print("\n".join([f"{name}: {told}", *(f"  {kind} ({file})" for kind, file in faults.items())]), flush=True)
+        return len(faults)
+
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        sys.exit(any(list(pool.map(checked, arguments.parser))))
 
 
 if __name__ == "__main__":

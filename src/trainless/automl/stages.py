@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, replace
 from functools import partial
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 import pandas as pd
@@ -151,10 +151,12 @@ def search(course: Course, size: Size, latencies: LatencyModel) -> SearchResult:
     course.checkpoint.keep(search_seconds=seconds, scored=scored, latencies=latencies.measured)
     most = kept.get("evaluations") or course.evaluations(size.space, latencies)
     course.checkpoint.keep(evaluations=most)
+    # Workers that somebody chose, for a cluster or for limits, are taken however short it is.
+    is_short = seconds < _WORKER_SECONDS and isinstance(plan.workers, SupportsIndex | None)
     made = Search(
         size.space, plan.strategy, score, train_set, limits=plan.limits, seed=plan.seed,
         budget=Budget(most, max(_LEAST_SECONDS, seconds - plan.taught_seconds) if math.isfinite(seconds) else None),
-        workers=0 if seconds < _WORKER_SECONDS else plan.workers, batch_size=scored,
+        workers=0 if is_short else plan.workers, batch_size=scored,
         store=None if course.folder is None else course.folder / "search.db",
         predicted={"latency": partial(latencies.predict, size.space)} if is_timed else {},
         mirror_average=plan.mirror_average,

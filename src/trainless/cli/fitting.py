@@ -158,6 +158,8 @@ def fit(
     workers: Workers = None,
     backend: Backend = "local",
     address: Address = None,
+    timeout: Timeout = None,
+    memory_limit: MemoryLimit = None,
     as_json: Json = False,
 ) -> None:
     """Find, train, test and export a network for labelled images, within a time."""
@@ -187,7 +189,7 @@ def fit(
     precision = precision or ("auto" if epochs is None else "32-true")
     plan = Plan(
         _seconds(time, epochs), limits, space, strategy, score, measure, mirror, image_size, seed or 0,
-        asked_workers(backend, address, workers), epochs, evaluations,
+        asked_workers(backend, address, workers, timeout, memory_limit), epochs, evaluations,
         devices_of(accelerator, devices, precision), resize, mirror_average, backbone, start,
     )  # fmt: skip
     valid, test = (0.2 if share is None else share for share in (valid_share, test_share))
