@@ -250,3 +250,16 @@ def test_statistics(tmp_path: Path, postgresql: Server) -> None:
             {"space": "toy", "proxy": "nwot", "version": 3, "scores": 12, "failed": 0},
             {"space": "toy", "proxy": "own proxy", "version": 7, "scores": 1, "failed": 1},
         ]
+
+
+@pytest.mark.parametrize("column", ["value", "seconds", "peak_memory"])
+def test_a_store_with_values_of_another_kind_is_told_as_damaged(tmp_path: Path, column: str) -> None:
+    """SQLite takes any value in any column; the copy meets it when it writes."""
+    with Store(tmp_path / "odd.db") as odd:
+        odd.write(Run("toy", "digits:00", 0, "batch=64"), [Score("a", "nwot", 1.5)], {"nwot": 1})
+    with closing(sqlite3.connect(tmp_path / "odd.db")) as connection, connection:
+        connection.execute(f"UPDATE scores SET {column} = 'a'")
+    with Store(tmp_path / "odd.db", create=False) as odd, Store(tmp_path / "copy.db") as other:
+        with pytest.raises(StoreError, match=r"odd\.db' holds what trainless never writes"):
+            other.copy_from(odd)
+        assert other.count() == 0

@@ -148,7 +148,7 @@ def report(outcomes: Sequence[Outcome], skipped: dict[str, str], seed: int) -> N
         print(f"| {kind} | 0 | | skipped: {reason} |")
     broken = [outcome for outcome in outcomes if outcome.is_broken]
     count = sum(outcome.is_inflicted or outcome.is_broken for outcome in outcomes)
-    print(f"\n{count} faults inflicted of {len(outcomes)}, {len(broken)} broken promises")
+    print(f"\n{len(outcomes)} faults, {len(broken)} broken promises; {count} of the faults struck")
     for failure in broken:
         print(f"\n{failure.fault}: {failure.text}\npython tools/faults.py --seed {seed} --only {failure.fault}")
         print("\n".join(failure.log))

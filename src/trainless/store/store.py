@@ -323,9 +323,11 @@ class Store:
             yield
         except StoreError:
             raise
-        except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        # A copy meets such values when it writes them, which SQLAlchemy wraps.
+        except (ValueError, TypeError, AttributeError, RecursionError, sql.exc.StatementError) as error:
+            said = error.orig if isinstance(error, sql.exc.StatementError) else error
             raise StoreError(
-                f"The store '{self.location}' holds what trainless never writes ({' '.join(str(error).split())}): it "
+                f"The store '{self.location}' holds what trainless never writes ({' '.join(str(said).split())}): it "
                 "is damaged, restore it from a copy, or give another."
             ) from error
 
