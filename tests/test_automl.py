@@ -22,7 +22,7 @@ from trainless.automl.pipeline import _test_result, _with_measure
 from trainless.automl.sizes import choose_size
 from trainless.automl.stages import with_memory
 from trainless.automl.tuning import tune
-from trainless.data import Splits, audit, load_splits
+from trainless.data import Splits, audit, load_splits, split
 from trainless.data.arrays import load_arrays
 from trainless.errors import InputError
 from trainless.hardware import peak_memory
@@ -279,6 +279,15 @@ class TestParts:
         best = max(rows, key=lambda row: row["measure"])
         is_better = nearly_as_good(best["measure"], "accuracy", len(digits.valid)) > rows[0]["measure"]
         assert asdict(recipe) == (best if is_better else rows[0])["recipe"]
+
+    def test_too_many_processes_for_a_batch_are_refused_before_anything_is_written(
+        self, digits: Splits, tmp_path: Path
+    ) -> None:
+        few = replace(digits, train=split(digits.train, 0.03)[1])
+        plan = Plan(epochs=1, space=SMALL, workers=0, devices=Devices("cpu", 8))
+        with pytest.raises(InputError, match="give 8 processes less than 2 each"):
+            fit(few, plan, folder=tmp_path / "run")
+        assert not (tmp_path / "run").exists()
 
     def test_workers_that_somebody_chose_are_taken_for_a_short_search_too(
         self, digits: Splits, monkeypatch: pytest.MonkeyPatch

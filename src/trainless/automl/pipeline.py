@@ -36,7 +36,9 @@ from trainless.operations import MirrorAveraged
 from trainless.search.journal import key_of
 from trainless.training import MEASURES, Devices, TrainingResult, TrainingState
 from trainless.training.measures import measure_named
+from trainless.training.recipes import batch_size_for
 from trainless.training.scales import SCALES
+from trainless.training.train import check_shares
 from trainless.workers.process import memory_kept
 
 __all__ = ["fit"]
@@ -75,6 +77,8 @@ def fit(
     begun = time.monotonic() if begun is None else begun
     _check_alone(plan)
     splits = source if isinstance(source, Splits) else plan.load(source)
+    # What the training would refuse, before anything is written.
+    check_shares(plan.devices.resolved(), len(splits.train), batch_size_for(len(splits.train)))
     course = begin(
         splits, plan, audited=audited, begun=begun, folder=folder, progress=progress, go_on=go_on
     )  # fmt: skip

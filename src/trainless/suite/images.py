@@ -65,7 +65,8 @@ def _loaded(name: str, path: Path) -> ImageDataset:
 
 def _place(name: str, folder: Path) -> tuple[str, Path] | None:
     candidates = (name, f"{name}.npz", *_PLACES.get(name, ()))
-    return next(((name, folder / path) for path in candidates if (folder / path).exists()), None)
+    # Not Path.exists, which raises where a name is too long.
+    return next(((name, folder / path) for path in candidates if os.path.exists(folder / path)), None)
 
 
 def first_classes(images: ImageDataset, classes: int | None) -> ImageDataset:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from trainless.training.loop import Loop
 
-__all__ = ["check_minutes", "check_numbers", "finished", "nearly_as_good", "train"]
+__all__ = ["check_minutes", "check_numbers", "check_shares", "finished", "nearly_as_good", "train"]
 
 _VALID_BATCH = 256
 
@@ -115,7 +115,7 @@ def train(
     weights = _class_weights(train_set) if chosen.balanced else None
     _check_sets(train_set, valid_set)
     resolved, steps = (devices or Devices()).resolved(), batch_count(len(train_set), chosen.batch_size)
-    _check_shares(resolved, len(train_set) // steps)
+    check_shares(resolved, len(train_set), chosen.batch_size)
     with preserve_rng_state(), limited_threads(threads):
         _check_network(network, train_set.task)
         if resume is not None:
@@ -264,8 +264,18 @@ def _check_sets(train_set: ImageDataset, valid_set: ImageDataset) -> None:
         )
 
 
-def _check_shares(devices: Devices, least: int) -> None:
-    """Refuse to share a batch among so many processes that one has a single image, which batch normalisation needs."""
+def check_shares(devices: Devices, images: int, batch_size: int) -> None:
+    """Refuse to share a batch among so many processes that one has a single image, which batch normalisation needs.
+
+    Raises:
+        InputError: a process would have less than two images.
+
+    Example:
+        >>> check_shares(Devices(), 100, 64)
+    """
+    from trainless.training.batches import batch_count
+
+    least = images // batch_count(images, batch_size)
     if devices.processes > 1 and least < 2 * devices.processes:
         raise InputError(
             f"Batches of {least} images give {devices.processes} processes less than 2 each: take fewer devices or a "
