@@ -75,12 +75,11 @@ class Trained(Estimator):
         """Keep workers that train."""
         scaled, share = self._scaled(setting)
         train_set, valid_set = split(scaled.data, VALID, scaled.seed)
+        reduced = {}
         if share < 1:
-            train_set = split(train_set, share, scaled.seed)[1]
+            train_set, reduced = split(train_set, share, scaled.seed)[1], {"images": str(share)}
         start, seconds = self._start(scaled, train_set, valid_set)
-        others = {name: str(value) for name, value in self._options().items()} | self._others(start)
-        if share < 1:
-            others["images"] = str(share)
+        others = {name: str(value) for name, value in self._options().items()} | self._others(start) | reduced
         cache = TrainingCache(scaled.store, scaled.space, scaled.data, scaled.seed, self.recipe, others)
         with training_session(
             scaled.space, train_set, valid_set, seed=scaled.seed, workers=scaled.workers, done=cache.found,
